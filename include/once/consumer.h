@@ -1,0 +1,156 @@
+// A Consumer takes messages from a source and runs your handler on each logical message once.
+//
+//   auto consumer = once::Consumer::Create(
+//       {.source = *std::move(source), .store = *store, .id = once::HeaderId("payment-id"),
+//        .retry = {.max_attempts = 5}, .dead_letters = *dead_letters},
+//       [](const once::Message& message, once::Transaction& transaction) { … });
+//   if (!consumer.ok()) return consumer.status();
+//   return once::RunUntilSignal(**consumer);
+//
+// Thread-safety: Run() or Step() from one thread; guarantee() and stats() from any.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "once/dead_letter.h"
+#include "once/dedup_store.h"
+#include "once/executor.h"
+#include "once/guarantee.h"
+#include "once/handler.h"
+#include "once/id_extractor.h"
+#include "once/log.h"
+#include "once/metrics.h"
+#include "once/retry.h"
+#include "once/source.h"
+
+namespace once {
+
+// Where a partition begins that neither the store nor the broker knows a position for.
+enum class StartAt : std::uint8_t { kEarliest, kLatest };
+
+// What to do when the position in the store is outside what the broker still has.
+enum class OutOfRange : std::uint8_t {
+  kStop,     // stop the partition and report the gap: the default, since messages are missing
+  kEarliest  // report the gap, then go on with the oldest message there is
+};
+
+// Bounds. Every one has a default that a busy service can live with.
+struct ConsumerLimits {
+  // One transaction: at most so many messages, and no new one is begun after the duration.
+  std::size_t batch_messages_max = 1000;
+  absl::Duration batch_max_duration = absl::Seconds(1);
+  // Buffered and not yet settled, over all partitions; past it the source is not read.
+  std::size_t inflight_messages_max = 10'000;
+  std::size_t inflight_bytes_max = 64 * 1024 * 1024;
+  // Dead letters committed and not yet published; past it partitions that need one more wait.
+  std::size_t outbox_rows_max = 10'000;
+};
+
+struct ConsumerTimes {
+  absl::Duration poll_timeout = absl::Milliseconds(100);  // longest idle poll
+  // How long a slow handler may keep the polling thread waiting before it pauses partitions.
+  absl::Duration pause_after = absl::Milliseconds(500);
+  // How long a rebalance waits for a running handler; then its transaction is rolled back.
+  absl::Duration revoke_budget = absl::Seconds(10);
+  absl::Duration stop_deadline = absl::Seconds(30);   // the same for a graceful stop
+  absl::Duration commit_interval = absl::Seconds(1);  // broker offsets, a hint for monitoring
+  absl::Duration idle_audit = absl::Seconds(30);      // zero: off, and the guarantee says so
+  Backoff store_backoff = {.initial = absl::Milliseconds(50), .max = absl::Seconds(5)};
+  absl::Duration publish_timeout = absl::Seconds(30);
+};
+
+struct ConsumerOptions {
+  std::unique_ptr<LogSource> source;
+  std::shared_ptr<DedupStore> store;
+  IdExtractor id = StandardIdHeaders();
+  RetryPolicy retry;
+  DeadLetterSink dead_letters;
+  // nullopt: consumer group + topic. A name merges topics, and a new name reprocesses on purpose.
+  std::optional<std::string> scope;
+  FingerprintFunction fingerprint = ValueFingerprint();
+  StartAt start = StartAt::kEarliest;
+  OutOfRange out_of_range = OutOfRange::kStop;
+  ConsumerLimits limits;
+  ConsumerTimes times;
+  std::shared_ptr<LogSink> log = JsonLog();
+  std::shared_ptr<MetricsSink> metrics = NoMetrics();
+  std::shared_ptr<Executor> executor = SystemExecutor();
+  std::shared_ptr<Random> random = SystemRandom();
+};
+
+// Counts since Create. Every settled message is in exactly one of processed, duplicates,
+// dead_lettered and discarded.
+struct ConsumerStats {
+  std::uint64_t processed = 0;
+  std::uint64_t duplicates = 0;     // settled before, or an earlier copy completed
+  std::uint64_t dead_lettered = 0;  // conflicts included
+  std::uint64_t conflicts = 0;      // of those: same id, other value
+  std::uint64_t discarded = 0;      // skipped on record, or a copy of a dead message
+  std::uint64_t retried = 0;        // failed attempts that will be followed by another
+  std::uint64_t fenced = 0;         // transactions refused because somebody else wrote the row
+  std::uint64_t rollbacks = 0;      // transactions rolled back for any reason
+  std::uint64_t commits = 0;
+  std::uint64_t gaps = 0;       // partitions whose position was out of the broker's range
+  std::uint64_t published = 0;  // dead letters acknowledged by the broker
+
+  ConsumerStats& operator+=(const ConsumerStats& other);
+};
+
+// A partition that the consumer has stopped, and why. Nothing of it is acknowledged beyond
+// `position`; other partitions go on.
+struct StoppedPartition {
+  TopicPartition partition;
+  std::int64_t position = 0;
+  absl::Status reason;
+};
+
+class Engine;
+
+class Consumer {
+ public:
+  // kInvalidArgument or kFailedPrecondition, naming the field and the way out.
+  template <TransactionalHandler F>
+  static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options, F handler) {
+    return Create(std::move(options), EraseHandler(std::move(handler)));
+  }
+  static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options,
+                                                          TransactionalHandlerFunction handler);
+  ~Consumer();
+
+  // Polls on this thread, handles on a task of the executor, until `stop` is requested; then
+  // finishes the message at hand, commits, and leaves the group. OK after a clean stop;
+  // kDeadlineExceeded when a handler outlived stop_deadline (its transaction was rolled back);
+  // otherwise the error that made going on impossible. May be called once.
+  absl::Status Run(std::stop_token stop);
+
+  // One poll, one transaction, one round of the relay, all on this thread. For tests and simple
+  // loops. True when it settled or published anything. Handlers must be quicker than the source's
+  // poll_interval_max here.
+  absl::StatusOr<bool> Step();
+  // The graceful stop that belongs to Step().
+  absl::Status Stop();
+
+  Guarantee guarantee() const;
+  ConsumerStats stats() const;
+  std::vector<StoppedPartition> stopped_partitions() const;
+
+ private:
+  explicit Consumer(std::unique_ptr<Engine> engine);
+  std::unique_ptr<Engine> engine_;
+};
+
+// Run() until SIGINT or SIGTERM, which it takes over meanwhile; a second signal ends the process the
+// default way. Call it from main(), with one consumer per process.
+absl::Status RunUntilSignal(Consumer& consumer);
+
+}  // namespace once

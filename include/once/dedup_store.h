@@ -1,0 +1,86 @@
+// A DedupStore decides who may handle a message now, and remembers what was handled. It never sees
+// the message itself. A store offers one or both of two protocols:
+//
+//   transactions()  id, effect, position and dead letters in one transaction; for handlers that take
+//                   a Transaction&. Gives effectively-once.
+//   claims()        fenced claims with leases (claims.h); for handlers whose effect lies elsewhere.
+//
+// Thread-safety: safe for concurrent use. Several consumers of one process may share one open store.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "once/claims.h"
+#include "once/outbox.h"
+#include "once/position.h"
+#include "once/transaction.h"
+
+namespace once {
+
+// What a commit that returned OK survives.
+enum class Durability : std::uint8_t {
+  kNothing,  // memory: gone when the process ends
+  kProcess,  // written but not synced: survives a crash of the process, not of the machine
+  kMachine,  // synced: survives power loss
+};
+
+struct StoreTraits {
+  std::string name;  // "sqlite", as it appears in logs and metrics
+  Durability durability = Durability::kNothing;
+  // Why durability is below kMachine and what to set instead; empty when it is not.
+  std::string weakness;
+  // True when consumers in several processes may use the same data.
+  bool is_shared = false;
+};
+
+// Begin either opens a transaction with every row locked and equal to what was expected, or names
+// the rows that differ and opens none.
+struct BeginResult {
+  struct Mismatch {
+    std::size_t lock = 0;                 // index into the locks passed to Begin
+    std::optional<PositionStamp> actual;  // nullopt: there is no such row
+  };
+
+  std::unique_ptr<StoreTransaction> transaction;  // null exactly when mismatches is not empty
+  std::vector<Mismatch> mismatches;
+};
+
+class TransactionalStore {
+ public:
+  virtual ~TransactionalStore() = default;
+
+  // Locks the rows in key order and compares. An embedded store has one transaction at a time and
+  // waits for it, for a bounded time: kUnavailable after that.
+  // REQUIRES: locks name distinct keys.
+  virtual absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) = 0;
+
+  // Takes over all rows in one durable transaction; waits out a commit that is still in flight on
+  // them. results[i] belongs to requests[i]. After kUnknown, call again with fresh writer tags.
+  // REQUIRES: requests name distinct keys.
+  virtual absl::StatusOr<std::vector<TakenPosition>> Take(
+      std::span<const TakeRequest> requests) = 0;
+
+  // The stored stamps, unlocked, for the idle audit: nullopt where there is no row.
+  virtual absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
+      std::span<const PartitionKey> keys) = 0;
+
+  virtual Outbox& outbox() = 0;
+};
+
+class DedupStore {
+ public:
+  virtual ~DedupStore() = default;
+  virtual const StoreTraits& traits() const = 0;
+  // Null when the store has no transactions (Redis) …
+  virtual TransactionalStore* transactions() { return nullptr; }
+  // … or no claims. Both live as long as the store.
+  virtual ClaimStore* claims() { return nullptr; }
+};
+
+}  // namespace once

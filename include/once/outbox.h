@@ -1,0 +1,72 @@
+// The outbox: messages that were committed together with an effect and are published afterwards, at
+// least once, by a relay. A committed outbox row is a durable dead letter: the message it came from
+// may be acknowledged before the broker has seen the letter.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "once/position.h"
+#include "once/publisher.h"
+
+namespace once {
+
+// Where the message behind a row came from. Unique in the outbox, also after publication, so that a
+// replay of the same delivery never writes a second letter.
+struct OutboxOrigin {
+  PartitionKey key;
+  std::int64_t offset = 0;
+
+  friend auto operator<=>(const OutboxOrigin&, const OutboxOrigin&) = default;
+};
+
+struct OutboxRow {
+  OutboxOrigin origin;
+  OutgoingMessage message;
+};
+
+struct PendingRow {
+  std::int64_t sequence = 0;  // store-wide, in commit order
+  OutgoingMessage message;
+};
+
+// The relay's access to committed rows. Thread-safe against transactions of the same store.
+class Outbox {
+ public:
+  Outbox() = default;
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+  virtual ~Outbox() = default;
+
+  // One relay at a time publishes from an outbox, so that consumers sharing a store do not each send
+  // every letter. True for the caller that may go on; it must call ReleaseRelay(). The default holds
+  // within one process, which is all that an embedded store is open to.
+  virtual bool TryAcquireRelay() { return !is_relay_busy_.exchange(true); }
+  virtual void ReleaseRelay() { is_relay_busy_ = false; }
+
+  // The oldest unpublished, unparked rows, at most `rows_max`, in commit order.
+  virtual absl::StatusOr<std::vector<PendingRow>> FindPending(std::size_t rows_max) = 0;
+
+  // Rows that FindPending would return if rows_max were unlimited; the bound of the outbox counts
+  // these.
+  virtual absl::StatusOr<std::size_t> CountPending() = 0;
+
+  // Their payload is dropped, their origin stays. Unknown sequences are ignored: marking twice is
+  // harmless. kUnknown: the rows may be published again, with the same ids.
+  virtual absl::Status MarkPublished(std::span<const std::int64_t> sequences) = 0;
+
+  // Takes a row that no retry can publish (too large, no such topic) out of the relay's way. It
+  // stays in the store with its payload and `reason`, for an operator.
+  virtual absl::Status Park(std::int64_t sequence, const absl::Status& reason) = 0;
+
+ private:
+  std::atomic<bool> is_relay_busy_ = false;
+};
+
+}  // namespace once

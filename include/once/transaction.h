@@ -1,0 +1,94 @@
+// A Transaction is what a transactional handler gets: its writes through the store's typed access
+// function (once::sqlite::Connection(transaction), once::memory::Records(transaction)) become
+// visible together with the message's id and position, or not at all. A handler cannot end it.
+//
+// StoreTransaction is the engine's side of the same object: ids, positions, outbox rows, savepoints
+// and the end. Adapters implement it; handlers never see it.
+// Thread-safety: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "once/message_id.h"
+#include "once/outbox.h"
+#include "once/position.h"
+
+namespace once {
+
+class Transaction {
+ public:
+  Transaction() = default;
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  virtual ~Transaction() = default;
+};
+
+enum class IdState : std::uint8_t {
+  kAbsent = 0,     // never seen, or every trace was rolled back: handle it
+  kCompleted = 1,  // its effect is committed: a further copy is a duplicate
+  kRetrying = 2,   // failed `attempt` times, not settled: handle it again
+  kDead = 3,       // its dead letter is durable: acknowledge copies, count them
+  kDiscarded = 4,  // skipped on record: acknowledge copies, count them
+  kUncertain = 5,  // a plain handler may have run; an operator resolves it
+  kClaimed = 6,    // claim protocol: somebody works on it
+  kDying = 7,      // claim protocol: its dead letter is being published
+};
+
+struct IdRecord {
+  IdState state = IdState::kAbsent;
+  Fingerprint fingerprint;
+  int attempt = 0;  // handler invocations so far; meaningful in kRetrying and kDead
+  absl::Time first_failed_at = absl::InfinitePast();
+  absl::Time not_before = absl::InfinitePast();  // kRetrying: the next attempt waits until then
+
+  friend bool operator==(const IdRecord&, const IdRecord&) = default;
+};
+
+struct IdWrite {
+  IdKey key;
+  IdRecord record;
+};
+
+// Between Begin and Commit or Rollback. Destroying it unfinished rolls back.
+// After any call but Commit that fails, only Rollback may follow.
+class StoreTransaction : public Transaction {
+ public:
+  // records[i] becomes what the store holds for keys[i], this transaction's own writes included;
+  // kAbsent where it holds nothing. Keys may repeat.
+  // REQUIRES: records.size() == keys.size().
+  virtual absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) = 0;
+
+  // Inserts or replaces.
+  virtual absl::Status PutIds(std::span<const IdWrite> writes) = 0;
+
+  // Appends outbox rows. A row whose origin is already there, published or not, is left as it is:
+  // one delivery has one dead letter.
+  virtual absl::Status PutOutgoing(std::span<const OutboxRow> rows) = 0;
+
+  // One level: setting replaces the last one. Rolling back to it undoes the handler's writes and
+  // everything put since, and keeps the savepoint.
+  virtual absl::Status SetSavepoint() = 0;
+  virtual absl::Status RollbackToSavepoint() = 0;
+
+  // OK while the transaction that Begin started is still the one that is open. SQLite, for one,
+  // rolls back by itself on a full disk; whatever ran after that would have run outside.
+  // kFailedPrecondition when a handler ended it, kAborted when the store did.
+  virtual absl::Status CheckOpen() = 0;
+
+  // Writes the new positions. REQUIRES: every key is among the locks of Begin. A locked key that is
+  // not updated keeps its row as it was.
+  virtual absl::Status SetPositions(std::span<const PositionUpdate> updates) = 0;
+
+  // OK: durable as far as StoreTraits::durability says. kUnknown: it may have happened or may still
+  // happen; Take() the rows to learn which. Any other error: rolled back. The transaction is over in
+  // every case.
+  virtual absl::Status Commit() = 0;
+
+  // Never fails as far as the caller is concerned: what is not committed does not exist.
+  virtual void Rollback() = 0;
+};
+
+}  // namespace once

@@ -1,0 +1,118 @@
+// Consumer: checks the options, then hands over to the engine.
+#include "once/consumer.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "once/abseil.h"
+#include "src/engine.h"
+
+namespace once {
+namespace {
+
+absl::Status Bad(std::string_view field, std::string_view rule) {
+  return absl::InvalidArgumentError("ConsumerOptions::" + std::string(field) + ": " +
+                                    std::string(rule));
+}
+
+absl::Status ValidateLimits(const ConsumerLimits& limits) {
+  if (limits.batch_messages_max < 1) return Bad("limits.batch_messages_max", "must be at least 1");
+  if (limits.batch_max_duration <= absl::ZeroDuration()) {
+    return Bad("limits.batch_max_duration", "must be positive");
+  }
+  if (limits.inflight_messages_max < limits.batch_messages_max) {
+    return Bad("limits.inflight_messages_max", "must not be below limits.batch_messages_max");
+  }
+  if (limits.inflight_bytes_max < 1) return Bad("limits.inflight_bytes_max", "must be positive");
+  if (limits.outbox_rows_max < 1) return Bad("limits.outbox_rows_max", "must be at least 1");
+  return absl::OkStatus();
+}
+
+absl::Status ValidateTimes(const ConsumerTimes& times, absl::Duration poll_interval_max) {
+  if (times.poll_timeout <= absl::ZeroDuration()) {
+    return Bad("times.poll_timeout", "must be positive");
+  }
+  if (times.poll_timeout + times.pause_after >= poll_interval_max) {
+    return Bad(
+        "times.pause_after",
+        "together with times.poll_timeout must stay below the source's longest poll interval "
+        "(max.poll.interval.ms), or the broker takes the partitions away");
+  }
+  if (times.revoke_budget >= poll_interval_max) {
+    return Bad("times.revoke_budget",
+               "must stay below the source's longest poll interval (max.poll.interval.ms)");
+  }
+  if (times.publish_timeout <= absl::ZeroDuration()) {
+    return Bad("times.publish_timeout", "must be positive");
+  }
+  if (times.store_backoff.initial <= absl::ZeroDuration()) {
+    return Bad("times.store_backoff.initial", "must be positive");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Validate(const ConsumerOptions& options, const TransactionalHandlerFunction& handler) {
+  if (options.source == nullptr) return Bad("source", "is null; open one, e.g. kafka::Subscribe");
+  if (options.store == nullptr) return Bad("store", "is null; open one, e.g. sqlite::OpenStore");
+  if (options.log == nullptr) return Bad("log", "is null; use NoLog() to log nothing");
+  if (options.metrics == nullptr) return Bad("metrics", "is null; use NoMetrics()");
+  if (options.executor == nullptr) return Bad("executor", "is null; use SystemExecutor()");
+  if (options.random == nullptr) return Bad("random", "is null; use SystemRandom()");
+  if (!handler) return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
+  if (options.scope && options.scope->empty()) {
+    return Bad("scope", "is empty; leave it unset for consumer group + topic");
+  }
+  if (options.dead_letters.publisher != nullptr && !options.dead_letters.topic) {
+    return Bad("dead_letters.topic", "is empty; use DefaultDeadLetterTopic");
+  }
+  if (options.store->transactions() == nullptr) {
+    return absl::FailedPreconditionError(
+        "store " + options.store->traits().name +
+        " has no transactions, and a handler that takes a Transaction& needs them; use a "
+        "transactional store such as sqlite");
+  }
+  absl::Status status = Annotate(options.id.status(), "ConsumerOptions::id");
+  status.Update(Annotate(ValidateRetryPolicy(options.retry), "ConsumerOptions"));
+  status.Update(ValidateLimits(options.limits));
+  status.Update(ValidateTimes(options.times, options.source->traits().poll_interval_max));
+  return status;
+}
+
+}  // namespace
+
+ConsumerStats& ConsumerStats::operator+=(const ConsumerStats& other) {
+  processed += other.processed;
+  duplicates += other.duplicates;
+  dead_lettered += other.dead_lettered;
+  conflicts += other.conflicts;
+  discarded += other.discarded;
+  retried += other.retried;
+  fenced += other.fenced;
+  rollbacks += other.rollbacks;
+  commits += other.commits;
+  gaps += other.gaps;
+  published += other.published;
+  return *this;
+}
+
+Consumer::Consumer(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
+Consumer::~Consumer() = default;
+
+absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions options,
+                                                           TransactionalHandlerFunction handler) {
+  if (absl::Status status = Validate(options, handler); !status.ok()) return status;
+  return std::unique_ptr<Consumer>(
+      new Consumer(std::make_unique<Engine>(std::move(options), std::move(handler))));
+}
+
+absl::Status Consumer::Run(std::stop_token stop) { return engine_->Run(std::move(stop)); }
+absl::StatusOr<bool> Consumer::Step() { return engine_->Step(); }
+absl::Status Consumer::Stop() { return engine_->Stop(); }
+Guarantee Consumer::guarantee() const { return engine_->guarantee(); }
+ConsumerStats Consumer::stats() const { return engine_->stats(); }
+std::vector<StoppedPartition> Consumer::stopped_partitions() const {
+  return engine_->stopped_partitions();
+}
+
+}  // namespace once

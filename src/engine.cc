@@ -1,0 +1,281 @@
+// The engine's loop: collect what the worker finished, poll, take rows, hand out the next work.
+#include "src/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "once/abseil.h"
+#include "src/relay.h"
+#include "src/store_errors.h"
+
+namespace once {
+namespace {
+
+// How often the relay looks at the outbox when nobody wakes it.
+constexpr absl::Duration kRelayInterval = absl::Seconds(1);
+
+}  // namespace
+
+Engine::Engine(ConsumerOptions options, TransactionalHandlerFunction handler)
+    : options_(std::move(options)),
+      handler_(std::move(handler)),
+      store_(*options_.store->transactions()),
+      source_(*options_.source),
+      executor_(*options_.executor),
+      relay_wake_(executor_.NewEvent()),
+      worker_(
+          executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); }) {}
+
+Engine::~Engine() {
+  if (is_started_ && !is_closed_) {
+    Log(LogLevel::kWarning, "abandoned",
+        "the consumer was destroyed without a stop; what it had not committed is redelivered");
+    (void)Shutdown(executor_.Now());
+  }
+}
+
+void Engine::Start() {
+  if (is_started_) return;
+  is_started_ = true;
+  Log(LogLevel::kInfo, "started", Describe(guarantee()));
+  const absl::StatusOr<std::size_t> pending = store_.outbox().CountPending();
+  if (!pending.ok()) {
+    Log(LogLevel::kWarning, "outbox_unreadable", pending.status().ToString());
+    return;
+  }
+  outbox_pending_ = *pending;
+  if (*pending > 0 && options_.dead_letters.publisher == nullptr) {
+    Log(LogLevel::kWarning, "outbox_waiting",
+        std::to_string(*pending) +
+            " dead letters wait in the store's outbox, and this consumer "
+            "has no dead_letters to publish them with");
+  }
+}
+
+absl::Status Engine::Run(std::stop_token stop) {
+  if (is_started_) return absl::FailedPreconditionError("Run: this consumer was started before");
+  Start();
+  worker_.StartTask();
+  if (options_.dead_letters.publisher != nullptr) {
+    relay_ = executor_.Spawn("once-relay", [this] { RunRelay(); });
+  }
+  const std::stop_callback wake(stop, [this] { source_.Wake(); });
+  while (!stop.stop_requested() && fatal_.ok()) Turn();
+  return Shutdown(executor_.Now() + options_.times.stop_deadline);
+}
+
+absl::StatusOr<bool> Engine::Step() {
+  if (is_closed_) return absl::FailedPreconditionError("Step: this consumer has been stopped");
+  Start();
+  const auto settled = [this] {
+    const ConsumerStats now = stats();
+    return now.processed + now.duplicates + now.dead_lettered + now.discarded + now.published;
+  };
+  const std::uint64_t before = settled();
+  Turn();
+  Collect();
+  if (options_.dead_letters.publisher != nullptr) RelayRoundOnce();
+  if (!fatal_.ok()) return fatal_;
+  return settled() != before;
+}
+
+absl::Status Engine::Stop() { return Shutdown(executor_.Now() + options_.times.stop_deadline); }
+
+void Engine::Turn() {
+  Collect();
+  PollSource();
+  if (!fatal_.ok()) return;
+  ServeUnread();
+  Collect();
+  SubmitBatch();
+  SubmitAudit();
+  SendHints(executor_.Now());
+}
+
+void Engine::Execute(WorkOrder& order) {
+  if (order.batch) {
+    SettleBatch({.store = store_,
+                 .handler = handler_,
+                 .id = options_.id,
+                 .fingerprint = options_.fingerprint,
+                 .retry = options_.retry,
+                 .dead_letters = options_.dead_letters,
+                 .log = *options_.log,
+                 .executor = executor_,
+                 .random = *options_.random,
+                 .group = source_.traits().group,
+                 .batch_max_duration = options_.limits.batch_max_duration},
+                order);
+  } else if (order.take) {
+    order.take->result = store_.Take(order.take->requests);
+  } else if (order.audit) {
+    std::vector<PartitionKey> keys;
+    for (const PositionLock& lock : order.audit->locks) keys.push_back(lock.key);
+    order.audit->result = store_.ReadPositions(keys);
+  }
+}
+
+absl::Status Engine::Shutdown(absl::Time deadline) {
+  if (is_closed_) return absl::OkStatus();
+  is_closed_ = true;
+  if (WorkOrder* order = worker_.current()) order->finish_early = true;
+  const bool is_late = worker_.is_busy() && !worker_.WaitUntilDone(deadline);
+  if (is_late) {
+    worker_.current()->doomed = true;
+    Log(LogLevel::kError, "stop_deadline_exceeded",
+        "a handler outlived the stop deadline; its transaction will be rolled back and its message "
+        "redelivered");
+  }
+  Collect();
+  const absl::Status left = source_.Close(deadline, *this);
+  is_relay_stopping_ = true;
+  relay_wake_->Set();
+  relay_.reset();
+  worker_.Close();
+  Collect();
+  if (!fatal_.ok()) return fatal_;
+  if (is_late) {
+    return absl::DeadlineExceededError(
+        "a handler outlived the stop deadline; its transaction was rolled back");
+  }
+  Log(LogLevel::kInfo, "stopped", left.ok() ? "left the group" : left.ToString());
+  return left;
+}
+
+void Engine::RunRelay() {
+  while (!is_relay_stopping_) {
+    const std::size_t before = outbox_pending_;
+    RelayRoundOnce();
+    const bool is_moving = outbox_pending_ > 0 && outbox_pending_ < before;
+    if (!is_moving) relay_wake_->WaitUntil(executor_.Now() + kRelayInterval);
+  }
+}
+
+void Engine::RelayRoundOnce() {
+  const absl::StatusOr<RelayRound> round =
+      RelayOnce({.outbox = store_.outbox(),
+                 .publisher = *options_.dead_letters.publisher,
+                 .executor = executor_,
+                 .log = *options_.log,
+                 .metrics = *options_.metrics,
+                 .publish_timeout = options_.times.publish_timeout});
+  if (!round.ok()) {
+    if (round.status().code() == absl::StatusCode::kCancelled) is_relay_stopping_ = true;
+    Log(LogLevel::kWarning, "relay_delayed", round.status().ToString());
+    return;
+  }
+  if (round->found > 0) Publish({.published = round->published});
+  if (round->found == 0 && outbox_pending_ == 0) return;
+  if (const absl::StatusOr<std::size_t> pending = store_.outbox().CountPending(); pending.ok()) {
+    outbox_pending_ = *pending;
+    options_.metrics->Set("once_dead_letter_pending_messages", {}, static_cast<double>(*pending));
+  }
+}
+
+void Engine::SendHints(absl::Time now) {
+  if (now < next_hint_) return;
+  next_hint_ = now + options_.times.commit_interval;
+  std::vector<PartitionOffset> positions;
+  for (auto& [name, partition] : partitions_) {
+    const std::int64_t watermark = partition.tracker.watermark();
+    const bool is_read = partition.phase == PartitionPhase::kActive;
+    if (!is_read || watermark == partition.committed_hint) continue;
+    positions.push_back({.partition = name, .offset = watermark});
+    partition.committed_hint = watermark;
+  }
+  if (!positions.empty()) {
+    if (const absl::Status sent = source_.Commit(positions, CommitMode::kHint); !sent.ok()) {
+      Log(LogLevel::kDebug, "hint_failed", sent.ToString());
+      for (const PartitionOffset& position : positions) {
+        if (Partition* partition = Find(position.partition)) partition->committed_hint = -1;
+      }
+    }
+  }
+  ReportLag(now);
+}
+
+void Engine::ReportLag(absl::Time now) {
+  for (const auto& [name, partition] : partitions_) {
+    const std::optional<std::int64_t> lag = source_.Lag(name);
+    if (!lag) continue;
+    const std::string number = std::to_string(name.partition);
+    const Label labels[] = {{"destination", name.topic}, {"partition", number}};
+    options_.metrics->Set("once_consumer_lag_messages", labels, static_cast<double>(*lag));
+    options_.metrics->Set("once_consumer_lag_sample_timestamp_seconds", labels,
+                          absl::ToDoubleSeconds(now - absl::UnixEpoch()));
+  }
+  options_.metrics->Set("once_consumer_in_flight_messages", {},
+                        static_cast<double>(buffered_messages_));
+}
+
+void Engine::Log(LogLevel level, std::string_view action, std::string message,
+                 const TopicPartition* partition) {
+  if (level < options_.log->level()) return;
+  LogEvent event{.level = level,
+                 .time = executor_.Now(),
+                 .action = action,
+                 .message = std::move(message),
+                 .fields = {{"messaging.consumer.group.name", source_.traits().group}}};
+  if (partition != nullptr) {
+    event.fields.push_back({"messaging.destination.name", partition->topic});
+    event.fields.push_back(
+        {"messaging.destination.partition.id", std::to_string(partition->partition)});
+  }
+  options_.log->Log(event);
+}
+
+void Engine::Publish(const ConsumerStats& delta) {
+  {
+    const std::lock_guard lock(mutex_);
+    stats_ += delta;
+  }
+  const auto count = [this](std::string_view result, std::uint64_t number) {
+    if (number == 0) return;
+    const Label labels[] = {{"result", result}};
+    options_.metrics->Add("once_consumer_messages_total", labels, static_cast<double>(number));
+  };
+  count("processed", delta.processed);
+  count("duplicate", delta.duplicates);
+  count("dead_lettered", delta.dead_lettered - delta.conflicts);
+  count("conflict", delta.conflicts);
+  count("discarded", delta.discarded);
+  count("retry_scheduled", delta.retried);
+  if (delta.fenced > 0) {
+    options_.metrics->Add("once_fenced_total", {}, static_cast<double>(delta.fenced));
+  }
+  if (delta.published > 0) {
+    options_.metrics->Add("once_dead_letter_messages_total", {},
+                          static_cast<double>(delta.published));
+  }
+}
+
+Guarantee Engine::guarantee() const {
+  return ComputeGuarantee({.store = options_.store->traits(),
+                           .source = source_.traits(),
+                           .id = options_.id,
+                           .is_fingerprinted = options_.fingerprint != nullptr,
+                           .is_idle_audit_on = options_.times.idle_audit > absl::ZeroDuration(),
+                           .has_dead_letters = options_.dead_letters.publisher != nullptr});
+}
+
+ConsumerStats Engine::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+std::vector<StoppedPartition> Engine::stopped_partitions() const {
+  const std::lock_guard lock(mutex_);
+  return stopped_;
+}
+
+Partition* Engine::Find(const TopicPartition& name) {
+  const auto found = partitions_.find(name);
+  return found == partitions_.end() ? nullptr : &found->second;
+}
+
+Partition* Engine::FindIfCurrent(const TopicPartition& name, std::uint64_t assignment) {
+  Partition* partition = Find(name);
+  return partition != nullptr && partition->assignment == assignment ? partition : nullptr;
+}
+
+}  // namespace once

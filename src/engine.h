@@ -1,0 +1,129 @@
+// The engine behind Consumer: one polling thread that owns all state of partitions, one worker that
+// runs transactions, one relay. engine.cc has the loop, engine_intake.cc what the source says,
+// engine_rows.cc the position rows, engine_batches.cc the batches.
+//
+// No time, sleep, randomness, thread or I/O except through the seams in ConsumerOptions.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "once/consumer.h"
+#include "src/order_worker.h"
+#include "src/partition.h"
+#include "src/settle_batch.h"
+
+namespace once {
+
+class Engine : private SourceListener {
+ public:
+  // REQUIRES: options are valid (Consumer::Create checks them), store->transactions() is not null.
+  Engine(ConsumerOptions options, TransactionalHandlerFunction handler);
+  ~Engine() override;
+
+  absl::Status Run(std::stop_token stop);
+  absl::StatusOr<bool> Step();
+  absl::Status Stop();
+
+  Guarantee guarantee() const;
+  ConsumerStats stats() const;
+  std::vector<StoppedPartition> stopped_partitions() const;
+
+ private:
+  // engine.cc: the loop.
+  void Start();
+  void Turn();
+  void Execute(WorkOrder& order);
+  absl::Status Shutdown(absl::Time deadline);
+  void RunRelay();
+  void RelayRoundOnce();
+  void SendHints(absl::Time now);
+  void ReportLag(absl::Time now);
+  void Log(LogLevel level, std::string_view action, std::string message,
+           const TopicPartition* partition = nullptr);
+  void Publish(const ConsumerStats& delta);
+
+  // engine_intake.cc: what the source says.
+  void PollSource();
+  absl::Time PollDeadline(absl::Time now) const;
+  void Buffer(Batch batch);
+  bool IsFull() const;
+  void PauseAll();
+  void PauseWaiting(absl::Time now);
+  void ResumePaused(absl::Time now);
+  void StopPartition(Partition& partition, absl::Status reason);
+  void Forget(Partition& partition);
+  void DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline);
+  void OnAssigned(const Assignment& assignment) override;
+  void OnRevoked(std::span<const TopicPartition> partitions, Revocation kind) override;
+  void OnPartitionError(const TopicPartition& name, const absl::Status& error) override;
+
+  // engine_rows.cc: the position rows.
+  void ServeUnread();
+  void Verify(Partition& partition, absl::Time now);
+  void DescribeUnread(absl::Time now);
+  void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
+  void ApplyTake(const TakeOrder& order);
+  void Activate(Partition& partition, const TakenPosition& taken);
+  bool CheckRange(Partition& partition, std::int64_t position);
+  void Realign(Partition& partition, std::int64_t position);
+  void SubmitAudit();
+  void ApplyAudit(const AuditOrder& order);
+  void HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual);
+
+  // engine_batches.cc: batches.
+  void SubmitBatch();
+  std::vector<Partition*> ReadyPartitions(absl::Time now);
+  void Collect();
+  void ApplyBatch(BatchOrder& order);
+  void CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const;
+  void Return(Partition& partition, WorkPartition& work);
+  void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
+
+  Partition* Find(const TopicPartition& name);
+  Partition* FindIfCurrent(const TopicPartition& name, std::uint64_t assignment);
+
+  ConsumerOptions options_;
+  const TransactionalHandlerFunction handler_;
+  TransactionalStore& store_;
+  LogSource& source_;
+  Executor& executor_;
+
+  // Owned by the polling thread.
+  std::map<TopicPartition, Partition> partitions_;
+  Partition* last_buffered_ = nullptr;  // where the previous message went; messages come in runs
+  std::size_t buffered_messages_ = 0;   // queued and in flight
+  std::size_t buffered_bytes_ = 0;
+  std::size_t rotation_ = 0;  // which ready partition a batch begins with
+  absl::Time last_poll_ = absl::InfinitePast();
+  absl::Time next_hint_ = absl::InfinitePast();
+  absl::Status fatal_;
+  bool is_started_ = false;
+  bool is_closed_ = false;
+
+  // Shared with the relay.
+  std::atomic<std::size_t> outbox_pending_ = 0;
+  std::atomic<bool> is_relay_stopping_ = false;
+  std::unique_ptr<Event> relay_wake_;
+
+  mutable std::mutex mutex_;  // guards what follows; never held over a seam call
+  ConsumerStats stats_;
+  std::vector<StoppedPartition> stopped_;
+
+  OrderWorker worker_;  // after everything that its task touches
+  std::unique_ptr<Task> relay_;
+};
+
+}  // namespace once

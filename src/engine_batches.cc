@@ -1,0 +1,161 @@
+// Batches: choosing messages for the next transaction, and applying how it ended.
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "once/abseil.h"
+#include "src/engine.h"
+#include "src/store_errors.h"
+
+namespace once {
+
+std::vector<Partition*> Engine::ReadyPartitions(absl::Time now) {
+  std::vector<Partition*> ready;
+  for (auto& [name, partition] : partitions_) {
+    const bool is_ready = partition.phase == PartitionPhase::kActive && !partition.queue.empty() &&
+                          partition.not_before <= now;
+    if (is_ready) ready.push_back(&partition);
+  }
+  if (!ready.empty()) {
+    const auto first = static_cast<std::ptrdiff_t>(rotation_++ % ready.size());
+    std::rotate(ready.begin(), ready.begin() + first, ready.end());
+  }
+  return ready;
+}
+
+void Engine::SubmitBatch() {
+  if (worker_.is_busy() || !fatal_.ok()) return;
+  // Every message of a batch may need a dead letter: the outbox must have room for all of them.
+  const std::size_t pending = outbox_pending_;
+  const std::size_t outbox_room =
+      options_.limits.outbox_rows_max - std::min(pending, options_.limits.outbox_rows_max);
+  std::size_t room = std::min(options_.limits.batch_messages_max, outbox_room);
+  std::vector<Partition*> ready = ReadyPartitions(executor_.Now());
+  if (ready.empty() || room == 0) return;
+
+  BatchOrder batch;
+  for (std::size_t i = 0; i < ready.size() && room > 0; ++i) {
+    Partition& partition = *ready[i];
+    const std::size_t left = ready.size() - i;
+    const std::size_t count = std::min(partition.queue.size(), (room + left - 1) / left);
+    WorkPartition& work = batch.partitions.emplace_back();
+    work.lock = {.key = partition.key, .expected = partition.expected};
+    work.scope = partition.scope;
+    work.assignment = partition.assignment;
+    work.items.reserve(count);
+    for (std::size_t n = 0; n < count; ++n) {
+      work.items.push_back({.delivery = std::move(partition.queue.front())});
+      partition.queue.pop_front();
+    }
+    room -= count;
+  }
+  auto order = std::make_unique<WorkOrder>();
+  order->batch = std::move(batch);
+  worker_.Submit(std::move(order));
+}
+
+void Engine::Collect() {
+  const std::unique_ptr<WorkOrder> order = worker_.Collect();
+  if (order == nullptr) return;
+  if (order->batch) ApplyBatch(*order->batch);
+  if (order->take) ApplyTake(*order->take);
+  if (order->audit) ApplyAudit(*order->audit);
+}
+
+void Engine::ApplyBatch(BatchOrder& order) {
+  const absl::Time now = executor_.Now();
+  const bool is_committed = order.end == BatchEnd::kCommitted;
+  ConsumerStats counts;
+  if (is_committed || order.end == BatchEnd::kUnknown) CountVerdicts(order, counts);
+  if (is_committed) {
+    Publish(counts);
+    outbox_pending_ += order.letters;
+    if (order.letters > 0) relay_wake_->Set();
+  }
+  Publish({.rollbacks = order.rollbacks});
+  if (order.end == BatchEnd::kStoreTrouble && !IsTransientTrouble(order.error)) {
+    fatal_ = Annotate(order.error, "store");
+  }
+  const auto unknown_counts = std::make_shared<ConsumerStats>(counts);
+  for (std::size_t i = 0; i < order.partitions.size(); ++i) {
+    WorkPartition& work = order.partitions[i];
+    Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
+    if (partition == nullptr || partition->phase != PartitionPhase::kActive) {
+      // Revoked or stopped meanwhile: what is not committed is somebody else's to handle.
+      buffered_messages_ -= work.items.size();
+      for (const WorkItem& item : work.items) buffered_bytes_ -= item.delivery.bytes();
+      continue;
+    }
+    Return(*partition, work);
+    switch (order.end) {
+      case BatchEnd::kCommitted:
+        partition->expected = work.committed;
+        partition->last_checked = now;
+        partition->trouble = 0;
+        [[fallthrough]];
+      case BatchEnd::kNothing:
+        partition->not_before = work.not_before;
+        if (!work.stop.ok()) StopPartition(*partition, work.stop);
+        break;
+      case BatchEnd::kUnknown:
+        partition->phase = PartitionPhase::kUnread;
+        partition->unknown_commit = work.committed;
+        partition->unknown_counts = unknown_counts;
+        break;
+      case BatchEnd::kStoreTrouble:
+        ApplyTrouble(*partition, order.error, now);
+        break;
+      case BatchEnd::kMismatch:
+      case BatchEnd::kDoomed:
+      case BatchEnd::kPending:
+        break;
+    }
+  }
+  for (const BeginResult::Mismatch& mismatch : order.mismatches) {
+    const WorkPartition& work = order.partitions[mismatch.lock];
+    Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
+    if (partition != nullptr) HandleMismatch(*partition, mismatch.actual);
+  }
+}
+
+void Engine::CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const {
+  delta.commits = 1;
+  delta.retried = order.retries;
+  for (const WorkPartition& work : order.partitions) {
+    for (const WorkItem& item : work.items) {
+      delta.processed += item.verdict == Verdict::kProcessed ? 1 : 0;
+      delta.duplicates += item.verdict == Verdict::kDuplicate ? 1 : 0;
+      delta.discarded += item.verdict == Verdict::kDiscarded ? 1 : 0;
+      delta.conflicts += item.verdict == Verdict::kConflict ? 1 : 0;
+      const bool is_letter =
+          item.verdict == Verdict::kDeadLettered || item.verdict == Verdict::kConflict;
+      delta.dead_lettered += is_letter ? 1 : 0;
+    }
+  }
+}
+
+// Settles what a known commit has settled and puts the rest back where it came from.
+void Engine::Return(Partition& partition, WorkPartition& work) {
+  for (auto item = work.items.rbegin(); item != work.items.rend(); ++item) {
+    const bool is_settled = work.is_committed && item->verdict != Verdict::kUnsettled;
+    if (!is_settled) {
+      partition.queue.push_front(std::move(item->delivery));
+      continue;
+    }
+    partition.tracker.Settle(item->delivery.message().offset());
+    --buffered_messages_;
+    buffered_bytes_ -= item->delivery.bytes();
+  }
+}
+
+void Engine::ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now) {
+  ++partition.trouble;
+  constexpr double kMiddleOfJitter = 0.5;
+  partition.not_before =
+      now + BackoffDelay(options_.times.store_backoff, partition.trouble, kMiddleOfJitter);
+  Log(LogLevel::kWarning, "store_trouble", "rolled back, will be replayed: " + error.ToString(),
+      &partition.name());
+}
+
+}  // namespace once

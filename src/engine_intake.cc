@@ -1,0 +1,230 @@
+// What the source says: messages into bounded buffers, assignments, revocations, lost positions.
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "once/abseil.h"
+#include "src/engine.h"
+
+namespace once {
+namespace {
+
+// A partition that waits longer than this gives back the broker's receive buffers.
+constexpr absl::Duration kPinReceiveBufferMax = absl::Milliseconds(100);
+
+}  // namespace
+
+void Engine::PollSource() {
+  absl::Time now = executor_.Now();
+  if (IsFull() && worker_.is_busy() && now < last_poll_ + options_.times.pause_after) {
+    // A quick handler makes room soon; pausing would cost up to a second of fetching.
+    if (worker_.WaitUntilDone(last_poll_ + options_.times.pause_after)) return;
+    now = executor_.Now();
+  }
+  if (IsFull()) {
+    PauseAll();
+  } else {
+    ResumePaused(now);
+  }
+  PauseWaiting(now);
+  const std::size_t room = options_.limits.inflight_messages_max -
+                           std::min(buffered_messages_, options_.limits.inflight_messages_max);
+  const PollOptions poll{
+      .messages_max = std::clamp<std::size_t>(room, 1, options_.limits.batch_messages_max),
+      .deadline = PollDeadline(now)};
+  absl::StatusOr<Batch> batch = source_.Poll(poll, *this);
+  last_poll_ = executor_.Now();
+  if (!batch.ok()) {
+    if (fatal_.ok()) fatal_ = Annotate(batch.status(), "source " + source_.traits().name);
+    return;
+  }
+  if (!batch->empty()) Buffer(*std::move(batch));
+}
+
+absl::Time Engine::PollDeadline(absl::Time now) const {
+  absl::Time deadline = now + options_.times.poll_timeout;
+  if (worker_.is_busy()) return deadline;  // its end wakes the source
+  for (const auto& [name, partition] : partitions_) {
+    const bool has_work = partition.phase == PartitionPhase::kUnread ||
+                          (partition.phase == PartitionPhase::kActive && !partition.queue.empty());
+    if (has_work) deadline = std::min(deadline, std::max(now, partition.not_before));
+  }
+  return deadline;
+}
+
+void Engine::Buffer(Batch batch) {
+  const auto shared = std::make_shared<Batch>(std::move(batch));
+  last_buffered_ = nullptr;
+  for (Message& message : shared->messages()) {
+    const bool is_same = last_buffered_ != nullptr &&
+                         last_buffered_->name().partition == message.partition() &&
+                         last_buffered_->name().topic == message.topic();
+    if (!is_same) last_buffered_ = Find({std::string(message.topic()), message.partition()});
+    Partition* partition = last_buffered_;
+    // Of an assignment that has ended, of a partition that is not read, or delivered before.
+    const bool is_stale = partition == nullptr || partition->phase != PartitionPhase::kActive ||
+                          partition->assignment != message.assignment() ||
+                          !partition->tracker.Deliver(message.offset());
+    if (is_stale) continue;
+    Delivery& delivery = partition->queue.emplace_back(shared, message);
+    ++buffered_messages_;
+    buffered_bytes_ += delivery.bytes();
+  }
+}
+
+bool Engine::IsFull() const {
+  return buffered_messages_ >= options_.limits.inflight_messages_max ||
+         buffered_bytes_ >= options_.limits.inflight_bytes_max;
+}
+
+void Engine::PauseAll() {
+  std::vector<TopicPartition> names;
+  for (auto& [name, partition] : partitions_) {
+    if (partition.phase != PartitionPhase::kActive || partition.is_paused) continue;
+    partition.is_paused = true;
+    names.push_back(name);
+  }
+  if (!names.empty()) (void)source_.Pause(names);
+}
+
+void Engine::PauseWaiting(absl::Time now) {
+  // A partition that waits for a retry fills its share of the buffer, not the others'.
+  const std::size_t share =
+      options_.limits.inflight_messages_max / std::max<std::size_t>(partitions_.size(), 1);
+  std::vector<TopicPartition> names;
+  for (auto& [name, partition] : partitions_) {
+    const bool is_waiting = partition.not_before > now;
+    if (!is_waiting || partition.phase != PartitionPhase::kActive) continue;
+    if (partition.not_before > now + kPinReceiveBufferMax) {
+      for (Delivery& delivery : partition.queue) delivery.Own();
+    }
+    if (partition.is_paused || partition.queue.size() < share) continue;
+    partition.is_paused = true;
+    names.push_back(name);
+  }
+  if (!names.empty()) (void)source_.Pause(names);
+}
+
+void Engine::ResumePaused(absl::Time now) {
+  const bool is_roomy = buffered_messages_ <= options_.limits.inflight_messages_max / 2 &&
+                        buffered_bytes_ <= options_.limits.inflight_bytes_max / 2;
+  if (!is_roomy) return;
+  std::vector<PartitionOffset> positions;
+  for (auto& [name, partition] : partitions_) {
+    const bool is_waiting = partition.not_before > now && !partition.queue.empty();
+    if (!partition.is_paused || partition.phase != PartitionPhase::kActive || is_waiting) continue;
+    partition.is_paused = false;
+    positions.push_back({.partition = name, .offset = partition.tracker.next()});
+  }
+  if (positions.empty()) return;
+  if (const absl::Status started = source_.Start(positions); !started.ok()) {
+    Log(LogLevel::kWarning, "resume_failed", started.ToString());
+    for (const PartitionOffset& position : positions) {
+      if (Partition* partition = Find(position.partition)) partition->is_paused = true;
+    }
+  }
+}
+
+void Engine::StopPartition(Partition& partition, absl::Status reason) {
+  if (partition.phase == PartitionPhase::kStopped) return;
+  partition.phase = PartitionPhase::kStopped;
+  partition.stop_reason = reason;
+  Forget(partition);
+  if (!partition.is_paused) (void)source_.Pause(std::span(&partition.name(), 1));
+  partition.is_paused = true;
+  Log(LogLevel::kError, "partition_stopped",
+      "stopped at position " + std::to_string(partition.expected.position) +
+          "; nothing beyond it is acknowledged; " + reason.ToString(),
+      &partition.name());
+  const std::lock_guard lock(mutex_);
+  stopped_.push_back({.partition = partition.name(),
+                      .position = partition.expected.position,
+                      .reason = std::move(reason)});
+}
+
+// Drops what is buffered; what the worker holds is dropped when it comes back.
+void Engine::Forget(Partition& partition) {
+  buffered_messages_ -= partition.queue.size();
+  for (const Delivery& delivery : partition.queue) buffered_bytes_ -= delivery.bytes();
+  partition.queue.clear();
+}
+
+void Engine::OnAssigned(const Assignment& assignment) {
+  last_buffered_ = nullptr;
+  const SourceTraits& traits = source_.traits();
+  for (const TopicPartition& name : assignment.partitions) {
+    if (Partition* former = Find(name)) Forget(*former);
+    Partition& partition = partitions_[name];
+    partition = Partition{};
+    partition.key = {.cluster = traits.cluster, .group = traits.group, .partition = name};
+    partition.scope =
+        options_.scope ? NamedScope(*options_.scope) : GroupTopicScope(traits.group, name.topic);
+    partition.assignment = assignment.number;
+    Log(LogLevel::kInfo, "assigned", "assignment " + std::to_string(assignment.number), &name);
+  }
+}
+
+void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation kind) {
+  DrainWorker(partitions, executor_.Now() + options_.times.revoke_budget);
+  if (kind == Revocation::kRevoked) {
+    std::vector<PartitionOffset> positions;
+    for (const TopicPartition& name : partitions) {
+      const Partition* partition = Find(name);
+      if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
+      positions.push_back({.partition = name, .offset = partition->tracker.watermark()});
+    }
+    const absl::Status committed =
+        positions.empty() ? absl::OkStatus() : source_.Commit(positions, CommitMode::kVerified);
+    if (!committed.ok()) Log(LogLevel::kDebug, "hint_failed", committed.ToString());
+  }
+  last_buffered_ = nullptr;
+  for (const TopicPartition& name : partitions) {
+    Partition* partition = Find(name);
+    if (partition == nullptr) continue;
+    Forget(*partition);
+    partitions_.erase(name);
+    Log(LogLevel::kInfo, kind == Revocation::kLost ? "lost" : "revoked",
+        kind == Revocation::kLost ? "somebody else may own it already; nothing is committed"
+                                  : "given back",
+        &name);
+  }
+}
+
+// Lets the worker finish the message at hand and commit; past the deadline its transaction is doomed
+// and will roll back when the handler returns.
+void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline) {
+  WorkOrder* order = worker_.current();
+  if (order == nullptr || !order->batch || order->doomed) return;
+  const bool is_touched =
+      std::any_of(order->batch->partitions.begin(), order->batch->partitions.end(),
+                  [&](const WorkPartition& work) {
+                    return std::find(partitions.begin(), partitions.end(),
+                                     work.lock.key.partition) != partitions.end();
+                  });
+  if (!is_touched) return;
+  order->finish_early = true;
+  if (worker_.WaitUntilDone(deadline)) {
+    Collect();
+    return;
+  }
+  order->doomed = true;
+  Log(LogLevel::kWarning, "doomed",
+      "a handler outlived the revoke budget; its transaction will be rolled back, and kept "
+      "partitions replay");
+}
+
+void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& error) {
+  Partition* partition = Find(name);
+  if (partition == nullptr || partition->phase == PartitionPhase::kStopped) return;
+  if (error.code() != absl::StatusCode::kOutOfRange) {
+    StopPartition(*partition, error);
+    return;
+  }
+  Log(LogLevel::kWarning, "out_of_range", error.ToString(), &name);
+  // Look at the log's bounds again, then decide as at assignment.
+  Forget(*partition);
+  partition->phase = PartitionPhase::kUnread;
+  partition->needs_description = true;
+}
+
+}  // namespace once

@@ -1,0 +1,108 @@
+// The guarantee level, computed from what is configured.
+#include "once/guarantee.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace once {
+namespace {
+
+std::string StoreReason(const StoreTraits& store, std::string_view consequence) {
+  std::string text = "store " + store.name + ": ";
+  text.append(consequence);
+  if (!store.weakness.empty()) text.append(" (").append(store.weakness).append(")");
+  return text;
+}
+
+// The level that the store's durability and the source's ability to replay permit.
+GuaranteeLevel LevelOf(const GuaranteeInputs& inputs, std::vector<std::string>& reasons) {
+  reasons.emplace_back(
+      "effect, id and position commit in one transaction; "
+      "acknowledged only after that commit");
+  switch (inputs.store.durability) {
+    case Durability::kNothing:
+      reasons.push_back(
+          StoreReason(inputs.store, "forgets ids, effects and positions when the process ends"));
+      return GuaranteeLevel::kAtLeastOnce;
+    case Durability::kProcess:
+      reasons.push_back(StoreReason(inputs.store, "may lose its last commits with the machine"));
+      break;
+    case Durability::kMachine:
+      reasons.push_back(StoreReason(inputs.store, "an acknowledged commit survives power loss"));
+      break;
+  }
+  if (!inputs.source.can_replay) {
+    reasons.push_back("source " + inputs.source.name +
+                      ": cannot be read again, so the store must never lose a commit (C7)");
+    return inputs.store.durability == Durability::kMachine ? GuaranteeLevel::kEffectivelyOnce
+                                                           : GuaranteeLevel::kAtLeastOnce;
+  }
+  if (!inputs.is_idle_audit_on) {
+    reasons.emplace_back(
+        "times.idle_audit is off: a rolled-back store is noticed only with the "
+        "next message; set an interval");
+    return inputs.store.durability == Durability::kMachine ? GuaranteeLevel::kEffectivelyOnce
+                                                           : GuaranteeLevel::kAtLeastOnce;
+  }
+  reasons.emplace_back(
+      "the store is the authority on the position, compared and set strictly, "
+      "with an idle audit: a store that loses its tail is replayed");
+  return GuaranteeLevel::kEffectivelyOnceRollbackSafe;
+}
+
+}  // namespace
+
+std::string_view ToString(GuaranteeLevel level) {
+  switch (level) {
+    case GuaranteeLevel::kAtMostOnce:
+      return "at-most-once";
+    case GuaranteeLevel::kAtLeastOnce:
+      return "at-least-once";
+    case GuaranteeLevel::kDeduplicated:
+      return "deduplicated";
+    case GuaranteeLevel::kEffectivelyOnce:
+      return "effectively-once";
+    case GuaranteeLevel::kEffectivelyOnceRollbackSafe:
+      return "effectively-once, survives store rollback";
+  }
+  return "unknown";
+}
+
+Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
+  Guarantee guarantee;
+  guarantee.level = LevelOf(inputs, guarantee.reasons);
+  if (inputs.id.identifies_delivery()) {
+    guarantee.reasons.emplace_back(
+        "id " + inputs.id.name() +
+        ": may tell deliveries apart rather than messages; a producer's resend is handled again");
+    guarantee.level = std::min(guarantee.level, GuaranteeLevel::kAtLeastOnce);
+  }
+  if (!inputs.is_fingerprinted) {
+    guarantee.reasons.emplace_back(
+        "fingerprints are off: two messages under one id are taken for one, unnoticed");
+  }
+  if (!inputs.has_dead_letters) {
+    guarantee.reasons.emplace_back(
+        "no dead letters: a message that fails for good stops its partition; set dead_letters");
+  }
+  guarantee.assumptions = {
+      "C1: producers put the same " + inputs.id.name() +
+          " on every resend of a message, and "
+          "different ones on different messages",
+      "C4: ids are kept for ever in this version, which covers every redelivery",
+      "C6: the handler has no effect outside its transaction",
+      "the handler reports every failure: one that is swallowed has settled the message",
+  };
+  return guarantee;
+}
+
+std::string Describe(const Guarantee& guarantee) {
+  std::string text(ToString(guarantee.level));
+  for (const std::string& reason : guarantee.reasons) text.append("\n  because ").append(reason);
+  for (const std::string& assumption : guarantee.assumptions) {
+    text.append("\n  assuming ").append(assumption);
+  }
+  return text;
+}
+
+}  // namespace once

@@ -1,0 +1,32 @@
+// SettleBatch runs one batch order: the transaction protocol of docs/guarantees.md, from Begin to the
+// known or unknown end of Commit. Optimistic first (no savepoints); the first failure rolls back and
+// replays message by message with savepoints, so that the failing message alone is retried,
+// dead-lettered or skipped while its neighbours commit.
+//
+// Called from one thread at a time. It owns no state between two calls.
+#pragma once
+
+#include "once/consumer.h"
+#include "src/work_order.h"
+
+namespace once {
+
+// Everything a batch needs besides the messages. References outlive the call.
+struct SettleContext {
+  TransactionalStore& store;
+  const TransactionalHandlerFunction& handler;
+  const IdExtractor& id;
+  const FingerprintFunction& fingerprint;
+  const RetryPolicy& retry;
+  const DeadLetterSink& dead_letters;
+  LogSink& log;
+  Executor& executor;
+  Random& random;
+  std::string_view group;
+  absl::Duration batch_max_duration;
+};
+
+// REQUIRES: order.batch is set, every partition has at least one item.
+void SettleBatch(const SettleContext& context, WorkOrder& order);
+
+}  // namespace once

@@ -1,0 +1,62 @@
+# Sourced by ./dev: installs the Debian packages that are missing. Asks dpkg once, so that it costs
+# nothing when all is there.
+
+ONCE_PACKAGES=(
+  build-essential cmake ninja-build ccache pkg-config git python3 sqlite3
+  libabsl-dev libxxhash-dev libssl-dev libboost-context-dev libgtest-dev libgmock-dev
+  libsqlite3-dev librdkafka-dev libcli11-dev nlohmann-json3-dev)
+ONCE_LINT_PACKAGES=(clang-14 clang-tidy-14 clang-format-14)
+
+# missing_packages <package...>: prints those that are not installed, on one line.
+missing_packages() {
+  local -A installed=()
+  local name status
+  while read -r name status; do
+    [[ $status == installed ]] && installed[$name]=1
+  done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null)
+  local missing=()
+  for name in "$@"; do
+    [[ ${installed[$name]:-} ]] || missing+=("$name")
+  done
+  printf '%s' "${missing[*]}"
+}
+
+# setup [lint]: `lint` adds the clang tools. A JDK or Maven that is on PATH counts as installed.
+setup() {
+  if [[ ${ONCE_SKIP_SETUP:-} ]]; then
+    return 0
+  fi
+  local wanted=("${ONCE_PACKAGES[@]}")
+  command -v java >/dev/null || wanted+=(openjdk-17-jdk-headless)
+  command -v mvn >/dev/null || wanted+=(maven)
+  if [[ ${1:-} == lint ]]; then
+    wanted+=("${ONCE_LINT_PACKAGES[@]}")
+  fi
+  if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    die "setup knows Debian's packages only. Install what these names stand for, then set" \
+        "ONCE_SKIP_SETUP=1: ${wanted[*]}"
+  fi
+  local missing
+  missing=$(missing_packages "${wanted[@]}")
+  if [[ -z $missing ]]; then
+    return 0
+  fi
+  local as_root=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      die "these packages are missing, and you are neither root nor have sudo: $missing"
+    as_root=(sudo)
+  fi
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  local install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
+  say "installing: $missing"
+  # The lists may be old or absent: refresh them only when the first try fails.
+  # shellcheck disable=SC2086
+  if ! "${as_root[@]}" "${install[@]}" $missing >&2; then
+    "${as_root[@]}" apt-get update -q >&2 || die "apt-get update failed"
+    "${as_root[@]}" "${install[@]}" $missing >&2 ||
+      die "apt-get could not install: $missing"
+  fi
+  # What was missing may decide what is built: configure again.
+  rm -f build/*/build.ninja
+}
