@@ -106,7 +106,7 @@ absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions optio
       new Consumer(std::make_unique<Engine>(std::move(options), std::move(handler))));
 }
 
-absl::Status Consumer::Run(std::stop_token stop) { return engine_->Run(std::move(stop)); }
+absl::Status Consumer::Run(const std::stop_token& stop) { return engine_->Run(stop); }
 absl::StatusOr<bool> Consumer::Step() { return engine_->Step(); }
 absl::Status Consumer::Stop() { return engine_->Stop(); }
 Guarantee Consumer::guarantee() const { return engine_->guarantee(); }

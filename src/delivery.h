@@ -1,5 +1,5 @@
-// A Delivery is one buffered message together with whatever keeps its bytes alive: the batch it came
-// in, or a copy of its own once it has to wait.
+// A Delivery is one buffered message together with whatever keeps its bytes alive: the batch it
+// came in, or a copy of its own once it has to wait.
 #pragma once
 
 #include <cstddef>

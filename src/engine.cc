@@ -52,7 +52,7 @@ void Engine::Start() {
   }
 }
 
-absl::Status Engine::Run(std::stop_token stop) {
+absl::Status Engine::Run(const std::stop_token& stop) {
   if (is_started_) return absl::FailedPreconditionError("Run: this consumer was started before");
   Start();
   worker_.StartTask();
@@ -74,7 +74,12 @@ absl::StatusOr<bool> Engine::Step() {
   const std::uint64_t before = settled();
   Turn();
   Collect();
-  if (options_.dead_letters.publisher != nullptr) RelayRoundOnce();
+  const absl::Time now = executor_.Now();
+  const bool is_relay_due = outbox_pending_ > 0 || now >= next_relay_;
+  if (options_.dead_letters.publisher != nullptr && is_relay_due) {
+    next_relay_ = now + kRelayInterval;
+    RelayRoundOnce();
+  }
   if (!fatal_.ok()) return fatal_;
   return settled() != before;
 }
@@ -127,7 +132,7 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
         "redelivered");
   }
   Collect();
-  const absl::Status left = source_.Close(deadline, *this);
+  absl::Status left = source_.Close(deadline, *this);
   is_relay_stopping_ = true;
   relay_wake_->Set();
   relay_.reset();

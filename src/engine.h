@@ -33,7 +33,7 @@ class Engine : private SourceListener {
   Engine(ConsumerOptions options, TransactionalHandlerFunction handler);
   ~Engine() override;
 
-  absl::Status Run(std::stop_token stop);
+  absl::Status Run(const std::stop_token& stop);
   absl::StatusOr<bool> Step();
   absl::Status Stop();
 
@@ -109,6 +109,7 @@ class Engine : private SourceListener {
   std::size_t rotation_ = 0;  // which ready partition a batch begins with
   absl::Time last_poll_ = absl::InfinitePast();
   absl::Time next_hint_ = absl::InfinitePast();
+  absl::Time next_relay_ = absl::InfinitePast();  // Step() only; Run() has a task for it
   absl::Status fatal_;
   bool is_started_ = false;
   bool is_closed_ = false;

@@ -44,9 +44,11 @@ void Engine::PollSource() {
 absl::Time Engine::PollDeadline(absl::Time now) const {
   absl::Time deadline = now + options_.times.poll_timeout;
   if (worker_.is_busy()) return deadline;  // its end wakes the source
+  const bool is_outbox_full = outbox_pending_ >= options_.limits.outbox_rows_max;
   for (const auto& [name, partition] : partitions_) {
-    const bool has_work = partition.phase == PartitionPhase::kUnread ||
-                          (partition.phase == PartitionPhase::kActive && !partition.queue.empty());
+    const bool has_work =
+        partition.phase == PartitionPhase::kUnread ||
+        (partition.phase == PartitionPhase::kActive && !partition.queue.empty() && !is_outbox_full);
     if (has_work) deadline = std::min(deadline, std::max(now, partition.not_before));
   }
   return deadline;
@@ -61,8 +63,10 @@ void Engine::Buffer(Batch batch) {
                          last_buffered_->name().topic == message.topic();
     if (!is_same) last_buffered_ = Find({std::string(message.topic()), message.partition()});
     Partition* partition = last_buffered_;
-    // Of an assignment that has ended, of a partition that is not read, or delivered before.
-    const bool is_stale = partition == nullptr || partition->phase != PartitionPhase::kActive ||
+    // Of an assignment that has ended, from before the fetch that was asked for, or delivered
+    // before. A partition whose row must be read again goes on buffering: what it dropped now,
+    // nobody would fetch again.
+    const bool is_stale = partition == nullptr || !partition->is_fetching ||
                           partition->assignment != message.assignment() ||
                           !partition->tracker.Deliver(message.offset());
     if (is_stale) continue;
@@ -142,8 +146,10 @@ void Engine::StopPartition(Partition& partition, absl::Status reason) {
                       .reason = std::move(reason)});
 }
 
-// Drops what is buffered; what the worker holds is dropped when it comes back.
+// Drops what is buffered; what the worker holds is dropped when it comes back. Whoever goes on with
+// the partition must start the fetch anew.
 void Engine::Forget(Partition& partition) {
+  partition.is_fetching = false;
   buffered_messages_ -= partition.queue.size();
   for (const Delivery& delivery : partition.queue) buffered_bytes_ -= delivery.bytes();
   partition.queue.clear();
@@ -190,11 +196,17 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
   }
 }
 
-// Lets the worker finish the message at hand and commit; past the deadline its transaction is doomed
-// and will roll back when the handler returns.
+// Lets the worker finish the message at hand and commit; past the deadline its transaction is
+// doomed and will roll back when the handler returns.
 void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline) {
   WorkOrder* order = worker_.current();
-  if (order == nullptr || !order->batch || order->doomed) return;
+  if (order == nullptr || order->doomed) return;
+  if (!order->batch) {
+    // A reading of rows is quick; its result, of partitions that are about to go, is looked at
+    // later.
+    worker_.WaitUntilDone(deadline);
+    return;
+  }
   const bool is_touched =
       std::any_of(order->batch->partitions.begin(), order->batch->partitions.end(),
                   [&](const WorkPartition& work) {

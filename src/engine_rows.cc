@@ -9,6 +9,14 @@
 #include "src/store_errors.h"
 
 namespace once {
+namespace {
+
+// How often a position beyond the log's end is looked at before it is believed.
+constexpr int kBeyondEndChecks = 4;
+
+constexpr double kMiddleOfJitter = 0.5;
+
+}  // namespace
 
 // Runs after a poll of the same turn, so that rebalance events come before any reading of a row: a
 // zombie learns that it is one instead of stealing the row.
@@ -47,7 +55,8 @@ void Engine::Verify(Partition& partition, absl::Time now) {
     partition.needs_verification = false;
     return;
   }
-  partition.not_before = now + BackoffDelay(options_.times.store_backoff, ++partition.trouble, 0.5);
+  partition.not_before =
+      now + BackoffDelay(options_.times.store_backoff, ++partition.trouble, kMiddleOfJitter);
   Log(LogLevel::kWarning, "not_verified",
       "another writer has the row, and the broker does not confirm that this consumer is still "
       "its owner: " +
@@ -71,7 +80,7 @@ void Engine::DescribeUnread(absl::Time now) {
       continue;
     }
     partition->not_before =
-        now + BackoffDelay(options_.times.store_backoff, ++partition->trouble, 0.5);
+        now + BackoffDelay(options_.times.store_backoff, ++partition->trouble, kMiddleOfJitter);
     Log(LogLevel::kWarning, "not_described", bounds.status().ToString(), &names[i]);
   }
 }
@@ -128,11 +137,24 @@ void Engine::Activate(Partition& partition, const TakenPosition& taken) {
   partition.bounds.reset();
 }
 
-// False when the partition was stopped, or set to the oldest message there is, because the broker no
-// longer has what the store's position names.
+// False when the partition was stopped, or set to the oldest message there is, because the broker
+// no longer has what the store's position names.
 bool Engine::CheckRange(Partition& partition, std::int64_t position) {
   const PartitionBounds bounds = *partition.bounds;
-  if (position >= bounds.first && position <= bounds.end) return true;
+  if (position >= bounds.first && position <= bounds.end) {
+    partition.beyond_end_checks = 0;
+    return true;
+  }
+  // The former owner may have committed after the bounds were asked for, and a new leader may not
+  // yet know how far its log is readable: ask again before believing it.
+  if (position > bounds.end && ++partition.beyond_end_checks < kBeyondEndChecks) {
+    partition.phase = PartitionPhase::kUnread;
+    partition.needs_description = true;
+    partition.not_before =
+        executor_.Now() +
+        BackoffDelay(options_.times.store_backoff, partition.beyond_end_checks, kMiddleOfJitter);
+    return false;
+  }
   Publish({.gaps = 1});
   const std::string finding =
       position < bounds.first
@@ -181,7 +203,6 @@ void Engine::Realign(Partition& partition, std::int64_t position) {
   const PartitionOffset start{.partition = partition.name(), .offset = position};
   if (const absl::Status started = source_.Start(std::span(&start, 1)); !started.ok()) {
     Log(LogLevel::kWarning, "start_failed", started.ToString(), &partition.name());
-    partition.is_fetching = false;  // the next reading of the row tries again
     partition.phase = PartitionPhase::kUnread;
     ApplyTrouble(partition, started, executor_.Now());
     return;

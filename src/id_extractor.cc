@@ -26,7 +26,6 @@ IdExtractor InvalidExtractor(std::string name, absl::Status status) {
 namespace {
 
 constexpr std::size_t kSha256Bytes = 32;
-constexpr std::size_t kLengthPrefixBytes = 4;
 
 std::optional<std::string_view> HeaderValue(const Message& message, std::string_view name) {
   const std::optional<Header> header = message.FindHeader(name);
@@ -119,7 +118,7 @@ IdExtractor::IdExtractor(std::string name, IdFunction extract)
   if (!extract_) status_ = absl::InvalidArgumentError("id extractor " + name_ + " has no function");
 }
 
-IdExtractor HeaderId(std::string header_name) {
+IdExtractor HeaderId(const std::string& header_name) {
   std::string name = "header " + header_name;
   if (header_name.empty()) {
     return InvalidExtractor(name, absl::InvalidArgumentError("HeaderId: the header name is empty"));
@@ -148,7 +147,7 @@ IdExtractor IdempotencyKeyId() { return HeaderId("Idempotency-Key"); }
 
 IdExtractor BrokerMessageId() { return FirstOf({HeaderId("message_id"), HeaderId("KEYS")}); }
 
-IdExtractor JsonPointerId(std::string pointer) {
+IdExtractor JsonPointerId(const std::string& pointer) {
   std::string name = "JSON pointer " + pointer;
   std::optional<std::vector<std::string>> tokens = ParsePointer(pointer);
   if (!tokens) {

@@ -5,8 +5,8 @@
 
 namespace once {
 
-// Runs the handler. An exception becomes a retryable kUnknown status with its what(), std::bad_alloc
-// becomes Pause: an allocation that fails says nothing about the message.
+// Runs the handler. An exception becomes a retryable kUnknown status with its what(),
+// std::bad_alloc becomes Pause: an allocation that fails says nothing about the message.
 Outcome InvokeHandler(const TransactionalHandlerFunction& handler, const Message& message,
                       Transaction& transaction);
 

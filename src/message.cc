@@ -1,6 +1,8 @@
 // Message and OwnedMessage: reading headers through the source's reader, and the deep copy.
 #include "once/message.h"
 
+#include <algorithm>
+
 #include "once/batch.h"
 
 namespace once {
@@ -34,10 +36,10 @@ const HeaderReader* OwnedHeaderReader() {
       .at = [](const void* object, std::size_t index) { return View(AsVector(object)[index]); },
       .find_last = [](const void* object, std::string_view name) -> std::optional<Header> {
         const std::vector<OwnedHeader>& headers = AsVector(object);
-        for (auto it = headers.rbegin(); it != headers.rend(); ++it) {
-          if (it->name == name) return View(*it);
-        }
-        return std::nullopt;
+        const auto found =
+            std::find_if(headers.rbegin(), headers.rend(),
+                         [&](const OwnedHeader& header) { return header.name == name; });
+        return found == headers.rend() ? std::nullopt : std::optional(View(*found));
       }};
   return &kReader;
 }

@@ -1,6 +1,6 @@
-// OrderWorker runs work orders one at a time: on a task of the executor in Run(), or on the caller's
-// thread in Step(). The polling thread submits and collects; it never blocks on a running handler
-// longer than it asks to.
+// OrderWorker runs work orders one at a time: on a task of the executor in Run(), or on the
+// caller's thread in Step(). The polling thread submits and collects; it never blocks on a running
+// handler longer than it asks to.
 //
 // Thread-safety: all calls from the polling thread. Only the flags of WorkOrder are shared with the
 // worker while an order runs.
@@ -18,7 +18,8 @@ namespace once {
 
 class OrderWorker {
  public:
-  // `execute` runs on the worker; `on_done`, called after it on the same thread, must be thread-safe.
+  // `execute` runs on the worker; `on_done`, called after it on the same thread, must be
+  // thread-safe.
   OrderWorker(Executor& executor, std::function<void(WorkOrder&)> execute,
               std::function<void()> on_done);
   ~OrderWorker() { Close(); }

@@ -36,6 +36,7 @@ struct Partition {
   bool needs_verification = false;  // somebody else wrote the row: prove membership first
   std::int64_t start = 0;           // where the row begins if there is none
   std::optional<PartitionBounds> bounds;  // as last described; reset once the position is checked
+  int beyond_end_checks = 0;              // readings in a row with a position beyond the log's end
   bool is_created_here = false;           // this consumer made the row, at `start`
   bool is_row_lost = false;               // the row vanished, and somebody else had made it
 

@@ -179,8 +179,8 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
                                       bool is_careful) {
   for (std::size_t i = 0; i < count; ++i) {
     if (work_.doomed) return PassEnd::kDoomed;
-    // However late it is, at least one message per batch, and every failure that is known: otherwise
-    // nothing would move, or a failed invocation would be repeated without being counted.
+    // However late it is, at least one message per batch, and every failure that is known:
+    // otherwise nothing would move, or a failed invocation would be repeated without being counted.
     const bool is_late = i > 0 && i >= decided_end_ && context_.executor.Now() >= deadline_;
     if (work_.finish_early || is_late) break;
     PassEnd end = PassEnd::kNothing;
@@ -250,8 +250,8 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
   message.SetContext({});
   const absl::Status open = transaction.CheckOpen();
   if (!open.ok()) {
-    // Whatever ran after the end of our transaction is not in it. A store that ended it by itself is
-    // in trouble; a handler that did has failed.
+    // Whatever ran after the end of our transaction is not in it. A store that ended it by itself
+    // is in trouble; a handler that did has failed.
     const bool is_handlers_doing = open.code() == absl::StatusCode::kFailedPrecondition;
     if (is_handlers_doing) RememberFailure(candidate, Reject(ToStd(open.message())));
     end = EndWith(is_handlers_doing ? PassEnd::kFailedHandler : PassEnd::kStoreTrouble, open);

@@ -1,7 +1,7 @@
-// SettleBatch runs one batch order: the transaction protocol of docs/guarantees.md, from Begin to the
-// known or unknown end of Commit. Optimistic first (no savepoints); the first failure rolls back and
-// replays message by message with savepoints, so that the failing message alone is retried,
-// dead-lettered or skipped while its neighbours commit.
+// SettleBatch runs one batch order: the transaction protocol of docs/guarantees.md, from Begin to
+// the known or unknown end of Commit. Optimistic first (no savepoints); the first failure rolls
+// back and replays message by message with savepoints, so that the failing message alone is
+// retried, dead-lettered or skipped while its neighbours commit.
 //
 // Called from one thread at a time. It owns no state between two calls.
 #pragma once

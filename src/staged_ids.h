@@ -1,5 +1,6 @@
-// StagedIds is what a running transaction knows of ids: the records it found, overlaid with those it
-// is going to write. Nothing of it outlives the transaction, so a rollback cannot leave an id behind.
+// StagedIds is what a running transaction knows of ids: the records it found, overlaid with those
+// it is going to write. Nothing of it outlives the transaction, so a rollback cannot leave an id
+// behind.
 //
 // Not thread-safe. Keys are views and must outlive the object's use.
 #pragma once

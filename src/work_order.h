@@ -1,5 +1,5 @@
-// What the polling thread hands to the transaction worker, and gets back with the results filled in.
-// An order owns all it refers to, so a partition may be revoked while the worker still has it.
+// What the polling thread hands to the transaction worker, and gets back with the results filled
+// in. An order owns all it refers to, so a partition may be revoked while the worker still has it.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // A Batch is what one poll returned: messages of any number of partitions, in the order in which
 // the source delivered them, and the broker client's buffers they point into. Destroying it gives
-// the buffers back, so it also keeps whatever those need alive (a Kafka client handle must go last).
-// Thread-safety: move it between threads freely, use it from one at a time.
+// the buffers back, so it also keeps whatever those need alive (a Kafka client handle must go
+// last). Thread-safety: move it between threads freely, use it from one at a time.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // The claim protocol: for handlers whose effect no transaction covers. A claim says "I work on this
-// id now"; its fence makes every later word of a former owner void; its lease, on the store's clock,
-// says when somebody else may take over.
+// id now"; its fence makes every later word of a former owner void; its lease, on the store's
+// clock, says when somebody else may take over.
 //
 //   absent → claimed → completed | retrying | dying → dead | uncertain
 //   dead → retrying only through a redrive; discarded by an operator

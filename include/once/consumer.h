@@ -66,7 +66,7 @@ struct ConsumerTimes {
   absl::Duration commit_interval = absl::Seconds(1);  // broker offsets, a hint for monitoring
   absl::Duration idle_audit = absl::Seconds(30);      // zero: off, and the guarantee says so
   Backoff store_backoff = {.initial = absl::Milliseconds(50), .max = absl::Seconds(5)};
-  absl::Duration publish_timeout = absl::Seconds(30);
+  absl::Duration publish_timeout = absl::Seconds(10);
 };
 
 struct ConsumerOptions {
@@ -131,7 +131,7 @@ class Consumer {
   // finishes the message at hand, commits, and leaves the group. OK after a clean stop;
   // kDeadlineExceeded when a handler outlived stop_deadline (its transaction was rolled back);
   // otherwise the error that made going on impossible. May be called once.
-  absl::Status Run(std::stop_token stop);
+  absl::Status Run(const std::stop_token& stop);
 
   // One poll, one transaction, one round of the relay, all on this thread. For tests and simple
   // loops. True when it settled or published anything. Handlers must be quicker than the source's
@@ -149,8 +149,8 @@ class Consumer {
   std::unique_ptr<Engine> engine_;
 };
 
-// Run() until SIGINT or SIGTERM, which it takes over meanwhile; a second signal ends the process the
-// default way. Call it from main(), with one consumer per process.
+// Run() until SIGINT or SIGTERM, which it takes over meanwhile; a second signal ends the process
+// the default way. Call it from main(), with one consumer per process.
 absl::Status RunUntilSignal(Consumer& consumer);
 
 }  // namespace once

@@ -35,11 +35,11 @@ struct DeadLetterReason {
   absl::Status error;
 };
 
-// The letter for `message`: original key, value and headers, with once-id, once-scope, once-attempt,
-// once-first-failed-at, once-last-failed-at, once-error-code, once-error-message,
+// The letter for `message`: original key, value and headers, with once-id, once-scope,
+// once-attempt, once-first-failed-at, once-last-failed-at, once-error-code, once-error-message,
 // once-origin-{topic,partition,offset,timestamp} and once-disposition written by replacing. An
-// origin that is there already (a letter that failed again) is kept: it names the first one.
-// Times are RFC 3339, UTC. Bytes that are not UTF-8 text are written as "hex:…".
+// origin that is there already (a letter that failed again) is kept: it names the first one. Times
+// are RFC 3339, UTC. Bytes that are not UTF-8 text are written as "hex:…".
 OutgoingMessage MakeDeadLetter(const Message& message, const DeadLetterReason& reason,
                                std::string topic);
 

@@ -1,11 +1,12 @@
 // A DedupStore decides who may handle a message now, and remembers what was handled. It never sees
 // the message itself. A store offers one or both of two protocols:
 //
-//   transactions()  id, effect, position and dead letters in one transaction; for handlers that take
-//                   a Transaction&. Gives effectively-once.
+//   transactions()  id, effect, position and dead letters in one transaction; for handlers that
+//                   take a Transaction&. Gives effectively-once.
 //   claims()        fenced claims with leases (claims.h); for handlers whose effect lies elsewhere.
 //
-// Thread-safety: safe for concurrent use. Several consumers of one process may share one open store.
+// Thread-safety: safe for concurrent use. Several consumers of one process may share one open
+// store.
 #pragma once
 
 #include <cstdint>

@@ -2,9 +2,9 @@
 // SystemExecutor() and SystemRandom(); the simulator passes fibres, virtual time and an oracle, and
 // runs the same compiled engine.
 //
-// Status contract of every seam (stores, sources, publishers too): kUnknown = may have been applied;
-// kCancelled = stopping or dead, nothing more will happen here; any other error = not applied.
-// No lock is held across a seam call.
+// Status contract of every seam (stores, sources, publishers too): kUnknown = may have been
+// applied; kCancelled = stopping or dead, nothing more will happen here; any other error = not
+// applied. No lock is held across a seam call.
 #pragma once
 
 #include <cstdint>

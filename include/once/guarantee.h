@@ -1,5 +1,5 @@
-// The guarantee is computed from the configuration, never claimed: it comes with the reasons for its
-// level and with the assumptions that no library can verify.
+// The guarantee is computed from the configuration, never claimed: it comes with the reasons for
+// its level and with the assumptions that no library can verify.
 #pragma once
 
 #include <cstdint>

@@ -54,7 +54,7 @@ class IdExtractor {
 };
 
 // The value of the last header of that name. A header with a null value counts as missing.
-IdExtractor HeaderId(std::string header_name);
+IdExtractor HeaderId(const std::string& header_name);
 
 // CloudEvents, Kafka binding: `ce_source` and `ce_id`, both needed, since only the pair is unique
 // (CloudEvents 1.0, "id"). Encoded injectively; often longer than an id may be: see Sha256Of.
@@ -71,7 +71,7 @@ IdExtractor BrokerMessageId();
 
 // A string or integer at an RFC 6901 JSON pointer into the value, e.g. "/order/id". A value that
 // is not JSON, or has nothing or another type there, has no id.
-IdExtractor JsonPointerId(std::string pointer);
+IdExtractor JsonPointerId(const std::string& pointer);
 
 // SHA-256 of key and value. Opt-in: two orders that are equal byte by byte become one.
 IdExtractor ContentSha256Id();

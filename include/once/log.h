@@ -1,7 +1,6 @@
-// LogSink receives the engine's events: assignments, retries, dead letters, refusals, stops. Never a
-// payload. The default writes one JSON object per line (Elastic Common Schema field names) to
-// standard error.
-// Thread-safety: safe for concurrent use.
+// LogSink receives the engine's events: assignments, retries, dead letters, refusals, stops. Never
+// a payload. The default writes one JSON object per line (Elastic Common Schema field names) to
+// standard error. Thread-safety: safe for concurrent use.
 #pragma once
 
 #include <cstdint>

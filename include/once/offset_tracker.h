@@ -6,8 +6,8 @@
 //   tracker.Settle(10);  tracker.watermark() == 14    // the hole belongs to nobody
 //
 // The watermark never regresses and never passes an unsettled message.
-// Memory: one entry per delivered message that is not below the watermark; the engine's buffer bound
-// bounds it. Thread-safety: none.
+// Memory: one entry per delivered message that is not below the watermark; the engine's buffer
+// bound bounds it. Thread-safety: none.
 #pragma once
 
 #include <cstddef>

@@ -44,9 +44,9 @@ class Outbox {
   Outbox& operator=(const Outbox&) = delete;
   virtual ~Outbox() = default;
 
-  // One relay at a time publishes from an outbox, so that consumers sharing a store do not each send
-  // every letter. True for the caller that may go on; it must call ReleaseRelay(). The default holds
-  // within one process, which is all that an embedded store is open to.
+  // One relay at a time publishes from an outbox, so that consumers sharing a store do not each
+  // send every letter. True for the caller that may go on; it must call ReleaseRelay(). The default
+  // holds within one process, which is all that an embedded store is open to.
   virtual bool TryAcquireRelay() { return !is_relay_busy_.exchange(true); }
   virtual void ReleaseRelay() { is_relay_busy_ = false; }
 

@@ -1,8 +1,8 @@
 // The row a transactional store keeps per consumed partition, and the strict compare-and-set on it
 // that fences every other writer. Position is the first offset not yet settled; revision grows by
-// one in every transaction that touches the partition; writer is a random tag, drawn afresh at every
-// reading of the row, so that another's "revision + 1" is never taken for ours.
-// Source of the protocol: docs/guarantees.md, "The position row".
+// one in every transaction that touches the partition; writer is a random tag, drawn afresh at
+// every reading of the row, so that another's "revision + 1" is never taken for ours. Source of the
+// protocol: docs/guarantees.md, "The position row".
 #pragma once
 
 #include <compare>

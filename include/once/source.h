@@ -1,8 +1,8 @@
 // A Source delivers messages of a broker. LogSource: partitions with offsets and numbered
 // assignments (Kafka). QueueSource: deliveries that are settled one by one (RabbitMQ, RocketMQ).
 //
-// Thread-safety: every call from one thread, the polling one, except Wake(), which may come from any.
-// The listener is called inside Poll() and Close(), on the polling thread.
+// Thread-safety: every call from one thread, the polling one, except Wake(), which may come from
+// any. The listener is called inside Poll() and Close(), on the polling thread.
 #pragma once
 
 #include <cstddef>
@@ -91,7 +91,7 @@ struct PartitionBounds {
 };
 
 enum class CommitMode : std::uint8_t {
-  kHint,      // asynchronous; a failure is logged by the source and made good by the next one
+  kHint,      // asynchronous; the source logs a failure, the next one makes it good
   kVerified,  // synchronous, carrying member and generation: fails for whoever is no longer a member
 };
 
@@ -101,9 +101,9 @@ class LogSource : public Source {
   virtual absl::StatusOr<std::vector<PartitionBounds>> Describe(
       std::span<const TopicPartition> partitions) = 0;
 
-  // Fetches from these offsets from now on; messages fetched earlier from those partitions are never
-  // delivered any more. Starts an assigned partition, seeks one that is running, and resumes a
-  // paused one. Partitions that are no longer assigned are ignored.
+  // Fetches from these offsets from now on; messages fetched earlier from those partitions are
+  // never delivered any more. Starts an assigned partition, seeks one that is running, and resumes
+  // a paused one. Partitions that are no longer assigned are ignored.
   virtual absl::Status Start(std::span<const PartitionOffset> positions) = 0;
 
   // Delivers nothing more from these partitions until Start(). May cost up to a second of fetching.

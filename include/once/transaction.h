@@ -61,7 +61,7 @@ class StoreTransaction : public Transaction {
   // REQUIRES: records.size() == keys.size().
   virtual absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) = 0;
 
-  // Inserts or replaces.
+  // Inserts or replaces; a record in kAbsent is forgotten. Times keep microseconds.
   virtual absl::Status PutIds(std::span<const IdWrite> writes) = 0;
 
   // Appends outbox rows. A row whose origin is already there, published or not, is left as it is:
@@ -83,8 +83,8 @@ class StoreTransaction : public Transaction {
   virtual absl::Status SetPositions(std::span<const PositionUpdate> updates) = 0;
 
   // OK: durable as far as StoreTraits::durability says. kUnknown: it may have happened or may still
-  // happen; Take() the rows to learn which. Any other error: rolled back. The transaction is over in
-  // every case.
+  // happen; Take() the rows to learn which. Any other error: rolled back. The transaction is over
+  // in every case.
   virtual absl::Status Commit() = 0;
 
   // Never fails as far as the caller is concerned: what is not committed does not exist.

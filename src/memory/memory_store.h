@@ -44,7 +44,8 @@ class MemoryData {
   explicit MemoryData(absl::Duration begin_timeout)
       : begin_timeout_(std::clamp(begin_timeout, absl::ZeroDuration(), absl::Hours(24))) {}
 
-  // Waits until no transaction is open, then marks one as open. Every OK is paired with one Leave().
+  // Waits until no transaction is open, then marks one as open. Every OK is paired with one
+  // Leave().
   absl::Status Enter(std::string_view operation);
   void Leave();
 

@@ -19,16 +19,16 @@
 
 namespace once::memory {
 
-// A transactional, append-only list of strings per table: effects for tests. Rows are not unique, so
-// a duplicate effect shows.
+// A transactional, append-only list of strings per table: effects for tests. Rows are not unique,
+// so a duplicate effect shows.
 class RecordWriter {
  public:
   virtual ~RecordWriter() = default;
   virtual void Append(std::string_view table, std::string_view row) = 0;
 };
 
-// The writer of the transaction at hand, valid until the handler returns; null when `transaction` is
-// not of a memory store.
+// The writer of the transaction at hand, valid until the handler returns; null when `transaction`
+// is not of a memory store.
 RecordWriter* Records(Transaction& transaction);
 
 class Store : public DedupStore {
