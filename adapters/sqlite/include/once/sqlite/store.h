@@ -1,0 +1,69 @@
+// A deduplication store in an SQLite file: ids, positions, dead letters and your own tables, in one
+// file and one transaction.
+//
+//   auto store = once::sqlite::OpenStore({.path = "billing.db"});
+//   … [](const once::Message& message, once::Transaction& transaction) {
+//       sqlite3* connection = once::sqlite::Connection(transaction);
+//       … prepare, bind, step; on failure return a status …
+//     }
+//
+// The store's own tables are named once_*, their layout is its own business.
+// adapters/sqlite/README.md has the guarantees, limits, and what to do when something is wrong with
+// the file. Not a server: one process at a time has the store open.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "once/dedup_store.h"
+
+struct sqlite3;
+
+namespace once::sqlite {
+
+// SQLite's pragma of that name, in WAL mode. Anything below kFull lowers the guarantee.
+enum class Synchronous : std::uint8_t {
+  kOff,     // nothing is synced: a power failure may corrupt the file. For tests
+  kNormal,  // commits survive a crash of the process; a power failure may undo the last ones
+  kFull,    // every commit is synced before it returns
+};
+
+struct StoreOptions {
+  // Created when it does not exist; its folder must. Next to it appear <path>-wal and <path>-shm,
+  // which are part of the data, and <path>.once-lock, which keeps other processes out and remembers
+  // that there was a store here.
+  std::string path;
+  Synchronous synchronous = Synchronous::kFull;
+  // How long Begin, Take and the outbox wait for whoever else is writing; then kUnavailable.
+  absl::Duration busy_timeout = absl::Seconds(5);
+  // kNotFound instead of a new file. Set it once the store is in service.
+  bool must_exist = false;
+  // Reads the whole file at opening and refuses a corrupted one. Otherwise corruption shows when a
+  // damaged page is met.
+  bool quick_check = false;
+  // Pages kept in memory. Ids are looked up at random, so a store of many ids likes more.
+  std::int64_t cache_bytes = 32 * 1024 * 1024;
+  // Called once with the store's own connection, outside any transaction: create your tables,
+  // register functions, set `PRAGMA foreign_keys`. Later nothing may change the connection.
+  std::function<absl::Status(sqlite3*)> setup;
+};
+
+// kInvalidArgument: options; kNotFound: no folder, or no file and must_exist; kPermissionDenied:
+// not writable; kFailedPrecondition: open elsewhere, of a newer format, not a store of ours;
+// kDataLoss: corrupted, or gone although it had data. Every message names the path and the way out.
+// Thread-safety: as DedupStore says. Do not use the store in a forked child.
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
+
+// The connection whose open transaction is `transaction`; null when that is not SQLite's, or is
+// over. Valid until the handler returns, on its thread. The handler reads and writes its own
+// tables; what would end the transaction or touch the store's tables is refused with SQLITE_AUTH
+// (README.md). Prepared statements may be kept from one invocation to the next; finalise them
+// before the store is closed.
+sqlite3* Connection(Transaction& transaction);
+
+}  // namespace once::sqlite

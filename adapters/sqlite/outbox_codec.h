@@ -1,0 +1,21 @@
+// How outbox rows become bytes: every part with its length in front, so that different messages and
+// different origins never look alike. Private to this adapter; the first byte is the version.
+// Pure functions.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "once/outbox.h"
+
+namespace once::sqlite {
+
+std::string EncodeMessage(const OutgoingMessage& message);
+
+// kDataLoss for bytes that EncodeMessage never produces.
+absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes);
+
+std::string EncodeOrigin(const OutboxOrigin& origin);
+
+}  // namespace once::sqlite

@@ -1,0 +1,49 @@
+// A FaultVfs is SQLite's own file layer with failures on demand: the n-th operation of a kind on a
+// file whose name ends in a suffix fails, half done where that is how it fails.
+// While it lives it is SQLite's default. Thread-safety: none.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <string>
+#include <string_view>
+
+namespace once::sqlite {
+
+enum class Fault {
+  kNone,
+  kWriteError,    // nothing is written
+  kTornWrite,     // half is written, then an I/O error
+  kDiskFull,      // half is written, then no space
+  kSyncError,     // written to the page cache, not synced
+  kSharedMemory,  // the -shm cannot be mapped
+};
+
+class FaultVfs {
+ public:
+  FaultVfs();
+  ~FaultVfs();
+  FaultVfs(const FaultVfs&) = delete;
+  FaultVfs& operator=(const FaultVfs&) = delete;
+
+  // The `nth` (from 1) operation that `fault` can hit fails, and with `is_lasting` all later ones.
+  void Arm(Fault fault, std::string_view suffix, int nth, bool is_lasting = false);
+  void Disarm() { fault_ = Fault::kNone; }
+  bool has_fired() const { return has_fired_; }
+
+  // For the file layer: whether this operation is to fail.
+  bool ShouldFail(Fault fault, std::string_view path);
+  Fault fault() const { return fault_; }
+  sqlite3_vfs* real() const { return real_; }
+
+ private:
+  sqlite3_vfs* real_;
+  sqlite3_vfs vfs_;
+  Fault fault_ = Fault::kNone;
+  std::string suffix_;
+  int countdown_ = 0;
+  bool is_lasting_ = false;
+  bool has_fired_ = false;
+};
+
+}  // namespace once::sqlite

@@ -1,0 +1,61 @@
+// Outbox rows as bytes. That every message comes back as it was is a test of the conformance suite.
+#include "adapters/sqlite/outbox_codec.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+namespace once::sqlite {
+namespace {
+
+OutgoingMessage Sample() {
+  return {.topic = "orders.dlq",
+          .partition = 3,
+          .key = "key",
+          .value = std::nullopt,
+          .headers = {{"name", "value"}, {"null", std::nullopt}}};
+}
+
+TEST(OutboxCodec, MessagesThatOnlyConcatenateAlikeDiffer) {
+  const OutgoingMessage messages[] = {
+      {.topic = "ab"},
+      {.topic = "a", .key = "b"},
+      {.topic = "a", .value = "b"},
+      {.topic = "a", .headers = {{"b", std::nullopt}}},
+      {.topic = "a", .headers = {{"", "b"}}},
+      {.topic = "a", .headers = {{"b", ""}}},
+      {.topic = "a", .headers = {{"b", std::nullopt}, {"", std::nullopt}}},
+      {.topic = "a"},
+      {.topic = "a", .partition = 0},
+      {.topic = "a", .key = ""},
+  };
+  std::set<std::string> encoded;
+  for (const OutgoingMessage& message : messages) encoded.insert(EncodeMessage(message));
+  EXPECT_EQ(encoded.size(), std::size(messages));
+}
+
+TEST(OutboxCodec, EveryTruncationIsRefused) {
+  const std::string whole = EncodeMessage(Sample());
+  ASSERT_TRUE(DecodeMessage(whole).ok());
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    EXPECT_TRUE(absl::IsDataLoss(DecodeMessage(whole.substr(0, size)).status())) << size;
+  }
+  EXPECT_TRUE(absl::IsDataLoss(DecodeMessage(whole + '\0').status()));
+}
+
+TEST(OutboxCodec, FlippedBytesNeverDoMoreHarmThanADifferentMessage) {
+  const std::string whole = EncodeMessage(Sample());
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    for (const int bit : {0, 3, 7}) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
+      const auto decoded = DecodeMessage(damaged);
+      if (decoded.ok()) {
+        EXPECT_FALSE(*decoded == Sample()) << "byte " << at << " is not looked at";
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace once::sqlite

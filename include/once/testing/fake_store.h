@@ -1,0 +1,123 @@
+// A FakeStore is the server side of a transactional store in a simulation: what it has committed
+// survives the processes that use it. Every process connects for itself and gets a DedupStore.
+//
+// Rows are locked until their transaction ends, ids from the first look at them; a wait for a lock
+// is bounded, in virtual time. Answers may be lost, commits may be on their way while the caller has
+// long given up, and the store may lose its tail: see seam.h for the menu.
+//
+// Thread-safety: none; see fiber_executor.h. Outside of fibres it works too, and waits take no time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "once/dedup_store.h"
+#include "once/message.h"
+#include "once/testing/fiber_executor.h"
+#include "once/testing/observer.h"
+#include "once/testing/seam.h"
+#include "once/testing/store_state.h"
+
+namespace once::testing {
+
+enum class StoreModel : std::uint8_t {
+  kRowLocks,        // a shared server: transactions on different rows run side by side
+  kOneTransaction,  // an embedded store: one writer at a time
+};
+
+struct FakeStoreOptions {
+  StoreModel model = StoreModel::kRowLocks;
+  absl::Duration lock_wait_max = absl::Milliseconds(200);
+  // How long a commit is on its way after its answer was lost.
+  absl::Duration in_flight = absl::Milliseconds(100);
+  // A store that lost its tail gives the sequences of the lost outbox rows to others.
+  bool reuses_sequences = false;
+};
+
+// The effects table, as a handler sees it through its transaction.
+class EffectWriter {
+ public:
+  virtual ~EffectWriter() = default;
+  virtual void Append(EffectRow row) = 0;
+  // The row that says what `message` did: scope, id, value, origin.
+  void Append(const Message& message);
+  // What the store holds for an id, this transaction's writes included; no seam.
+  virtual IdRecord Peek(const IdKey& key) const = 0;
+  // False once the server has ended the session: what runs then has no effect.
+  virtual bool is_open() const = 0;
+};
+
+// Null when `transaction` is not of a fake store.
+EffectWriter* Effects(Transaction& transaction);
+
+class FakeTransaction;
+
+class FakeStore {
+ public:
+  // `observer` may be null; both must outlive the store and every connection.
+  FakeStore(SeamGate& gate, FakeStoreOptions options, SimulationObserver* observer);
+  ~FakeStore();
+
+  std::shared_ptr<DedupStore> Connect(std::shared_ptr<Process> process);
+
+  // Committed, and visible to everybody.
+  const StoreState& state() const { return state_; }
+  // Commits whose answer was lost and that are still on their way.
+  std::size_t in_flight() const { return flights_.size(); }
+
+  // The store dies and comes back without its last `commits` commits (the creation of a position
+  // row and what came before it stay). Every open transaction ends.
+  void LoseCommits(std::size_t commits);
+
+ private:
+  friend class FakeTransaction;
+  friend class FakeConnection;
+  using TransactionId = std::uint64_t;
+
+  struct Flight {
+    TransactionId id;
+    int process;
+    std::vector<PositionLock> locks;
+    StoreChange change;
+  };
+
+  // What a transaction, or a call that is one of its own, needs to wait for a lock.
+  struct Waiter {
+    Process& process;
+    TransactionId id;
+    const FakeTransaction* transaction;  // null: a call of its own
+  };
+  absl::Status Lock(const Waiter& waiter, TransactionId& holder);
+  absl::Status LockWriter(const Waiter& waiter);
+  absl::Status LockRow(const Waiter& waiter, const PartitionKey& key);
+  absl::Status LockId(const Waiter& waiter, const std::string& key);
+  void Release(TransactionId id);
+  void ApplyChange(int process, std::span<const PositionLock> locks, const StoreChange& change);
+  void Launch(Flight flight);
+  void Land(TransactionId id);
+  void EndSessions(const Process& process);
+
+  SeamGate& gate_;
+  FakeStoreOptions options_;
+  SimulationObserver* observer_;
+  SimulationObserver silent_;
+  StoreState state_;
+  std::vector<StoreChange> history_;
+  std::size_t losable_from_ = 0;  // commits before this one are never lost
+  TransactionId last_id_ = 0;
+  TransactionId writer_ = 0;  // kOneTransaction: who writes; 0 nobody
+  std::map<PartitionKey, TransactionId> row_locks_;
+  std::map<std::string, TransactionId> id_locks_;
+  std::vector<FakeTransaction*> open_;
+  std::vector<Flight> flights_;
+  Condition released_;
+};
+
+}  // namespace once::testing

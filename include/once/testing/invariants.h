@@ -1,0 +1,140 @@
+// The InvariantChecker watches one simulated execution and says the first rule that it broke: the
+// invariants of docs/guarantees.md, judged on what the fakes hold, and protocol rules, judged on the
+// calls themselves. State alone is not enough: a strict compare-and-set hides an engine that takes
+// an unknown commit for a failure, until the day the store rolls back.
+//
+// The log must carry each message's id in the header `id`, and a handler that succeeds must append
+// exactly one effect (EffectWriter::Append).
+// Thread-safety: none; see fiber_executor.h.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "once/message.h"
+#include "once/testing/fake_log.h"
+#include "once/testing/fake_store.h"
+#include "once/testing/observer.h"
+
+namespace once::testing {
+
+enum class Check : std::uint8_t {
+  kOneEffect,         // I1: at most one committed effect per (scope, id)
+  kOneOutcome,        // I2: below the position every message has exactly one outcome
+  kAcknowledged,      // I3: the broker's offset never passes what had a durable outcome
+  kAtomic,            // I4: id, effect and dead letter of one transaction appear together
+  kWatermark,         // a position never goes back, nor past the end of the log
+  kPublished,         // I8: every committed letter is published, none without its commit
+  kDrained,           // I10: once faults stop, everything is handled in bounded time
+  kRightOutcome,      // what the handler wants of a message is what becomes of it
+  kReadAfterUnknown,  // no Begin after an unknown end before the row was taken anew
+  kExpectedStamp,     // Begin expects what this owner last took or committed
+  kFencedEffect,      // nobody commits on a row whose writer is somebody else
+  kHandledAgain,      // no handler runs for an id that is settled in what its transaction sees
+  kMisuse,            // the contract of a seam is kept
+  kEnds,              // nobody waits for ever, spins, or survives its own death
+};
+inline constexpr std::size_t kCheckCount = static_cast<std::size_t>(Check::kEnds) + 1;
+// "one-effect" and so on.
+std::string_view ToString(Check check);
+
+struct Violation {
+  Check check = Check::kOneEffect;
+  std::string what;
+  int partition = -1;  // of the message or row concerned; -1: none
+  std::string id;      // of the message; empty: none
+};
+
+// One line of the story of an execution.
+struct HistoryLine {
+  absl::Time time;
+  std::string who;
+  std::string what;
+  int partition = -1;  // -1: concerns all
+  std::string id;      // empty: concerns all messages of the partition
+};
+
+struct CheckerOptions {
+  std::string scope;
+  // Switched off, e.g. to see whether the state invariants find a bug alone.
+  std::vector<Check> ignored;
+  bool is_recording = false;
+};
+
+class InvariantChecker : public SimulationObserver {
+ public:
+  explicit InvariantChecker(CheckerOptions options) : options_(std::move(options)) {}
+
+  // REQUIRES: called once, before anything happens; all outlive the checker's use.
+  void Watch(FiberScheduler& scheduler, const FakeLog& log);
+
+  void OnTake(const Process& process, const PartitionKey& key, const PositionStamp& current,
+              const absl::Status& known) override;
+  void OnBegin(const Process& process, std::span<const PositionLock> locks) override;
+  void OnCommit(const Process& process, std::span<const PositionLock> locks,
+                const StoreChange& change, const absl::Status& known) override;
+  void OnApply(int process, std::span<const PositionLock> locks, const StoreChange& change,
+               const StoreState& before) override;
+  void OnApplied(const StoreChange& change, const StoreState& state) override;
+  void OnLost(const StoreState& state) override;
+  void OnMisuse(const Process& process, std::string_view what) override;
+  void OnAcknowledge(const Process& process, const TopicPartition& partition,
+                     std::int64_t offset) override;
+  void OnPublish(const Process& process, const OutgoingMessage& message) override;
+
+  // A handler is about to run. Called by the handler itself.
+  void OnHandler(const Process& process, const Message& message, const EffectWriter& effects);
+
+  // True when every message has an outcome and every letter is out.
+  bool IsDrained(const StoreState& state) const;
+  // The checks that belong to the end: all of the log, all letters.
+  void CheckEnd(const StoreState& state);
+
+  void Fail(Check check, std::string what, int partition = -1, std::string id = {});
+  // The first one; later ones are its consequences.
+  const std::optional<Violation>& violation() const { return violation_; }
+
+  void Record(std::string_view who, std::string what, int partition = -1, std::string id = {});
+  bool is_recording() const { return options_.is_recording; }
+  const std::vector<HistoryLine>& history() const { return history_; }
+
+  // How the message at `offset` ended, as the state shows it; empty: not at all.
+  std::string OutcomeOf(const StoreState& state, int partition, std::int64_t offset) const;
+
+ private:
+  // What one process knows of one row.
+  struct Knowledge {
+    std::optional<PositionStamp> stamp;
+    std::uint64_t writer = 0;
+    bool is_unknown = false;
+  };
+
+  void CheckRow(const StoreChange::Position& position, const StoreState& state,
+                std::int64_t before);
+  void CheckId(const StoreChange::Id& id, const StoreState& state);
+  static bool HasLetter(const StoreState& state, const std::string& id);
+  void CheckOutcome(const StoreState& state, int partition, std::int64_t offset);
+  void CountEffects(const StoreState& state);
+  std::string KeyOf(const std::string& id) const;
+  static std::string IdOf(const LogRecord& record);
+
+  CheckerOptions options_;
+  FiberScheduler* scheduler_ = nullptr;
+  const FakeLog* log_ = nullptr;
+  std::optional<Violation> violation_;
+  std::vector<HistoryLine> history_;
+  std::map<std::pair<int, int>, Knowledge> knowledge_;  // by process and partition
+  std::unordered_map<std::string, int> effect_counts_;  // by EncodeIdKey
+  std::vector<std::int64_t> before_;                    // positions before the change at hand
+  std::vector<std::int64_t> furthest_;                  // highest position ever visible
+  std::vector<OutgoingMessage> letters_;                // ever committed
+};
+
+}  // namespace once::testing

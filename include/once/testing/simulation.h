@@ -1,0 +1,195 @@
+// A Scenario is a small world: a log with messages, a store, a dead-letter topic and workers that
+// consume. RunOnce() plays it once; the oracle decides what goes wrong. The search functions play it
+// many times and shorten the first violation to a witness.
+//
+//   Scenario scenario = …;
+//   const SearchResult result = SearchExhaustively(scenario, {.faults = 2, .preemptions = 1});
+//   if (result.witness) std::cerr << Describe(*result.witness);
+//
+// Thread-safety: none inside one search; searches on different threads are independent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "once/consumer.h"
+#include "once/testing/fake_log.h"
+#include "once/testing/fake_publisher.h"
+#include "once/testing/fake_store.h"
+#include "once/testing/fiber_executor.h"
+#include "once/testing/invariants.h"
+#include "once/testing/oracle.h"
+#include "once/testing/seam.h"
+
+namespace once::testing {
+
+// What the handler does with a message.
+enum class Handling : std::uint8_t {
+  kDone,
+  kFailFirst,   // the first `failures` invocations fail, then done
+  kFailAlways,  // transient for ever: dead-lettered after the last attempt
+  kThrow,       // throws at the first invocation, then done
+  kReject,
+  kSkip,
+};
+
+struct ScenarioMessage {
+  int partition = 0;
+  std::string id;     // empty: the message has none
+  std::string value;  // empty: "value of <id>"
+  Handling handling = Handling::kDone;
+  int failures = 0;
+  absl::Duration delay;       // appended so long after the beginning
+  bool is_too_large = false;  // its dead letter is refused by the broker, and parked
+};
+
+// How a worker is driven.
+enum class Drive : std::uint8_t {
+  kStep,  // Step() in a loop: one fibre
+  kRun,   // Run(): a polling fibre, a worker fibre, a relay fibre
+};
+
+// The code under test, as one worker process holds it.
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual absl::StatusOr<bool> Step() = 0;
+  virtual absl::Status Run(std::stop_token stop) = 0;
+  virtual absl::Status Stop() = 0;
+  // Why it may be standing still, for the report; empty: no idea.
+  virtual std::string Complaint() const { return {}; }
+};
+
+struct Scenario;
+
+// What a subject is made of.
+struct SubjectParts {
+  const Scenario& scenario;
+  std::shared_ptr<Process> process;
+  std::unique_ptr<LogSource> source;
+  std::shared_ptr<DedupStore> store;
+  std::shared_ptr<Publisher> dead_letters;
+  std::shared_ptr<Random> random;
+  std::shared_ptr<LogSink> log;
+  TransactionalHandlerFunction handler;
+};
+using SubjectFactory = std::function<absl::StatusOr<std::unique_ptr<Subject>>(SubjectParts)>;
+
+// The real engine.
+absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts);
+
+struct Scenario {
+  std::string name;
+  std::vector<ScenarioMessage> messages;
+  int partitions = 1;
+  int workers = 2;
+  std::vector<Drive> drives;  // by worker; missing ones are kStep
+  RebalanceProtocol protocol = RebalanceProtocol::kEager;
+  StoreModel store_model = StoreModel::kRowLocks;
+  bool reuses_sequences = false;
+  std::size_t messages_per_poll = 1000;
+  bool has_partial_polls = false;
+  bool has_holes = false;
+
+  FaultSet faults = FaultSet::All();
+  Grain grain = Grain::kCoarse;
+  // How long a killed worker stays away.
+  absl::Duration restart_after;
+  // By worker: stopped gracefully after so many rounds (Run(): so many times 200 ms), then started
+  // anew; 0 or missing: never.
+  std::vector<int> stop_after;
+
+  RetryPolicy retry = {.max_attempts = 3,
+                       .backoff = {.initial = absl::Milliseconds(20), .jitter = 0}};
+  ConsumerLimits limits;
+  ConsumerTimes times = {.poll_timeout = absl::Milliseconds(500),
+                         .store_backoff = {.initial = absl::Milliseconds(10),
+                                           .max = absl::Milliseconds(200)}};
+
+  // An execution ends after so many rounds of every worker with nothing left to do …
+  int idle_rounds = 1;
+  // … and a worker that took so many rounds since the last fault, with work left, never will.
+  int rounds_max = 400;
+  absl::Duration drain_max = absl::Minutes(10);
+
+  std::vector<Check> ignored;
+  SubjectFactory make_subject = MakeConsumer;
+  // For planted bugs: what stands between the subject and the fakes.
+  std::function<std::shared_ptr<DedupStore>(std::shared_ptr<DedupStore>)> wrap_store;
+  std::function<std::unique_ptr<LogSource>(std::unique_ptr<LogSource>)> wrap_source;
+};
+
+struct Report {
+  std::optional<Violation> violation;
+  std::string choices;
+  std::uint64_t trace_hash = 0;
+  PointSet points;
+  std::int64_t calls = 0;
+  int faults = 0;
+  int preemptions = 0;
+  int restarts = 0;
+  absl::Duration virtual_time;
+  std::vector<HistoryLine> history;  // only when asked for
+  std::vector<std::string> outcomes;  // "orders[0]@2 id: effect", only when asked for
+};
+
+Report RunOnce(const Scenario& scenario, Oracle& oracle, bool is_recording = false);
+
+// A violation, shortened: no choice of it can be left out.
+struct Witness {
+  std::string scenario;
+  std::optional<std::uint64_t> seed;
+  Report report;  // with its history
+};
+
+// The rule that was broken, the command that replays it, and the history of the message concerned.
+std::string Describe(const Witness& witness);
+
+struct SearchResult {
+  std::int64_t executions = 0;
+  std::int64_t calls = 0;
+  double seconds = 0;  // of real time
+  PointSet points;
+  bool is_complete = true;  // false: stopped by a limit or a violation
+  bool is_deterministic = true;
+  std::optional<Witness> witness;
+  std::uint64_t hash = 0;  // of all trace hashes
+};
+
+struct SearchLimits {
+  std::int64_t executions_max = INT64_MAX;
+  bool is_shortened = true;
+};
+
+// Every execution within the budget, up to the first violation.
+SearchResult SearchExhaustively(const Scenario& scenario, Budget budget, SearchLimits limits = {});
+
+// A scenario with a fault mix of its own, a pure function of the seed.
+struct SeededCase {
+  Scenario scenario;
+  Budget budget;
+  DeviationRates rates;
+};
+SeededCase CaseOfSeed(std::uint64_t seed);
+
+// Plays the cases of the seeds first, first + 1, …; up to the first violation.
+// `make_case` null: CaseOfSeed.
+SearchResult SearchSeeds(std::uint64_t first, std::int64_t count,
+                         const std::function<SeededCase(std::uint64_t)>& make_case = nullptr,
+                         SearchLimits limits = {});
+
+// One scenario and budget under many seeds.
+SearchResult SearchRandomly(const Scenario& scenario, Budget budget, DeviationRates rates,
+                            std::uint64_t first_seed, std::int64_t count);
+
+}  // namespace once::testing
