@@ -43,6 +43,18 @@ absl::Status ValidateTimes(const ConsumerTimes& times, absl::Duration poll_inter
     return Bad("times.revoke_budget",
                "must stay below the source's longest poll interval (max.poll.interval.ms)");
   }
+  for (const auto& [field, duration] :
+       {std::pair<std::string_view, absl::Duration>{"times.pause_after", times.pause_after},
+        {"times.revoke_budget", times.revoke_budget},
+        {"times.stop_deadline", times.stop_deadline},
+        {"times.commit_interval", times.commit_interval},
+        {"times.idle_audit", times.idle_audit}}) {
+    if (duration < absl::ZeroDuration()) return Bad(field, "must not be negative");
+  }
+  if (times.store_backoff.max < times.store_backoff.initial ||
+      !(times.store_backoff.multiplier >= 1)) {
+    return Bad("times.store_backoff", "needs multiplier >= 1 and max >= initial");
+  }
   if (times.publish_timeout <= absl::ZeroDuration()) {
     return Bad("times.publish_timeout", "must be positive");
   }

@@ -19,20 +19,33 @@ constexpr std::string_view kCutMark = "… (cut)";
 // Ids and topics are bounded far below this; only a scope named by a user could be longer.
 constexpr std::size_t kScopeBytesMax = 1024;
 
-// Text for people: UTF-8 without control characters as it is, everything else in hexadecimal.
+// Text for people: UTF-8 (RFC 3629) without control characters other than white space as it is,
+// everything else in hexadecimal.
 bool IsPlainText(std::string_view bytes) {
   std::size_t continuation = 0;
+  // What the next continuation byte may be: narrower behind E0, ED, F0 and F4, which could begin
+  // overlong forms, surrogates and what lies beyond U+10FFFF.
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
+    const bool is_blank = byte == '\t' || byte == '\n' || byte == '\r';
     if (continuation > 0) {
-      if ((byte & 0xC0) != 0x80) return false;
+      if (byte < low || byte > high) return false;
+      low = 0x80;
+      high = 0xBF;
       --continuation;
-    } else if (byte < 0x20 || byte == 0x7F || (byte >= 0x80 && byte < 0xC2) || byte > 0xF4) {
+    } else if ((byte < 0x20 && !is_blank) || byte == 0x7F || (byte >= 0x80 && byte < 0xC2) ||
+               byte > 0xF4) {
       return false;
     } else if (byte >= 0xF0) {
       continuation = 3;
+      if (byte == 0xF0) low = 0x90;
+      if (byte == 0xF4) high = 0x8F;
     } else if (byte >= 0xE0) {
       continuation = 2;
+      if (byte == 0xE0) low = 0xA0;
+      if (byte == 0xED) high = 0x9F;
     } else if (byte >= 0xC2) {
       continuation = 1;
     }

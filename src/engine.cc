@@ -43,7 +43,8 @@ void Engine::Start() {
     Log(LogLevel::kWarning, "outbox_unreadable", pending.status().ToString());
     return;
   }
-  outbox_pending_ = *pending;
+  // Without a publisher this consumer adds none, and those of others must not make it wait.
+  if (options_.dead_letters.publisher != nullptr) outbox_pending_ = *pending;
   if (*pending > 0 && options_.dead_letters.publisher == nullptr) {
     Log(LogLevel::kWarning, "outbox_waiting",
         std::to_string(*pending) +
@@ -88,12 +89,16 @@ absl::Status Engine::Stop() { return Shutdown(executor_.Now() + options_.times.s
 
 void Engine::Turn() {
   Collect();
-  PollSource();
+  const bool is_polled = PollSource();
   if (!fatal_.ok()) return;
-  ServeUnread();
+  // The worker's end woke the poll: rows and audit come before the next batch, or traffic elsewhere
+  // would starve them. Rows only after a poll: a zombie must hear of it before it takes one.
+  Collect();
+  if (is_polled) ServeUnread();
+  Collect();
+  SubmitAudit();
   Collect();
   SubmitBatch();
-  SubmitAudit();
   SendHints(executor_.Now());
 }
 

@@ -56,14 +56,16 @@ class Engine : private SourceListener {
   void Publish(const ConsumerStats& delta);
 
   // engine_intake.cc: what the source says.
-  void PollSource();
+  bool PollSource();
   absl::Time PollDeadline(absl::Time now) const;
   void Buffer(Batch batch);
   bool IsFull() const;
   void PauseAll();
   void PauseWaiting(absl::Time now);
+  bool Trim(Partition& partition);
   void ResumePaused(absl::Time now);
   void StopPartition(Partition& partition, absl::Status reason);
+  void Unlist(const TopicPartition& name);
   void Forget(Partition& partition);
   void DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline);
   void OnAssigned(const Assignment& assignment) override;
@@ -72,7 +74,8 @@ class Engine : private SourceListener {
 
   // engine_rows.cc: the position rows.
   void ServeUnread();
-  void Verify(Partition& partition, absl::Time now);
+  void VerifyUnread(absl::Time now);
+  void Reread(Partition& partition);
   void DescribeUnread(absl::Time now);
   void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
   void ApplyTake(const TakeOrder& order);
@@ -86,6 +89,7 @@ class Engine : private SourceListener {
   // engine_batches.cc: batches.
   void SubmitBatch();
   std::vector<Partition*> ReadyPartitions(absl::Time now);
+  bool IsRowDue(absl::Time now) const;
   void Collect();
   void ApplyBatch(BatchOrder& order);
   void CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const;

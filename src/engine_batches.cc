@@ -24,8 +24,16 @@ std::vector<Partition*> Engine::ReadyPartitions(absl::Time now) {
   return ready;
 }
 
+// A row waits to be read. The worker must be left free for it: batches follow one another so
+// closely that a partition would otherwise wait until all others have nothing to do.
+bool Engine::IsRowDue(absl::Time now) const {
+  return std::any_of(partitions_.begin(), partitions_.end(), [now](const auto& entry) {
+    return entry.second.phase == PartitionPhase::kUnread && entry.second.not_before <= now;
+  });
+}
+
 void Engine::SubmitBatch() {
-  if (worker_.is_busy() || !fatal_.ok()) return;
+  if (worker_.is_busy() || !fatal_.ok() || IsRowDue(executor_.Now())) return;
   // Every message of a batch may need a dead letter: the outbox must have room for all of them.
   const std::size_t pending = outbox_pending_;
   const std::size_t outbox_room =
@@ -93,13 +101,15 @@ void Engine::ApplyBatch(BatchOrder& order) {
         partition->expected = work.committed;
         partition->last_checked = now;
         partition->trouble = 0;
+        partition->restarts = 0;
         [[fallthrough]];
       case BatchEnd::kNothing:
         partition->not_before = work.not_before;
+        partition->trimmed_messages = 0;
         if (!work.stop.ok()) StopPartition(*partition, work.stop);
         break;
       case BatchEnd::kUnknown:
-        partition->phase = PartitionPhase::kUnread;
+        Reread(*partition);
         partition->unknown_commit = work.committed;
         partition->unknown_counts = unknown_counts;
         break;
@@ -115,7 +125,8 @@ void Engine::ApplyBatch(BatchOrder& order) {
   for (const BeginResult::Mismatch& mismatch : order.mismatches) {
     const WorkPartition& work = order.partitions[mismatch.lock];
     Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
-    if (partition != nullptr) HandleMismatch(*partition, mismatch.actual);
+    const bool is_active = partition != nullptr && partition->phase == PartitionPhase::kActive;
+    if (is_active) HandleMismatch(*partition, mismatch.actual);
   }
 }
 

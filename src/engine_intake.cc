@@ -12,13 +12,16 @@ namespace {
 // A partition that waits longer than this gives back the broker's receive buffers.
 constexpr absl::Duration kPinReceiveBufferMax = absl::Milliseconds(100);
 
+constexpr double kMiddleOfJitter = 0.5;
+
 }  // namespace
 
-void Engine::PollSource() {
+// False when it waited for the worker instead.
+bool Engine::PollSource() {
   absl::Time now = executor_.Now();
   if (IsFull() && worker_.is_busy() && now < last_poll_ + options_.times.pause_after) {
     // A quick handler makes room soon; pausing would cost up to a second of fetching.
-    if (worker_.WaitUntilDone(last_poll_ + options_.times.pause_after)) return;
+    if (worker_.WaitUntilDone(last_poll_ + options_.times.pause_after)) return false;
     now = executor_.Now();
   }
   if (IsFull()) {
@@ -36,9 +39,10 @@ void Engine::PollSource() {
   last_poll_ = executor_.Now();
   if (!batch.ok()) {
     if (fatal_.ok()) fatal_ = Annotate(batch.status(), "source " + source_.traits().name);
-    return;
+    return true;
   }
   if (!batch->empty()) Buffer(*std::move(batch));
+  return true;
 }
 
 absl::Time Engine::PollDeadline(absl::Time now) const {
@@ -65,8 +69,8 @@ void Engine::Buffer(Batch batch) {
     Partition* partition = last_buffered_;
     // Of an assignment that has ended, from before the fetch that was asked for, or delivered
     // before. A partition whose row must be read again goes on buffering: what it dropped now,
-    // nobody would fetch again.
-    const bool is_stale = partition == nullptr || !partition->is_fetching ||
+    // nobody would fetch again. A paused one is fetched again from where its buffer ends.
+    const bool is_stale = partition == nullptr || !partition->is_fetching || partition->is_paused ||
                           partition->assignment != message.assignment() ||
                           !partition->tracker.Deliver(message.offset());
     if (is_stale) continue;
@@ -84,39 +88,75 @@ bool Engine::IsFull() const {
 void Engine::PauseAll() {
   std::vector<TopicPartition> names;
   for (auto& [name, partition] : partitions_) {
-    if (partition.phase != PartitionPhase::kActive || partition.is_paused) continue;
+    if (!partition.is_fetching || partition.is_paused) continue;
     partition.is_paused = true;
     names.push_back(name);
   }
   if (!names.empty()) (void)source_.Pause(names);
 }
 
+// A partition that waits for a retry keeps its share of the buffer and no more: what it holds beyond
+// that is dropped, to be fetched again, so that the others always have room.
 void Engine::PauseWaiting(absl::Time now) {
-  // A partition that waits for a retry fills its share of the buffer, not the others'.
-  const std::size_t share =
-      options_.limits.inflight_messages_max / std::max<std::size_t>(partitions_.size(), 1);
   std::vector<TopicPartition> names;
   for (auto& [name, partition] : partitions_) {
-    const bool is_waiting = partition.not_before > now;
-    if (!is_waiting || partition.phase != PartitionPhase::kActive) continue;
-    if (partition.not_before > now + kPinReceiveBufferMax) {
-      for (Delivery& delivery : partition.queue) delivery.Own();
+    const bool is_waiting = partition.not_before > now && partition.is_fetching;
+    if (!is_waiting || partition.queue.size() == partition.trimmed_messages) continue;
+    const bool is_cut = Trim(partition);
+    const bool is_long = partition.not_before > now + kPinReceiveBufferMax;
+    for (Delivery& delivery : partition.queue) {
+      if (is_long) delivery.Own();
     }
-    if (partition.is_paused || partition.queue.size() < share) continue;
+    // Paused at once: what comes after a dropped message must not be taken for the next one.
+    if (!is_cut || partition.is_paused) continue;
     partition.is_paused = true;
     names.push_back(name);
   }
   if (!names.empty()) (void)source_.Pause(names);
+}
+
+// Cuts the queue to a waiting partition's share; true when the share is used up.
+bool Engine::Trim(Partition& partition) {
+  const std::size_t partitions = 2 * std::max<std::size_t>(partitions_.size(), 1);
+  const std::size_t messages_share =
+      std::max<std::size_t>(options_.limits.inflight_messages_max / partitions, 1);
+  const std::size_t bytes_share = options_.limits.inflight_bytes_max / partitions;
+  std::size_t bytes = 0;
+  for (const Delivery& delivery : partition.queue) bytes += delivery.bytes();
+  bool is_cut = false;
+  while (partition.queue.size() > 1 &&
+         (partition.queue.size() > messages_share || bytes > bytes_share)) {
+    const Delivery& last = partition.queue.back();
+    bytes -= last.bytes();
+    buffered_bytes_ -= last.bytes();
+    --buffered_messages_;
+    partition.tracker.Truncate(last.message().offset());
+    partition.queue.pop_back();
+    is_cut = true;
+  }
+  partition.trimmed_messages = partition.queue.size();
+  partition.trimmed_bytes = bytes;
+  return is_cut;
 }
 
 void Engine::ResumePaused(absl::Time now) {
-  const bool is_roomy = buffered_messages_ <= options_.limits.inflight_messages_max / 2 &&
-                        buffered_bytes_ <= options_.limits.inflight_bytes_max / 2;
+  // Waiting partitions keep at most half of the buffer between them; the rest is the others'.
+  std::size_t waiting_messages = 0;
+  std::size_t waiting_bytes = 0;
+  for (const auto& [name, partition] : partitions_) {
+    const bool is_waiting = partition.not_before > now && partition.is_fetching;
+    if (!is_waiting) continue;
+    waiting_messages += partition.queue.size();
+    waiting_bytes += partition.trimmed_bytes;
+  }
+  const bool is_roomy =
+      buffered_messages_ - waiting_messages <= options_.limits.inflight_messages_max / 4 &&
+      buffered_bytes_ - waiting_bytes <= options_.limits.inflight_bytes_max / 4;
   if (!is_roomy) return;
   std::vector<PartitionOffset> positions;
   for (auto& [name, partition] : partitions_) {
     const bool is_waiting = partition.not_before > now && !partition.queue.empty();
-    if (!partition.is_paused || partition.phase != PartitionPhase::kActive || is_waiting) continue;
+    if (!partition.is_paused || !partition.is_fetching || is_waiting) continue;
     partition.is_paused = false;
     positions.push_back({.partition = name, .offset = partition.tracker.next()});
   }
@@ -146,6 +186,13 @@ void Engine::StopPartition(Partition& partition, absl::Status reason) {
                       .reason = std::move(reason)});
 }
 
+// A partition that comes or goes is not stopped by this consumer (any more).
+void Engine::Unlist(const TopicPartition& name) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(stopped_,
+                [&](const StoppedPartition& stopped) { return stopped.partition == name; });
+}
+
 // Drops what is buffered; what the worker holds is dropped when it comes back. Whoever goes on with
 // the partition must start the fetch anew.
 void Engine::Forget(Partition& partition) {
@@ -160,6 +207,7 @@ void Engine::OnAssigned(const Assignment& assignment) {
   const SourceTraits& traits = source_.traits();
   for (const TopicPartition& name : assignment.partitions) {
     if (Partition* former = Find(name)) Forget(*former);
+    Unlist(name);
     Partition& partition = partitions_[name];
     partition = Partition{};
     partition.key = {.cluster = traits.cluster, .group = traits.group, .partition = name};
@@ -171,8 +219,10 @@ void Engine::OnAssigned(const Assignment& assignment) {
 }
 
 void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation kind) {
-  DrainWorker(partitions, executor_.Now() + options_.times.revoke_budget);
-  if (kind == Revocation::kRevoked) {
+  const bool is_lost = kind == Revocation::kLost;
+  DrainWorker(partitions,
+              is_lost ? absl::InfinitePast() : executor_.Now() + options_.times.revoke_budget);
+  if (!is_lost) {
     std::vector<PartitionOffset> positions;
     for (const TopicPartition& name : partitions) {
       const Partition* partition = Find(name);
@@ -189,10 +239,9 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
     if (partition == nullptr) continue;
     Forget(*partition);
     partitions_.erase(name);
-    Log(LogLevel::kInfo, kind == Revocation::kLost ? "lost" : "revoked",
-        kind == Revocation::kLost ? "somebody else may own it already; nothing is committed"
-                                  : "given back",
-        &name);
+    Unlist(name);
+    Log(LogLevel::kInfo, is_lost ? "lost" : "revoked",
+        is_lost ? "somebody else may own it already; nothing is committed" : "given back", &name);
   }
 }
 
@@ -214,6 +263,10 @@ void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time 
                                      work.lock.key.partition) != partitions.end();
                   });
   if (!is_touched) return;
+  if (deadline == absl::InfinitePast()) {
+    order->doomed = true;  // nothing more of lost partitions may be committed
+    return;
+  }
   order->finish_early = true;
   if (worker_.WaitUntilDone(deadline)) {
     Collect();
@@ -235,8 +288,12 @@ void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& er
   Log(LogLevel::kWarning, "out_of_range", error.ToString(), &name);
   // Look at the log's bounds again, then decide as at assignment.
   Forget(*partition);
-  partition->phase = PartitionPhase::kUnread;
+  Reread(*partition);
   partition->needs_description = true;
+  if (partition->restarts++ > 0) {
+    partition->not_before = executor_.Now() + BackoffDelay(options_.times.store_backoff,
+                                                           partition->restarts, kMiddleOfJitter);
+  }
 }
 
 }  // namespace once

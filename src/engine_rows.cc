@@ -23,11 +23,8 @@ constexpr double kMiddleOfJitter = 0.5;
 void Engine::ServeUnread() {
   if (worker_.is_busy()) return;
   const absl::Time now = executor_.Now();
-  for (auto& [name, partition] : partitions_) {
-    const bool is_due = partition.phase == PartitionPhase::kUnread && partition.not_before <= now;
-    if (is_due && partition.needs_verification) Verify(partition, now);
-  }
   DescribeUnread(now);
+  VerifyUnread(now);
   TakeOrder take;
   for (auto& [name, partition] : partitions_) {
     const bool is_ready = partition.phase == PartitionPhase::kUnread &&
@@ -45,23 +42,44 @@ void Engine::ServeUnread() {
   worker_.Submit(std::move(order));
 }
 
-// Somebody else wrote the row. Only a commit that carries our generation proves that we are still
-// meant to work on it.
-void Engine::Verify(Partition& partition, absl::Time now) {
-  const PartitionOffset position{.partition = partition.name(),
-                                 .offset = partition.tracker.watermark()};
-  const absl::Status verified = source_.Commit(std::span(&position, 1), CommitMode::kVerified);
-  if (verified.ok()) {
-    partition.needs_verification = false;
-    return;
+// A row that this consumer had taken is read again, because somebody else or a rollback changed it,
+// or because a commit's answer was lost. Only a commit that carries our generation proves that the
+// partition is still ours to take. A row that vanished is to be made anew further back: that offset
+// is committed first, so that whoever comes next without a row begins there too.
+void Engine::VerifyUnread(absl::Time now) {
+  std::vector<PartitionOffset> positions;
+  for (const auto& [name, partition] : partitions_) {
+    const bool is_due = partition.phase == PartitionPhase::kUnread &&
+                        partition.needs_verification && !partition.needs_description &&
+                        partition.not_before <= now;
+    if (!is_due) continue;
+    positions.push_back(
+        {.partition = name,
+         .offset = partition.is_row_gone ? partition.start : partition.tracker.watermark()});
   }
-  partition.not_before =
-      now + BackoffDelay(options_.times.store_backoff, ++partition.trouble, kMiddleOfJitter);
-  Log(LogLevel::kWarning, "not_verified",
-      "another writer has the row, and the broker does not confirm that this consumer is still "
-      "its owner: " +
-          verified.ToString(),
-      &partition.name());
+  if (positions.empty()) return;
+  const absl::Status verified = source_.Commit(positions, CommitMode::kVerified);
+  for (const PartitionOffset& position : positions) {
+    Partition* partition = Find(position.partition);
+    if (partition == nullptr) continue;
+    if (verified.ok()) {
+      partition->needs_verification = false;
+      continue;
+    }
+    partition->not_before =
+        now + BackoffDelay(options_.times.store_backoff, ++partition->trouble, kMiddleOfJitter);
+    Log(LogLevel::kWarning, "not_verified",
+        "the row must be taken again, and the broker does not confirm that this consumer is still "
+        "its owner: " +
+            verified.ToString(),
+        &position.partition);
+  }
+}
+
+// From now on the row is not trusted: it will be taken again.
+void Engine::Reread(Partition& partition) {
+  partition.phase = PartitionPhase::kUnread;
+  partition.needs_verification = partition.was_taken;
 }
 
 void Engine::DescribeUnread(absl::Time now) {
@@ -75,13 +93,14 @@ void Engine::DescribeUnread(absl::Time now) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     Partition* partition = Find(names[i]);
     if (partition == nullptr) continue;
-    if (bounds.ok()) {
+    const absl::Status described = bounds.ok() ? (*bounds)[i].status : bounds.status();
+    if (described.ok()) {
       ApplyBounds(*partition, (*bounds)[i]);
       continue;
     }
     partition->not_before =
         now + BackoffDelay(options_.times.store_backoff, ++partition->trouble, kMiddleOfJitter);
-    Log(LogLevel::kWarning, "not_described", bounds.status().ToString(), &names[i]);
+    Log(LogLevel::kWarning, "not_described", described.ToString(), &names[i]);
   }
 }
 
@@ -94,6 +113,7 @@ void Engine::ApplyBounds(Partition& partition, const PartitionBounds& bounds) {
     partition.start = bounds.first;
     return;
   }
+  if (partition.is_created_here) return;  // should the row be lost, it begins where it began
   const bool is_latest = options_.start == StartAt::kLatest;
   partition.start = bounds.committed.value_or(is_latest ? bounds.end : bounds.first);
 }
@@ -109,7 +129,7 @@ void Engine::ApplyTake(const TakeOrder& order) {
     if (order.result.ok()) {
       Activate(*partition, (*order.result)[i]);
     } else {
-      partition->phase = PartitionPhase::kUnread;  // again, with a fresh tag
+      Reread(*partition);  // with a fresh tag
       ApplyTrouble(*partition, order.result.status(), now);
     }
   }
@@ -125,7 +145,9 @@ void Engine::Activate(Partition& partition, const TakenPosition& taken) {
   }
   partition.unknown_commit.reset();
   partition.unknown_counts.reset();
+  partition.was_taken = true;
   partition.is_row_lost = false;
+  partition.is_row_gone = false;
   partition.is_created_here = partition.is_created_here || !taken.previous;
   partition.phase = PartitionPhase::kActive;
   partition.trouble = 0;
@@ -148,7 +170,7 @@ bool Engine::CheckRange(Partition& partition, std::int64_t position) {
   // The former owner may have committed after the bounds were asked for, and a new leader may not
   // yet know how far its log is readable: ask again before believing it.
   if (position > bounds.end && ++partition.beyond_end_checks < kBeyondEndChecks) {
-    partition.phase = PartitionPhase::kUnread;
+    Reread(partition);
     partition.needs_description = true;
     partition.not_before =
         executor_.Now() +
@@ -203,7 +225,8 @@ void Engine::Realign(Partition& partition, std::int64_t position) {
   const PartitionOffset start{.partition = partition.name(), .offset = position};
   if (const absl::Status started = source_.Start(std::span(&start, 1)); !started.ok()) {
     Log(LogLevel::kWarning, "start_failed", started.ToString(), &partition.name());
-    partition.phase = PartitionPhase::kUnread;
+    Reread(partition);
+    partition.trouble = partition.restarts++;
     ApplyTrouble(partition, started, executor_.Now());
     return;
   }
@@ -252,8 +275,9 @@ void Engine::ApplyAudit(const AuditOrder& order) {
 }
 
 void Engine::HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual) {
-  partition.phase = PartitionPhase::kUnread;
+  Reread(partition);
   if (!actual) {
+    partition.is_row_gone = true;
     // The store lost the row, and with it every id and effect since the row was made: read again
     // from where this consumer made it, or else from the oldest message there is.
     Log(LogLevel::kError, "row_lost", "the store has no row any more; replaying",
@@ -270,7 +294,6 @@ void Engine::HandleMismatch(Partition& partition, const std::optional<PositionSt
     return;
   }
   Publish({.fenced = 1});
-  partition.needs_verification = true;
   Log(LogLevel::kWarning, "fenced", "somebody else has written the position row",
       &partition.name());
 }

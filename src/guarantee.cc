@@ -21,12 +21,14 @@ GuaranteeLevel LevelOf(const GuaranteeInputs& inputs, std::vector<std::string>& 
       "acknowledged only after that commit");
   switch (inputs.store.durability) {
     case Durability::kNothing:
-      reasons.push_back(
-          StoreReason(inputs.store, "forgets ids, effects and positions when the process ends"));
+      reasons.push_back(StoreReason(inputs.store, "does not keep ids, effects and positions"));
       return GuaranteeLevel::kAtLeastOnce;
     case Durability::kProcess:
-      reasons.push_back(StoreReason(inputs.store, "may lose its last commits with the machine"));
-      break;
+      // Replayed like any rollback; the level says that somebody chose to need it.
+      reasons.push_back(StoreReason(
+          inputs.store, "may lose its last commits with the machine; they are replayed"));
+      return inputs.source.can_replay && inputs.is_idle_audit_on ? GuaranteeLevel::kEffectivelyOnce
+                                                                 : GuaranteeLevel::kAtLeastOnce;
     case Durability::kMachine:
       reasons.push_back(StoreReason(inputs.store, "an acknowledged commit survives power loss"));
       break;
@@ -92,6 +94,8 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
       "C4: ids are kept for ever in this version, which covers every redelivery",
       "C6: the handler has no effect outside its transaction",
       "the handler reports every failure: one that is swallowed has settled the message",
+      "the store is not restored to before its first commit on a partition: without a row there, "
+      "the broker's committed offset decides where to begin",
   };
   return guarantee;
 }

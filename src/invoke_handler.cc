@@ -20,4 +20,15 @@ Outcome InvokeHandler(const TransactionalHandlerFunction& handler, const Message
   }
 }
 
+absl::Status CatchExceptions(std::string_view what, const std::function<void()>& body) {
+  try {
+    body();
+    return absl::OkStatus();
+  } catch (const std::exception& error) {
+    return absl::InternalError(std::string(what) + " threw: " + error.what());
+  } catch (...) {
+    return absl::InternalError(std::string(what) + " threw something unknown");
+  }
+}
+
 }  // namespace once

@@ -1,5 +1,8 @@
-// The handler boundary: the library's only `try`.
+// The boundary to user code: the library's only `try`.
 #pragma once
+
+#include <functional>
+#include <string_view>
 
 #include "once/handler.h"
 
@@ -9,5 +12,9 @@ namespace once {
 // std::bad_alloc becomes Pause: an allocation that fails says nothing about the message.
 Outcome InvokeHandler(const TransactionalHandlerFunction& handler, const Message& message,
                       Transaction& transaction);
+
+// Runs any other function of the user's: an id extractor, a fingerprint, a classification, a topic
+// name. kInternal, naming `what`, when it throws.
+absl::Status CatchExceptions(std::string_view what, const std::function<void()>& body);
 
 }  // namespace once

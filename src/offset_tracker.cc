@@ -2,6 +2,7 @@
 #include "once/offset_tracker.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace once {
 
@@ -24,6 +25,16 @@ bool OffsetTracker::Settle(std::int64_t offset) {
   while (!entries_.empty() && entries_.front().settled) entries_.pop_front();
   watermark_ = entries_.empty() ? next_ : entries_.front().offset;
   return true;
+}
+
+void OffsetTracker::Truncate(std::int64_t offset) {
+  while (!entries_.empty() && entries_.back().offset >= offset) {
+    assert(!entries_.back().settled);
+    entries_.pop_back();
+    --unsettled_;
+  }
+  next_ = std::min(next_, offset);
+  if (entries_.empty()) watermark_ = std::min(watermark_, next_);
 }
 
 }  // namespace once

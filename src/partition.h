@@ -22,7 +22,7 @@ enum class PartitionPhase : std::uint8_t {
   kUnread,   // the store's row must be taken before anything is fetched or handled
   kReading,  // a take is with the worker
   kActive,   // fetched and handled
-  kStopped,  // nothing more until the consumer is restarted; stop_reason says why
+  kStopped,  // nothing more until it is assigned anew; stop_reason says why
 };
 
 struct Partition {
@@ -37,8 +37,10 @@ struct Partition {
   std::int64_t start = 0;           // where the row begins if there is none
   std::optional<PartitionBounds> bounds;  // as last described; reset once the position is checked
   int beyond_end_checks = 0;              // readings in a row with a position beyond the log's end
+  bool was_taken = false;                 // the row was taken once in this assignment
   bool is_created_here = false;           // this consumer made the row, at `start`
-  bool is_row_lost = false;               // the row vanished, and somebody else had made it
+  bool is_row_gone = false;               // the row vanished and is to be made anew, at `start` …
+  bool is_row_lost = false;               // … which is not known, since somebody else had made it
 
   PositionStamp expected;                         // the row as this owner last wrote it
   std::optional<PositionStamp> unknown_commit;    // what an unknown commit would have written …
@@ -47,8 +49,12 @@ struct Partition {
   std::deque<Delivery> queue;                    // unsettled and not with the worker, in order
   absl::Time not_before = absl::InfinitePast();  // nothing is taken from it until then
   int trouble = 0;                               // store errors in a row
-  bool is_fetching = false;                      // the source was told to start
-  bool is_paused = false;                        // at the source, after that
+  int restarts = 0;          // fetches begun anew in a row, without a commit in between
+  bool is_fetching = false;  // the source was told to start
+  // How the queue was left when it was last cut to the share of a waiting partition.
+  std::size_t trimmed_messages = 0;
+  std::size_t trimmed_bytes = 0;
+  bool is_paused = false;  // at the source, after that
   absl::Time last_checked =
       absl::InfinitePast();          // row known to be as expected; for the idle audit
   std::int64_t committed_hint = -1;  // last broker commit

@@ -2,6 +2,7 @@
 #include "src/relay.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,9 @@
 
 namespace once {
 namespace {
+
+// Each attempt waits as long as the store waits for its write lock.
+constexpr int kMarkAttempts = 3;
 
 void LogFailure(const RelayContext& context, const PendingRow& row, const absl::Status& error,
                 bool is_parked) {
@@ -24,6 +28,16 @@ void LogFailure(const RelayContext& context, const PendingRow& row, const absl::
                               {"messaging.destination.name", row.message.topic}}});
 }
 
+// A busy store is asked again: a row that is not marked will be published once more.
+absl::Status MarkPublished(Outbox& outbox, std::span<const std::int64_t> sequences) {
+  absl::Status marked;
+  for (int attempt = 0; attempt < kMarkAttempts; ++attempt) {
+    marked = outbox.MarkPublished(sequences);
+    if (marked.code() != absl::StatusCode::kUnavailable) break;
+  }
+  return marked;
+}
+
 absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   absl::StatusOr<std::vector<PendingRow>> rows = context.outbox.FindPending(kRelayRowsMax);
   if (!rows.ok()) return rows.status();
@@ -37,6 +51,7 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   context.publisher.Publish(messages, context.executor.Now() + context.publish_timeout, outcomes);
 
   std::vector<std::int64_t> published;
+  absl::Status park_error;
   for (std::size_t i = 0; i < rows->size(); ++i) {
     const PendingRow& row = (*rows)[i];
     if (outcomes[i].ok()) {
@@ -47,13 +62,13 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
     const bool is_hopeless = outcomes[i].code() == absl::StatusCode::kInvalidArgument;
     LogFailure(context, row, outcomes[i], is_hopeless);
     if (!is_hopeless) continue;
-    if (absl::Status parked = context.outbox.Park(row.sequence, outcomes[i]); !parked.ok()) {
-      return parked;
-    }
-    ++round.parked;
+    const absl::Status parked = context.outbox.Park(row.sequence, outcomes[i]);
+    if (parked.ok()) ++round.parked;
+    park_error.Update(parked);
   }
-  if (published.empty()) return round;
-  if (absl::Status marked = context.outbox.MarkPublished(published); !marked.ok()) return marked;
+  if (published.empty() && park_error.ok()) return round;
+  if (absl::Status marked = MarkPublished(context.outbox, published); !marked.ok()) return marked;
+  if (!park_error.ok()) return park_error;  // after the marks: they must not be published again
   round.published = published.size();
   return round;
 }

@@ -63,6 +63,7 @@ absl::Status ValidateRetryPolicy(const RetryPolicy& policy) {
 }
 
 absl::Duration BackoffDelay(const Backoff& backoff, int attempt, double random) {
+  if (backoff.initial == absl::ZeroDuration()) return absl::ZeroDuration();  // 0 × ∞ below
   const double factor = std::pow(backoff.multiplier, std::max(attempt, 1) - 1);
   const absl::Duration delay =
       std::isfinite(factor) ? std::min(backoff.initial * factor, backoff.max) : backoff.max;

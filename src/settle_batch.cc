@@ -68,6 +68,7 @@ class BatchTransaction {
 
  private:
   void Prepare();
+  void Identify(const Message& message, Candidate& candidate);
   absl::Status Lookup(StoreTransaction& transaction, std::size_t count);
   PassEnd RunMessages(StoreTransaction& transaction, std::size_t count, bool is_careful);
   // False when the pass cannot go on: `end` says why.
@@ -109,16 +110,28 @@ void BatchTransaction::Prepare() {
       Candidate& candidate = candidates_.emplace_back();
       candidate.partition = &partition;
       candidate.item = &item;
-      const Message& message = item.delivery.message();
-      const auto id = context_.id.Extract(message, candidate.scratch);
-      candidate.id_error =
-          id ? ValidateMessageId(*id)
-             : absl::NotFoundError("no message id: " + context_.id.name() + " found nothing");
-      if (!candidate.id_error.ok()) continue;
-      candidate.id = *id;
-      if (context_.fingerprint) candidate.fingerprint = context_.fingerprint(message);
+      Identify(item.delivery.message(), candidate);
     }
   }
+}
+
+void BatchTransaction::Identify(const Message& message, Candidate& candidate) {
+  std::optional<std::string_view> id;
+  const absl::Status extracted = CatchExceptions(
+      "the id extractor", [&] { id = context_.id.Extract(message, candidate.scratch); });
+  if (!extracted.ok()) {
+    candidate.id_error = absl::InvalidArgumentError(extracted.message());
+    return;
+  }
+  candidate.id_error =
+      id ? ValidateMessageId(*id)
+         : absl::NotFoundError("no message id: " + context_.id.name() + " found nothing");
+  if (!candidate.id_error.ok()) return;
+  candidate.id = *id;
+  if (!context_.fingerprint) return;
+  const absl::Status printed = CatchExceptions(
+      "the fingerprint function", [&] { candidate.fingerprint = context_.fingerprint(message); });
+  if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
 }
 
 PassEnd BatchTransaction::EndWith(PassEnd end, const absl::Status& error) {
@@ -181,8 +194,8 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     if (work_.doomed) return PassEnd::kDoomed;
     // However late it is, at least one message per batch, and every failure that is known:
     // otherwise nothing would move, or a failed invocation would be repeated without being counted.
-    const bool is_late = i > 0 && i >= decided_end_ && context_.executor.Now() >= deadline_;
-    if (work_.finish_early || is_late) break;
+    const bool is_late = i > 0 && context_.executor.Now() >= deadline_;
+    if (i >= decided_end_ && (work_.finish_early || is_late)) break;
     PassEnd end = PassEnd::kNothing;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
   }
@@ -216,8 +229,12 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
                  absl::AlreadyExistsError("another message has this id and a different value"));
       return true;
     case Judgement::kExhausted:
-      DeadLetter(candidate, record, Disposition::kRetriesExhausted,
-                 absl::ResourceExhaustedError("all attempts were used up earlier"));
+      if (DeadLetter(candidate, record, Disposition::kRetriesExhausted,
+                     absl::ResourceExhaustedError("all attempts were used up earlier"))) {
+        IdRecord dead = record;
+        dead.state = IdState::kDead;
+        staged_.Put({.scope = partition.scope, .id = candidate.id}, dead);
+      }
       return true;
     case Judgement::kWait:
       // A claim of a plain handler has no time of its own: look again after a while.
@@ -299,12 +316,18 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
                   .attempt = attempt,
                   .first_failed_at = first_failed_at};
   constexpr double kRandomRange = 18446744073709551616.0;  // 2^64: Next() becomes [0, 1)
-  const RetryDecision decision =
-      Decide(context_.retry, outcome,
-             {.attempt = attempt,
-              .first_failed_at = first_failed_at,
-              .now = now,
-              .random = static_cast<double>(context_.random.Next()) / kRandomRange});
+  RetryDecision decision = {.action = RetryAction::kPause};
+  const absl::Status decided = CatchExceptions("RetryPolicy::classify", [&] {
+    decision = Decide(context_.retry, outcome,
+                      {.attempt = attempt,
+                       .first_failed_at = first_failed_at,
+                       .now = now,
+                       .random = static_cast<double>(context_.random.Next()) / kRandomRange});
+  });
+  if (!decided.ok()) {
+    partition.stop = decided;
+    return;
+  }
   switch (decision.action) {
     case RetryAction::kRetry:
       failed.not_before = now + decision.delay;
@@ -321,8 +344,10 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
     case RetryAction::kDeadLetter:
       if (DeadLetter(candidate, failed, decision.disposition, outcome.status())) {
         failed.state = IdState::kDead;
-        staged_.Put(key, failed);
       }
+      // Without a sink it stays `retrying`: the attempt was made, and counts after a restart.
+      staged_.Put(key, failed);
+      is_changed_ = true;
       return;
     case RetryAction::kSkip:
       failed.state = IdState::kDiscarded;
@@ -362,10 +387,18 @@ bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
           record.first_failed_at == absl::InfinitePast() ? now_ : record.first_failed_at,
       .last_failed_at = now_,
       .error = error};
-  letters_.push_back(
-      {.origin = {.key = partition.lock.key, .offset = message.offset()},
-       .message = MakeDeadLetter(message, reason,
-                                 context_.dead_letters.topic(message.topic(), context_.group))});
+  std::string topic;
+  const absl::Status named = CatchExceptions("DeadLetterSink::topic", [&] {
+    topic = context_.dead_letters.topic(message.topic(), context_.group);
+  });
+  if (!named.ok()) {
+    partition.stop = named;
+    return false;
+  }
+  letters_.push_back({.origin = {.key = partition.lock.key,
+                                 .offset = message.offset(),
+                                 .timestamp_ms = message.timestamp_ms()},
+                      .message = MakeDeadLetter(message, reason, std::move(topic))});
   const bool is_conflict = disposition == Disposition::kConflict;
   candidate.item->verdict = is_conflict ? Verdict::kConflict : Verdict::kDeadLettered;
   is_changed_ = true;
@@ -400,9 +433,11 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   if (!status.ok()) return EndWith(PassEnd::kStoreTrouble, status);
   if (work_.doomed) return PassEnd::kDoomed;
   status = transaction.Commit();
-  if (status.ok()) {
+  if (status.ok() || status.code() == absl::StatusCode::kUnknown) {
     order_.retries += retries_;
     order_.letters += letters_.size();
+  }
+  if (status.ok()) {
     for (WorkPartition& partition : order_.partitions) partition.is_committed = true;
     for (const LogEvent& event : events_) context_.log.Log(event);
     return PassEnd::kCommitted;

@@ -119,6 +119,8 @@ std::string EncodeOrigin(const OutboxOrigin& origin) {
   AppendBytes(out, origin.key.partition.topic);
   AppendInt(out, origin.key.partition.partition);
   AppendInt(out, origin.offset);
+  AppendInt(out, origin.timestamp_ms);
+  AppendInt(out, origin.ordinal);
   return out;
 }
 

@@ -42,18 +42,26 @@ enum class ClaimVerdict : std::uint8_t {
   kNotBefore,   // retrying: not before ClaimResult::until
   kDead,        // its dead letter is durable, or it was discarded: acknowledge, count
   kUncertain,   // may have run; waits for an operator: acknowledge, count
+  kPublish,     // dying: take over the dead letter only, never the handler
 };
 
 struct ClaimResult {
   ClaimVerdict verdict = ClaimVerdict::kFresh;
-  int attempt = 1;                          // of the invocation this claim permits
-  absl::Time until = absl::InfinitePast();  // kInProgress, kNotBefore; the store's clock
+  int attempt = 1;                                    // of the invocation this claim permits
+  absl::Time first_failed_at = absl::InfinitePast();  // for RetryPolicy::max_elapsed
+  absl::Time until = absl::InfinitePast();            // kInProgress, kNotBefore; the store's clock
 };
 
 // A held claim, as the owner names it in every later call.
 struct Claim {
   IdKey key;
   Fence fence;
+};
+
+// A claim whose handler failed; every message has a backoff of its own.
+struct FailedClaim {
+  Claim claim;
+  absl::Duration delay;
 };
 
 // Each call answers one status per claim in `outcomes`: OK, or kAborted when the fence no longer
@@ -74,8 +82,10 @@ class ClaimStore {
   virtual absl::Status Complete(std::span<const Claim> claims,
                                 std::span<absl::Status> outcomes) = 0;
   // The handler failed: the record stays as `retrying`, not before now + delay.
-  virtual absl::Status Fail(std::span<const Claim> claims, absl::Duration delay,
+  virtual absl::Status Fail(std::span<const FailedClaim> claims,
                             std::span<absl::Status> outcomes) = 0;
+  // The handler may have run and must not run again: `uncertain`, until an operator resolves it.
+  virtual absl::Status Park(std::span<const Claim> claims, std::span<absl::Status> outcomes) = 0;
   // Before its dead letter is published …
   virtual absl::Status Dying(std::span<const Claim> claims, std::span<absl::Status> outcomes) = 0;
   // … and after the broker has acknowledged it.

@@ -52,7 +52,7 @@ struct ConsumerLimits {
   // Buffered and not yet settled, over all partitions; past it the source is not read.
   std::size_t inflight_messages_max = 10'000;
   std::size_t inflight_bytes_max = 64 * 1024 * 1024;
-  // Dead letters committed and not yet published; past it partitions that need one more wait.
+  // Dead letters committed and not yet published; at the bound the consumer waits for the relay.
   std::size_t outbox_rows_max = 10'000;
 };
 

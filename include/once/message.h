@@ -114,7 +114,7 @@ class OwnedMessage {
   // Valid as long as this object lives.
   Message& message() { return view_; }
   const Message& message() const { return view_; }
-  // Bytes held, headers included: what buffers are bounded by.
+  // Bytes of key, value and headers.
   std::size_t size_bytes() const;
 
  private:

@@ -27,6 +27,10 @@ class OffsetTracker {
   // False, and without effect, unless the offset is delivered and unsettled.
   bool Settle(std::int64_t offset);
 
+  // Forgets the delivered offsets at and above `offset`: they will be delivered again.
+  // REQUIRES: none of them is settled.
+  void Truncate(std::int64_t offset);
+
   // The first unsettled delivered offset; next() when all are settled.
   std::int64_t watermark() const { return watermark_; }
   // One past the highest delivered offset.

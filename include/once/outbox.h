@@ -18,10 +18,13 @@
 namespace once {
 
 // Where the message behind a row came from. Unique in the outbox, also after publication, so that a
-// replay of the same delivery never writes a second letter.
+// replay of the same delivery never writes a second letter. The record's timestamp tells the offset
+// of a recreated topic from the one that had its number before.
 struct OutboxOrigin {
   PartitionKey key;
   std::int64_t offset = 0;
+  std::int64_t timestamp_ms = -1;  // Message::timestamp_ms()
+  std::int32_t ordinal = 0;        // 0: the dead letter; a handler's own messages count from 1
 
   friend auto operator<=>(const OutboxOrigin&, const OutboxOrigin&) = default;
 };

@@ -23,7 +23,7 @@ enum class OutcomeKind : std::uint8_t {
   kRetryAfter,  // retry, not before `delay`
   kReject,      // dead-letter now
   kSkip,        // settle without effect, recorded as discarded
-  kPause,       // stop the partition until the consumer is restarted; nothing is settled
+  kPause,       // stop the partition until it is assigned anew; nothing is settled
 };
 
 class [[nodiscard]] Outcome {

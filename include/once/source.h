@@ -84,6 +84,7 @@ struct PartitionOffset {
 
 // What the broker knows of a partition.
 struct PartitionBounds {
+  absl::Status status;                    // not OK: nothing else here is known
   std::int64_t first = 0;                 // oldest offset still readable
   std::int64_t end = 0;                   // one past the newest readable one
   std::optional<std::int64_t> committed;  // the group's committed offset

@@ -3,10 +3,11 @@
 //
 // It behaves as Kafka was seen to behave: an eager rebalance takes everything away first, a
 // cooperative one only what moves; a commit is checked for member and generation and not for
-// ownership; a member that is expelled learns of it at its next poll and is told that its partitions
-// are lost; before that it goes on as a zombie. See seam.h for the faults.
+// ownership; a member that is expelled learns of it at its next poll and is told that its
+// partitions are lost; before that it goes on as a zombie. See seam.h for the faults.
 //
-// Thread-safety: none; see fiber_executor.h. Outside of fibres it works too, and waits take no time.
+// Thread-safety: none; see fiber_executor.h. Outside of fibres it works too, and waits take no
+// time.
 #pragma once
 
 #include <cstddef>
@@ -101,10 +102,10 @@ class FakeLog {
     FakeSource* source = nullptr;
     bool is_polling = false;
     absl::Time last_poll = absl::InfiniteFuture();
-    bool has_joined = false;      // in the rebalance that goes on
-    bool has_news = false;        // an assignment that it has not heard of
-    std::set<int> target;         // what it shall own in the end
-    std::set<int> assigned;       // what it may own now
+    bool has_joined = false;  // in the rebalance that goes on
+    bool has_news = false;    // an assignment that it has not heard of
+    std::set<int> target;     // what it shall own in the end
+    std::set<int> assigned;   // what it may own now
   };
 
   std::uint64_t Join(FakeSource& source);

@@ -2,10 +2,11 @@
 // survives the processes that use it. Every process connects for itself and gets a DedupStore.
 //
 // Rows are locked until their transaction ends, ids from the first look at them; a wait for a lock
-// is bounded, in virtual time. Answers may be lost, commits may be on their way while the caller has
-// long given up, and the store may lose its tail: see seam.h for the menu.
+// is bounded, in virtual time. Answers may be lost, commits may be on their way while the caller
+// has long given up, and the store may lose its tail: see seam.h for the menu.
 //
-// Thread-safety: none; see fiber_executor.h. Outside of fibres it works too, and waits take no time.
+// Thread-safety: none; see fiber_executor.h. Outside of fibres it works too, and waits take no
+// time.
 #pragma once
 
 #include <cstddef>

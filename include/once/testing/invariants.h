@@ -1,7 +1,7 @@
 // The InvariantChecker watches one simulated execution and says the first rule that it broke: the
-// invariants of docs/guarantees.md, judged on what the fakes hold, and protocol rules, judged on the
-// calls themselves. State alone is not enough: a strict compare-and-set hides an engine that takes
-// an unknown commit for a failure, until the day the store rolls back.
+// invariants of docs/guarantees.md, judged on what the fakes hold, and protocol rules, judged on
+// the calls themselves. State alone is not enough: a strict compare-and-set hides an engine that
+// takes an unknown commit for a failure, until the day the store rolls back.
 //
 // The log must carry each message's id in the header `id`, and a handler that succeeds must append
 // exactly one effect (EffectWriter::Append).

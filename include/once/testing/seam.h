@@ -1,6 +1,6 @@
 // A SeamGate is what every call of a fake passes before anything happens: there the oracle decides
-// whether the processor is taken away, whether a fault strikes, and which. A (seam, fault) pair is a
-// crash point; the gate knows the whole menu and remembers which points were hit.
+// whether the processor is taken away, whether a fault strikes, and which. A (seam, fault) pair is
+// a crash point; the gate knows the whole menu and remembers which points were hit.
 //
 // Thread-safety: none; see fiber_executor.h.
 #pragma once

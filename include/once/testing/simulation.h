@@ -1,6 +1,6 @@
 // A Scenario is a small world: a log with messages, a store, a dead-letter topic and workers that
-// consume. RunOnce() plays it once; the oracle decides what goes wrong. The search functions play it
-// many times and shorten the first violation to a witness.
+// consume. RunOnce() plays it once; the oracle decides what goes wrong. The search functions play
+// it many times and shorten the first violation to a witness.
 //
 //   Scenario scenario = …;
 //   const SearchResult result = SearchExhaustively(scenario, {.faults = 2, .preemptions = 1});
@@ -50,6 +50,7 @@ struct ScenarioMessage {
   Handling handling = Handling::kDone;
   int failures = 0;
   absl::Duration delay;       // appended so long after the beginning
+  absl::Duration duration;    // how long its handler takes, in virtual time
   bool is_too_large = false;  // its dead letter is refused by the broker, and parked
 };
 
@@ -66,6 +67,8 @@ class Subject {
   virtual absl::StatusOr<bool> Step() = 0;
   virtual absl::Status Run(std::stop_token stop) = 0;
   virtual absl::Status Stop() = 0;
+  // What it counted; compared with what happened where no fault disturbed it.
+  virtual std::optional<ConsumerStats> stats() const { return std::nullopt; }
   // Why it may be standing still, for the report; empty: no idea.
   virtual std::string Complaint() const { return {}; }
 };
@@ -112,9 +115,9 @@ struct Scenario {
   RetryPolicy retry = {.max_attempts = 3,
                        .backoff = {.initial = absl::Milliseconds(20), .jitter = 0}};
   ConsumerLimits limits;
-  ConsumerTimes times = {.poll_timeout = absl::Milliseconds(500),
-                         .store_backoff = {.initial = absl::Milliseconds(10),
-                                           .max = absl::Milliseconds(200)}};
+  ConsumerTimes times = {
+      .poll_timeout = absl::Milliseconds(500),
+      .store_backoff = {.initial = absl::Milliseconds(10), .max = absl::Milliseconds(200)}};
 
   // An execution ends after so many rounds of every worker with nothing left to do …
   int idle_rounds = 1;
@@ -139,7 +142,7 @@ struct Report {
   int preemptions = 0;
   int restarts = 0;
   absl::Duration virtual_time;
-  std::vector<HistoryLine> history;  // only when asked for
+  std::vector<HistoryLine> history;   // only when asked for
   std::vector<std::string> outcomes;  // "orders[0]@2 id: effect", only when asked for
 };
 

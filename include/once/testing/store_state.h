@@ -56,6 +56,8 @@ struct StoreChange {
   std::vector<OutboxRow> outgoing;
   std::vector<std::int64_t> published;
   std::vector<std::int64_t> parked;
+  // Of the first row of `outgoing`, fixed when the change is applied; 0: the next one that is free.
+  std::int64_t first_sequence = 0;
 };
 
 void Apply(const StoreChange& change, StoreState& state);

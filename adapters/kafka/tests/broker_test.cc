@@ -1,0 +1,279 @@
+// What is Kafka's own, against a real broker: static members, the partition of a key, dead letter
+// topics, batches on other threads.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "adapters/kafka/tests/kafka_test_broker.h"
+#include "once/dead_letter.h"
+#include "once/kafka/dead_letter_topic.h"
+#include "once/kafka/publisher.h"
+#include "once/kafka/source.h"
+
+namespace once::kafka {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::UniqueName;
+
+// Starts everything at 0 and counts.
+class CountingListener final : public SourceListener {
+ public:
+  explicit CountingListener(LogSource& source) : source_(source) {}
+  int assigned = 0;
+  int revoked = 0;
+  int lost = 0;
+
+ private:
+  void OnAssigned(const Assignment& assignment) override {
+    ++assigned;
+    for (const TopicPartition& partition : assignment.partitions) {
+      const PartitionOffset start = {partition, 0};
+      EXPECT_TRUE(source_.Start(std::span(&start, 1)).ok());
+    }
+  }
+  void OnRevoked(std::span<const TopicPartition>, Revocation kind) override {
+    ++(kind == Revocation::kLost ? lost : revoked);
+  }
+  void OnPartitionError(const TopicPartition&, const absl::Status& error) override {
+    ADD_FAILURE() << error;
+  }
+
+  LogSource& source_;
+};
+
+std::unique_ptr<LogSource> NewSource(const testing::TestBroker& broker, const std::string& group,
+                                     const std::string& topic, std::string instance = "") {
+  auto source = Subscribe({.brokers = broker.brokers(),
+                           .group = group,
+                           .topics = {topic},
+                           .instance_id = std::move(instance),
+                           .session_timeout = absl::Seconds(20),
+                           .log = NoLog()});
+  EXPECT_TRUE(source.ok()) << source.status();
+  return *std::move(source);
+}
+
+template <typename Done>
+absl::Status PollUntil(LogSource& source, CountingListener& listener, Done done) {
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (!done()) {
+    auto batch = source.Poll({.deadline = absl::Now() + absl::Milliseconds(50)}, listener);
+    if (!batch.ok()) return batch.status();
+    if (absl::Now() > deadline) return absl::DeadlineExceededError("it did not happen");
+  }
+  return absl::OkStatus();
+}
+
+OutgoingMessage Letter(const std::string& topic, const std::string& origin) {
+  return {.topic = topic,
+          .partition = std::nullopt,
+          .key = "k",
+          .value = "v",
+          .headers = {{"once-origin-topic", origin}}};
+}
+
+absl::Status PublishOne(Publisher& publisher, const OutgoingMessage& message) {
+  absl::Status outcome;
+  publisher.Publish(std::span(&message, 1), absl::Now() + absl::Seconds(30),
+                    std::span(&outcome, 1));
+  return outcome;
+}
+
+TEST(KafkaSource, AStaticMemberThatRestartsCausesNoRebalance) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(2);
+  const std::string group = UniqueName("group");
+  auto other = NewSource(broker, group, topic, "other");
+  CountingListener other_listener(*other);
+  ASSERT_TRUE(PollUntil(*other, other_listener, [&] { return other_listener.assigned == 1; }).ok());
+  {
+    auto first = NewSource(broker, group, topic, "restarting");
+    CountingListener listener(*first);
+    ASSERT_TRUE(PollUntil(*first, listener, [&] {
+                  EXPECT_TRUE(PollUntil(*other, other_listener, [] { return true; }).ok());
+                  auto batch = other->Poll({.deadline = absl::Now() + absl::Milliseconds(20)},
+                                           other_listener);
+                  EXPECT_TRUE(batch.ok()) << batch.status();
+                  return listener.assigned == 1 && other_listener.assigned == 2;
+                }).ok());
+    EXPECT_TRUE(first->Close(absl::Now() + absl::Seconds(5), listener).ok());
+    EXPECT_EQ(listener.revoked, 1) << "our own listener is told all the same";
+  }
+  const int before = other_listener.assigned;
+  auto again = NewSource(broker, group, topic, "restarting");
+  CountingListener listener(*again);
+  const absl::Time start = absl::Now();
+  ASSERT_TRUE(PollUntil(*again, listener, [&] { return listener.assigned == 1; }).ok());
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  ASSERT_TRUE(
+      other->Poll({.deadline = absl::Now() + absl::Milliseconds(500)}, other_listener).ok());
+  EXPECT_EQ(other_listener.assigned, before);
+}
+
+TEST(KafkaSource, AFencedStaticMemberFailsAndCannotCommit) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  const std::string group = UniqueName("group");
+  auto first = NewSource(broker, group, topic, "same");
+  CountingListener first_listener(*first);
+  ASSERT_TRUE(PollUntil(*first, first_listener, [&] { return first_listener.assigned == 1; }).ok());
+  auto second = NewSource(broker, group, topic, "same");
+  CountingListener second_listener(*second);
+  ASSERT_TRUE(
+      PollUntil(*second, second_listener, [&] { return second_listener.assigned == 1; }).ok());
+  const PartitionOffset position = {{topic, 0}, 0};
+  const absl::Status committed = first->Commit(std::span(&position, 1), CommitMode::kVerified);
+  EXPECT_TRUE(absl::IsFailedPrecondition(committed)) << committed;
+  const absl::Status polled = PollUntil(*first, first_listener, [] { return false; });
+  EXPECT_TRUE(absl::IsFailedPrecondition(polled)) << polled;
+  EXPECT_THAT(std::string(polled.message()), HasSubstr("fatal"));
+  EXPECT_TRUE(first->Close(absl::Now() + absl::Seconds(5), first_listener).ok());
+  EXPECT_EQ(first_listener.lost, 1);
+  EXPECT_TRUE(second->Commit(std::span(&position, 1), CommitMode::kVerified).ok());
+}
+
+TEST(KafkaSource, TopicsMayBeARegularExpression) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string prefix = UniqueName("pattern");
+  broker.CreateTopic(prefix + "-a", 1);
+  broker.CreateTopic(prefix + "-b", 1);
+  auto source = NewSource(broker, UniqueName("group"), "^" + prefix + "-.*");
+  CountingListener listener(*source);
+  broker.Produce(
+      {{.topic = prefix + "-b", .partition = 0, .key = {}, .value = "v", .headers = {}}});
+  std::vector<std::string> topics;
+  for (int i = 0; i < 300 && topics.empty(); ++i) {
+    auto batch = source->Poll({.deadline = absl::Now() + absl::Milliseconds(100)}, listener);
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    for (const Message& message : batch->messages()) topics.emplace_back(message.topic());
+  }
+  EXPECT_EQ(topics, std::vector<std::string>{prefix + "-b"});
+}
+
+TEST(KafkaSource, HeadersOfOneMessageAreReadByManyThreadsAndTheBatchMayDieOnAnother) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  broker.Produce({{.topic = topic,
+                   .partition = 0,
+                   .key = {},
+                   .value = "v",
+                   .headers = {{"a", "1"}, {"b", "2"}}}});
+  auto source = NewSource(broker, UniqueName("group"), topic);
+  CountingListener listener(*source);
+  Batch batch;
+  for (int i = 0; i < 300 && batch.empty(); ++i) {
+    auto polled = source->Poll({.deadline = absl::Now() + absl::Milliseconds(100)}, listener);
+    ASSERT_TRUE(polled.ok()) << polled.status();
+    batch = *std::move(polled);
+  }
+  ASSERT_EQ(batch.size(), 1U);
+  const Message& message = batch.messages()[0];
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 4; ++i) {
+    readers.emplace_back([&message] {
+      EXPECT_EQ(message.header_count(), 2U);
+      EXPECT_EQ(message.FindHeader("b")->value, "2");
+    });
+  }
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_TRUE(source->Close(absl::Now() + absl::Seconds(5), listener).ok());
+  source.reset();
+  std::thread last([owned = std::move(batch)] { EXPECT_EQ(owned.messages()[0].value(), "v"); });
+  last.join();
+}
+
+// Values of Java's Utils.murmur2, from Apache Kafka's UtilsTest.
+TEST(KafkaPublisher, KeysGoWhereJavaClientsSendThem) {
+  ONCE_REQUIRE_KAFKA(broker);
+  constexpr std::int32_t kPartitions = 7;
+  const std::string topic = broker.NewTopic(kPartitions);
+  const std::vector<std::pair<std::string, std::int32_t>> hashes = {
+      {"21", -973932308},
+      {"foobar", -790332482},
+      {"a-little-bit-long-string", -985981536},
+      {"a-little-bit-longer-string", -1486304829},
+      {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971}};
+  auto publisher = OpenPublisher({.brokers = broker.brokers(), .log = NoLog()});
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  for (const auto& [key, hash] : hashes) {
+    ASSERT_TRUE(
+        PublishOne(
+            **publisher,
+            {.topic = topic, .partition = std::nullopt, .key = key, .value = "", .headers = {}})
+            .ok());
+  }
+  for (const auto& stored : broker.DumpTopic(topic)) {
+    const auto expected = std::find_if(hashes.begin(), hashes.end(), [&](const auto& entry) {
+      return entry.first == stored.message.key;
+    });
+    ASSERT_NE(expected, hashes.end());
+    EXPECT_EQ(stored.message.partition, (expected->second & 0x7fffffff) % kPartitions)
+        << expected->first;
+  }
+}
+
+TEST(KafkaDeadLetterTopic, IsCreatedWithTheOriginsPartitions) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string origin = broker.NewTopic(3);
+  auto sink = OpenDeadLetterTopic({.brokers = broker.brokers(), .log = NoLog()});
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  const std::string topic = sink->topic(origin, "billing");
+  EXPECT_EQ(topic, origin + ".billing.dlq");
+  const absl::Status published = PublishOne(*sink->publisher, Letter(topic, origin));
+  ASSERT_TRUE(published.ok()) << published;
+  EXPECT_EQ(broker.PartitionCount(topic), 3);
+  EXPECT_EQ(broker.DumpTopic(topic).size(), 1U);
+  // Somebody else, at the same time or later.
+  auto other =
+      OpenDeadLetterTopic({.brokers = broker.brokers(), .create_topics = false, .log = NoLog()});
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_TRUE(PublishOne(*other->publisher, Letter(topic, origin)).ok());
+}
+
+TEST(KafkaDeadLetterTopic, WithoutLeaveToCreateAMissingTopicIsRefused) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string origin = broker.NewTopic(1);
+  auto sink =
+      OpenDeadLetterTopic({.brokers = broker.brokers(), .create_topics = false, .log = NoLog()});
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  const std::string missing = origin + ".missing";
+  const std::vector<OutgoingMessage> letters = {Letter(missing, origin), Letter(origin, origin)};
+  std::vector<absl::Status> outcomes(2);
+  sink->publisher->Publish(letters, absl::Now() + absl::Seconds(30), outcomes);
+  EXPECT_TRUE(absl::IsInvalidArgument(outcomes[0])) << outcomes[0];
+  EXPECT_THAT(std::string(outcomes[0].message()), HasSubstr(missing));
+  EXPECT_TRUE(outcomes[1].ok()) << outcomes[1];
+}
+
+TEST(KafkaDeadLetterTopic, TheOptionsDecideThePartitionsAndTheName) {
+  ONCE_REQUIRE_KAFKA(broker);
+  auto sink = OpenDeadLetterTopic(
+      {.brokers = broker.brokers(),
+       .topic = [](std::string_view origin,
+                   std::string_view) { return absl::StrCat("dead-", std::string(origin)); },
+       .partitions = 2,
+       .replication = 1,
+       .log = NoLog()});
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  const std::string topic = sink->topic(UniqueName("t"), "g");
+  ASSERT_TRUE(PublishOne(*sink->publisher, Letter(topic, "no-such-origin")).ok());
+  EXPECT_EQ(broker.PartitionCount(topic), 2);
+  // More replicas than there are brokers: no retry can help.
+  auto wrong =
+      OpenDeadLetterTopic({.brokers = broker.brokers(), .replication = 99, .log = NoLog()});
+  ASSERT_TRUE(wrong.ok()) << wrong.status();
+  const absl::Status refused = PublishOne(*wrong->publisher, Letter(UniqueName("t"), "o"));
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+}
+
+}  // namespace
+}  // namespace once::kafka

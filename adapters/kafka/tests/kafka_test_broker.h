@@ -1,0 +1,278 @@
+// The broker that tests run against, and what they do to it behind the adapter's back: create
+// topics, write, truncate and read them. Its address is in ONCE_TEST_KAFKA (`./dev test` starts
+// one). Without it a test skips, except under CI=true, where it fails.
+//
+//   TEST(Orders, AreKept) {
+//     ONCE_REQUIRE_KAFKA(broker);
+//     const std::string topic = broker.NewTopic(3);
+//     …
+//   }
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "once/message.h"
+#include "once/position.h"
+#include "once/publisher.h"
+#include "once/testing/publisher_conformance.h"
+
+// Declares `name`, or ends the test.
+#define ONCE_REQUIRE_KAFKA(name)                                                    \
+  if (std::getenv("ONCE_TEST_KAFKA") == nullptr) {                                  \
+    const char* ci = std::getenv("CI");                                             \
+    if (ci != nullptr && std::string_view(ci) == "true") {                          \
+      FAIL() << "ONCE_TEST_KAFKA is not set, and this is CI";                       \
+    }                                                                               \
+    GTEST_SKIP() << "ONCE_TEST_KAFKA is not set; ./dev kafka up prints an address"; \
+  }                                                                                 \
+  ::once::kafka::testing::TestBroker name(std::getenv("ONCE_TEST_KAFKA"))
+
+namespace once::kafka::testing {
+
+// Different in every call and every process.
+inline std::string UniqueName(std::string_view prefix) {
+  static std::atomic<int> counter = 0;
+  return absl::StrCat(std::string(prefix), "-", getpid(), "-",
+                      absl::ToUnixMicros(absl::Now()) % 1'000'000'000, "-", ++counter);
+}
+
+// Whatever goes wrong here throws: a test cannot go on without its broker.
+class TestBroker {
+ public:
+  explicit TestBroker(std::string brokers)
+      : brokers_(std::move(brokers)), handle_(NewHandle(RD_KAFKA_PRODUCER, {})) {}
+
+  const std::string& brokers() const { return brokers_; }
+
+  std::string NewTopic(std::int32_t partitions) {
+    std::string topic = UniqueName("test");
+    CreateTopic(topic, partitions);
+    return topic;
+  }
+
+  void CreateTopic(const std::string& topic, std::int32_t partitions,
+                   const std::vector<std::pair<std::string, std::string>>& configuration = {}) {
+    std::array<char, 512> reason{};
+    rd_kafka_NewTopic_t* created =
+        rd_kafka_NewTopic_new(topic.c_str(), partitions, -1, reason.data(), reason.size());
+    for (const auto& [name, value] : configuration) {
+      rd_kafka_NewTopic_set_config(created, name.c_str(), value.c_str());
+    }
+    rd_kafka_AdminOptions_t* options =
+        rd_kafka_AdminOptions_new(handle_.get(), RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_set_operation_timeout(options, 20'000, reason.data(), reason.size());
+    rd_kafka_queue_t* queue = rd_kafka_queue_new(handle_.get());
+    rd_kafka_CreateTopics(handle_.get(), &created, 1, options, queue);
+    rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
+    std::size_t count = 0;
+    const rd_kafka_topic_result_t** results =
+        event == nullptr || rd_kafka_event_CreateTopics_result(event) == nullptr
+            ? nullptr
+            : rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event),
+                                                  &count);
+    const rd_kafka_resp_err_t error =
+        count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (event != nullptr) rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_NewTopic_destroy(created);
+    Check(error, "creating " + topic);
+  }
+
+  // Removes everything below `offset`.
+  void Truncate(const TopicPartition& partition, std::int64_t offset) {
+    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, partition.topic.c_str(), partition.partition)->offset =
+        offset;
+    rd_kafka_DeleteRecords_t* request = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_queue_t* queue = rd_kafka_queue_new(handle_.get());
+    rd_kafka_DeleteRecords(handle_.get(), &request, 1, nullptr, queue);
+    rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
+    const rd_kafka_resp_err_t error =
+        event == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    if (event != nullptr) rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_DeleteRecords_destroy(request);
+    rd_kafka_topic_partition_list_destroy(list);
+    Check(error, "truncating " + ToString(partition));
+  }
+
+  // Stores the messages in order; returns when all are acknowledged. The offset of the last one.
+  std::int64_t Produce(const std::vector<OutgoingMessage>& messages) {
+    reports_ = {};
+    for (const OutgoingMessage& message : messages) ProduceOne(message);
+    rd_kafka_flush(handle_.get(), 30'000);
+    Check(reports_.error, "producing");
+    if (reports_.count != messages.size()) throw std::runtime_error("producing: no report");
+    return reports_.last_offset;
+  }
+
+  // Everything that is in the topic, by partition and offset.
+  std::vector<once::testing::StoredMessage> DumpTopic(const std::string& topic) {
+    std::vector<once::testing::StoredMessage> stored;
+    const Handle consumer = NewHandle(RD_KAFKA_CONSUMER, {{"group.id", "dump"},
+                                                          {"enable.auto.commit", "false"},
+                                                          {"fetch.wait.max.ms", "10"},
+                                                          {"isolation.level", "read_committed"},
+                                                          {"enable.partition.eof", "true"}});
+    rd_kafka_poll_set_consumer(consumer.get());
+    for (std::int32_t i = 0; i < PartitionCount(topic); ++i) {
+      rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
+      rd_kafka_topic_partition_list_add(list, topic.c_str(), i)->offset = 0;
+      rd_kafka_topic_partition_list_set_offset(list, topic.c_str(), i, RD_KAFKA_OFFSET_BEGINNING);
+      Check(rd_kafka_assign(consumer.get(), list), "reading");
+      rd_kafka_topic_partition_list_destroy(list);
+      while (TakeStored(consumer.get(), stored)) {
+      }
+    }
+    return stored;
+  }
+
+  std::int32_t PartitionCount(const std::string& topic) {
+    rd_kafka_topic_t* object = rd_kafka_topic_new(handle_.get(), topic.c_str(), nullptr);
+    const rd_kafka_metadata_t* metadata = nullptr;
+    const rd_kafka_resp_err_t error =
+        rd_kafka_metadata(handle_.get(), 0, object, &metadata, 10'000);
+    rd_kafka_topic_destroy(object);
+    Check(error, "asking for " + topic);
+    const std::int32_t count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+    rd_kafka_metadata_destroy(metadata);
+    return count;
+  }
+
+ private:
+  struct Destroy {
+    void operator()(rd_kafka_t* handle) const { rd_kafka_destroy(handle); }
+  };
+  using Handle = std::unique_ptr<rd_kafka_t, Destroy>;
+
+  struct Reports {
+    std::size_t count = 0;
+    std::int64_t last_offset = -1;
+    rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+  };
+
+  static void Check(rd_kafka_resp_err_t error, const std::string& operation) {
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+    throw std::runtime_error(operation + ": " + rd_kafka_err2str(error));
+  }
+
+  Handle NewHandle(rd_kafka_type_t type,
+                   std::vector<std::pair<std::string, std::string>> settings) {
+    settings.emplace_back("bootstrap.servers", brokers_);
+    if (type == RD_KAFKA_PRODUCER) settings.emplace_back("enable.idempotence", "true");
+    rd_kafka_conf_t* conf = rd_kafka_conf_new();
+    std::array<char, 512> reason{};
+    for (const auto& [name, value] : settings) {
+      if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), reason.data(), reason.size()) !=
+          RD_KAFKA_CONF_OK) {
+        throw std::runtime_error(reason.data());
+      }
+    }
+    rd_kafka_conf_set_opaque(conf, this);
+    if (type == RD_KAFKA_PRODUCER) {
+      rd_kafka_conf_set_dr_msg_cb(
+          conf, +[](rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
+            Reports& reports = static_cast<TestBroker*>(opaque)->reports_;
+            ++reports.count;
+            reports.last_offset = message->offset;
+            if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) reports.error = message->err;
+          });
+    }
+    rd_kafka_t* handle = rd_kafka_new(type, conf, reason.data(), reason.size());
+    if (handle == nullptr) throw std::runtime_error(reason.data());
+    return Handle(handle);
+  }
+
+  void ProduceOne(const OutgoingMessage& message) {
+    rd_kafka_headers_t* headers = rd_kafka_headers_new(4);
+    for (const OwnedHeader& header : message.headers) {
+      rd_kafka_header_add(headers, header.name.data(), static_cast<ssize_t>(header.name.size()),
+                          header.value ? header.value->data() : nullptr,
+                          header.value ? static_cast<ssize_t>(header.value->size()) : 0);
+    }
+    std::array<rd_kafka_vu_t, 6> fields{};
+    fields[0].vtype = RD_KAFKA_VTYPE_TOPIC;
+    fields[0].u.cstr = message.topic.c_str();
+    fields[1].vtype = RD_KAFKA_VTYPE_PARTITION;
+    fields[1].u.i32 = message.partition.value_or(RD_KAFKA_PARTITION_UA);
+    fields[2].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
+    fields[2].u.i = RD_KAFKA_MSG_F_COPY | RD_KAFKA_MSG_F_BLOCK;
+    fields[3].vtype = RD_KAFKA_VTYPE_KEY;
+    fields[3].u.mem = Bytes(message.key);
+    fields[4].vtype = RD_KAFKA_VTYPE_VALUE;
+    fields[4].u.mem = Bytes(message.value);
+    fields[5].vtype = RD_KAFKA_VTYPE_HEADERS;
+    fields[5].u.headers = headers;
+    rd_kafka_error_t* error = rd_kafka_produceva(handle_.get(), fields.data(), fields.size());
+    if (error != nullptr) throw std::runtime_error(rd_kafka_error_string(error));
+  }
+
+  static decltype(rd_kafka_vu_t::u.mem) Bytes(const std::optional<std::string>& text) {
+    if (!text.has_value()) return {nullptr, 0};
+    return {const_cast<char*>(text->data()), text->size()};
+  }
+
+  static std::optional<std::string> TextOf(const void* bytes, std::size_t size) {
+    if (bytes == nullptr) return std::nullopt;
+    return std::string(static_cast<const char*>(bytes), size);
+  }
+
+  // False at the end of the partition.
+  static bool TakeStored(rd_kafka_t* consumer, std::vector<once::testing::StoredMessage>& stored) {
+    rd_kafka_message_t* message = rd_kafka_consumer_poll(consumer, 10'000);
+    if (message == nullptr) throw std::runtime_error("reading a topic: timed out");
+    const rd_kafka_resp_err_t error = message->err;
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      stored.push_back({.offset = message->offset,
+                        .message = {.topic = rd_kafka_topic_name(message->rkt),
+                                    .partition = message->partition,
+                                    .key = TextOf(message->key, message->key_len),
+                                    .value = TextOf(message->payload, message->len),
+                                    .headers = HeadersOf(*message)}});
+    }
+    rd_kafka_message_destroy(message);
+    if (error == RD_KAFKA_RESP_ERR__PARTITION_EOF) return false;
+    Check(error, "reading a topic");
+    return true;
+  }
+
+  static std::vector<OwnedHeader> HeadersOf(const rd_kafka_message_t& message) {
+    std::vector<OwnedHeader> owned;
+    rd_kafka_headers_t* headers = nullptr;
+    if (rd_kafka_message_headers(&message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return owned;
+    const char* name = nullptr;
+    const void* value = nullptr;
+    std::size_t size = 0;
+    for (std::size_t i = 0;
+         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
+      owned.push_back({name, TextOf(value, size)});
+    }
+    return owned;
+  }
+
+  const std::string brokers_;
+  Reports reports_;
+  Handle handle_;
+};
+
+}  // namespace once::kafka::testing

@@ -1,0 +1,53 @@
+// The real engine as the subject of a simulation.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/consumer.h"
+#include "once/testing/simulation.h"
+
+namespace once::testing {
+namespace {
+
+class ConsumerSubject : public Subject {
+ public:
+  explicit ConsumerSubject(std::unique_ptr<Consumer> consumer) : consumer_(std::move(consumer)) {}
+
+  absl::StatusOr<bool> Step() override { return consumer_->Step(); }
+  absl::Status Run(std::stop_token stop) override { return consumer_->Run(std::move(stop)); }
+  absl::Status Stop() override { return consumer_->Stop(); }
+  std::optional<ConsumerStats> stats() const override { return consumer_->stats(); }
+  std::string Complaint() const override {
+    std::string text;
+    for (const StoppedPartition& stopped : consumer_->stopped_partitions()) {
+      absl::StrAppend(&text, text.empty() ? "" : ", ", "partition ", stopped.partition.partition,
+                      " is stopped: ", stopped.reason.ToString());
+    }
+    return text;
+  }
+
+ private:
+  std::unique_ptr<Consumer> consumer_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
+  // Every default that costs something is overridden: SystemRandom() would ask the system for
+  // entropy once per process, most of the time of an execution.
+  ConsumerOptions options{.source = std::move(parts.source),
+                          .store = std::move(parts.store),
+                          .id = HeaderId("id"),
+                          .retry = parts.scenario.retry,
+                          .dead_letters = {.publisher = std::move(parts.dead_letters)},
+                          .limits = parts.scenario.limits,
+                          .times = parts.scenario.times,
+                          .log = std::move(parts.log),
+                          .executor = std::move(parts.process),
+                          .random = std::move(parts.random)};
+  absl::StatusOr<std::unique_ptr<Consumer>> consumer =
+      Consumer::Create(std::move(options), std::move(parts.handler));
+  if (!consumer.ok()) return consumer.status();
+  return std::make_unique<ConsumerSubject>(*std::move(consumer));
+}
+
+}  // namespace once::testing

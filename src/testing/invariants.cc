@@ -1,0 +1,364 @@
+// Each rule next to the event at which it is judged.
+#include "once/testing/invariants.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+
+namespace once::testing {
+namespace {
+
+constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
+    "one-effect",     "one-outcome",   "acknowledged",
+    "atomic",         "watermark",     "published",
+    "drained",        "right-outcome", "read-after-unknown",
+    "expected-stamp", "fenced-effect", "handled-again",
+    "misuse",         "ends"};
+
+std::string Show(const PositionStamp& stamp) {
+  return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",
+                      absl::Hex(stamp.writer & 0xFFFFu));
+}
+
+std::string HeaderText(const std::vector<OwnedHeader>& headers, std::string_view name) {
+  for (auto it = headers.rbegin(); it != headers.rend(); ++it) {
+    if (it->name == name) return it->value.value_or("");
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string_view ToString(Check check) { return kCheckNames[static_cast<std::size_t>(check)]; }
+
+void InvariantChecker::Watch(FiberScheduler& scheduler, const FakeLog& log) {
+  scheduler_ = &scheduler;
+  log_ = &log;
+  const auto partitions = static_cast<std::size_t>(log.options().partitions);
+  before_.assign(partitions, 0);
+  furthest_.assign(partitions, 0);
+}
+
+void InvariantChecker::Fail(Check check, std::string what, int partition, std::string id) {
+  const auto& ignored = options_.ignored;
+  if (std::find(ignored.begin(), ignored.end(), check) != ignored.end()) return;
+  if (violation_.has_value()) return;
+  Record("checker", absl::StrCat("VIOLATION of ", ToAbsl(ToString(check)), ": ", what));
+  violation_ = {
+      .check = check, .what = std::move(what), .partition = partition, .id = std::move(id)};
+  if (scheduler_ != nullptr) scheduler_->Stop();
+}
+
+void InvariantChecker::Record(std::string_view who, std::string what, int partition,
+                              std::string id) {
+  if (!options_.is_recording) return;
+  history_.push_back({.time = scheduler_ == nullptr ? absl::UnixEpoch() : scheduler_->Now(),
+                      .who = std::string(who),
+                      .what = std::move(what),
+                      .partition = partition,
+                      .id = std::move(id)});
+}
+
+std::string InvariantChecker::IdOf(const LogRecord& record) {
+  return HeaderText(record.headers, "id");
+}
+
+std::string InvariantChecker::KeyOf(const std::string& id) const {
+  return EncodeIdKey({.scope = options_.scope, .id = id});
+}
+
+void InvariantChecker::OnTake(const Process& process, const PartitionKey& key,
+                              const PositionStamp& current, const absl::Status& known) {
+  const int partition = key.partition.partition;
+  if (options_.is_recording) {
+    Record(process.name(), absl::StrCat("take → ", known.ok() ? Show(current) : known.ToString()),
+           partition);
+  }
+  Knowledge& knowledge = knowledge_[{process.number(), partition}];
+  knowledge.is_unknown = known.code() == absl::StatusCode::kUnknown;
+  if (knowledge.is_unknown) knowledge.stamp.reset();
+  if (!known.ok()) return;
+  knowledge.stamp = current;
+  knowledge.writer = current.writer;
+}
+
+void InvariantChecker::OnBegin(const Process& process, std::span<const PositionLock> locks) {
+  for (const PositionLock& lock : locks) {
+    const int partition = lock.key.partition.partition;
+    if (options_.is_recording) {
+      Record(process.name(), absl::StrCat("begin, expecting ", Show(lock.expected)), partition);
+    }
+    const Knowledge& knowledge = knowledge_[{process.number(), partition}];
+    if (knowledge.is_unknown) {
+      Fail(Check::kReadAfterUnknown,
+           absl::StrCat(process.name(), " begins on partition ", partition,
+                        " although it does not know how its last commit there ended"),
+           partition);
+    } else if (knowledge.stamp != lock.expected) {
+      Fail(Check::kExpectedStamp,
+           absl::StrCat(process.name(), " expects ", Show(lock.expected), " in partition ",
+                        partition, " but it last took or committed ",
+                        knowledge.stamp ? Show(*knowledge.stamp) : "nothing"),
+           partition);
+    }
+  }
+}
+
+void InvariantChecker::OnCommit(const Process& process, std::span<const PositionLock> locks,
+                                const StoreChange& change, const absl::Status& known) {
+  for (const PositionLock& lock : locks) {
+    const int partition = lock.key.partition.partition;
+    Knowledge& knowledge = knowledge_[{process.number(), partition}];
+    if (options_.is_recording) {
+      Record(process.name(), absl::StrCat("commit → ", known.ToString()), partition);
+    }
+    if (known.code() == absl::StatusCode::kUnknown) {
+      knowledge.is_unknown = true;
+      knowledge.stamp.reset();
+    }
+  }
+  if (!known.ok()) return;
+  for (const StoreChange::Position& position : change.positions) {
+    knowledge_[{process.number(), position.key.partition.partition}].stamp = position.stamp;
+  }
+}
+
+void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
+                               const StoreChange& change, const StoreState& before) {
+  for (const StoreChange::Position& position : change.positions) {
+    const int partition = position.key.partition.partition;
+    if (position.key != log_->KeyOf(partition)) {
+      Fail(Check::kMisuse, "a position row of an unknown partition is written", partition);
+    }
+    const auto it = before.positions.find(position.key);
+    before_[static_cast<std::size_t>(partition)] =
+        it == before.positions.end() ? 0 : it->second.position;
+  }
+  for (const PositionLock& lock : locks) {
+    const int partition = lock.key.partition.partition;
+    const auto row = before.positions.find(lock.key);
+    const std::uint64_t taken = knowledge_[{process, partition}].writer;
+    if (row != before.positions.end() && row->second.writer == taken) continue;
+    Fail(Check::kFencedEffect,
+         absl::StrCat("process ", process, " commits on partition ", partition,
+                      ", whose row has another writer since"),
+         partition);
+  }
+}
+
+void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& state) {
+  for (const EffectRow& effect : change.effects) {
+    const std::string key = EncodeIdKey({.scope = effect.scope, .id = effect.id});
+    if (options_.is_recording) {
+      Record("store", "the effect is visible", effect.partition.partition, effect.id);
+    }
+    if (++effect_counts_[key] > 1) {
+      Fail(Check::kOneEffect, absl::StrCat(effect.id, " has two committed effects"),
+           effect.partition.partition, effect.id);
+    }
+    const auto it = state.ids.find(key);
+    if (it == state.ids.end() || it->second.state != IdState::kCompleted) {
+      Fail(Check::kAtomic, absl::StrCat(effect.id, " has an effect and no completed id"),
+           effect.partition.partition, effect.id);
+    }
+  }
+  for (const StoreChange::Id& id : change.ids) CheckId(id, state);
+  for (const OutboxRow& row : change.outgoing) {
+    letters_.push_back(row.message);
+    if (!options_.is_recording) continue;
+    Record("store",
+           absl::StrCat("the dead letter of offset ", row.origin.offset,
+                        " is visible: ", HeaderText(row.message.headers, "once-disposition")),
+           row.origin.key.partition.partition, HeaderText(row.message.headers, "id"));
+  }
+  for (const StoreChange::Position& position : change.positions) {
+    CheckRow(position, state, before_[static_cast<std::size_t>(position.key.partition.partition)]);
+  }
+}
+
+void InvariantChecker::CheckId(const StoreChange::Id& id, const StoreState& state) {
+  const auto count = effect_counts_.find(id.key);
+  const bool has_effect = count != effect_counts_.end() && count->second > 0;
+  const bool is_completed = id.record.state == IdState::kCompleted;
+  const bool is_dead = id.record.state == IdState::kDead;
+  if (is_completed == has_effect && !is_dead) return;
+  const auto key = DecodeIdKey(id.key);
+  const std::string text(key ? key->id : "?");
+  if (is_completed && !has_effect) {
+    Fail(Check::kAtomic, absl::StrCat(text, " is completed without an effect"), -1, text);
+  } else if (has_effect && !is_completed) {
+    Fail(Check::kAtomic, absl::StrCat(text, " has an effect and is not completed"), -1, text);
+  } else if (is_dead && !HasLetter(state, text)) {
+    Fail(Check::kAtomic, absl::StrCat(text, " is dead without a letter"), -1, text);
+  }
+}
+
+void InvariantChecker::CheckRow(const StoreChange::Position& position, const StoreState& state,
+                                std::int64_t before) {
+  const int partition = position.key.partition.partition;
+  if (options_.is_recording) {
+    Record("store", absl::StrCat("row is ", Show(position.stamp)), partition);
+  }
+  if (position.stamp.position < before || position.stamp.position > log_->end(partition)) {
+    Fail(Check::kWatermark,
+         absl::StrCat("the position of partition ", partition, " goes from ", before, " to ",
+                      position.stamp.position, ", the log ends at ", log_->end(partition)),
+         partition);
+  }
+  for (std::int64_t offset = before; offset < position.stamp.position; ++offset) {
+    CheckOutcome(state, partition, offset);
+  }
+  std::int64_t& furthest = furthest_[static_cast<std::size_t>(partition)];
+  furthest = std::max(furthest, position.stamp.position);
+}
+
+bool InvariantChecker::HasLetter(const StoreState& state, const std::string& id) {
+  return std::any_of(state.outbox.begin(), state.outbox.end(), [&id](const OutboxEntry& entry) {
+    return HeaderText(entry.row.message.headers, "id") == id;
+  });
+}
+
+std::string InvariantChecker::OutcomeOf(const StoreState& state, int partition,
+                                        std::int64_t offset) const {
+  const LogRecord* record = log_->Find(partition, offset);
+  if (record == nullptr) return "hole";
+  const std::string id = IdOf(*record);
+  std::string outcome;
+  for (const EffectRow& effect : state.effects) {
+    const bool is_same =
+        effect.id == id && effect.scope == options_.scope && effect.value == record->value;
+    if (is_same) outcome += outcome.empty() ? "effect" : "+effect";
+  }
+  const PartitionKey key = log_->KeyOf(partition);
+  bool has_letter = false;
+  for (const OutboxEntry& entry : state.outbox) {
+    if (entry.row.origin.key != key || entry.row.origin.offset != offset) continue;
+    outcome += outcome.empty() ? "letter" : "+letter";
+    has_letter = true;
+  }
+  const auto it = state.ids.find(KeyOf(id));
+  if (it == state.ids.end() || has_letter) return outcome;
+  if (it->second.state == IdState::kDiscarded) outcome += outcome.empty() ? "skip" : "+skip";
+  // A copy of a dead message needs no letter of its own.
+  if (it->second.state == IdState::kDead && HasLetter(state, id)) {
+    outcome += outcome.empty() ? "dead" : "+dead";
+  }
+  return outcome;
+}
+
+void InvariantChecker::CheckOutcome(const StoreState& state, int partition, std::int64_t offset) {
+  const std::string outcome = OutcomeOf(state, partition, offset);
+  if (!outcome.empty() && outcome.find('+') == std::string::npos) return;
+  const LogRecord* record = log_->Find(partition, offset);
+  const std::string id = record == nullptr ? "" : IdOf(*record);
+  Fail(Check::kOneOutcome,
+       absl::StrCat(id, " at offset ", offset, " of partition ", partition,
+                    outcome.empty() ? " is lost: the position has passed it and nothing of it is "
+                                      "in the store"
+                                    : " has several outcomes: ",
+                    outcome),
+       partition, id);
+}
+
+void InvariantChecker::CountEffects(const StoreState& state) {
+  effect_counts_.clear();
+  for (const EffectRow& effect : state.effects) {
+    ++effect_counts_[EncodeIdKey({.scope = effect.scope, .id = effect.id})];
+  }
+}
+
+void InvariantChecker::OnLost(const StoreState& state) {
+  CountEffects(state);
+  if (!options_.is_recording) return;
+  Record("store", "LOST its last commits");
+  for (const auto& [key, stamp] : state.positions) {
+    Record("store", absl::StrCat("row is ", Show(stamp)), key.partition.partition);
+  }
+}
+
+void InvariantChecker::OnMisuse(const Process& process, std::string_view what) {
+  Fail(Check::kMisuse, absl::StrCat(process.name(), ": ", ToAbsl(what)));
+}
+
+void InvariantChecker::OnAcknowledge(const Process& process, const TopicPartition& partition,
+                                     std::int64_t offset) {
+  if (options_.is_recording) {
+    Record(process.name(), absl::StrCat("broker commit ", offset), partition.partition);
+  }
+  // Holes belong to nobody: whoever passes them acknowledges nothing.
+  std::int64_t furthest = furthest_[static_cast<std::size_t>(partition.partition)];
+  while (furthest < offset && log_->Find(partition.partition, furthest) == nullptr) ++furthest;
+  if (offset <= furthest) return;
+  Fail(Check::kAcknowledged,
+       absl::StrCat(process.name(), " acknowledges offsets below ", offset, " of partition ",
+                    partition.partition, ", the store was never further than ",
+                    furthest_[static_cast<std::size_t>(partition.partition)]),
+       partition.partition);
+}
+
+void InvariantChecker::OnPublish(const Process& process, const OutgoingMessage& message) {
+  const std::string id = HeaderText(message.headers, "id");
+  if (options_.is_recording) Record(process.name(), "publishes the dead letter", -1, id);
+  if (std::find(letters_.begin(), letters_.end(), message) != letters_.end()) return;
+  Fail(Check::kPublished,
+       absl::StrCat("a letter of ", id, " is published that was never committed"), -1, id);
+}
+
+void InvariantChecker::OnHandler(const Process& process, const Message& message,
+                                 const EffectWriter& effects) {
+  const std::string id(message.id());
+  const IdRecord record = effects.Peek({.scope = message.scope(), .id = message.id()});
+  if (options_.is_recording) {
+    Record(process.name(),
+           absl::StrCat("handler runs, attempt ", message.attempt(), ", offset ", message.offset()),
+           message.partition(), id);
+  }
+  if (message.scope() != options_.scope) {
+    Fail(Check::kMisuse, absl::StrCat("the handler sees scope ", ToAbsl(message.scope())),
+         message.partition(), id);
+  }
+  const LogRecord* truth = log_->Find(message.partition(), message.offset());
+  if (truth == nullptr || IdOf(*truth) != id || truth->value != message.value()) {
+    Fail(Check::kMisuse, "the handler sees a message that is not in the log", message.partition(),
+         id);
+  }
+  // Without its session the transaction has no locks, and its effect will never be.
+  if (!effects.is_open()) return;
+  if (record.state != IdState::kAbsent && record.state != IdState::kRetrying) {
+    Fail(Check::kHandledAgain, absl::StrCat("the handler runs for ", id, ", which is settled"),
+         message.partition(), id);
+  }
+  if (message.attempt() != record.attempt + 1) {
+    Fail(Check::kHandledAgain,
+         absl::StrCat("the handler of ", id, " sees attempt ", message.attempt(),
+                      ", the store has ", record.attempt, " before it"),
+         message.partition(), id);
+  }
+}
+
+bool InvariantChecker::IsDrained(const StoreState& state) const {
+  for (int partition = 0; partition < log_->options().partitions; ++partition) {
+    const auto it = state.positions.find(log_->KeyOf(partition));
+    const std::int64_t position = it == state.positions.end() ? 0 : it->second.position;
+    // Holes at the end belong to nobody.
+    for (std::int64_t offset = position; offset < log_->end(partition); ++offset) {
+      if (log_->Find(partition, offset) != nullptr) return false;
+    }
+  }
+  return std::all_of(state.outbox.begin(), state.outbox.end(), [](const OutboxEntry& entry) {
+    return entry.is_published || entry.is_parked;
+  });
+}
+
+void InvariantChecker::CheckEnd(const StoreState& state) {
+  for (int partition = 0; partition < log_->options().partitions; ++partition) {
+    for (std::int64_t offset = 0; offset < log_->end(partition); ++offset) {
+      CheckOutcome(state, partition, offset);
+    }
+  }
+}
+
+}  // namespace once::testing

@@ -1,0 +1,119 @@
+// Three messages in every shape that matters.
+#include "tests/simulation/scenarios.h"
+
+#include <cstdlib>
+#include <ostream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+
+namespace once::testing {
+namespace {
+
+constexpr FaultSet kStoreLoss = {Fault::kLoseOneCommit, Fault::kLoseTwoCommits};
+
+Scenario ThreeMessages(std::string name, int partitions) {
+  Scenario scenario;
+  scenario.name = std::move(name);
+  scenario.partitions = partitions;
+  scenario.faults = FaultSet::All().Without(kStoreLoss);
+  scenario.times.idle_audit = absl::ZeroDuration();
+  for (int i = 0; i < 3; ++i) {
+    scenario.messages.push_back(
+        {.partition = i % partitions, .id = std::string(1, static_cast<char>('a' + i))});
+  }
+  return scenario;
+}
+
+// A store that loses its tail is noticed by an idle audit: the execution must go on for long
+// enough.
+Scenario WithStoreLoss(Scenario scenario) {
+  scenario.faults = FaultSet::All();
+  scenario.times.idle_audit = absl::Milliseconds(150);
+  scenario.idle_rounds = 3;
+  return scenario;
+}
+
+Scenario OneByOne(Scenario scenario) {
+  scenario.messages_per_poll = 1;
+  return scenario;
+}
+
+Scenario Cooperative(Scenario scenario) {
+  scenario.protocol = RebalanceProtocol::kCooperative;
+  return scenario;
+}
+
+}  // namespace
+
+void PrintTo(const ExhaustiveCase& one, std::ostream* out) { *out << one.scenario.name; }
+
+std::vector<ExhaustiveCase> ExhaustiveCases() {
+  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
+  const std::vector<Budget> full = {{.faults = 1, .preemptions = 2},
+                                    {.faults = 2, .preemptions = 1}};
+  std::vector<ExhaustiveCase> cases;
+  cases.push_back({ThreeMessages("one-partition", 1), full});
+  cases.push_back({OneByOne(ThreeMessages("one-partition-one-by-one", 1)), light});
+  cases.push_back({WithStoreLoss(OneByOne(ThreeMessages("one-partition-store-loss", 1))), light});
+  cases.push_back({ThreeMessages("two-partitions", 2), light});
+  cases.push_back({Cooperative(ThreeMessages("two-partitions-cooperative", 2)), light});
+  cases.push_back({WithStoreLoss(ThreeMessages("two-partitions-store-loss", 2)), light});
+
+  // One id three times: in one partition, and in two.
+  Scenario copies = ThreeMessages("copies", 2);
+  for (ScenarioMessage& message : copies.messages) message.id = "a";
+  cases.push_back({copies, light});
+
+  Scenario letters = ThreeMessages("letters", 1);
+  letters.messages[0].handling = Handling::kReject;
+  letters.messages[1].handling = Handling::kFailFirst;
+  letters.messages[1].failures = 1;
+  cases.push_back({letters, light});
+
+  Scenario conflict = OneByOne(ThreeMessages("conflict", 2));
+  conflict.messages[2].id = "a";
+  conflict.messages[2].value = "another value";
+  conflict.messages[1].handling = Handling::kSkip;
+  cases.push_back({conflict, light});
+
+  // One worker leaves and comes back; a letter that no broker takes.
+  Scenario leaving = ThreeMessages("graceful-stop", 2);
+  leaving.stop_after = {3};
+  leaving.messages[1].handling = Handling::kReject;
+  leaving.messages[1].is_too_large = true;
+  cases.push_back({leaving, light});
+
+  Scenario embedded = ThreeMessages("embedded-store", 2);
+  embedded.store_model = StoreModel::kOneTransaction;
+  cases.push_back({embedded, light});
+
+  // Every point of the menu, also those that equal others.
+  Scenario fine = WithStoreLoss(ThreeMessages("fine", 2));
+  fine.grain = Grain::kFine;
+  fine.stop_after = {0, 4};
+  fine.messages[1].handling = Handling::kReject;
+  fine.messages[1].is_too_large = true;
+  fine.messages[2].handling = Handling::kFailFirst;
+  fine.messages[2].failures = 1;
+  cases.push_back({fine, {{.faults = 1, .preemptions = 1}}});
+  return cases;
+}
+
+absl::StatusOr<Scenario> FindScenario(std::string_view name) {
+  constexpr std::string_view kSeed = "seed-";
+  if (name.starts_with(kSeed)) {
+    return CaseOfSeed(std::strtoull(std::string(name.substr(kSeed.size())).c_str(), nullptr, 10))
+        .scenario;
+  }
+  std::string known;
+  for (ExhaustiveCase& one : ExhaustiveCases()) {
+    if (one.scenario.name == name) return std::move(one.scenario);
+    absl::StrAppend(&known, " ", one.scenario.name);
+  }
+  return absl::NotFoundError(
+      absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known, " and seed-<number>"));
+}
+
+}  // namespace once::testing

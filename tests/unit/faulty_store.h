@@ -1,0 +1,103 @@
+// FaultyStore: the in-memory store behind a door that a test can jam. Commits can be refused, fail,
+// or lose their answer, with or without having happened; and since every durable operation is
+// written down, the store can be rolled back to an earlier moment, as after a failover to a replica
+// that lags behind.
+//
+// Thread-safety: like the in-memory store; hooks are set before the consumer starts.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "once/memory/store.h"
+
+namespace once {
+
+// How one commit ends.
+enum class CommitFate : unsigned char {
+  kHappens,
+  kRefused,        // rolled back, because of what is in it
+  kTrouble,        // rolled back, the store is unavailable
+  kUnknownDone,    // happened, and the answer is lost
+  kUnknownUndone,  // did not happen, and nobody says so
+};
+
+class FaultyStore : public DedupStore, public TransactionalStore {
+ public:
+  // Asked at every commit, with the ids that the transaction completes.
+  using CommitHook = std::function<CommitFate(const std::vector<std::string>& completed)>;
+
+  FaultyStore() = default;
+
+  void OnCommit(CommitHook hook) { commit_hook_ = std::move(hook); }
+  // Called at the start of Begin, Take and ReadPositions; an error is returned as theirs.
+  void OnBegin(std::function<absl::Status()> hook) { begin_hook_ = std::move(hook); }
+  void OnTake(std::function<absl::Status()> hook) { take_hook_ = std::move(hook); }
+  void OnRead(std::function<absl::Status()> hook) { read_hook_ = std::move(hook); }
+  // What StoreTransaction::CheckOpen() answers, once, after the next handler.
+  void EndNextTransactionWith(absl::Status status) { open_answer_ = std::move(status); }
+
+  // Durable operations so far. RollBackTo(n) undoes all but the first n.
+  std::size_t operations() const;
+  void RollBackTo(std::size_t operations);
+  // Another process becomes the writer of a row.
+  void LetAnotherTake(const PartitionKey& key, std::uint64_t writer = 999);
+
+  std::optional<PositionStamp> Row(const PartitionKey& key);
+  std::vector<std::string> ReadRecords(std::string_view table) const;
+  IdRecord FindId(std::string_view scope, std::string_view id);
+  std::vector<OutgoingMessage> PendingLetters();
+
+  const StoreTraits& traits() const override { return inner()->traits(); }
+  TransactionalStore* transactions() override { return this; }
+  absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
+  absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
+  absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
+      std::span<const PartitionKey> keys) override;
+  Outbox& outbox() override { return inner()->transactions()->outbox(); }
+
+ private:
+  friend class FaultyTransaction;
+
+  struct Write {
+    std::string scope;
+    std::string id;
+    IdRecord record;
+  };
+  // Everything that one transaction wrote.
+  struct Committed {
+    std::vector<Write> ids;
+    std::vector<OutboxRow> letters;
+    std::vector<PositionUpdate> positions;
+    std::vector<std::pair<std::string, std::string>> records;
+  };
+  using Operation = std::variant<std::vector<TakeRequest>, Committed>;
+
+  std::shared_ptr<memory::Store> inner() const;
+  void Remember(Operation operation);
+  static void Replay(memory::Store& store, const Operation& operation);
+
+  CommitHook commit_hook_;
+  std::function<absl::Status()> begin_hook_;
+  std::function<absl::Status()> take_hook_;
+  std::function<absl::Status()> read_hook_;
+  absl::Status open_answer_;
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<memory::Store> inner_ = memory::OpenStore();
+  std::vector<Operation> operations_;
+};
+
+// The handler's access to its effects, through the door or without one.
+inline void AppendEffect(Transaction& transaction, std::string_view row) {
+  dynamic_cast<memory::RecordWriter&>(transaction).Append("effects", row);
+}
+
+}  // namespace once
