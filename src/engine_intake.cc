@@ -95,8 +95,8 @@ void Engine::PauseAll() {
   if (!names.empty()) (void)source_.Pause(names);
 }
 
-// A partition that waits for a retry keeps its share of the buffer and no more: what it holds beyond
-// that is dropped, to be fetched again, so that the others always have room.
+// A partition that waits for a retry keeps its share of the buffer and no more: what it holds
+// beyond that is dropped, to be fetched again, so that the others always have room.
 void Engine::PauseWaiting(absl::Time now) {
   std::vector<TopicPartition> names;
   for (auto& [name, partition] : partitions_) {

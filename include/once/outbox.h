@@ -35,7 +35,9 @@ struct OutboxRow {
 };
 
 struct PendingRow {
-  std::int64_t sequence = 0;  // store-wide, in commit order
+  // Store-wide, in commit order. Never given to another row while the store is open, not even when
+  // it has lost its tail meanwhile: the relay marks by it.
+  std::int64_t sequence = 0;
   OutgoingMessage message;
 };
 

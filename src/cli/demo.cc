@@ -240,18 +240,19 @@ absl::Status Demo::Turn() {
   return CheckPatience();
 }
 
-// Each kill has its share of the orders, of which half are booked before it. The next share is held
-// back until it has happened, so that there is always something to be in the middle of.
+// Kills are spread evenly over the orders. The last share of the orders is held back until all of
+// them have happened, so that there is always something to be in the middle of.
 void Demo::GiveOrders() {
   const auto messages = static_cast<std::size_t>(options_.messages);
-  const auto done = static_cast<std::size_t>(keeper_->record().mid_batch);
-  const auto shares = static_cast<std::size_t>(options_.kills) + 1;
-  if (done >= shares) return;
-  sender_->Allow(messages * (done + 1) / shares);
+  const auto kills = static_cast<std::size_t>(options_.kills);
+  if (static_cast<std::size_t>(keeper_->record().mid_batch) >= kills) {
+    sender_->Allow(messages);
+    return;
+  }
+  sender_->Allow(messages - messages / (kills + 1));
   if (IsHunting() && Consumed() >= sender_->allowed()) {
-    // The share was booked faster than we could strike: give part of the next one.
-    const std::size_t rest = messages - sender_->allowed();
-    sender_->Allow(sender_->allowed() + rest / (2 * (shares - done)) + 1);
+    // All of it was booked faster than we could strike: give a part of the rest.
+    sender_->Allow(sender_->allowed() + (messages - sender_->allowed()) / 4 + 1);
   }
 }
 

@@ -47,6 +47,7 @@ TEST_F(EngineCommit, ARefusedCommitIsNarrowedDownToTheMessageThatCausesIt) {
   const IdRecord record = store_->FindId(GroupTopicScope("billing", "orders"), "f");
   EXPECT_EQ(record.state, IdState::kRetrying);
   EXPECT_EQ(record.attempt, 1);
+  EXPECT_EQ(stats().commits, 3U) << "halved: a to d, e, and f's failed attempt";
 }
 
 TEST_F(EngineCommit, AMessageWhoseCommitIsAlwaysRefusedEndsAsADeadLetter) {

@@ -69,7 +69,12 @@ class Walker final : public SourceListener {
     const absl::Status status = source_->Commit(positions, mode);
     EXPECT_TRUE(status.ok() || absl::IsFailedPrecondition(status)) << status;
   }
-  void Close() { EXPECT_TRUE(source_->Close(absl::Now() + absl::Seconds(5), *this).ok()); }
+  // While the group rebalances the broker answers a farewell only after the other members have
+  // joined, which in this one thread they cannot.
+  void Close() {
+    const absl::Status closed = source_->Close(absl::Now() + absl::Seconds(2), *this);
+    EXPECT_TRUE(closed.ok() || absl::IsDeadlineExceeded(closed)) << closed;
+  }
 
  private:
   void OnAssigned(const Assignment& assignment) override {
