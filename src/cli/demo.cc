@@ -311,11 +311,14 @@ absl::StatusOr<bool> Demo::IsSettled() {
 }
 
 absl::Status Demo::Compare() {
-  if (absl::Status verified = VerifyStore(); !verified.ok()) return verified;
   if (absl::Status read = ReadRemainingLetters(); !read.ok()) return read;
-  const absl::StatusOr<EffectReader> reader = EffectReader::Open(store_path_);
-  if (!reader.ok()) return reader.status();
-  if (absl::Status read = reader->ReadInto(*checker_); !read.ok()) return read;
+  {
+    const absl::StatusOr<EffectReader> reader = EffectReader::Open(store_path_);
+    if (!reader.ok()) return reader.status();
+    if (absl::Status read = reader->ReadInto(*checker_); !read.ok()) return read;
+  }
+  // Last, so that it is the store that closes the file.
+  if (absl::Status verified = VerifyStore(); !verified.ok()) return verified;
   result_.findings = checker_->Finish();
   return absl::OkStatus();
 }

@@ -309,12 +309,24 @@ absl::StatusOr<std::vector<PartitionBounds>> FakeSource::Describe(
     std::span<const TopicPartition> partitions) {
   const Fault fault = log_.gate_.Pass(*process_, Seam::kDescribe);
   if (process_->is_dead()) return Dead();
-  if (fault == Fault::kFailure) return Failed();
+  bool has_failed_partition = false;
+  if (fault == Fault::kFailure) {
+    // The whole call, or the first partition only.
+    has_failed_partition = log_.gate_.scheduler().oracle().Choose("describe", 2, Cost::kFree) == 1;
+    if (!has_failed_partition) return Failed();
+  }
   if (fault == Fault::kCrashAfter) log_.gate_.Crash(*process_);
   if (process_->is_dead()) return Dead();
   std::vector<PartitionBounds> bounds;
   for (const TopicPartition& partition : partitions) {
-    if (!IsValid(partition)) return absl::NotFoundError("fake log: no such partition");
+    if (!IsValid(partition)) {
+      bounds.push_back({.status = absl::NotFoundError("fake log: no such partition")});
+      continue;
+    }
+    if (std::exchange(has_failed_partition, false)) {
+      bounds.push_back({.status = Failed()});
+      continue;
+    }
     const auto& log = log_.partitions_[static_cast<std::size_t>(partition.partition)];
     bounds.push_back({.first = log.first,
                       .end = log.end,

@@ -57,7 +57,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   cases.push_back({ThreeMessages("one-partition", 1), full});
   cases.push_back({OneByOne(ThreeMessages("one-partition-one-by-one", 1)), light});
   cases.push_back({WithStoreLoss(OneByOne(ThreeMessages("one-partition-store-loss", 1))), light});
-  cases.push_back({ThreeMessages("two-partitions", 2), light});
+  cases.push_back({ThreeMessages("two-partitions", 2), full});
   cases.push_back({Cooperative(ThreeMessages("two-partitions-cooperative", 2)), light});
   cases.push_back({WithStoreLoss(ThreeMessages("two-partitions-store-loss", 2)), light});
 
@@ -98,6 +98,17 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   fine.messages[2].handling = Handling::kFailFirst;
   fine.messages[2].failures = 1;
   cases.push_back({fine, {{.faults = 1, .preemptions = 1}}});
+
+  // The same for two failures in one batch, and a buffer so small that the source is paused.
+  Scenario retries = ThreeMessages("fine-retries", 1);
+  retries.grain = Grain::kFine;
+  retries.limits.inflight_messages_max = 2;
+  retries.limits.batch_messages_max = 2;
+  for (const std::size_t i : {0, 1}) {
+    retries.messages[i].handling = Handling::kFailFirst;
+    retries.messages[i].failures = 1;
+  }
+  cases.push_back({retries, {{.faults = 1, .preemptions = 1}}});
   return cases;
 }
 
