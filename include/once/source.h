@@ -93,7 +93,7 @@ struct PartitionBounds {
 
 enum class CommitMode : std::uint8_t {
   kHint,      // asynchronous; the source logs a failure, the next one makes it good
-  kVerified,  // synchronous, carrying member and generation: fails for whoever is no longer a member
+  kVerified,  // synchronous, with member and generation: fails for whoever is no longer a member
 };
 
 class LogSource : public Source {

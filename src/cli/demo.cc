@@ -280,7 +280,8 @@ absl::Status Demo::CheckPatience() {
   const absl::Duration stillness = absl::Now() - progressed_at_;
   if (stillness < kGroupPatience) mended_for_ = absl::ZeroDuration();
   if (stillness - mended_for_ >= kGroupPatience && stillness < kPatience) {
-    if (absl::Status formed = broker_->FormGroup(); !formed.ok()) return formed;
+    // Should that fail, it is tried again while patience lasts.
+    static_cast<void>(broker_->FormGroup());
     mended_for_ = absl::Now() - progressed_at_;
   }
   if (stillness < kPatience) return absl::OkStatus();

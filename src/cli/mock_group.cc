@@ -75,8 +75,8 @@ absl::StatusOr<MockGroup> MockGroup::Form(rd_kafka_mock_cluster_s* cluster,
   // max.poll.interval.ms: so a member that was expelled while it joined tries again soon.
   rd_kafka_mock_set_apiversion(cluster, kJoinGroupApi, 0, 0);
   const std::string brokers = rd_kafka_mock_cluster_bootstraps(cluster);
-  // Candidates join one after the other. Whenever the 3 s end, the last few of them are young enough
-  // to be still there; the eldest of those stays.
+  // Candidates join one after the other. Whenever the 3 s end, the last few of them are young
+  // enough to be still there; the eldest of those stays.
   std::vector<KafkaHandle> candidates;
   const absl::Time deadline = absl::Now() + kPatience;
   absl::Time next_join = absl::Now();

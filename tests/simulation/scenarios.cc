@@ -99,15 +99,15 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   fine.messages[2].failures = 1;
   cases.push_back({fine, {{.faults = 1, .preemptions = 1}}});
 
-  // The same for two failures in one batch, and a buffer so small that the source is paused.
+  // The same for two failures in one batch, and a buffer so small that the source is
+  // paused.
   Scenario retries = ThreeMessages("fine-retries", 1);
   retries.grain = Grain::kFine;
   retries.limits.inflight_messages_max = 2;
   retries.limits.batch_messages_max = 2;
-  for (const std::size_t i : {0, 1}) {
-    retries.messages[i].handling = Handling::kFailFirst;
-    retries.messages[i].failures = 1;
-  }
+  retries.messages[0].handling = Handling::kReject;
+  retries.messages[1].handling = Handling::kFailFirst;
+  retries.messages[1].failures = 1;
   cases.push_back({retries, {{.faults = 1, .preemptions = 1}}});
   return cases;
 }
