@@ -57,7 +57,9 @@ struct IdWrite {
 class StoreTransaction : public Transaction {
  public:
   // records[i] becomes what the store holds for keys[i], this transaction's own writes included;
-  // kAbsent where it holds nothing. Keys may repeat.
+  // kAbsent where it holds nothing. Keys may repeat. Until the transaction ends no other one may
+  // write these ids, absent ones included (or the store is serialisable): two copies of a message
+  // in two partitions would otherwise both be found absent.
   // REQUIRES: records.size() == keys.size().
   virtual absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) = 0;
 

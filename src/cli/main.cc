@@ -1,8 +1,11 @@
 // The `once` command: flags, subcommands and exit codes. What they do is elsewhere.
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -110,8 +113,8 @@ void AddDemoConsumerFlags(CLI::App& command, demo::DemoConsumerOptions& options)
 #endif
 
 // CLI11's own codes say which check failed; users get one for all of them.
-ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error, int argc,
-                          char** argv) {
+ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error,
+                          [[maybe_unused]] std::span<char*> arguments) {
   if (error.get_exit_code() == 0) {  // --help and --version come as errors, too
     app.exit(error);
     return kDone;
@@ -123,11 +126,9 @@ ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error, int
       is_unknown ? "there is no command or flag \"" + words.front() + "\"" : error.what();
   Print(stderr, "once: " + text + "\nTry `once --help` or `once demo --help`.\n");
 #if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
-  for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--json") {
-      Print(stdout, demo::RenderJsonError(absl::InvalidArgumentError(text)));
-    }
-  }
+  const bool is_json = std::any_of(arguments.begin(), arguments.end(),
+                                   [](std::string_view word) { return word == "--json"; });
+  if (is_json) Print(stdout, demo::RenderJsonError(absl::InvalidArgumentError(text)));
 #endif
   return kUsage;
 }
@@ -150,7 +151,7 @@ ExitCode Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return ReportParseError(app, error, argc, argv);
+    return ReportParseError(app, error, std::span(argv, static_cast<std::size_t>(argc)));
   }
 #if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
   if (consumer_command.parsed()) return RunDemoConsumerCommand(consumer_options);

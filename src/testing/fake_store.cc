@@ -160,9 +160,9 @@ absl::Status FakeTransaction::FindIds(std::span<const IdKey> keys, std::span<IdR
   assert(keys.size() == records.size());
   if (absl::Status status = Enter(Seam::kFindIds); !status.ok()) return status;
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (absl::Status status = store_.LockId(AsWaiter(), EncodeIdKey(keys[i])); !status.ok()) {
-      return Fail(status);
-    }
+    absl::Status status;
+    if (store_.options_.locks_found_ids) status = store_.LockId(AsWaiter(), EncodeIdKey(keys[i]));
+    if (!status.ok()) return Fail(status);
     records[i] = Peek(keys[i]);
   }
   return absl::OkStatus();

@@ -125,7 +125,10 @@ Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recordi
             .messages_per_poll = scenario.messages_per_poll,
             .is_partial = scenario.has_partial_polls},
            &checker_),
-      store_(gate_, {.model = scenario.store_model, .reuses_sequences = scenario.reuses_sequences},
+      store_(gate_,
+             {.model = scenario.store_model,
+              .locks_found_ids = scenario.locks_found_ids,
+              .reuses_sequences = scenario.reuses_sequences},
              &checker_),
       topics_(gate_, {.message_bytes_max = kLetterBytesMax}, &checker_),
       last_disturbance_(scheduler_.Now()) {

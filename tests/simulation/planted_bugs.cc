@@ -363,6 +363,7 @@ void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 const std::vector<PlantedBug>& PlantedBugs() {
   constexpr Budget kNone = {};
   constexpr Budget kOne = {.faults = 1};
+  constexpr Budget kOnePreemption = {.preemptions = 1};
   static const std::vector<PlantedBug>* const bugs = new std::vector<PlantedBug>{
       {"blind-upsert", "a position row is overwritten whoever wrote it", PlantStore<BlindStore>,
        "one-partition", kOne, Check::kExpectedStamp,  //
@@ -397,6 +398,10 @@ const std::vector<PlantedBug>& PlantedBugs() {
       {"ids-never-found", "no duplicate check", PlantTransaction<IdsNeverFound>,  //
        "copies", kNone, Check::kHandledAgain,                                     //
        "copies", kNone, Check::kOneEffect},
+      {"ids-not-locked", "two transactions look an id up before either has written it",
+       [](Scenario& scenario) { scenario.locks_found_ids = false; },  //
+       "copies", kOnePreemption, Check::kOneEffect,                   //
+       "copies", kOnePreemption, Check::kOneEffect},
       {"present-is-completed", "an id that waits for a retry counts as done",
        PlantTransaction<PresentIsCompleted>,  //
        "letters", kNone, Check::kOneOutcome,  //

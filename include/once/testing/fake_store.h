@@ -38,6 +38,9 @@ struct FakeStoreOptions {
   absl::Duration lock_wait_max = absl::Milliseconds(200);
   // How long a commit is on its way after its answer was lost.
   absl::Duration in_flight = absl::Milliseconds(100);
+  // False: an id is locked when it is written, not when it is looked up. A planted bug: two
+  // transactions both find it absent.
+  bool locks_found_ids = true;
   // A store that lost its tail gives the sequences of the lost outbox rows to others.
   bool reuses_sequences = false;
 };

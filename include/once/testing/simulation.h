@@ -99,6 +99,7 @@ struct Scenario {
   std::vector<Drive> drives;  // by worker; missing ones are kStep
   RebalanceProtocol protocol = RebalanceProtocol::kEager;
   StoreModel store_model = StoreModel::kRowLocks;
+  bool locks_found_ids = true;
   bool reuses_sequences = false;
   std::size_t messages_per_poll = 1000;
   bool has_partial_polls = false;
