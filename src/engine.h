@@ -94,6 +94,7 @@ class Engine : private SourceListener {
   void ApplyBatch(BatchOrder& order);
   void CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const;
   void Return(Partition& partition, WorkPartition& work);
+  void PutOff(Partition& partition, int failures, absl::Time now);
   void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
 
   Partition* Find(const TopicPartition& name);

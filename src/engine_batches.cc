@@ -160,11 +160,15 @@ void Engine::Return(Partition& partition, WorkPartition& work) {
   }
 }
 
-void Engine::ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now) {
-  ++partition.trouble;
+// Nothing is taken from the partition until the backoff after so many failures in a row is over.
+void Engine::PutOff(Partition& partition, int failures, absl::Time now) {
   constexpr double kMiddleOfJitter = 0.5;
   partition.not_before =
-      now + BackoffDelay(options_.times.store_backoff, partition.trouble, kMiddleOfJitter);
+      now + BackoffDelay(options_.times.store_backoff, failures, kMiddleOfJitter);
+}
+
+void Engine::ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now) {
+  PutOff(partition, ++partition.trouble, now);
   Log(LogLevel::kWarning, "store_trouble", "rolled back, will be replayed: " + error.ToString(),
       &partition.name());
 }

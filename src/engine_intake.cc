@@ -12,8 +12,6 @@ namespace {
 // A partition that waits longer than this gives back the broker's receive buffers.
 constexpr absl::Duration kPinReceiveBufferMax = absl::Milliseconds(100);
 
-constexpr double kMiddleOfJitter = 0.5;
-
 }  // namespace
 
 // False when it waited for the worker instead.
@@ -291,8 +289,7 @@ void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& er
   Reread(*partition);
   partition->needs_description = true;
   if (partition->restarts++ > 0) {
-    partition->not_before = executor_.Now() + BackoffDelay(options_.times.store_backoff,
-                                                           partition->restarts, kMiddleOfJitter);
+    PutOff(*partition, partition->restarts, executor_.Now());
   }
 }
 

@@ -14,8 +14,6 @@ namespace {
 // How often a position beyond the log's end is looked at before it is believed.
 constexpr int kBeyondEndChecks = 4;
 
-constexpr double kMiddleOfJitter = 0.5;
-
 }  // namespace
 
 // Runs after a poll of the same turn, so that rebalance events come before any reading of a row: a
@@ -66,8 +64,7 @@ void Engine::VerifyUnread(absl::Time now) {
       partition->needs_verification = false;
       continue;
     }
-    partition->not_before =
-        now + BackoffDelay(options_.times.store_backoff, ++partition->trouble, kMiddleOfJitter);
+    PutOff(*partition, ++partition->trouble, now);
     Log(LogLevel::kWarning, "not_verified",
         "the row must be taken again, and the broker does not confirm that this consumer is still "
         "its owner: " +
@@ -98,8 +95,7 @@ void Engine::DescribeUnread(absl::Time now) {
       ApplyBounds(*partition, (*bounds)[i]);
       continue;
     }
-    partition->not_before =
-        now + BackoffDelay(options_.times.store_backoff, ++partition->trouble, kMiddleOfJitter);
+    PutOff(*partition, ++partition->trouble, now);
     Log(LogLevel::kWarning, "not_described", described.ToString(), &names[i]);
   }
 }
@@ -172,9 +168,7 @@ bool Engine::CheckRange(Partition& partition, std::int64_t position) {
   if (position > bounds.end && ++partition.beyond_end_checks < kBeyondEndChecks) {
     Reread(partition);
     partition.needs_description = true;
-    partition.not_before =
-        executor_.Now() +
-        BackoffDelay(options_.times.store_backoff, partition.beyond_end_checks, kMiddleOfJitter);
+    PutOff(partition, partition.beyond_end_checks, executor_.Now());
     return false;
   }
   Publish({.gaps = 1});
