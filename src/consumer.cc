@@ -105,6 +105,10 @@ ConsumerStats& ConsumerStats::operator+=(const ConsumerStats& other) {
   commits += other.commits;
   gaps += other.gaps;
   published += other.published;
+  lease_lost += other.lease_lost;
+  taken_over += other.taken_over;
+  uncertain += other.uncertain;
+  overdue += other.overdue;
   return *this;
 }
 
@@ -116,6 +120,11 @@ absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions optio
   if (absl::Status status = Validate(options, handler); !status.ok()) return status;
   return std::unique_ptr<Consumer>(
       new Consumer(std::make_unique<Engine>(std::move(options), std::move(handler))));
+}
+
+absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions /*options*/,
+                                                           PlainHandlerFunction /*handler*/) {
+  return absl::UnimplementedError("plain handlers are not supported yet");
 }
 
 absl::Status Consumer::Run(const std::stop_token& stop) { return engine_->Run(stop); }

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::string_view kHeaderPrefix = "once-";
 constexpr std::string_view kOriginPrefix = "once-origin-";
+constexpr std::string_view kRedrivePrefix = "once-redrive-";
 constexpr std::string_view kCutMark = "… (cut)";
 
 // Ids and topics are bounded far below this; only a scope named by a user could be longer.
@@ -101,7 +102,10 @@ std::vector<OwnedHeader> KeepHeaders(const Message& message, std::vector<OwnedHe
   constexpr std::size_t kOriginBytesMax = 256;
   std::vector<OwnedHeader> kept;
   for (OwnedHeader& header : CopyHeaders(message)) {
-    if (!HasPrefix(header.name, kHeaderPrefix)) {
+    const bool is_kept = !HasPrefix(header.name, kHeaderPrefix) ||
+                         (HasPrefix(header.name, kRedrivePrefix) && header.value &&
+                          header.value->size() <= kOriginBytesMax);
+    if (is_kept) {
       kept.push_back(std::move(header));
     } else if (HasPrefix(header.name, kOriginPrefix) && header.value &&
                header.value->size() <= kOriginBytesMax) {
@@ -184,6 +188,20 @@ OutgoingMessage MakeDeadLetter(const Message& message, const DeadLetterReason& r
   AddOrigin(message, std::move(origin), writer);
   writer.AddWithinBudget("error-message", ToText(ToStd(reason.error.message())));
   return letter;
+}
+
+OutgoingMessage MakeRedrive(const OutgoingMessage& letter, const TopicPartition& origin,
+                            std::string_view redrive_id, int count) {
+  OutgoingMessage redriven = letter;
+  redriven.topic = origin.topic;
+  redriven.partition = origin.partition;
+  std::erase_if(redriven.headers, [](const OwnedHeader& header) {
+    return HasPrefix(header.name, kHeaderPrefix) && !HasPrefix(header.name, kOriginPrefix);
+  });
+  HeaderWriter writer(redriven.headers);
+  writer.Add("redrive-id", ToText(redrive_id));
+  writer.Add("redrive-count", std::to_string(count));
+  return redriven;
 }
 
 std::string DefaultDeadLetterTopic(std::string_view origin_topic, std::string_view group) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "once/batch.h"
+#include "once/message_id.h"
 
 namespace once {
 namespace {
@@ -47,6 +48,14 @@ const HeaderReader* OwnedHeaderReader() {
 absl::Time Message::timestamp() const {
   return fields_.timestamp_ms < 0 ? absl::InfinitePast()
                                   : absl::FromUnixMillis(fields_.timestamp_ms);
+}
+
+std::string Message::idempotency_key() const {
+  return IdempotencyKey({.scope = context_.scope, .id = context_.id});
+}
+
+std::stop_token Message::cancellation() const {
+  return context_.cancellation == nullptr ? std::stop_token() : *context_.cancellation;
 }
 
 std::size_t Message::header_count() const {

@@ -3,11 +3,16 @@
 // A length is written as a LEB128 varint, so a prefix can never be read as another length.
 #include "once/message_id.h"
 
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+
+#include <array>
 #include <string>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "absl/strings/escaping.h"
 #include "once/message.h"
 
 namespace once {
@@ -89,6 +94,14 @@ std::optional<IdKey> DecodeIdKey(std::string_view bytes) {
   const std::optional<std::size_t> scope_size = TakeVarint(bytes);
   if (!scope_size || *scope_size > bytes.size()) return std::nullopt;
   return IdKey{.scope = bytes.substr(0, *scope_size), .id = bytes.substr(*scope_size)};
+}
+
+std::string IdempotencyKey(const IdKey& key) {
+  const std::string bytes = EncodeIdKey(key);
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr);
+  return absl::BytesToHexString(
+      std::string(reinterpret_cast<const char*>(digest.data()), digest.size()));
 }
 
 Fingerprint Fingerprint::Of(std::optional<std::string_view> value) {

@@ -432,7 +432,7 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   if (status.ok()) status = transaction.CheckOpen();
   if (!status.ok()) return EndWith(PassEnd::kStoreTrouble, status);
   if (work_.doomed) return PassEnd::kDoomed;
-  status = transaction.Commit();
+  status = transaction.Commit(Durability::kMachine);
   if (status.ok() || status.code() == absl::StatusCode::kUnknown) {
     order_.retries += retries_;
     order_.letters += letters_.size();

@@ -261,7 +261,7 @@ absl::Status SqliteTransaction::SetPositions(std::span<const PositionUpdate> upd
   });
 }
 
-absl::Status SqliteTransaction::Commit() {
+absl::Status SqliteTransaction::Commit(Durability /*wanted*/) {
   if (!state_.ok()) {
     const absl::Status error = state_;
     Rollback();

@@ -42,7 +42,7 @@ class SqliteTransaction final : public StoreTransaction {
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;
   absl::Status SetPositions(std::span<const PositionUpdate> updates) override;
-  absl::Status Commit() override;
+  absl::Status Commit(Durability wanted) override;
   void Rollback() override;
 
   // Null once the transaction is over.

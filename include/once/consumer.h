@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -44,6 +45,39 @@ enum class OutOfRange : std::uint8_t {
   kEarliest  // report the gap, then go on with the oldest message there is
 };
 
+// What to do when the group's offsets were committed on behalf of another store than this one, so
+// that the ids below them are not in it.
+enum class ForeignStore : std::uint8_t {
+  kRefuse,  // stop the partition and say so: the default
+  kAdopt,   // begin at the group's offset, after committing it under this store's name
+  kReplay   // begin at this store's position, or at the oldest message if it has none
+};
+
+// What becomes of a message whose claim was lost after its handler had begun. Plain handlers only.
+enum class LostClaim : std::uint8_t {
+  kRerun,     // invoke the handler again; it sees maybe_repeated()
+  kPark,      // dead-letter it as `uncertain`; an operator says whether it happened
+  kReconcile  // ask ClaimOptions::reconcile
+};
+
+// What the downstream says about a message that may have run.
+enum class Reconciled : std::uint8_t {
+  kHappened,     // settle it as completed
+  kNotHappened,  // invoke the handler
+  kUnknown       // as LostClaim::kPark
+};
+
+// For plain handlers.
+struct ClaimOptions {
+  // Renewed every third of it while the handler runs (not by Step(), whose handlers must be
+  // quicker). Longer: a crashed consumer's messages wait longer. Shorter: a stalled one loses its
+  // claims sooner. At least a second.
+  absl::Duration lease = absl::Seconds(30);
+  LostClaim on_lost = LostClaim::kRerun;
+  // Called like the handler, in its place. Required for kReconcile.
+  std::function<Reconciled(const Message&)> reconcile;
+};
+
 // Bounds. Every one has a default that a busy service can live with.
 struct ConsumerLimits {
   // One transaction: at most so many messages, and no new one is begun after the duration.
@@ -67,6 +101,8 @@ struct ConsumerTimes {
   absl::Duration idle_audit = absl::Seconds(30);      // zero: off, and the guarantee says so
   Backoff store_backoff = {.initial = absl::Milliseconds(50), .max = absl::Seconds(5)};
   absl::Duration publish_timeout = absl::Seconds(10);
+  // Message::cancellation() of a handler that runs longer is triggered; Run() only.
+  absl::Duration handler_deadline = absl::InfiniteDuration();
 };
 
 struct ConsumerOptions {
@@ -80,6 +116,8 @@ struct ConsumerOptions {
   FingerprintFunction fingerprint = ValueFingerprint();
   StartAt start = StartAt::kEarliest;
   OutOfRange out_of_range = OutOfRange::kStop;
+  ForeignStore foreign_store = ForeignStore::kRefuse;
+  ClaimOptions claims;
   ConsumerLimits limits;
   ConsumerTimes times;
   std::shared_ptr<LogSink> log = JsonLog();
@@ -102,6 +140,11 @@ struct ConsumerStats {
   std::uint64_t commits = 0;
   std::uint64_t gaps = 0;       // partitions whose position was out of the broker's range
   std::uint64_t published = 0;  // dead letters acknowledged by the broker
+  // Plain handlers: claims that were somebody else's when the outcome was to be recorded …
+  std::uint64_t lease_lost = 0;
+  std::uint64_t taken_over = 0;  // … and messages met whose earlier invocation was lost
+  std::uint64_t uncertain = 0;   // dead-lettered because of that; in dead_lettered too
+  std::uint64_t overdue = 0;     // handlers cancelled at their deadline
 
   ConsumerStats& operator+=(const ConsumerStats& other);
 };
@@ -123,8 +166,14 @@ class Consumer {
   static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options, F handler) {
     return Create(std::move(options), EraseHandler(std::move(handler)));
   }
+  template <PlainHandler F>
+  static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options, F handler) {
+    return Create(std::move(options), EraseHandler(std::move(handler)));
+  }
   static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options,
                                                           TransactionalHandlerFunction handler);
+  static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options,
+                                                          PlainHandlerFunction handler);
   ~Consumer();
 
   // Polls on this thread, handles on a task of the executor, until `stop` is requested; then

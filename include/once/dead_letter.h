@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "once/message.h"
+#include "once/position.h"
 #include "once/publisher.h"
 #include "once/retry.h"
 
@@ -42,6 +43,11 @@ struct DeadLetterReason {
 // are RFC 3339, UTC. Bytes that are not UTF-8 text are written as "hex:…".
 OutgoingMessage MakeDeadLetter(const Message& message, const DeadLetterReason& reason,
                                std::string topic);
+
+// What a redrive publishes: the letter without what was said about its failure, to the partition
+// the message came from, with the headers once-redrive-id and once-redrive-count.
+OutgoingMessage MakeRedrive(const OutgoingMessage& letter, const TopicPartition& origin,
+                            std::string_view redrive_id, int count);
 
 using DeadLetterTopicFunction =
     std::function<std::string(std::string_view origin_topic, std::string_view group)>;

@@ -18,18 +18,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/claims.h"
+#include "once/operations.h"
 #include "once/outbox.h"
 #include "once/position.h"
 #include "once/transaction.h"
 
 namespace once {
-
-// What a commit that returned OK survives.
-enum class Durability : std::uint8_t {
-  kNothing,  // memory: gone when the process ends
-  kProcess,  // written but not synced: survives a crash of the process, not of the machine
-  kMachine,  // synced: survives power loss
-};
 
 struct StoreTraits {
   std::string name;  // "sqlite", as it appears in logs and metrics
@@ -38,6 +32,10 @@ struct StoreTraits {
   std::string weakness;
   // True when consumers in several processes may use the same data.
   bool is_shared = false;
+  // Drawn when the data was created, kept with it: the same after a restart or from a backup. Empty
+  // for a store that keeps nothing. Printable ASCII, at most 64 bytes.
+  std::string id = {};
+  std::uint64_t open_count = 0;  // how often the data was opened, this time included
 };
 
 // Begin either opens a transaction with every row locked and equal to what was expected, or names
@@ -80,8 +78,10 @@ class DedupStore {
   virtual const StoreTraits& traits() const = 0;
   // Null when the store has no transactions (Redis) …
   virtual TransactionalStore* transactions() { return nullptr; }
-  // … or no claims. Both live as long as the store.
+  // … or no claims. They live as long as the store.
   virtual ClaimStore* claims() { return nullptr; }
+  // What an operator may see and change; null when the store offers nothing of it.
+  virtual StoreOperations* operations() { return nullptr; }
 };
 
 }  // namespace once

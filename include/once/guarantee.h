@@ -33,6 +33,8 @@ struct Guarantee {
   std::vector<std::string> assumptions;
 };
 
+enum class HandlerKind : std::uint8_t { kTransactional, kPlain };
+
 struct GuaranteeInputs {
   const StoreTraits& store;
   const SourceTraits& source;
@@ -40,9 +42,12 @@ struct GuaranteeInputs {
   bool is_fingerprinted = true;
   bool is_idle_audit_on = true;
   bool has_dead_letters = true;
+  HandlerKind handler = HandlerKind::kTransactional;
+  // Plain handlers: nothing that may have run is run again (LostClaim::kPark, kReconcile).
+  bool is_rerun_excluded = false;
 };
 
-// For transactional handlers. Pure.
+// Pure.
 Guarantee ComputeGuarantee(const GuaranteeInputs& inputs);
 
 // Several lines for logs and people: level, reasons, assumptions.

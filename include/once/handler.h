@@ -1,6 +1,8 @@
 // What may be handed to Consumer::Create. The signature decides the guarantee, not a flag:
 //
 //   (const Message&, Transaction&)   effect, id and position commit together: effectively-once
+//   (const Message&)                 the effect lies elsewhere; a claim guards the id: deduplicated,
+//                                    one rerun possible per crash between effect and completion
 //
 // A handler returns absl::Status or Outcome. It may throw: an exception is a failed attempt that is
 // retried; std::bad_alloc stops the partition. It must not swallow its own errors: whoever returns
@@ -29,15 +31,29 @@ template <typename F>
 concept TransactionalHandler = std::invocable<F&, const Message&, Transaction&> &&
     HandlerResult<std::invoke_result_t<F&, const Message&, Transaction&>>;
 
-// The erased form that the engine calls. Exceptions still pass through it: the one `try` is the
+// Runs under a claim. Called from one thread at a time per consumer. A handler that fits both
+// signatures is a transactional one.
+template <typename F>
+concept PlainHandler = std::invocable<F&, const Message&> &&
+    HandlerResult<std::invoke_result_t<F&, const Message&>> && !TransactionalHandler<F>;
+
+// The erased forms that the engine calls. Exceptions still pass through it: the one `try` is the
 // engine's InvokeHandler.
 using TransactionalHandlerFunction = std::function<Outcome(const Message&, Transaction&)>;
+using PlainHandlerFunction = std::function<Outcome(const Message&)>;
 
 template <TransactionalHandler F>
 TransactionalHandlerFunction EraseHandler(F handler) {
   return [handler = std::move(handler)](const Message& message,
                                         Transaction& transaction) mutable -> Outcome {
     return handler(message, transaction);
+  };
+}
+
+template <PlainHandler F>
+PlainHandlerFunction EraseHandler(F handler) {
+  return [handler = std::move(handler)](const Message& message) mutable -> Outcome {
+    return handler(message);
   };
 }
 

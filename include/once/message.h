@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,8 @@ struct DeliveryContext {
   std::string_view id;     // the message id, its own bytes
   std::string_view scope;  // the dedup scope; (scope, id) is the idempotency key
   int attempt = 1;         // 1-based, counts handler invocations
+  bool maybe_repeated = false;
+  const std::stop_token* cancellation = nullptr;  // null: never cancelled
 };
 
 class Message {
@@ -94,6 +97,16 @@ class Message {
   std::string_view id() const { return context_.id; }
   std::string_view scope() const { return context_.scope; }
   int attempt() const { return context_.attempt; }
+  // True when an earlier invocation for this id was begun and nobody knows how it ended: its effect
+  // may have happened. Plain handlers only; a transaction that ended so was rolled back.
+  bool maybe_repeated() const { return context_.maybe_repeated; }
+  // Names (scope, id) to a downstream that deduplicates by itself: SHA-256 of both, 64 hex digits,
+  // the same on every attempt, in every process.
+  std::string idempotency_key() const;
+  // Stop requested: the handler's deadline is over, its partition is taken away, its claim is lost,
+  // or the consumer stops too late for it. Whoever heeds it returns an error, which is an attempt
+  // like any other; whoever does not is waited for.
+  std::stop_token cancellation() const;
 
   // For the engine: what attempt() and its siblings answer from now on.
   void SetContext(const DeliveryContext& context) { context_ = context; }

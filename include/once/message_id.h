@@ -44,6 +44,10 @@ std::string EncodeIdKey(const IdKey& key);
 // The reverse; nullopt for bytes that EncodeIdKey never produces. The views point into `bytes`.
 std::optional<IdKey> DecodeIdKey(std::string_view bytes);
 
+// Names (scope, id) to a downstream system that deduplicates by itself: SHA-256 of EncodeIdKey, 64
+// hex digits. The same on every attempt and in every process.
+std::string IdempotencyKey(const IdKey& key);
+
 // 128-bit hash (XXH3) of the value bytes, headers excluded. A null value and an empty one differ.
 // All zero means "not fingerprinted" and matches everything.
 struct Fingerprint {

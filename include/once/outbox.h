@@ -24,7 +24,8 @@ struct OutboxOrigin {
   PartitionKey key;
   std::int64_t offset = 0;
   std::int64_t timestamp_ms = -1;  // Message::timestamp_ms()
-  std::int32_t ordinal = 0;        // 0: the dead letter; a handler's own messages count from 1
+  // 0: the dead letter; a handler's own messages count from 1, redrives of the letter from -1 down
+  std::int32_t ordinal = 0;
 
   friend auto operator<=>(const OutboxOrigin&, const OutboxOrigin&) = default;
 };
@@ -32,6 +33,9 @@ struct OutboxOrigin {
 struct OutboxRow {
   OutboxOrigin origin;
   OutgoingMessage message;
+  // Of a dead letter: whose it is, so that an operator finds it. Empty: it has no valid id.
+  std::string scope = {};
+  std::string id = {};
 };
 
 struct PendingRow {
@@ -62,7 +66,9 @@ class Outbox {
   // these.
   virtual absl::StatusOr<std::size_t> CountPending() = 0;
 
-  // Their payload is dropped, their origin stays. Unknown sequences are ignored: marking twice is
+  // Their origin stays, their payload is dropped, except that of dead letters (ordinal 0): they are
+  // kept for StoreOperations until a newer letter of the same id, a redrive or an operator's word
+  // makes them void. Unknown sequences are ignored: marking twice is
   // harmless. kUnknown: the rows may be published again, with the same ids.
   virtual absl::Status MarkPublished(std::span<const std::int64_t> sequences) = 0;
 

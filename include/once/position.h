@@ -10,6 +10,8 @@
 #include <optional>
 #include <string>
 
+#include "once/message_id.h"
+
 namespace once {
 
 // A partition as a broker names it.
@@ -40,29 +42,60 @@ struct PositionStamp {
   friend bool operator==(const PositionStamp&, const PositionStamp&) = default;
 };
 
+// The record behind a position, as it was when it was applied. Compared with what the broker has
+// at that offset when the partition is assigned: another one means a recreated topic or a log that
+// was cut and written anew.
+struct AppliedRecord {
+  std::int64_t offset = 0;
+  std::int64_t timestamp_ms = -1;  // Message::timestamp_ms()
+  Fingerprint fingerprint;         // Fingerprint::Of(value), whatever function the consumer uses
+
+  friend bool operator==(const AppliedRecord&, const AppliedRecord&) = default;
+};
+
+// What an operator wants of a row; the next owner obeys, and its first commit clears it.
+enum class PositionDirective : std::uint8_t {
+  kNone = 0,
+  kSet = 1,       // go on at the row's position, whatever the broker and the log say
+  kAdopt = 2,     // go on at the group's committed offset
+  kEarliest = 3,  // go on with the oldest message there is
+  kLatest = 4,    // go on with the next message to come
+};
+
 // What Begin locks: the row must equal `expected` in all three fields.
 struct PositionLock {
   PartitionKey key;
   PositionStamp expected;
 };
 
-// What Commit writes: position = `position`, revision = the locked revision + 1, writer unchanged.
+// What Commit writes: position = `position`, revision = the locked revision + 1, writer unchanged,
+// the directive cleared.
 struct PositionUpdate {
   PartitionKey key;
   std::int64_t position = 0;
+  // The end of what a handler may have been invoked for. Beyond `position` after an unclean end.
+  std::int64_t reach = 0;
+  std::optional<AppliedRecord> last_applied = std::nullopt;  // nullopt: none, or not known
 };
 
 // Makes this owner the writer of a row: reads it under its lock, adds one to its revision and
-// writes `writer`. A row that does not exist is created at `start`, revision 1.
+// writes `writer`. A row that does not exist is created at `start`, revision 1, if it may be.
 struct TakeRequest {
   PartitionKey key;
   std::uint64_t writer = 0;
   std::int64_t start = 0;
+  bool may_create = true;  // false: a row that does not exist stays so
 };
 
 struct TakenPosition {
-  std::optional<PositionStamp> previous;  // nullopt: the row was created
-  PositionStamp current;                  // what this owner must expect from now on
+  std::optional<PositionStamp> previous;  // nullopt: there was no row
+  PositionStamp current;                  // what this owner must expect from now on, if …
+  bool exists = true;                     // … there is a row now
+  std::int64_t reach = 0;                 // `position` where a row was created
+  std::optional<AppliedRecord> last_applied = std::nullopt;
+  PositionDirective directive = PositionDirective::kNone;
+  // No row, but one of the same group, topic and partition in this other cluster: a failover.
+  std::string other_cluster = {};
 };
 
 }  // namespace once

@@ -18,6 +18,13 @@
 
 namespace once {
 
+// What a commit that returned OK survives.
+enum class Durability : std::uint8_t {
+  kNothing,  // memory: gone when the process ends
+  kProcess,  // written but not synced: survives a crash of the process, not of the machine
+  kMachine,  // synced: survives power loss
+};
+
 class Transaction {
  public:
   Transaction() = default;
@@ -84,10 +91,10 @@ class StoreTransaction : public Transaction {
   // not updated keeps its row as it was.
   virtual absl::Status SetPositions(std::span<const PositionUpdate> updates) = 0;
 
-  // OK: durable as far as StoreTraits::durability says. kUnknown: it may have happened or may still
+  // OK: durable as `wanted`, or as far as StoreTraits::durability goes. kUnknown: it may have happened or may still
   // happen; Take() the rows to learn which. Any other error: rolled back. The transaction is over
   // in every case.
-  virtual absl::Status Commit() = 0;
+  virtual absl::Status Commit(Durability wanted) = 0;
 
   // Never fails as far as the caller is concerned: what is not committed does not exist.
   virtual void Rollback() = 0;

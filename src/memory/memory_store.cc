@@ -221,7 +221,7 @@ absl::Status MemoryTransaction::SetPositions(std::span<const PositionUpdate> upd
   return absl::OkStatus();
 }
 
-absl::Status MemoryTransaction::Commit() {
+absl::Status MemoryTransaction::Commit(Durability /*wanted*/) {
   if (!state_.ok()) {
     const absl::Status error = state_;
     Rollback();

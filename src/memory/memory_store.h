@@ -97,7 +97,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override { return state_; }
   absl::Status SetPositions(std::span<const PositionUpdate> updates) override;
-  absl::Status Commit() override;
+  absl::Status Commit(Durability wanted) override;
   void Rollback() override;
 
   void Append(std::string_view table, std::string_view row) override;

@@ -86,7 +86,7 @@ class FakeTransaction : public StoreTransaction, public EffectWriter {
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;
   absl::Status SetPositions(std::span<const PositionUpdate> updates) override;
-  absl::Status Commit() override;
+  absl::Status Commit(Durability wanted) override;
   void Rollback() override;
 
   using EffectWriter::Append;
@@ -235,7 +235,7 @@ absl::Status FakeTransaction::SetPositions(std::span<const PositionUpdate> updat
   return absl::OkStatus();
 }
 
-absl::Status FakeTransaction::Commit() {
+absl::Status FakeTransaction::Commit(Durability /*wanted*/) {
   const bool had_failed = has_failed_;
   const bool was_open = is_open_;
   const Fault fault = store_.gate_.Pass(*process_, Seam::kCommit);

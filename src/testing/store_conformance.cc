@@ -134,7 +134,7 @@ PositionStamp TransactionalStoreConformance::Commit(std::unique_ptr<StoreTransac
   const PositionUpdate update{.key = key, .position = before.position + 1};
   const absl::Status set = transaction->SetPositions({&update, 1});
   EXPECT_TRUE(set.ok()) << set;
-  const absl::Status committed = transaction->Commit();
+  const absl::Status committed = transaction->Commit(Durability::kMachine);
   EXPECT_TRUE(committed.ok()) << committed;
   return {before.position + 1, before.revision + 1, before.writer};
 }
@@ -378,7 +378,7 @@ TEST_P(TransactionalStoreConformance, APositionSetTwiceInOneTransactionCostsOneR
     const PositionUpdate update{.key = key, .position = position};
     ASSERT_TRUE(transaction->SetPositions({&update, 1}).ok());
   }
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_EQ(transactions().ReadPositions({&key, 1}).value()[0],
             (PositionStamp{9, stamp.revision + 1, 1}));
 }
@@ -390,7 +390,7 @@ TEST_P(TransactionalStoreConformance, APositionMayBeSetWithoutMoving) {
   ASSERT_NE(transaction, nullptr);
   const PositionUpdate update{.key = key, .position = 5};
   ASSERT_TRUE(transaction->SetPositions({&update, 1}).ok());
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_EQ(transactions().ReadPositions({&key, 1}).value()[0],
             (PositionStamp{5, stamp.revision + 1, 1}));
 }
@@ -414,7 +414,7 @@ TEST_P(TransactionalStoreConformance, PositionsOfSeveralPartitionsMoveTogether) 
   ASSERT_NE(transaction, nullptr);
   ASSERT_TRUE(transaction->SetPositions(updates).ok());
   EXPECT_THAT(transactions().ReadPositions(keys).value(), ElementsAre(zero, one));
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_THAT(transactions().ReadPositions(keys).value(),
               ElementsAre(PositionStamp{111, 2, 1}, PositionStamp{222, 2, 2}));
 }
@@ -426,11 +426,11 @@ TEST_P(TransactionalStoreConformance, ATransactionThatWasCommittedCannotCommitAg
   ASSERT_NE(transaction, nullptr);
   const PositionUpdate update{.key = key, .position = 1};
   ASSERT_TRUE(transaction->SetPositions({&update, 1}).ok());
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
 
   EXPECT_FALSE(transaction->CheckOpen().ok());
   EXPECT_FALSE(transaction->SetPositions({&update, 1}).ok());
-  const absl::Status again = transaction->Commit();
+  const absl::Status again = transaction->Commit(Durability::kMachine);
   EXPECT_FALSE(again.ok());
   EXPECT_FALSE(absl::IsUnknown(again)) << again;
   EXPECT_EQ(transactions().ReadPositions({&key, 1}).value()[0], (PositionStamp{1, 2, 1}));
@@ -449,10 +449,10 @@ TEST_P(TransactionalStoreConformance, AStaleTransactionCannotCommitIntoTheNextOn
   const IdWrite write{.key = {"scope", "stale"}, .record = kCompletedRecord};
   EXPECT_FALSE(stale->CheckOpen().ok());
   EXPECT_FALSE(stale->PutIds({&write, 1}).ok());
-  EXPECT_FALSE(stale->Commit().ok());
+  EXPECT_FALSE(stale->Commit(Durability::kMachine).ok());
   stale->Rollback();
   EXPECT_TRUE(next->CheckOpen().ok()) << next->CheckOpen();
-  EXPECT_TRUE(next->Commit().ok());
+  EXPECT_TRUE(next->Commit(Durability::kMachine).ok());
   EXPECT_EQ(FindCommitted({"scope", "next"}), kCompletedRecord);
   EXPECT_EQ(FindCommitted({"scope", "stale"}), IdRecord{});
 }
@@ -592,7 +592,7 @@ TEST_P(TransactionalStoreConformance, AfterAFailedCallOnlyRollbackFollows) {
   ASSERT_NE(transaction, nullptr);
   AppendEffect(*transaction, "effect");
   ASSERT_FALSE(transaction->RollbackToSavepoint().ok());  // none was set
-  const absl::Status committed = transaction->Commit();
+  const absl::Status committed = transaction->Commit(Durability::kMachine);
   EXPECT_FALSE(committed.ok());
   EXPECT_FALSE(absl::IsUnknown(committed)) << committed;
   EXPECT_THAT(Effects(), IsEmpty());
@@ -799,7 +799,7 @@ TEST_P(TransactionalStoreConformance, CallsWithNothingToDoAreFine) {
   EXPECT_TRUE(transaction->PutIds({}).ok());
   EXPECT_TRUE(transaction->PutOutgoing({}).ok());
   EXPECT_TRUE(transaction->SetPositions({}).ok());
-  EXPECT_TRUE(transaction->Commit().ok());
+  EXPECT_TRUE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_THAT(transactions().ReadPositions({}).value(), IsEmpty());
   EXPECT_TRUE(outbox().MarkPublished({}).ok());
 }
@@ -887,7 +887,7 @@ TEST_P(TransactionalStoreConformance, OriginsDifferByClusterGroupTopicPartitionA
   for (const OutboxOrigin& origin : origins) {
     PutOutgoing(*transaction, {.origin = origin, .message = Letter({}, 0, "v").message});
   }
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_EQ(outbox().CountPending().value(), std::size(origins));
 }
 
@@ -920,7 +920,7 @@ TEST_P(TransactionalStoreConformance, OnlyTheMarkedRowsArePublished) {
   for (int i = 0; i < 5; ++i) {
     PutOutgoing(*transaction, Letter(Partition(0), i, absl::StrCat(i)));
   }
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   const std::vector<PendingRow> rows = Pending();
   ASSERT_THAT(rows, SizeIs(5));
   const std::int64_t marked[] = {rows[3].sequence, rows[0].sequence, rows[4].sequence + 1000};
@@ -955,7 +955,7 @@ TEST_P(TransactionalStoreConformance, TheRelayReadsCommittedRowsWhileATransactio
   auto transaction = Begin(std::span<const PositionLock>());
   ASSERT_NE(transaction, nullptr);
   PutOutgoing(*transaction, Letter(Partition(0), 1, "committed"));
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   transaction = Begin(std::span<const PositionLock>());
   ASSERT_NE(transaction, nullptr);
   PutOutgoing(*transaction, Letter(Partition(0), 2, "open"));
@@ -1019,7 +1019,7 @@ TEST_P(TransactionalStoreConformance, WritersOnManyThreadsNeverLoseAnUpdate) {
       const PositionUpdate update{.key = key, .position = seen.position + 1};
       AppendEffect(*begun->transaction, absl::StrCat(number));
       ASSERT_TRUE(begun->transaction->SetPositions({&update, 1}).ok());
-      ASSERT_TRUE(begun->transaction->Commit().ok());
+      ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
       ++done;
     }
   };
@@ -1041,7 +1041,7 @@ TEST_P(TransactionalStoreConformance, TheRelayAndTheWorkerShareTheStore) {
       ASSERT_TRUE(begun.ok()) << begun.status();
       PutOutgoing(*begun->transaction,
                   Letter(Partition(0), static_cast<std::int64_t>(i), absl::StrCat(i)));
-      ASSERT_TRUE(begun->transaction->Commit().ok());
+      ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
       ++i;
     }
   });
@@ -1092,7 +1092,7 @@ TEST_P(TransactionalStoreConformance, APublishedOriginStaysTakenAfterReopen) {
   ASSERT_NE(transaction, nullptr);
   PutOutgoing(*transaction, Letter(Partition(0), 1, "published"));
   PutOutgoing(*transaction, Letter(Partition(0), 2, "parked"));
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   const std::vector<PendingRow> rows = Pending();
   ASSERT_THAT(rows, SizeIs(2));
   ASSERT_TRUE(outbox().MarkPublished({&rows[0].sequence, 1}).ok());
@@ -1105,7 +1105,7 @@ TEST_P(TransactionalStoreConformance, APublishedOriginStaysTakenAfterReopen) {
   PutOutgoing(*transaction, Letter(Partition(0), 1, "replayed"));
   PutOutgoing(*transaction, Letter(Partition(0), 2, "replayed"));
   PutOutgoing(*transaction, Letter(Partition(0), 3, "new"));
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   ASSERT_THAT(Values(Pending()), ElementsAre("new"));
   EXPECT_GT(Pending()[0].sequence, rows[1].sequence);
 }

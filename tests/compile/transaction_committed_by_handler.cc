@@ -7,6 +7,6 @@ absl::Status Handle(once::Transaction& transaction) {
   (void)transaction;
   return absl::OkStatus();
 #else
-  return transaction.Commit();
+  return transaction.Commit(Durability::kMachine);
 #endif
 }

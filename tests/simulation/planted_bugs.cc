@@ -30,7 +30,7 @@ class WrappedTransaction : public StoreTransaction, public EffectWriter {
   absl::Status SetPositions(std::span<const PositionUpdate> updates) override {
     return inner_->SetPositions(updates);
   }
-  absl::Status Commit() override { return inner_->Commit(); }
+  absl::Status Commit(Durability wanted) override { return inner_->Commit(wanted); }
   void Rollback() override { inner_->Rollback(); }
   void Append(EffectRow row) override { Effects(*inner_)->Append(std::move(row)); }
   IdRecord Peek(const IdKey& key) const override { return Effects(*inner_)->Peek(key); }
@@ -155,8 +155,8 @@ class UnfencedStore : public WrappedStore {
 class UnknownIsOk : public WrappedTransaction {
  public:
   using WrappedTransaction::WrappedTransaction;
-  absl::Status Commit() override {
-    const absl::Status status = inner_->Commit();
+  absl::Status Commit(Durability wanted) override {
+    const absl::Status status = inner_->Commit(wanted);
     return status.code() == absl::StatusCode::kUnknown ? absl::OkStatus() : status;
   }
 };
@@ -164,8 +164,8 @@ class UnknownIsOk : public WrappedTransaction {
 class UnknownIsFailure : public WrappedTransaction {
  public:
   using WrappedTransaction::WrappedTransaction;
-  absl::Status Commit() override {
-    const absl::Status status = inner_->Commit();
+  absl::Status Commit(Durability wanted) override {
+    const absl::Status status = inner_->Commit(wanted);
     if (status.code() != absl::StatusCode::kUnknown) return status;
     return absl::UnavailableError("taken for a failure");
   }
@@ -174,8 +174,8 @@ class UnknownIsFailure : public WrappedTransaction {
 class FailureIsOk : public WrappedTransaction {
  public:
   using WrappedTransaction::WrappedTransaction;
-  absl::Status Commit() override {
-    const absl::Status status = inner_->Commit();
+  absl::Status Commit(Durability wanted) override {
+    const absl::Status status = inner_->Commit(wanted);
     return status.code() == absl::StatusCode::kUnavailable ? absl::OkStatus() : status;
   }
 };

@@ -101,7 +101,7 @@ TEST_F(EngineRows, TheOtherPartitionsOfAFencedBatchGoOn) {
 TEST_F(EngineRows, AStoreThatLostItsTailIsReplayedFromItsOwnPosition) {
   for (const char* id : {"a", "b"}) Send(kOrders0, id);
   StartAndSettle({kOrders0});
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   for (const char* id : {"c", "d"}) Send(kOrders0, id);
   Settle();
   ASSERT_THAT(effects(), ElementsAre("a", "b", "c", "d"));
@@ -120,7 +120,7 @@ TEST_F(EngineRows, AStoreRolledBackToBeforeThisOwnerIsVerifiedAndReplayed) {
   for (const char* id : {"a", "b"}) Send(kOrders0, id);
   StartAndSettle({kOrders0});
   ASSERT_TRUE(consumer_->Stop().ok());
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   Send(kOrders0, "c");
   StartAndSettle({kOrders0});
   ASSERT_THAT(effects(), ElementsAre("a", "b", "c"));
@@ -133,7 +133,7 @@ TEST_F(EngineRows, AStoreRolledBackToBeforeThisOwnerIsVerifiedAndReplayed) {
 TEST_F(EngineRows, TheIdleAuditNoticesARollbackWithoutTraffic) {
   Send(kOrders0, "a");
   StartAndSettle({kOrders0});
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   Send(kOrders0, "b");
   Settle();
   store_->RollBackTo(before);
@@ -149,7 +149,7 @@ TEST_F(EngineRows, TheIdleAuditIsNotStarvedByTrafficOnAnotherPartition) {
   Send(kOrders0, "a");
   Send(kOrders1, "x");
   StartAndSettle({kOrders0, kOrders1});
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   Send(kOrders0, "b");
   Settle();
   store_->RollBackTo(before);
@@ -166,7 +166,7 @@ TEST_F(EngineRows, WithoutAnAuditARollbackIsNoticedWithTheNextMessage) {
   options_.times.idle_audit = absl::ZeroDuration();
   Send(kOrders0, "a");
   StartAndSettle({kOrders0});
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   Send(kOrders0, "b");
   Settle();
   store_->RollBackTo(before);
@@ -181,7 +181,7 @@ TEST_F(EngineRows, WithoutAnAuditARollbackIsNoticedWithTheNextMessage) {
 TEST_F(EngineRows, AnAuditThatCannotReadIsTriedAgain) {
   Send(kOrders0, "a");
   StartAndSettle({kOrders0});
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   Send(kOrders0, "b");
   Settle();
   store_->RollBackTo(before);
@@ -198,11 +198,11 @@ TEST_F(EngineRows, AnAuditThatCannotReadIsTriedAgain) {
 TEST_F(EngineRows, TheAuditOfAnUntouchedRowChangesNothing) {
   Send(kOrders0, "a");
   StartAndSettle({kOrders0});
-  const std::size_t before = store_->operations();
+  const std::size_t before = store_->recorded_calls();
   log_->ForgetCalls();
   Advance(absl::Minutes(10));
   Settle();
-  EXPECT_EQ(store_->operations(), before);
+  EXPECT_EQ(store_->recorded_calls(), before);
   EXPECT_THAT(log_->calls(), Not(Contains(::testing::HasSubstr("start"))));
 }
 
@@ -253,7 +253,7 @@ TEST_F(EngineRows, RollbacksAtEveryMomentLoseNothingAndRepeatNothing) {
   }
   StartAndSettle({kOrders0, kOrders1, {"orders", 2}});
   for (std::size_t lost = 0; lost < 12; ++lost) {
-    store_->RollBackTo(store_->operations() - std::min(lost, store_->operations()));
+    store_->RollBackTo(store_->recorded_calls() - std::min(lost, store_->recorded_calls()));
     Advance(options_.times.idle_audit);
     Settle(40);
     SettleLater();

@@ -50,7 +50,7 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
     return inner_->SetPositions(updates);
   }
 
-  absl::Status Commit() override {
+  absl::Status Commit(Durability wanted) override {
     switch (DecideFate()) {
       case CommitFate::kRefused:
         inner_->Rollback();
@@ -62,12 +62,12 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
         inner_->Rollback();
         return absl::UnknownError("connection lost inside COMMIT");
       case CommitFate::kUnknownDone:
-        CommitInner().IgnoreError();
+        CommitInner(wanted).IgnoreError();
         return absl::UnknownError("connection lost inside COMMIT");
       case CommitFate::kHappens:
         break;
     }
-    return CommitInner();
+    return CommitInner(wanted);
   }
 
   void Rollback() override { inner_->Rollback(); }
@@ -86,8 +86,8 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
     return store_.commit_hook_ ? store_.commit_hook_(completed) : CommitFate::kHappens;
   }
 
-  absl::Status CommitInner() {
-    absl::Status status = inner_->Commit();
+  absl::Status CommitInner(Durability wanted) {
+    absl::Status status = inner_->Commit(wanted);
     if (status.ok()) store_.Remember(written_);
     return status;
   }
@@ -108,7 +108,7 @@ void FaultyStore::Remember(Operation operation) {
   operations_.push_back(std::move(operation));
 }
 
-std::size_t FaultyStore::operations() const {
+std::size_t FaultyStore::recorded_calls() const {
   const std::lock_guard lock(mutex_);
   return operations_.size();
 }
@@ -146,7 +146,7 @@ void FaultyStore::Replay(memory::Store& store, const Operation& operation) {
   ASSERT_TRUE(transaction.SetPositions(committed.positions).ok());
   for (const auto& [table, row] : committed.records)
     memory::Records(transaction)->Append(table, row);
-  ASSERT_TRUE(transaction.Commit().ok());
+  ASSERT_TRUE(transaction.Commit(Durability::kMachine).ok());
 }
 
 void FaultyStore::LetAnotherTake(const PartitionKey& key, std::uint64_t writer) {

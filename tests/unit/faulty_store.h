@@ -45,7 +45,7 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   void EndNextTransactionWith(absl::Status status) { open_answer_ = std::move(status); }
 
   // Durable operations so far. RollBackTo(n) undoes all but the first n.
-  std::size_t operations() const;
+  std::size_t recorded_calls() const;
   void RollBackTo(std::size_t operations);
   // Another process becomes the writer of a row.
   void LetAnotherTake(const PartitionKey& key, std::uint64_t writer = 999);

@@ -57,7 +57,7 @@ TEST(MemoryStore, KeepsTablesApart) {
   ASSERT_TRUE(begun.ok()) << begun.status();
   Records(*begun->transaction)->Append("left", "1");
   Records(*begun->transaction)->Append("right", "2");
-  ASSERT_TRUE(begun->transaction->Commit().ok());
+  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
   EXPECT_THAT(store->ReadRecords("left"), ElementsAre("1"));
   EXPECT_THAT(store->ReadRecords("right"), ElementsAre("2"));
   EXPECT_THAT(store->ReadRecords("neither"), IsEmpty());
@@ -80,7 +80,7 @@ TEST(MemoryStore, RefusesAPositionThatWasNotLocked) {
   const absl::Status set = begun->transaction->SetPositions({&update, 1});
   EXPECT_TRUE(absl::IsInvalidArgument(set));
   EXPECT_THAT(std::string(set.message()), HasSubstr("orders[3]"));
-  EXPECT_EQ(begun->transaction->Commit(), set);
+  EXPECT_EQ(begun->transaction->Commit(Durability::kMachine), set);
 }
 
 TEST(MemoryStore, ATransactionMayOutliveTheStore) {
@@ -88,7 +88,7 @@ TEST(MemoryStore, ATransactionMayOutliveTheStore) {
   auto begun = store->transactions()->Begin({});
   ASSERT_TRUE(begun.ok());
   store.reset();
-  EXPECT_TRUE(begun->transaction->Commit().ok());
+  EXPECT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
 }
 
 }  // namespace

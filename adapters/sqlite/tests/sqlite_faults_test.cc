@@ -102,7 +102,7 @@ TEST_F(StoreScene, AFullDiskInsideACallOfTheStoreIsNamed) {
   absl::Status put;
   for (int i = 0; put.ok() && i < 100'000; ++i) put = Complete(*transaction, absl::StrCat(i));
   EXPECT_THAT(put, Says(kResourceExhausted, "put ids into " + path()));
-  EXPECT_THAT(transaction->Commit(), Says(kResourceExhausted, "full"));
+  EXPECT_THAT(transaction->Commit(Durability::kMachine), Says(kResourceExhausted, "full"));
   transaction.reset();
   EXPECT_TRUE(Apply("small").ok());
   EXPECT_FALSE(IsCompleted("0"));
@@ -182,7 +182,7 @@ TEST_P(SqliteCommitFaults, WhatCommitSaysIsWhatACrashLeaves) {
     ASSERT_TRUE(AddEffect(*transaction, id).ok());
     ASSERT_TRUE(Complete(*transaction, id).ok());
     vfs_.Arm(fault.fault, fault.suffix, nth);
-    const absl::Status committed = transaction->Commit();
+    const absl::Status committed = transaction->Commit(Durability::kMachine);
     vfs_.Disarm();
     const bool is_applied = IsAppliedAfterCrash(id);
     if (committed.ok()) {
@@ -223,7 +223,7 @@ TEST_F(SqliteFaults, ASyncThatFailsMayStillHaveCommitted) {
   ASSERT_TRUE(AddEffect(*transaction, "id").ok());
   ASSERT_TRUE(Complete(*transaction, "id").ok());
   vfs_.Arm(Fault::kSyncError, "-wal", 1);
-  const absl::Status committed = transaction->Commit();
+  const absl::Status committed = transaction->Commit(Durability::kMachine);
   vfs_.Disarm();
   ASSERT_TRUE(vfs_.has_fired());
   EXPECT_TRUE(absl::IsUnknown(committed)) << committed;
@@ -282,7 +282,7 @@ TEST_F(SqliteFaults, AFailingReadOfTheSharedMemoryIsTransient) {
         ASSERT_TRUE(AddEffect(*transaction, std::string(1'000'000, 'x')).ok());
       }
       ASSERT_TRUE(Complete(*transaction, absl::StrCat(nth)).ok());
-      const absl::Status committed = transaction->Commit();
+      const absl::Status committed = transaction->Commit(Durability::kMachine);
       if (vfs_.has_fired()) {
         ++failures;
         EXPECT_TRUE(absl::IsUnknown(committed) || absl::IsAborted(committed)) << committed;

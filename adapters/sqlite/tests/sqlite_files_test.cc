@@ -41,7 +41,7 @@ class SqliteFiles : public StoreScene {
     for (int i = 0; i < 2000; ++i) {
       ASSERT_TRUE(Complete(*transaction, absl::StrCat("a rather long message id ", i)).ok());
     }
-    ASSERT_TRUE(transaction->Commit().ok());
+    ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
     store_.reset();
   }
 
@@ -236,7 +236,7 @@ TEST_F(SqliteFiles, ADamagedPageMeansDataLossNeverAnAbsentId) {
       ASSERT_EQ(record.state, IdState::kCompleted) << id;
     } else {
       ASSERT_THAT(found, Says(kDataLoss, path()));
-      ASSERT_THAT(transaction->Commit(), Says(kDataLoss, path()));
+      ASSERT_THAT(transaction->Commit(Durability::kMachine), Says(kDataLoss, path()));
       ++damaged;
     }
   }
@@ -340,7 +340,7 @@ TEST_P(SqliteFilesGoneWhileOpen, StopTheStoreUntilTheyAreBack) {
   ASSERT_TRUE(AddEffect(*open, "open").ok());
 
   std::filesystem::rename(file, away);
-  EXPECT_THAT(open->Commit(), Says(kDataLoss, file + " was removed"));
+  EXPECT_THAT(open->Commit(Durability::kMachine), Says(kDataLoss, file + " was removed"));
   EXPECT_THAT(transactions().Begin({}).status(), Says(kDataLoss, "was removed"));
   const PartitionKey key = Orders();
   EXPECT_THAT(transactions().ReadPositions({&key, 1}).status(), Says(kDataLoss, "was removed"));

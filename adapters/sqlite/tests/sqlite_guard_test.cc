@@ -38,7 +38,7 @@ TEST_P(SqliteGuardRefuses, WhatWouldEndTheTransactionOrTouchTheStore) {
   EXPECT_EQ(result.code, SQLITE_AUTH) << result.error;
   // The refusal costs nothing: the transaction goes on.
   EXPECT_TRUE(transaction->CheckOpen().ok()) << transaction->CheckOpen();
-  const absl::Status committed = transaction->Commit();
+  const absl::Status committed = transaction->Commit(Durability::kMachine);
   EXPECT_TRUE(committed.ok()) << committed;
   EXPECT_THAT(Effects(), ElementsAre("effect"));
   EXPECT_TRUE(IsCompleted("id"));
@@ -69,7 +69,7 @@ TEST_P(SqliteGuardAllows, WhatBelongsToTheHandler) {
   const SqlResult result = RunSql(Connection(*transaction), GetParam());
   EXPECT_EQ(result.code, SQLITE_OK) << result.error;
   EXPECT_TRUE(transaction->CheckOpen().ok());
-  EXPECT_TRUE(transaction->Commit().ok());
+  EXPECT_TRUE(transaction->Commit(Durability::kMachine).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -108,7 +108,7 @@ TEST_F(SqliteGuard, TheStoreGoesOnAfterAHandlerChangedTheSchema) {
   ASSERT_TRUE(transaction->SetSavepoint().ok());
   ASSERT_EQ(RunSql(Connection(*transaction), "DROP TABLE mine").code, SQLITE_OK);
   ASSERT_TRUE(transaction->RollbackToSavepoint().ok());
-  ASSERT_TRUE(transaction->Commit().ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_TRUE(IsCompleted("second"));
   EXPECT_TRUE(Apply("after").ok());
 }
@@ -124,7 +124,7 @@ TEST_F(SqliteGuard, AStatementMayBeKeptFromOneInvocationToTheNext) {
     sqlite3_bind_text(kept, 1, id, -1, SQLITE_STATIC);
     EXPECT_EQ(sqlite3_step(kept), SQLITE_DONE);
     sqlite3_reset(kept);
-    EXPECT_TRUE(transaction->Commit().ok());
+    EXPECT_TRUE(transaction->Commit(Durability::kMachine).ok());
   }
   EXPECT_THAT(Effects(), ElementsAre("one", "two"));
   // Outside any transaction it would commit by itself; the guard does not let it.
@@ -171,7 +171,7 @@ TEST_F(SqliteGuard, WithoutTheAuthorizerTheCommitHookStillRefuses) {
   EXPECT_EQ(RunSql(Connection(*transaction), "COMMIT").code, SQLITE_CONSTRAINT);
   EXPECT_THAT(transaction->CheckOpen(),
               Says(absl::StatusCode::kFailedPrecondition, "handler tried to commit"));
-  EXPECT_THAT(transaction->Commit(),
+  EXPECT_THAT(transaction->Commit(Durability::kMachine),
               Says(absl::StatusCode::kFailedPrecondition, "handler tried to commit"));
   EXPECT_THAT(Effects(), IsEmpty());
   EXPECT_FALSE(IsCompleted("id"));
@@ -186,7 +186,7 @@ TEST_F(SqliteGuard, ATransactionOfTheHandlersOwnIsNotTakenForTheStores) {
       SQLITE_OK);
   EXPECT_THAT(transaction->CheckOpen(), Says(absl::StatusCode::kAborted, "rolled"));
   EXPECT_FALSE(Complete(*transaction, "late").ok());
-  EXPECT_FALSE(transaction->Commit().ok());
+  EXPECT_FALSE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_THAT(Effects(), IsEmpty());
   EXPECT_FALSE(IsCompleted("id"));
 }
@@ -197,7 +197,7 @@ TEST_F(SqliteGuard, AReplacedHookIsNoticed) {
       Connection(*transaction), [](void*) { return 0; }, nullptr);
   EXPECT_THAT(transaction->CheckOpen(),
               Says(absl::StatusCode::kFailedPrecondition, "replaced the connection's commit"));
-  EXPECT_FALSE(transaction->Commit().ok());
+  EXPECT_FALSE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_TRUE(Apply("next").ok());  // ours is back
 }
 
@@ -211,7 +211,7 @@ TEST_F(SqliteGuard, OnConflictRollbackInAHandlerIsItsOwnDoing) {
   EXPECT_THAT(transaction->CheckOpen(),
               Says(absl::StatusCode::kFailedPrecondition, "ON CONFLICT ROLLBACK"));
   EXPECT_FALSE(Complete(*transaction, "late").ok());
-  EXPECT_FALSE(transaction->Commit().ok());
+  EXPECT_FALSE(transaction->Commit(Durability::kMachine).ok());
   EXPECT_FALSE(IsCompleted("id"));
   EXPECT_FALSE(IsCompleted("late"));
 }
@@ -235,7 +235,7 @@ TEST_F(SqliteGuard, AfterAnAutomaticRollbackNothingRunsInAutocommit) {
   EXPECT_THAT(transaction->CheckOpen(), Says(absl::StatusCode::kAborted, "by itself"));
   EXPECT_FALSE(Complete(*transaction, "id").ok());
   EXPECT_FALSE(transaction->RollbackToSavepoint().ok());
-  EXPECT_THAT(transaction->Commit(), Says(absl::StatusCode::kAborted, "by itself"));
+  EXPECT_THAT(transaction->Commit(Durability::kMachine), Says(absl::StatusCode::kAborted, "by itself"));
   EXPECT_THAT(Effects(), ElementsAre("before"));
   EXPECT_FALSE(IsCompleted("id"));
   EXPECT_TRUE(Apply("after").ok());
@@ -252,7 +252,7 @@ TEST_F(SqliteGuard, AHandlersUnfinishedReadHoldsNothingBack) {
   ASSERT_EQ(sqlite3_step(unfinished), SQLITE_ROW);
   ASSERT_TRUE(transaction->RollbackToSavepoint().ok());
   ASSERT_EQ(sqlite3_step(unfinished), SQLITE_ROW);
-  const absl::Status committed = transaction->Commit();
+  const absl::Status committed = transaction->Commit(Durability::kMachine);
   EXPECT_TRUE(committed.ok()) << committed;
   EXPECT_TRUE(Apply("c").ok());
   // A checkpoint that may not reset the -wal because of a reader says so in its first column.
@@ -268,7 +268,7 @@ TEST_F(SqliteGuard, AnUnfinishedInsertReturningIsCommitted) {
                      "INSERT INTO effects VALUES('a'), ('b') RETURNING row", -1, &unfinished,
                      nullptr);
   ASSERT_EQ(sqlite3_step(unfinished), SQLITE_ROW);
-  const absl::Status committed = transaction->Commit();
+  const absl::Status committed = transaction->Commit(Durability::kMachine);
   EXPECT_TRUE(committed.ok()) << committed;
   sqlite3_finalize(unfinished);
   EXPECT_THAT(Effects(), ElementsAre("a", "b"));
@@ -286,7 +286,7 @@ TEST_F(SqliteGuard, ADeferredConstraintRefusesTheCommitAndLeavesNothing) {
   const auto transaction = Begin();
   ASSERT_TRUE(Complete(*transaction, "orphan").ok());
   ASSERT_EQ(RunSql(Connection(*transaction), "INSERT INTO child VALUES(1)").code, SQLITE_OK);
-  EXPECT_THAT(transaction->Commit(),
+  EXPECT_THAT(transaction->Commit(Durability::kMachine),
               Says(absl::StatusCode::kFailedPrecondition, "FOREIGN KEY constraint failed"));
   EXPECT_FALSE(IsCompleted("orphan"));
   EXPECT_TRUE(Apply("next").ok());

@@ -148,7 +148,7 @@ class StoreScene : public ::testing::Test {
     if (!begun.ok()) return begun.status();
     if (absl::Status effect = AddEffect(*begun->transaction, id); !effect.ok()) return effect;
     if (absl::Status put = Complete(*begun->transaction, id); !put.ok()) return put;
-    return begun->transaction->Commit();
+    return begun->transaction->Commit(Durability::kMachine);
   }
 
   bool IsCompleted(std::string_view id) {
