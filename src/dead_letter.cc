@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::string_view kHeaderPrefix = "once-";
 constexpr std::string_view kOriginPrefix = "once-origin-";
-constexpr std::string_view kRedrivePrefix = "once-redrive-";
 constexpr std::string_view kCutMark = "… (cut)";
 
 // Ids and topics are bounded far below this; only a scope named by a user could be longer.
@@ -102,10 +101,7 @@ std::vector<OwnedHeader> KeepHeaders(const Message& message, std::vector<OwnedHe
   constexpr std::size_t kOriginBytesMax = 256;
   std::vector<OwnedHeader> kept;
   for (OwnedHeader& header : CopyHeaders(message)) {
-    const bool is_kept = !HasPrefix(header.name, kHeaderPrefix) ||
-                         (HasPrefix(header.name, kRedrivePrefix) && header.value &&
-                          header.value->size() <= kOriginBytesMax);
-    if (is_kept) {
+    if (!HasPrefix(header.name, kHeaderPrefix)) {
       kept.push_back(std::move(header));
     } else if (HasPrefix(header.name, kOriginPrefix) && header.value &&
                header.value->size() <= kOriginBytesMax) {

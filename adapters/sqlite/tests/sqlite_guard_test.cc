@@ -235,7 +235,8 @@ TEST_F(SqliteGuard, AfterAnAutomaticRollbackNothingRunsInAutocommit) {
   EXPECT_THAT(transaction->CheckOpen(), Says(absl::StatusCode::kAborted, "by itself"));
   EXPECT_FALSE(Complete(*transaction, "id").ok());
   EXPECT_FALSE(transaction->RollbackToSavepoint().ok());
-  EXPECT_THAT(transaction->Commit(Durability::kMachine), Says(absl::StatusCode::kAborted, "by itself"));
+  EXPECT_THAT(transaction->Commit(Durability::kMachine),
+              Says(absl::StatusCode::kAborted, "by itself"));
   EXPECT_THAT(Effects(), ElementsAre("before"));
   EXPECT_FALSE(IsCompleted("id"));
   EXPECT_TRUE(Apply("after").ok());
