@@ -11,6 +11,9 @@
 namespace once {
 namespace {
 
+// A lease shorter than that is over before a busy machine has renewed it.
+constexpr absl::Duration kLeaseMin = absl::Seconds(1);
+
 absl::Status Bad(std::string_view field, std::string_view rule) {
   return absl::InvalidArgumentError("ConsumerOptions::" + std::string(field) + ": " +
                                     std::string(rule));
@@ -55,6 +58,9 @@ absl::Status ValidateTimes(const ConsumerTimes& times, absl::Duration poll_inter
       !(times.store_backoff.multiplier >= 1)) {
     return Bad("times.store_backoff", "needs multiplier >= 1 and max >= initial");
   }
+  if (times.handler_deadline <= absl::ZeroDuration()) {
+    return Bad("times.handler_deadline", "must be positive");
+  }
   if (times.publish_timeout <= absl::ZeroDuration()) {
     return Bad("times.publish_timeout", "must be positive");
   }
@@ -64,27 +70,50 @@ absl::Status ValidateTimes(const ConsumerTimes& times, absl::Duration poll_inter
   return absl::OkStatus();
 }
 
-absl::Status Validate(const ConsumerOptions& options, const TransactionalHandlerFunction& handler) {
+absl::Status ValidateClaims(const ClaimOptions& claims) {
+  if (claims.lease < kLeaseMin) return Bad("claims.lease", "must be at least a second");
+  if (claims.on_lost == LostClaim::kReconcile && !claims.reconcile) {
+    return Bad("claims.reconcile", "is empty, and claims.on_lost = LostClaim::kReconcile calls it");
+  }
+  return absl::OkStatus();
+}
+
+// The handler and the store must speak the same protocol.
+absl::Status ValidateProtocol(const ConsumerOptions& options, const Handler& handler) {
+  const std::string& store = options.store->traits().name;
+  if (const auto* plain = std::get_if<PlainHandlerFunction>(&handler)) {
+    if (!*plain) return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
+    if (options.store->claims() != nullptr) return ValidateClaims(options.claims);
+    return absl::FailedPreconditionError(
+        "store " + store +
+        " has no claims, and a handler that takes no Transaction& needs them; use a store with "
+        "claims such as sqlite, or let the handler take a Transaction&");
+  }
+  if (!std::get<TransactionalHandlerFunction>(handler)) {
+    return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
+  }
+  if (options.store->transactions() != nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "store " + store +
+      " has no transactions, and a handler that takes a Transaction& needs them; use a "
+      "transactional store such as sqlite");
+}
+
+absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   if (options.source == nullptr) return Bad("source", "is null; open one, e.g. kafka::Subscribe");
   if (options.store == nullptr) return Bad("store", "is null; open one, e.g. sqlite::OpenStore");
   if (options.log == nullptr) return Bad("log", "is null; use NoLog() to log nothing");
   if (options.metrics == nullptr) return Bad("metrics", "is null; use NoMetrics()");
   if (options.executor == nullptr) return Bad("executor", "is null; use SystemExecutor()");
   if (options.random == nullptr) return Bad("random", "is null; use SystemRandom()");
-  if (!handler) return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
   if (options.scope && options.scope->empty()) {
     return Bad("scope", "is empty; leave it unset for consumer group + topic");
   }
   if (options.dead_letters.publisher != nullptr && !options.dead_letters.topic) {
     return Bad("dead_letters.topic", "is empty; use DefaultDeadLetterTopic");
   }
-  if (options.store->transactions() == nullptr) {
-    return absl::FailedPreconditionError(
-        "store " + options.store->traits().name +
-        " has no transactions, and a handler that takes a Transaction& needs them; use a "
-        "transactional store such as sqlite");
-  }
-  absl::Status status = Annotate(options.id.status(), "ConsumerOptions::id");
+  absl::Status status = ValidateProtocol(options, handler);
+  status.Update(Annotate(options.id.status(), "ConsumerOptions::id"));
   status.Update(Annotate(ValidateRetryPolicy(options.retry), "ConsumerOptions"));
   status.Update(ValidateLimits(options.limits));
   status.Update(ValidateTimes(options.times, options.source->traits().poll_interval_max));
@@ -112,19 +141,32 @@ ConsumerStats& ConsumerStats::operator+=(const ConsumerStats& other) {
   return *this;
 }
 
+namespace {
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(ConsumerOptions options, Handler handler) {
+  if (absl::Status status = Validate(options, handler); !status.ok()) return status;
+  return std::make_unique<Engine>(std::move(options), std::move(handler));
+}
+
+}  // namespace
+
 Consumer::Consumer(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
 Consumer::~Consumer() = default;
 
 absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions options,
                                                            TransactionalHandlerFunction handler) {
-  if (absl::Status status = Validate(options, handler); !status.ok()) return status;
-  return std::unique_ptr<Consumer>(
-      new Consumer(std::make_unique<Engine>(std::move(options), std::move(handler))));
+  absl::StatusOr<std::unique_ptr<Engine>> engine =
+      MakeEngine(std::move(options), std::move(handler));
+  if (!engine.ok()) return engine.status();
+  return std::unique_ptr<Consumer>(new Consumer(*std::move(engine)));
 }
 
-absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions /*options*/,
-                                                           PlainHandlerFunction /*handler*/) {
-  return absl::UnimplementedError("plain handlers are not supported yet");
+absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions options,
+                                                           PlainHandlerFunction handler) {
+  absl::StatusOr<std::unique_ptr<Engine>> engine =
+      MakeEngine(std::move(options), std::move(handler));
+  if (!engine.ok()) return engine.status();
+  return std::unique_ptr<Consumer>(new Consumer(*std::move(engine)));
 }
 
 absl::Status Consumer::Run(const std::stop_token& stop) { return engine_->Run(stop); }

@@ -8,6 +8,7 @@
 
 #include "once/batch.h"
 #include "once/message.h"
+#include "src/held_claim.h"
 
 namespace once {
 
@@ -24,6 +25,9 @@ class Delivery {
   // Key and value, without headers: what the buffer bound counts.
   std::size_t bytes() const { return bytes_; }
 
+  // What this process holds in the claim store for it; null: nothing. Plain handlers only.
+  std::unique_ptr<HeldClaim>& held() { return held_; }
+
   // Copies the message and lets go of the batch: a message that waits must not pin the broker's
   // receive buffer.
   void Own() {
@@ -38,6 +42,7 @@ class Delivery {
   std::unique_ptr<OwnedMessage> owned_;
   Message* message_;
   std::size_t bytes_ = 0;
+  std::unique_ptr<HeldClaim> held_;
 };
 
 }  // namespace once

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "once/abseil.h"
+#include "src/claim_batch.h"
 #include "src/relay.h"
 #include "src/store_errors.h"
 
@@ -16,12 +17,17 @@ constexpr absl::Duration kRelayInterval = absl::Seconds(1);
 
 }  // namespace
 
-Engine::Engine(ConsumerOptions options, TransactionalHandlerFunction handler)
+Engine::Engine(ConsumerOptions options, Handler handler)
     : options_(std::move(options)),
       handler_(std::move(handler)),
-      store_(*options_.store->transactions()),
       source_(*options_.source),
       executor_(*options_.executor),
+      keeper_(has_rows() ? nullptr
+                         : std::make_unique<LeaseKeeper>(
+                               LeaseKeeperOptions{.store = *options_.store->claims(),
+                                                  .executor = executor_,
+                                                  .log = *options_.log,
+                                                  .lease = options_.claims.lease})),
       relay_wake_(executor_.NewEvent()),
       worker_(
           executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); }) {}
@@ -38,7 +44,8 @@ void Engine::Start() {
   if (is_started_) return;
   is_started_ = true;
   Log(LogLevel::kInfo, "started", Describe(guarantee()));
-  const absl::StatusOr<std::size_t> pending = store_.outbox().CountPending();
+  if (options_.store->transactions() == nullptr) return;
+  const absl::StatusOr<std::size_t> pending = store().outbox().CountPending();
   if (!pending.ok()) {
     Log(LogLevel::kWarning, "outbox_unreadable", pending.status().ToString());
     return;
@@ -57,7 +64,8 @@ absl::Status Engine::Run(const std::stop_token& stop) {
   if (is_started_) return absl::FailedPreconditionError("Run: this consumer was started before");
   Start();
   worker_.StartTask();
-  if (options_.dead_letters.publisher != nullptr) {
+  if (keeper_ != nullptr) keeper_->Start();
+  if (has_relay()) {
     relay_ = executor_.Spawn("once-relay", [this] { RunRelay(); });
   }
   const std::stop_callback wake(stop, [this] { source_.Wake(); });
@@ -77,7 +85,7 @@ absl::StatusOr<bool> Engine::Step() {
   Collect();
   const absl::Time now = executor_.Now();
   const bool is_relay_due = outbox_pending_ > 0 || now >= next_relay_;
-  if (options_.dead_letters.publisher != nullptr && is_relay_due) {
+  if (has_relay() && is_relay_due) {
     next_relay_ = now + kRelayInterval;
     RelayRoundOnce();
   }
@@ -88,6 +96,7 @@ absl::StatusOr<bool> Engine::Step() {
 absl::Status Engine::Stop() { return Shutdown(executor_.Now() + options_.times.stop_deadline); }
 
 void Engine::Turn() {
+  CancelOverdue();
   Collect();
   const bool is_polled = PollSource();
   if (!fatal_.ok()) return;
@@ -102,10 +111,36 @@ void Engine::Turn() {
   SendHints(executor_.Now());
 }
 
+// Asks a handler that is past its deadline to give up.
+void Engine::CancelOverdue() {
+  const absl::Duration limit = options_.times.handler_deadline;
+  WorkOrder* order = worker_.current();
+  if (order == nullptr || limit == absl::InfiniteDuration()) return;
+  if (!order->cancellation.CancelIfRunningSince(executor_.Now() - limit)) return;
+  Publish({.overdue = 1});
+  Log(LogLevel::kWarning, "handler_overdue",
+      "a handler has run for longer than times.handler_deadline; its cancellation() is triggered");
+}
+
 void Engine::Execute(WorkOrder& order) {
-  if (order.batch) {
-    SettleBatch({.store = store_,
-                 .handler = handler_,
+  if (order.batch && !has_rows()) {
+    SettleClaims({.store = *options_.store->claims(),
+                  .handler = std::get<PlainHandlerFunction>(handler_),
+                  .id = options_.id,
+                  .fingerprint = options_.fingerprint,
+                  .retry = options_.retry,
+                  .claims = options_.claims,
+                  .dead_letters = options_.dead_letters,
+                  .keeper = *keeper_,
+                  .log = *options_.log,
+                  .executor = executor_,
+                  .random = *options_.random,
+                  .batch_max_duration = options_.limits.batch_max_duration,
+                  .publish_timeout = options_.times.publish_timeout},
+                 order);
+  } else if (order.batch) {
+    SettleBatch({.store = store(),
+                 .handler = std::get<TransactionalHandlerFunction>(handler_),
                  .id = options_.id,
                  .fingerprint = options_.fingerprint,
                  .retry = options_.retry,
@@ -117,11 +152,11 @@ void Engine::Execute(WorkOrder& order) {
                  .batch_max_duration = options_.limits.batch_max_duration},
                 order);
   } else if (order.take) {
-    order.take->result = store_.Take(order.take->requests);
+    order.take->result = store().Take(order.take->requests);
   } else if (order.audit) {
     std::vector<PartitionKey> keys;
     for (const PositionLock& lock : order.audit->locks) keys.push_back(lock.key);
-    order.audit->result = store_.ReadPositions(keys);
+    order.audit->result = store().ReadPositions(keys);
   }
 }
 
@@ -132,8 +167,9 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
   const bool is_late = worker_.is_busy() && !worker_.WaitUntilDone(deadline);
   if (is_late) {
     worker_.current()->doomed = true;
+    worker_.current()->cancellation.CancelAll();
     Log(LogLevel::kError, "stop_deadline_exceeded",
-        "a handler outlived the stop deadline; its transaction will be rolled back and its message "
+        "a handler outlived the stop deadline; nothing of it is acknowledged, its message is "
         "redelivered");
   }
   Collect();
@@ -142,11 +178,12 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
   relay_wake_->Set();
   relay_.reset();
   worker_.Close();
+  if (keeper_ != nullptr) keeper_->Stop();
   Collect();
   if (!fatal_.ok()) return fatal_;
   if (is_late) {
     return absl::DeadlineExceededError(
-        "a handler outlived the stop deadline; its transaction was rolled back");
+        "a handler outlived the stop deadline; its message was not acknowledged");
   }
   Log(LogLevel::kInfo, "stopped", left.ok() ? "left the group" : left.ToString());
   return left;
@@ -163,7 +200,7 @@ void Engine::RunRelay() {
 
 void Engine::RelayRoundOnce() {
   const absl::StatusOr<RelayRound> round =
-      RelayOnce({.outbox = store_.outbox(),
+      RelayOnce({.outbox = store().outbox(),
                  .publisher = *options_.dead_letters.publisher,
                  .executor = executor_,
                  .log = *options_.log,
@@ -176,7 +213,7 @@ void Engine::RelayRoundOnce() {
   }
   if (round->found > 0) Publish({.published = round->published});
   if (round->found == 0 && outbox_pending_ == 0) return;
-  if (const absl::StatusOr<std::size_t> pending = store_.outbox().CountPending(); pending.ok()) {
+  if (const absl::StatusOr<std::size_t> pending = store().outbox().CountPending(); pending.ok()) {
     outbox_pending_ = *pending;
     options_.metrics->Set("once_dead_letter_pending_messages", {}, static_cast<double>(*pending));
   }
@@ -253,6 +290,9 @@ void Engine::Publish(const ConsumerStats& delta) {
   if (delta.fenced > 0) {
     options_.metrics->Add("once_fenced_total", {}, static_cast<double>(delta.fenced));
   }
+  if (delta.lease_lost > 0) {
+    options_.metrics->Add("once_lease_lost_total", {}, static_cast<double>(delta.lease_lost));
+  }
   if (delta.published > 0) {
     options_.metrics->Add("once_dead_letter_messages_total", {},
                           static_cast<double>(delta.published));
@@ -260,12 +300,15 @@ void Engine::Publish(const ConsumerStats& delta) {
 }
 
 Guarantee Engine::guarantee() const {
-  return ComputeGuarantee({.store = options_.store->traits(),
-                           .source = source_.traits(),
-                           .id = options_.id,
-                           .is_fingerprinted = options_.fingerprint != nullptr,
-                           .is_idle_audit_on = options_.times.idle_audit > absl::ZeroDuration(),
-                           .has_dead_letters = options_.dead_letters.publisher != nullptr});
+  return ComputeGuarantee(
+      {.store = options_.store->traits(),
+       .source = source_.traits(),
+       .id = options_.id,
+       .is_fingerprinted = options_.fingerprint != nullptr,
+       .is_idle_audit_on = options_.times.idle_audit > absl::ZeroDuration(),
+       .has_dead_letters = options_.dead_letters.publisher != nullptr,
+       .handler = has_rows() ? HandlerKind::kTransactional : HandlerKind::kPlain,
+       .is_rerun_excluded = options_.claims.on_lost != LostClaim::kRerun});
 }
 
 ConsumerStats Engine::stats() const {

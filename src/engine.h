@@ -1,6 +1,9 @@
 // The engine behind Consumer: one polling thread that owns all state of partitions, one worker that
-// runs transactions, one relay. engine.cc has the loop, engine_intake.cc what the source says,
-// engine_rows.cc the position rows, engine_batches.cc the batches.
+// runs handlers, one relay, one keeper of leases. engine.cc has the loop, engine_intake.cc what the
+// source says, engine_rows.cc the position rows, engine_batches.cc the batches.
+//
+// A transactional handler's authority is the store's position row; a plain handler's is the broker's
+// committed offset, and its partitions have no row.
 //
 // No time, sleep, randomness, thread or I/O except through the seams in ConsumerOptions.
 #pragma once
@@ -16,21 +19,27 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/consumer.h"
+#include "src/lease_keeper.h"
 #include "src/order_worker.h"
 #include "src/partition.h"
 #include "src/settle_batch.h"
 
 namespace once {
 
+// The user's handler, in one of its forms.
+using Handler = std::variant<TransactionalHandlerFunction, PlainHandlerFunction>;
+
 class Engine : private SourceListener {
  public:
-  // REQUIRES: options are valid (Consumer::Create checks them), store->transactions() is not null.
-  Engine(ConsumerOptions options, TransactionalHandlerFunction handler);
+  // REQUIRES: options are valid (Consumer::Create checks them); the store has transactions() for a
+  // transactional handler, claims() for a plain one.
+  Engine(ConsumerOptions options, Handler handler);
   ~Engine() override;
 
   absl::Status Run(const std::stop_token& stop);
@@ -46,6 +55,7 @@ class Engine : private SourceListener {
   void Start();
   void Turn();
   void Execute(WorkOrder& order);
+  void CancelOverdue();
   absl::Status Shutdown(absl::Time deadline);
   void RunRelay();
   void RelayRoundOnce();
@@ -80,6 +90,7 @@ class Engine : private SourceListener {
   void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
   void ApplyTake(const TakeOrder& order);
   void Activate(Partition& partition, const TakenPosition& taken);
+  void ActivateWithoutRow(Partition& partition);
   bool CheckRange(Partition& partition, std::int64_t position);
   void Realign(Partition& partition, std::int64_t position);
   void SubmitAudit();
@@ -87,11 +98,14 @@ class Engine : private SourceListener {
   void HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual);
 
   // engine_batches.cc: batches.
+  std::size_t BatchRoom() const;
   void SubmitBatch();
   std::vector<Partition*> ReadyPartitions(absl::Time now);
   bool IsRowDue(absl::Time now) const;
   void Collect();
   void ApplyBatch(BatchOrder& order);
+  void ApplyClaims(BatchOrder& order);
+  void AdaptClaimRoom(const BatchOrder& order);
   void CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const;
   void Return(Partition& partition, WorkPartition& work);
   void PutOff(Partition& partition, int failures, absl::Time now);
@@ -100,18 +114,30 @@ class Engine : private SourceListener {
   Partition* Find(const TopicPartition& name);
   Partition* FindIfCurrent(const TopicPartition& name, std::uint64_t assignment);
 
+  bool has_rows() const { return std::holds_alternative<TransactionalHandlerFunction>(handler_); }
+  bool has_relay() const {
+    return options_.store->transactions() != nullptr && options_.dead_letters.publisher != nullptr;
+  }
+  // REQUIRES: has_rows() or has_relay().
+  TransactionalStore& store() { return *options_.store->transactions(); }
+
+  // A batch claims no more than the handlers are likely to get through in time.
+  static constexpr std::size_t kFirstClaims = 16;
+
   ConsumerOptions options_;
-  const TransactionalHandlerFunction handler_;
-  TransactionalStore& store_;
+  const Handler handler_;
   LogSource& source_;
   Executor& executor_;
+  // Plain handlers only. Before the partitions: what they hold is given up first.
+  std::unique_ptr<LeaseKeeper> keeper_;
 
   // Owned by the polling thread.
   std::map<TopicPartition, Partition> partitions_;
   Partition* last_buffered_ = nullptr;  // where the previous message went; messages come in runs
   std::size_t buffered_messages_ = 0;   // queued and in flight
   std::size_t buffered_bytes_ = 0;
-  std::size_t rotation_ = 0;  // which ready partition a batch begins with
+  std::size_t rotation_ = 0;               // which ready partition a batch begins with
+  std::size_t claim_room_ = kFirstClaims;  // messages that the next batch may claim
   absl::Time last_poll_ = absl::InfinitePast();
   absl::Time next_hint_ = absl::InfinitePast();
   absl::Time next_relay_ = absl::InfinitePast();  // Step() only; Run() has a task for it

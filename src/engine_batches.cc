@@ -32,13 +32,19 @@ bool Engine::IsRowDue(absl::Time now) const {
   });
 }
 
-void Engine::SubmitBatch() {
-  if (worker_.is_busy() || !fatal_.ok() || IsRowDue(executor_.Now())) return;
+// How many messages the next batch may have.
+std::size_t Engine::BatchRoom() const {
+  if (!has_rows()) return std::min(options_.limits.batch_messages_max, claim_room_);
   // Every message of a batch may need a dead letter: the outbox must have room for all of them.
   const std::size_t pending = outbox_pending_;
   const std::size_t outbox_room =
       options_.limits.outbox_rows_max - std::min(pending, options_.limits.outbox_rows_max);
-  std::size_t room = std::min(options_.limits.batch_messages_max, outbox_room);
+  return std::min(options_.limits.batch_messages_max, outbox_room);
+}
+
+void Engine::SubmitBatch() {
+  if (worker_.is_busy() || !fatal_.ok() || IsRowDue(executor_.Now())) return;
+  std::size_t room = BatchRoom();
   std::vector<Partition*> ready = ReadyPartitions(executor_.Now());
   if (ready.empty() || room == 0) return;
 
@@ -66,7 +72,8 @@ void Engine::SubmitBatch() {
 void Engine::Collect() {
   const std::unique_ptr<WorkOrder> order = worker_.Collect();
   if (order == nullptr) return;
-  if (order->batch) ApplyBatch(*order->batch);
+  if (order->batch && has_rows()) ApplyBatch(*order->batch);
+  if (order->batch && !has_rows()) ApplyClaims(*order->batch);
   if (order->take) ApplyTake(*order->take);
   if (order->audit) ApplyAudit(*order->audit);
 }
@@ -128,6 +135,55 @@ void Engine::ApplyBatch(BatchOrder& order) {
     const bool is_active = partition != nullptr && partition->phase == PartitionPhase::kActive;
     if (is_active) HandleMismatch(*partition, mismatch.actual);
   }
+}
+
+// What was settled is settled, also when the store failed on the way; the rest is tried again.
+void Engine::ApplyClaims(BatchOrder& order) {
+  const absl::Time now = executor_.Now();
+  ConsumerStats counts = order.claims;
+  counts.retried = order.retries;
+  if (order.partitions.front().is_committed) CountVerdicts(order, counts);
+  Publish(counts);
+  const bool is_in_trouble = order.end == BatchEnd::kStoreTrouble;
+  if (is_in_trouble && !IsTransientTrouble(order.error)) fatal_ = Annotate(order.error, "store");
+  AdaptClaimRoom(order);
+  for (WorkPartition& work : order.partitions) {
+    Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
+    if (partition == nullptr || partition->phase != PartitionPhase::kActive) {
+      // Revoked or stopped meanwhile: whoever comes next meets our claims, and their outcomes.
+      buffered_messages_ -= work.items.size();
+      for (const WorkItem& item : work.items) buffered_bytes_ -= item.delivery.bytes();
+      work.items.clear();
+      continue;
+    }
+    Return(*partition, work);
+    partition->expected.position = partition->tracker.watermark();
+    partition->trimmed_messages = 0;
+    if (is_in_trouble) {
+      ApplyTrouble(*partition, order.error, now);
+      partition->not_before = std::max(partition->not_before, work.not_before);
+      continue;
+    }
+    partition->trouble = 0;
+    partition->restarts = 0;
+    partition->not_before = work.not_before;
+    if (!work.stop.ok()) StopPartition(*partition, work.stop);
+  }
+}
+
+// A batch whose time ran out claims less the next time: what has no turn is claimed in vain.
+void Engine::AdaptClaimRoom(const BatchOrder& order) {
+  if (!order.is_cut_short) {
+    claim_room_ = std::min(2 * claim_room_, options_.limits.batch_messages_max);
+    return;
+  }
+  std::size_t settled = 0;
+  for (const WorkPartition& work : order.partitions) {
+    settled += static_cast<std::size_t>(
+        std::count_if(work.items.begin(), work.items.end(),
+                      [](const WorkItem& item) { return item.verdict != Verdict::kUnsettled; }));
+  }
+  claim_room_ = std::max<std::size_t>(settled, 1);
 }
 
 void Engine::CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const {

@@ -46,7 +46,7 @@ bool Engine::PollSource() {
 absl::Time Engine::PollDeadline(absl::Time now) const {
   absl::Time deadline = now + options_.times.poll_timeout;
   if (worker_.is_busy()) return deadline;  // its end wakes the source
-  const bool is_outbox_full = outbox_pending_ >= options_.limits.outbox_rows_max;
+  const bool is_outbox_full = has_rows() && outbox_pending_ >= options_.limits.outbox_rows_max;
   for (const auto& [name, partition] : partitions_) {
     const bool has_work =
         partition.phase == PartitionPhase::kUnread ||
@@ -263,6 +263,7 @@ void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time 
   if (!is_touched) return;
   if (deadline == absl::InfinitePast()) {
     order->doomed = true;  // nothing more of lost partitions may be committed
+    order->cancellation.CancelAll();
     return;
   }
   order->finish_early = true;
@@ -271,9 +272,9 @@ void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time 
     return;
   }
   order->doomed = true;
+  order->cancellation.CancelAll();
   Log(LogLevel::kWarning, "doomed",
-      "a handler outlived the revoke budget; its transaction will be rolled back, and kept "
-      "partitions replay");
+      "a handler outlived the revoke budget; what it did is not acknowledged by this consumer");
 }
 
 void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& error) {

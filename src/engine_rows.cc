@@ -22,6 +22,7 @@ void Engine::ServeUnread() {
   if (worker_.is_busy()) return;
   const absl::Time now = executor_.Now();
   DescribeUnread(now);
+  if (!has_rows()) return;
   VerifyUnread(now);
   TakeOrder take;
   for (auto& [name, partition] : partitions_) {
@@ -76,7 +77,8 @@ void Engine::VerifyUnread(absl::Time now) {
 // From now on the row is not trusted: it will be taken again.
 void Engine::Reread(Partition& partition) {
   partition.phase = PartitionPhase::kUnread;
-  partition.needs_verification = partition.was_taken;
+  partition.needs_verification = partition.was_taken && has_rows();
+  partition.needs_description = partition.needs_description || !has_rows();
 }
 
 void Engine::DescribeUnread(absl::Time now) {
@@ -93,6 +95,7 @@ void Engine::DescribeUnread(absl::Time now) {
     const absl::Status described = bounds.ok() ? (*bounds)[i].status : bounds.status();
     if (described.ok()) {
       ApplyBounds(*partition, (*bounds)[i]);
+      if (!has_rows()) ActivateWithoutRow(*partition);
       continue;
     }
     PutOff(*partition, ++partition->trouble, now);
@@ -152,6 +155,20 @@ void Engine::Activate(Partition& partition, const TakenPosition& taken) {
   if (partition.bounds && !CheckRange(partition, taken.current.position)) return;
   const bool is_aligned = partition.is_fetching && taken.current.position == known;
   if (!is_aligned) Realign(partition, taken.current.position);
+  partition.bounds.reset();
+}
+
+// The partition of a plain handler: the broker's offset is the authority, or, once something was
+// fetched in this assignment, what was settled since.
+void Engine::ActivateWithoutRow(Partition& partition) {
+  const std::int64_t position =
+      partition.was_taken ? partition.tracker.watermark() : partition.start;
+  partition.was_taken = true;
+  partition.phase = PartitionPhase::kActive;
+  partition.trouble = 0;
+  partition.expected.position = position;
+  if (!CheckRange(partition, position)) return;
+  Realign(partition, position);
   partition.bounds.reset();
 }
 
@@ -231,7 +248,7 @@ void Engine::Realign(Partition& partition, std::int64_t position) {
 
 void Engine::SubmitAudit() {
   const absl::Duration interval = options_.times.idle_audit;
-  if (worker_.is_busy() || interval <= absl::ZeroDuration()) return;
+  if (worker_.is_busy() || interval <= absl::ZeroDuration() || !has_rows()) return;
   const absl::Time now = executor_.Now();
   AuditOrder audit;
   for (auto& [name, partition] : partitions_) {

@@ -14,6 +14,32 @@ std::string StoreReason(const StoreTraits& store, std::string_view consequence) 
   return text;
 }
 
+// Plain handlers: ids are safe, the effect is somewhere else.
+GuaranteeLevel PlainLevelOf(const GuaranteeInputs& inputs, std::vector<std::string>& reasons) {
+  reasons.emplace_back(
+      "the handler's effect is not in the store's transaction: a claim guards each id, and a crash "
+      "between effect and completion leaves one message whose effect may have happened");
+  reasons.emplace_back(
+      inputs.is_rerun_excluded
+          ? "such a message is not run again by itself: it is parked as uncertain, "
+            "or reconciled (claims.on_lost)"
+          : "such a message is run again and sees maybe_repeated(); set "
+            "claims.on_lost to park or reconcile it instead");
+  switch (inputs.store.durability) {
+    case Durability::kNothing:
+      reasons.push_back(StoreReason(inputs.store, "does not keep ids"));
+      return GuaranteeLevel::kAtLeastOnce;
+    case Durability::kProcess:
+      reasons.push_back(StoreReason(
+          inputs.store, "may lose its last completions with the machine; they are run again"));
+      return GuaranteeLevel::kDeduplicated;
+    case Durability::kMachine:
+      reasons.push_back(StoreReason(inputs.store, "a synced completion survives power loss"));
+      break;
+  }
+  return GuaranteeLevel::kDeduplicated;
+}
+
 // The level that the store's durability and the source's ability to replay permit.
 GuaranteeLevel LevelOf(const GuaranteeInputs& inputs, std::vector<std::string>& reasons) {
   reasons.emplace_back(
@@ -72,7 +98,9 @@ std::string_view ToString(GuaranteeLevel level) {
 
 Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
   Guarantee guarantee;
-  guarantee.level = LevelOf(inputs, guarantee.reasons);
+  const bool is_plain = inputs.handler == HandlerKind::kPlain;
+  guarantee.level =
+      is_plain ? PlainLevelOf(inputs, guarantee.reasons) : LevelOf(inputs, guarantee.reasons);
   if (inputs.id.identifies_delivery()) {
     guarantee.reasons.emplace_back(
         "id " + inputs.id.name() +
@@ -92,7 +120,9 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
           " on every resend of a message, and "
           "different ones on different messages",
       "C4: ids are kept for ever in this version, which covers every redelivery",
-      "C6: the handler has no effect outside its transaction",
+      is_plain ? "C7: the store never loses a completion: a message whose completion is lost is "
+                 "handled again"
+               : "C6: the handler has no effect outside its transaction",
       "the handler reports every failure: one that is swallowed has settled the message",
       "the store is not restored to before its first commit on a partition: without a row there, "
       "the broker's committed offset decides where to begin",

@@ -7,10 +7,9 @@
 
 namespace once {
 
-Outcome InvokeHandler(const TransactionalHandlerFunction& handler, const Message& message,
-                      Transaction& transaction) {
+Outcome InvokeHandler(absl::FunctionRef<Outcome()> call) {
   try {
-    return handler(message, transaction);
+    return call();
   } catch (const std::bad_alloc&) {
     return Pause("the handler ran out of memory (std::bad_alloc)");
   } catch (const std::exception& error) {

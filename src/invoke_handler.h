@@ -4,14 +4,14 @@
 #include <functional>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "once/handler.h"
 
 namespace once {
 
-// Runs the handler. An exception becomes a retryable kUnknown status with its what(),
+// Runs a call of the handler. An exception becomes a retryable kUnknown status with its what(),
 // std::bad_alloc becomes Pause: an allocation that fails says nothing about the message.
-Outcome InvokeHandler(const TransactionalHandlerFunction& handler, const Message& message,
-                      Transaction& transaction);
+Outcome InvokeHandler(absl::FunctionRef<Outcome()> call);
 
 // Runs any other function of the user's: an id extractor, a fingerprint, a classification, a topic
 // name. kInternal, naming `what`, when it throws.

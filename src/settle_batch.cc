@@ -263,7 +263,7 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
   Message& message = candidate.item->delivery.message();
   message.SetContext(
       {.id = candidate.id, .scope = candidate.partition->scope, .attempt = record.attempt + 1});
-  Outcome outcome = InvokeHandler(context_.handler, message, transaction);
+  Outcome outcome = InvokeHandler([&] { return context_.handler(message, transaction); });
   message.SetContext({});
   const absl::Status open = transaction.CheckOpen();
   if (!open.ok()) {

@@ -10,21 +10,14 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "once/consumer.h"
 #include "once/dedup_store.h"
 #include "once/position.h"
+#include "src/cancellation.h"
 #include "src/delivery.h"
+#include "src/verdict.h"
 
 namespace once {
-
-// What a committed transaction decided about one message.
-enum class Verdict : std::uint8_t {
-  kUnsettled,     // not reached, or put off: the message stays with its partition
-  kProcessed,     // the handler's effect is in the transaction
-  kDuplicate,     // an earlier copy has completed
-  kDeadLettered,  // an outbox row is in the transaction
-  kConflict,      // the same, because of another fingerprint under its id
-  kDiscarded,     // skipped on record, or a copy of a message that is dead or discarded
-};
 
 struct WorkItem {
   Delivery delivery;
@@ -63,6 +56,8 @@ struct BatchOrder {
   std::uint64_t retries = 0;    // failed attempts that will be followed by another
   std::uint64_t rollbacks = 0;  // transactions rolled back on the way
   std::uint64_t letters = 0;    // outbox rows committed
+  ConsumerStats claims;         // plain handlers: what claims met on the way
+  bool is_cut_short = false;    // plain handlers: time ran out before all messages had their turn
 };
 
 struct TakeOrder {
@@ -86,6 +81,7 @@ struct WorkOrder {
   // commit what is done. `doomed`: commit nothing.
   std::atomic<bool> finish_early = false;
   std::atomic<bool> doomed = false;
+  Cancellation cancellation;  // of the handler that runs
 };
 
 }  // namespace once

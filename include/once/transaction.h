@@ -91,9 +91,9 @@ class StoreTransaction : public Transaction {
   // not updated keeps its row as it was.
   virtual absl::Status SetPositions(std::span<const PositionUpdate> updates) = 0;
 
-  // OK: durable as `wanted`, or as far as StoreTraits::durability goes. kUnknown: it may have happened or may still
-  // happen; Take() the rows to learn which. Any other error: rolled back. The transaction is over
-  // in every case.
+  // OK: durable as `wanted`, or as far as StoreTraits::durability goes. kUnknown: it may have
+  // happened or may still happen; Take() the rows to learn which. Any other error: rolled back. The
+  // transaction is over in every case.
   virtual absl::Status Commit(Durability wanted) = 0;
 
   // Never fails as far as the caller is concerned: what is not committed does not exist.

@@ -1,0 +1,107 @@
+// The task that renews leases.
+#include "src/lease_keeper.h"
+
+namespace once {
+namespace {
+
+// Two renewals may fail before a lease ends.
+constexpr int kRenewalsPerLease = 3;
+
+}  // namespace
+
+LeaseKeeper::LeaseKeeper(const LeaseKeeperOptions& options)
+    : options_(options), wake_(options.executor.NewEvent()) {}
+
+void LeaseKeeper::Start() {
+  task_ = options_.executor.Spawn("once-leases", [this] { RunTask(); });
+}
+
+void LeaseKeeper::Stop() {
+  is_stopping_ = true;
+  wake_->Set();
+  task_.reset();
+}
+
+LeaseKeeper::Hold LeaseKeeper::Keep(const Claim& claim) {
+  bool is_first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_first = kept_.empty();
+    kept_[claim.fence.counter] = {.scope = std::string(claim.key.scope),
+                                  .id = std::string(claim.key.id),
+                                  .fence = claim.fence};
+  }
+  if (is_first && task_ != nullptr) wake_->Set();
+  return {*this, claim.fence.counter};
+}
+
+void LeaseKeeper::Watch(const Fence& fence, std::stop_source lost) {
+  const std::lock_guard lock(mutex_);
+  const auto kept = kept_.find(fence.counter);
+  if (kept != kept_.end()) kept->second.lost = std::move(lost);
+}
+
+void LeaseKeeper::Forget(std::uint64_t counter) {
+  const std::lock_guard lock(mutex_);
+  kept_.erase(counter);
+}
+
+void LeaseKeeper::RunTask() {
+  while (!is_stopping_) {
+    bool is_idle = false;
+    {
+      const std::lock_guard lock(mutex_);
+      is_idle = kept_.empty();
+    }
+    const absl::Time next = is_idle ? absl::InfiniteFuture()
+                                    : options_.executor.Now() + options_.lease / kRenewalsPerLease;
+    const bool is_woken = wake_->WaitUntil(next);
+    if (is_stopping_) return;
+    // Woken: the first claim is kept, and fresh. Not woken without a deadline: the process is to be
+    // taken for dead.
+    if (!is_woken && is_idle) return;
+    if (!is_woken) RenewAll();
+  }
+}
+
+void LeaseKeeper::RenewAll() {
+  std::vector<Kept> kept;
+  {
+    const std::lock_guard lock(mutex_);
+    kept.reserve(kept_.size());
+    for (const auto& [counter, claim] : kept_) kept.push_back(claim);
+  }
+  if (kept.empty()) return;
+  std::vector<Claim> claims;
+  claims.reserve(kept.size());
+  for (const Kept& claim : kept) {
+    claims.push_back({.key = {.scope = claim.scope, .id = claim.id}, .fence = claim.fence});
+  }
+  std::vector<absl::Status> outcomes(claims.size());
+  const absl::Status renewed = options_.store.Renew(claims, options_.lease, outcomes);
+  if (renewed.ok()) {
+    TellLost(claims, outcomes);
+    return;
+  }
+  options_.log.Log(
+      {.level = LogLevel::kWarning,
+       .time = options_.executor.Now(),
+       .action = "leases_not_renewed",
+       .message = std::to_string(claims.size()) +
+                  " claims could not be renewed, will be tried again: " + renewed.ToString()});
+}
+
+void LeaseKeeper::TellLost(std::span<const Claim> claims, std::span<const absl::Status> outcomes) {
+  std::vector<std::stop_source> lost;
+  {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < claims.size(); ++i) {
+      if (outcomes[i].ok()) continue;
+      const auto kept = kept_.find(claims[i].fence.counter);
+      if (kept != kept_.end()) lost.push_back(kept->second.lost);
+    }
+  }
+  for (std::stop_source& source : lost) source.request_stop();
+}
+
+}  // namespace once
