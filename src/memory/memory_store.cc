@@ -36,8 +36,8 @@ std::vector<BeginResult::Mismatch> MemoryData::Compare(std::span<const PositionL
     const auto row = positions_.find(locks[i].key);
     if (row == positions_.end()) {
       mismatches.push_back({.lock = i, .actual = std::nullopt});
-    } else if (row->second != locks[i].expected) {
-      mismatches.push_back({.lock = i, .actual = row->second});
+    } else if (row->second.stamp != locks[i].expected) {
+      mismatches.push_back({.lock = i, .actual = row->second.stamp});
     }
   }
   return mismatches;
@@ -46,20 +46,41 @@ std::vector<BeginResult::Mismatch> MemoryData::Compare(std::span<const PositionL
 std::vector<TakenPosition> MemoryData::Take(std::span<const TakeRequest> requests) {
   std::lock_guard lock(mutex_);
   std::vector<TakenPosition> taken;
-  for (const TakeRequest& request : requests) {
-    const auto [row, is_new] = positions_.try_emplace(
-        request.key,
-        PositionStamp{.position = request.start, .revision = 1, .writer = request.writer});
-    TakenPosition result;
-    if (!is_new) {
-      result.previous = row->second;
-      ++row->second.revision;
-      row->second.writer = request.writer;
-    }
-    result.current = row->second;
-    taken.push_back(result);
-  }
+  for (const TakeRequest& request : requests) taken.push_back(TakeOne(request));
   return taken;
+}
+
+TakenPosition MemoryData::TakeOne(const TakeRequest& request) {
+  TakenPosition taken;
+  auto row = positions_.find(request.key);
+  if (row == positions_.end()) {
+    taken.other_cluster = FindOtherCluster(request.key);
+    taken.exists = request.may_create;
+    if (!request.may_create) return taken;
+    const PositionRow created = {
+        .stamp = {.position = request.start, .revision = 1, .writer = request.writer},
+        .reach = request.start};
+    row = positions_.emplace(request.key, created).first;
+  } else {
+    taken.previous = row->second.stamp;
+    ++row->second.stamp.revision;
+    row->second.stamp.writer = request.writer;
+  }
+  taken.current = row->second.stamp;
+  taken.reach = row->second.reach;
+  taken.last_applied = row->second.last_applied;
+  taken.directive = row->second.directive;
+  return taken;
+}
+
+std::string MemoryData::FindOtherCluster(const PartitionKey& key) const {
+  for (const auto& [other, row] : positions_) {
+    if (other.cluster != key.cluster && other.group == key.group &&
+        other.partition == key.partition) {
+      return other.cluster;
+    }
+  }
+  return "";
 }
 
 void MemoryData::Apply(StagedWrites writes) {
@@ -76,7 +97,7 @@ void MemoryData::Apply(StagedWrites writes) {
     pending_.emplace(++last_sequence_, std::move(row.message));
   }
   for (auto& [table, row] : writes.records) records_[table].push_back(std::move(row));
-  for (const auto& [key, stamp] : writes.positions) positions_[key] = stamp;
+  for (auto& [key, row] : writes.positions) positions_[key] = std::move(row);
 }
 
 IdRecord MemoryData::FindId(const std::string& encoded_key) const {
@@ -96,7 +117,7 @@ std::vector<std::optional<PositionStamp>> MemoryData::ReadPositions(
   std::vector<std::optional<PositionStamp>> stamps;
   for (const PartitionKey& key : keys) {
     const auto row = positions_.find(key);
-    stamps.push_back(row == positions_.end() ? std::nullopt : std::optional(row->second));
+    stamps.push_back(row == positions_.end() ? std::nullopt : std::optional(row->second.stamp));
   }
   return stamps;
 }
@@ -214,9 +235,11 @@ absl::Status MemoryTransaction::SetPositions(std::span<const PositionUpdate> upd
       return Fail(absl::InvalidArgumentError(absl::StrCat(
           "memory: set position of ", ToString(update.key.partition), ": Begin did not lock it")));
     }
-    staged_.positions[update.key] = {.position = update.position,
-                                     .revision = lock->second.revision + 1,
-                                     .writer = lock->second.writer};
+    staged_.positions[update.key] = {.stamp = {.position = update.position,
+                                               .revision = lock->second.revision + 1,
+                                               .writer = lock->second.writer},
+                                     .reach = update.reach,
+                                     .last_applied = update.last_applied};
   }
   return absl::OkStatus();
 }

@@ -29,13 +29,21 @@
 
 namespace once::memory {
 
+// A position row.
+struct PositionRow {
+  PositionStamp stamp;
+  std::int64_t reach = 0;
+  std::optional<AppliedRecord> last_applied;
+  PositionDirective directive = PositionDirective::kNone;
+};
+
 // What one transaction adds: applied to MemoryData as a whole, or thrown away.
 struct StagedWrites {
   absl::flat_hash_map<std::string, IdRecord> ids;  // by EncodeIdKey
   std::vector<OutboxRow> outgoing;
   std::set<OutboxOrigin> origins;  // of `outgoing`
   std::vector<std::pair<std::string, std::string>> records;
-  std::map<PartitionKey, PositionStamp> positions;
+  std::map<PartitionKey, PositionRow> positions;
 };
 
 class MemoryData {
@@ -65,6 +73,10 @@ class MemoryData {
   void Park(std::int64_t sequence, const absl::Status& reason);
 
  private:
+  TakenPosition TakeOne(const TakeRequest& request);
+  // The cluster of another row of the same group, topic and partition; empty: there is none.
+  std::string FindOtherCluster(const PartitionKey& key) const;
+
   struct ParkedRow {
     OutgoingMessage message;
     absl::Status reason;
@@ -75,7 +87,7 @@ class MemoryData {
   mutable std::mutex mutex_;
   std::condition_variable left_;
   bool is_open_ = false;
-  std::map<PartitionKey, PositionStamp> positions_;
+  std::map<PartitionKey, PositionRow> positions_;
   absl::flat_hash_map<std::string, IdRecord> ids_;
   std::map<std::int64_t, OutgoingMessage> pending_;
   std::map<std::int64_t, ParkedRow> parked_;
@@ -107,7 +119,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
   struct Savepoint {
     std::size_t outgoing = 0;
     std::size_t records = 0;
-    std::map<PartitionKey, PositionStamp> positions;
+    std::map<PartitionKey, PositionRow> positions;
     // Former staged records of the ids written since, newest last; nullopt: was not staged.
     std::vector<std::pair<std::string, std::optional<IdRecord>>> ids;
   };
