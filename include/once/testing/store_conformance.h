@@ -10,12 +10,11 @@
 //                            once::testing::StoreName);
 //
 // What a store cannot do is skipped with the reason it gives, never left out of the suite.
-// The claim protocol has a suite of its own.
+// Claims (claims_conformance.h) and operations (operations_conformance.h) have suites of their own.
 // Thread-safety: as GoogleTest's; one test starts threads of its own.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,46 +26,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/dedup_store.h"
+#include "once/testing/store_fixture.h"
 
 namespace once::testing {
-
-// One store with nothing in it, made anew for every test, and the ways to treat it badly.
-class StoreFixture {
- public:
-  virtual ~StoreFixture() = default;
-
-  // The store, open. REQUIRES: Begin and Take wait for less than a second for another transaction.
-  virtual DedupStore& store() = 0;
-
-  // The handler's side: adds `row` to a table without any unique key, inside the transaction.
-  virtual absl::Status AppendEffect(Transaction& transaction, std::string_view row) = 0;
-  // The committed rows of that table as a bystander sees them, in commit order. Must answer while a
-  // transaction is open.
-  virtual absl::StatusOr<std::vector<std::string>> ReadEffects() = 0;
-
-  // Closes the store and opens the same data again. No transaction is open.
-  virtual absl::Status Reopen() { return absl::UnimplementedError("reopen"); }
-  // As after the death of the process, with whatever transaction was open: the same data is opened
-  // without the former store having been closed. Transactions from before may only be destroyed.
-  virtual absl::Status Crash() { return absl::UnimplementedError("crash"); }
-};
-
-// Empty: the store can. Otherwise the reason why it cannot, which the skipped test prints.
-struct StoreCapabilities {
-  std::string why_no_reopen;
-  std::string why_no_crash;
-  std::string why_no_threads;    // calls from several threads (a simulated store)
-  std::string why_no_exclusion;  // a second Begin on the same rows waits, then says kUnavailable
-};
-
-struct StoreUnderTest {
-  std::string name;
-  StoreCapabilities capabilities = {};
-  std::function<std::unique_ptr<StoreFixture>()> make;
-};
-
-// For the last argument of INSTANTIATE_TEST_SUITE_P.
-std::string StoreName(const ::testing::TestParamInfo<StoreUnderTest>& info);
 
 // Public, so that a store's own tests can start from the same vocabulary.
 class TransactionalStoreConformance : public ::testing::TestWithParam<StoreUnderTest> {
@@ -74,6 +36,7 @@ class TransactionalStoreConformance : public ::testing::TestWithParam<StoreUnder
   TransactionalStoreConformance();
   ~TransactionalStoreConformance() override;
   void SetUp() override;
+  void TearDown() override;
 
   StoreFixture& fixture() { return *fixture_; }
   TransactionalStore& transactions();

@@ -1,0 +1,26 @@
+// Vocabulary that the suites of stores share. Private to src/testing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "absl/time/time.h"
+#include "once/outbox.h"
+#include "once/transaction.h"
+
+#define SKIP_UNLESS_EMPTY(reason) \
+  if (!(reason).empty()) GTEST_SKIP() << (reason)
+
+namespace once::testing {
+
+inline constexpr IdRecord kCompletedRecord = {.state = IdState::kCompleted};
+
+// The values of `rows`, in their order; "(null)" where there is none.
+std::vector<std::string> Values(const std::vector<PendingRow>& rows);
+
+// One record in every state, and with every field at its limits.
+std::vector<IdRecord> RecordsOfEveryKind();
+
+}  // namespace once::testing
