@@ -2,12 +2,28 @@
 // mutex, so that readers see all of them or none.
 #include "src/memory/memory_store.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "once/executor.h"
+#include "src/memory/memory_claims.h"
+#include "src/memory/memory_operations.h"
 
 namespace once::memory {
+
+void Contents::Apply(StagedWrites writes) {
+  for (const auto& [key, record] : writes.ids) ids.Put(key, record);
+  for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
+  for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
+  for (auto& [key, row] : writes.positions) positions.Set(key, std::move(row));
+}
+
+// The timeout is clamped, because an endless wait overflows the clock's arithmetic.
+MemoryData::MemoryData(const StoreOptions& options)
+    : begin_timeout_(std::clamp(options.begin_timeout, absl::ZeroDuration(), absl::Hours(24))),
+      now_(options.now ? options.now : [executor = SystemExecutor()] { return executor->Now(); }) {}
 
 absl::Status MemoryData::Enter(std::string_view operation) {
   std::unique_lock lock(mutex_);
@@ -29,130 +45,13 @@ void MemoryData::Leave() {
   left_.notify_one();
 }
 
-std::vector<BeginResult::Mismatch> MemoryData::Compare(std::span<const PositionLock> locks) const {
-  std::lock_guard lock(mutex_);
-  std::vector<BeginResult::Mismatch> mismatches;
-  for (std::size_t i = 0; i < locks.size(); ++i) {
-    const auto row = positions_.find(locks[i].key);
-    if (row == positions_.end()) {
-      mismatches.push_back({.lock = i, .actual = std::nullopt});
-    } else if (row->second.stamp != locks[i].expected) {
-      mismatches.push_back({.lock = i, .actual = row->second.stamp});
-    }
-  }
-  return mismatches;
-}
-
-std::vector<TakenPosition> MemoryData::Take(std::span<const TakeRequest> requests) {
-  std::lock_guard lock(mutex_);
-  std::vector<TakenPosition> taken;
-  for (const TakeRequest& request : requests) taken.push_back(TakeOne(request));
-  return taken;
-}
-
-TakenPosition MemoryData::TakeOne(const TakeRequest& request) {
-  TakenPosition taken;
-  auto row = positions_.find(request.key);
-  if (row == positions_.end()) {
-    taken.other_cluster = FindOtherCluster(request.key);
-    taken.exists = request.may_create;
-    if (!request.may_create) return taken;
-    const PositionRow created = {
-        .stamp = {.position = request.start, .revision = 1, .writer = request.writer},
-        .reach = request.start};
-    row = positions_.emplace(request.key, created).first;
-  } else {
-    taken.previous = row->second.stamp;
-    ++row->second.stamp.revision;
-    row->second.stamp.writer = request.writer;
-  }
-  taken.current = row->second.stamp;
-  taken.reach = row->second.reach;
-  taken.last_applied = row->second.last_applied;
-  taken.directive = row->second.directive;
-  return taken;
-}
-
-std::string MemoryData::FindOtherCluster(const PartitionKey& key) const {
-  for (const auto& [other, row] : positions_) {
-    if (other.cluster != key.cluster && other.group == key.group &&
-        other.partition == key.partition) {
-      return other.cluster;
-    }
-  }
-  return "";
-}
-
-void MemoryData::Apply(StagedWrites writes) {
-  std::lock_guard lock(mutex_);
-  for (auto& [key, record] : writes.ids) {
-    if (record.state == IdState::kAbsent) {
-      ids_.erase(key);
-    } else {
-      ids_[key] = record;
-    }
-  }
-  for (OutboxRow& row : writes.outgoing) {
-    origins_.insert(row.origin);
-    pending_.emplace(++last_sequence_, std::move(row.message));
-  }
-  for (auto& [table, row] : writes.records) records_[table].push_back(std::move(row));
-  for (auto& [key, row] : writes.positions) positions_[key] = std::move(row);
-}
-
-IdRecord MemoryData::FindId(const std::string& encoded_key) const {
-  std::lock_guard lock(mutex_);
-  const auto found = ids_.find(encoded_key);
-  return found == ids_.end() ? IdRecord{} : found->second;
-}
-
-bool MemoryData::HasOrigin(const OutboxOrigin& origin) const {
-  std::lock_guard lock(mutex_);
-  return origins_.contains(origin);
-}
-
-std::vector<std::optional<PositionStamp>> MemoryData::ReadPositions(
-    std::span<const PartitionKey> keys) const {
-  std::lock_guard lock(mutex_);
-  std::vector<std::optional<PositionStamp>> stamps;
-  for (const PartitionKey& key : keys) {
-    const auto row = positions_.find(key);
-    stamps.push_back(row == positions_.end() ? std::nullopt : std::optional(row->second.stamp));
-  }
-  return stamps;
-}
-
-std::vector<std::string> MemoryData::ReadRecords(std::string_view table) const {
-  std::lock_guard lock(mutex_);
-  const auto found = records_.find(table);
-  return found == records_.end() ? std::vector<std::string>() : found->second;
-}
-
-std::vector<PendingRow> MemoryData::FindPending(std::size_t rows_max) const {
-  std::lock_guard lock(mutex_);
-  std::vector<PendingRow> rows;
-  for (const auto& [sequence, message] : pending_) {
-    if (rows.size() == rows_max) break;
-    rows.push_back({.sequence = sequence, .message = message});
-  }
-  return rows;
-}
-
-std::size_t MemoryData::CountPending() const {
-  std::lock_guard lock(mutex_);
-  return pending_.size();
-}
-
-void MemoryData::MarkPublished(std::span<const std::int64_t> sequences) {
-  std::lock_guard lock(mutex_);
-  for (const std::int64_t sequence : sequences) pending_.erase(sequence);
-}
-
-void MemoryData::Park(std::int64_t sequence, const absl::Status& reason) {
-  std::lock_guard lock(mutex_);
-  auto row = pending_.extract(sequence);
-  if (row.empty()) return;
-  parked_.emplace(sequence, ParkedRow{.message = std::move(row.mapped()), .reason = reason});
+absl::Status MemoryData::Change(std::string_view operation,
+                                absl::FunctionRef<absl::Status(Contents&, absl::Time)> change) {
+  if (absl::Status entered = Enter(operation); !entered.ok()) return entered;
+  const absl::Time now = Now();
+  absl::Status changed = Access([&](Contents& contents) { return change(contents, now); });
+  Leave();
+  return changed;
 }
 
 MemoryTransaction::MemoryTransaction(std::shared_ptr<MemoryData> data,
@@ -164,10 +63,14 @@ MemoryTransaction::MemoryTransaction(std::shared_ptr<MemoryData> data,
 absl::Status MemoryTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   if (!state_.ok()) return state_;
   assert(records.size() == keys.size());
+  const absl::Time now = data_->Now();
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const std::string key = EncodeIdKey(keys[i]);
     const auto staged = staged_.ids.find(key);
-    records[i] = staged != staged_.ids.end() ? staged->second : data_->FindId(key);
+    records[i] =
+        staged != staged_.ids.end()
+            ? staged->second
+            : data_->Access([&](Contents& contents) { return contents.ids.Find(key, now); });
   }
   return absl::OkStatus();
 }
@@ -189,7 +92,9 @@ absl::Status MemoryTransaction::PutIds(std::span<const IdWrite> writes) {
 absl::Status MemoryTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   if (!state_.ok()) return state_;
   for (const OutboxRow& row : rows) {
-    if (data_->HasOrigin(row.origin) || !staged_.origins.insert(row.origin).second) continue;
+    const bool is_known =
+        data_->Access([&](Contents& contents) { return contents.outbox.HasOrigin(row.origin); });
+    if (is_known || !staged_.origins.insert(row.origin).second) continue;
     staged_.outgoing.push_back(row);
   }
   return absl::OkStatus();
@@ -250,7 +155,7 @@ absl::Status MemoryTransaction::Commit(Durability /*wanted*/) {
     Rollback();
     return error;
   }
-  data_->Apply(std::move(staged_));
+  data_->Access([&](Contents& contents) { contents.Apply(std::move(staged_)); });
   Finish(absl::FailedPreconditionError("memory: the transaction was committed already"));
   return absl::OkStatus();
 }
@@ -281,17 +186,25 @@ namespace {
 class MemoryStore final : public Store, public TransactionalStore, public Outbox {
  public:
   explicit MemoryStore(const StoreOptions& options)
-      : data_(std::make_shared<MemoryData>(options.begin_timeout)) {}
+      : data_(std::make_shared<MemoryData>(options)), claims_(data_), operations_(data_) {}
 
   const StoreTraits& traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
+  ClaimStore* claims() override { return &claims_; }
+  StoreOperations* operations() override { return &operations_; }
+
   std::vector<std::string> ReadRecords(std::string_view table) const override {
-    return data_->ReadRecords(table);
+    return data_->Access([&](const Contents& contents) {
+      const auto found = contents.records.find(table);
+      return found == contents.records.end() ? std::vector<std::string>() : found->second;
+    });
   }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
     if (absl::Status entered = data_->Enter("begin"); !entered.ok()) return entered;
-    BeginResult result{.transaction = nullptr, .mismatches = data_->Compare(locks)};
+    BeginResult result;
+    result.mismatches =
+        data_->Access([&](const Contents& contents) { return contents.positions.Compare(locks); });
     if (result.mismatches.empty()) {
       result.transaction = std::make_unique<MemoryTransaction>(data_, locks);
     } else {
@@ -301,29 +214,37 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
   }
 
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override {
-    if (absl::Status entered = data_->Enter("take"); !entered.ok()) return entered;
-    std::vector<TakenPosition> taken = data_->Take(requests);
-    data_->Leave();
+    std::vector<TakenPosition> taken;
+    const absl::Status done = data_->Change("take", [&](Contents& contents, absl::Time) {
+      for (const TakeRequest& request : requests) taken.push_back(contents.positions.Take(request));
+      return absl::OkStatus();
+    });
+    if (!done.ok()) return done;
     return taken;
   }
 
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
       std::span<const PartitionKey> keys) override {
-    return data_->ReadPositions(keys);
+    return data_->Access([&](const Contents& contents) { return contents.positions.Read(keys); });
   }
 
   Outbox& outbox() override { return *this; }
 
   absl::StatusOr<std::vector<PendingRow>> FindPending(std::size_t rows_max) override {
-    return data_->FindPending(rows_max);
+    return data_->Access(
+        [&](const Contents& contents) { return contents.outbox.FindPending(rows_max); });
   }
-  absl::StatusOr<std::size_t> CountPending() override { return data_->CountPending(); }
+  absl::StatusOr<std::size_t> CountPending() override {
+    return data_->Access([](const Contents& contents) { return contents.outbox.CountPending(); });
+  }
   absl::Status MarkPublished(std::span<const std::int64_t> sequences) override {
-    data_->MarkPublished(sequences);
+    data_->Access([&](Contents& contents) {
+      for (const std::int64_t sequence : sequences) contents.outbox.MarkPublished(sequence);
+    });
     return absl::OkStatus();
   }
   absl::Status Park(std::int64_t sequence, const absl::Status& reason) override {
-    data_->Park(sequence, reason);
+    data_->Access([&](Contents& contents) { contents.outbox.Park(sequence, reason); });
     return absl::OkStatus();
   }
 
@@ -335,6 +256,8 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
       .is_shared = false};
   // Shared with the open transaction, which may outlive the store.
   const std::shared_ptr<MemoryData> data_;
+  MemoryClaims claims_;
+  MemoryOperations operations_;
 };
 
 }  // namespace

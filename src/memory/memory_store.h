@@ -4,7 +4,6 @@
 // time.
 #pragma once
 
-#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -21,21 +20,17 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
 #include "once/memory/store.h"
+#include "src/memory/id_table.h"
+#include "src/memory/outbox_table.h"
+#include "src/memory/position_table.h"
 
 namespace once::memory {
-
-// A position row.
-struct PositionRow {
-  PositionStamp stamp;
-  std::int64_t reach = 0;
-  std::optional<AppliedRecord> last_applied;
-  PositionDirective directive = PositionDirective::kNone;
-};
 
 // What one transaction adds: applied to MemoryData as a whole, or thrown away.
 struct StagedWrites {
@@ -46,54 +41,50 @@ struct StagedWrites {
   std::map<PartitionKey, PositionRow> positions;
 };
 
+// What is committed.
+struct Contents {
+  PositionTable positions;
+  IdTable ids;
+  OutboxTable outbox;
+  std::map<std::string, std::vector<std::string>, std::less<>> records;
+
+  void Apply(StagedWrites writes);
+};
+
+// The contents behind one mutex, and the turn to change them: an open transaction has it until it
+// ends, everybody else for one call.
 class MemoryData {
  public:
-  // Clamped, because an endless wait overflows the clock's arithmetic.
-  explicit MemoryData(absl::Duration begin_timeout)
-      : begin_timeout_(std::clamp(begin_timeout, absl::ZeroDuration(), absl::Hours(24))) {}
+  explicit MemoryData(const StoreOptions& options);
+
+  absl::Time Now() const { return now_(); }
 
   // Waits until no transaction is open, then marks one as open. Every OK is paired with one
   // Leave().
   absl::Status Enter(std::string_view operation);
   void Leave();
 
-  // REQUIRES for the next three: between Enter() and Leave().
-  std::vector<BeginResult::Mismatch> Compare(std::span<const PositionLock> locks) const;
-  std::vector<TakenPosition> Take(std::span<const TakeRequest> requests);
-  void Apply(StagedWrites writes);
+  // Calls `change` with the contents and with the time, in a turn of its own. kUnavailable when a
+  // transaction was open all the time; `change` was not called then.
+  absl::Status Change(std::string_view operation,
+                      absl::FunctionRef<absl::Status(Contents&, absl::Time)> change);
 
-  IdRecord FindId(const std::string& encoded_key) const;
-  bool HasOrigin(const OutboxOrigin& origin) const;
-  std::vector<std::optional<PositionStamp>> ReadPositions(std::span<const PartitionKey> keys) const;
-  std::vector<std::string> ReadRecords(std::string_view table) const;
-
-  std::vector<PendingRow> FindPending(std::size_t rows_max) const;
-  std::size_t CountPending() const;
-  void MarkPublished(std::span<const std::int64_t> sequences);
-  void Park(std::int64_t sequence, const absl::Status& reason);
+  // Calls `access` with the contents, beside whatever transaction is open: for reading, and for
+  // what no transaction reads. What `access` returns must own its data.
+  template <typename F>
+  auto Access(F&& access) {
+    std::lock_guard lock(mutex_);
+    return access(contents_);
+  }
 
  private:
-  TakenPosition TakeOne(const TakeRequest& request);
-  // The cluster of another row of the same group, topic and partition; empty: there is none.
-  std::string FindOtherCluster(const PartitionKey& key) const;
-
-  struct ParkedRow {
-    OutgoingMessage message;
-    absl::Status reason;
-  };
-
   const absl::Duration begin_timeout_;
+  const std::function<absl::Time()> now_;
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable left_;
   bool is_open_ = false;
-  std::map<PartitionKey, PositionRow> positions_;
-  absl::flat_hash_map<std::string, IdRecord> ids_;
-  std::map<std::int64_t, OutgoingMessage> pending_;
-  std::map<std::int64_t, ParkedRow> parked_;
-  std::set<OutboxOrigin> origins_;
-  std::int64_t last_sequence_ = 0;
-  std::map<std::string, std::vector<std::string>, std::less<>> records_;
+  Contents contents_;
 };
 
 class MemoryTransaction final : public StoreTransaction, public RecordWriter {

@@ -18,6 +18,11 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+// Whoever instantiates a suite names it so, and thereby takes it out of an archive.
+std::string StoreName(const ::testing::TestParamInfo<StoreUnderTest>& info) {
+  return info.param.name;
+}
+
 TransactionalStoreConformance::TransactionalStoreConformance() = default;
 
 void TransactionalStoreConformance::SetUp() {

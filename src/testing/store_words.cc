@@ -3,13 +3,7 @@
 
 #include <limits>
 
-#include "once/testing/store_fixture.h"
-
 namespace once::testing {
-
-std::string StoreName(const ::testing::TestParamInfo<StoreUnderTest>& info) {
-  return info.param.name;
-}
 
 std::vector<std::string> Values(const std::vector<PendingRow>& rows) {
   std::vector<std::string> values;

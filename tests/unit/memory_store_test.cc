@@ -43,7 +43,6 @@ TEST(MemoryStore, SaysThatItKeepsNothing) {
   EXPECT_EQ(store->traits().durability, Durability::kNothing);
   EXPECT_THAT(store->traits().weakness, HasSubstr("process ends"));
   EXPECT_FALSE(store->traits().is_shared);
-  EXPECT_EQ(store->claims(), nullptr);
 }
 
 TEST(MemoryStore, GivesNoWriterForTheTransactionOfAnotherStore) {

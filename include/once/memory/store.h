@@ -9,6 +9,7 @@
 //     }
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,11 +39,14 @@ class Store : public DedupStore {
 };
 
 struct StoreOptions {
-  // How long Begin and Take wait for the transaction that is open; then kUnavailable.
+  // How long every call that changes ids or positions waits for the transaction that is open; then
+  // kUnavailable.
   absl::Duration begin_timeout = absl::Seconds(5);
+  // The clock of leases and delays; null: the system's. Must be thread-safe.
+  std::function<absl::Time()> now = nullptr;
 };
 
-// Ids, published origins and records are kept for ever: memory grows with every new message.
+// Ids, published origins, redrives and records are kept for ever: memory grows with every new message.
 std::shared_ptr<Store> OpenStore(const StoreOptions& options = {});
 
 }  // namespace once::memory
