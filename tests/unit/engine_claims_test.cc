@@ -46,7 +46,7 @@ TEST_F(EngineClaims, NothingIsAcknowledgedBeforeASyncSucceeds) {
   StartConsumer();
   Settle(4);
   EXPECT_EQ(stats().processed, 0u);
-  SettleAfter(absl::Seconds(10));
+  for (int i = 0; i < 2; ++i) SettleAfter(absl::Seconds(10));
   EXPECT_THAT(invoked_, ElementsAre("a#1"));
   EXPECT_EQ(stats().processed, 1u);
   EXPECT_EQ(StopAndReadOffset(kOrders0), 1);
@@ -141,7 +141,7 @@ TEST_F(EngineClaims, ALetterThatNoRetryCanPublishStopsThePartitionAndSaysWhatToD
   const std::string reason(consumer_->stopped_partitions()[0].reason.ToString());
   EXPECT_THAT(reason, HasSubstr("message too large"));
   EXPECT_THAT(reason, HasSubstr("once discard"));
-  EXPECT_EQ(StopAndReadOffset(kOrders0), -1);
+  EXPECT_EQ(StopAndReadOffset(kOrders0), 0);
 }
 
 TEST_F(EngineClaims, WhoTakesOverADyingMessageOnlyPublishes) {

@@ -242,14 +242,14 @@ std::vector<LostAnswer> AllLostAnswers() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, EngineLostAnswer, ::testing::ValuesIn(AllLostAnswers()),
-                         [](const ::testing::TestParamInfo<LostAnswer>& info) {
-                           const char* fate = info.param.fate == ClaimFate::kRefused ? "Refused"
-                                              : info.param.fate == ClaimFate::kUnknownDone
-                                                  ? "UnknownDone"
-                                                  : "UnknownUndone";
-                           return info.param.call + fate + std::to_string(info.param.times);
-                         });
+std::string NameOf(const ::testing::TestParamInfo<LostAnswer>& test) {
+  const char* fate = test.param.fate == ClaimFate::kRefused       ? "Refused"
+                     : test.param.fate == ClaimFate::kUnknownDone ? "UnknownDone"
+                                                                  : "UnknownUndone";
+  return test.param.call + fate + std::to_string(test.param.times);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, EngineLostAnswer, ::testing::ValuesIn(AllLostAnswers()), NameOf);
 
 }  // namespace
 }  // namespace once
