@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <initializer_list>
-#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "once/abseil.h"
 
 namespace once::sqlite {
@@ -54,22 +53,6 @@ absl::StatusOr<ConnectionHandle> Connect(const std::string& path, bool may_creat
   sqlite3_busy_timeout(raw, Milliseconds(busy_timeout));
   return connection;
 }
-
-absl::Status PrepareAll(
-    sqlite3* connection, const std::string& path,
-    std::initializer_list<std::tuple<Statement*, const char*, const char*>> all) {
-  for (const auto& [statement, operation, sql] : all) {
-    absl::StatusOr<Statement> prepared =
-        Statement::Prepare(connection, sql, absl::StrCat(operation, " ", path));
-    if (!prepared.ok()) return prepared.status();
-    *statement = *std::move(prepared);
-  }
-  return absl::OkStatus();
-}
-
-constexpr const char* kFindPosition =
-    "SELECT position, revision, writer FROM main.once_positions "
-    "WHERE cluster = ?1 AND consumer_group = ?2 AND topic = ?3 AND partition = ?4";
 
 // Which failures of COMMIT leave it open whether it happened. SQLite writes the frames of a
 // transaction to the -wal, the one that commits it last, syncs, and then publishes them in the
@@ -121,7 +104,7 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const StoreOptions& opt
   database->files_ = *std::move(files);
   if (absl::Status status = database->OpenWriter(options); !status.ok()) return status;
   if (absl::Status status = database->SetUpByUser(options); !status.ok()) return status;
-  if (absl::Status status = database->PrepareWriterStatements(); !status.ok()) return status;
+  if (absl::Status status = database->CheckBeforeUse(options); !status.ok()) return status;
   if (absl::Status status = database->OpenReader(); !status.ok()) return status;
   if (absl::Status status = database->files_->Pin(); !status.ok()) return status;
   database->guard_->Install();
@@ -168,6 +151,12 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
       {.path = path(), .is_new = files_->is_new(), .known_store = files_->known_store()});
   if (!identity.ok()) return identity.status();
   identity_ = *identity;
+  const absl::StatusOr<WalSync*> wal_sync = WalSync::Attach(writer_.get());
+  if (!wal_sync.ok()) return wal_sync.status();
+  wal_sync_ = *wal_sync;
+  if (absl::Status prepared = statements_.Prepare(writer_.get(), path()); !prepared.ok()) {
+    return prepared;
+  }
   return files_->Remember(identity_.store_id);
 }
 
@@ -190,43 +179,17 @@ absl::Status Database::SetUpByUser(const StoreOptions& options) {
                  absl::StrCat("open ", path()));
 }
 
-absl::Status Database::PrepareWriterStatements() {
-  WriterStatements& s = statements_;
-  // Every table is named with its schema: a handler's TEMP table must not stand in front of it.
-  return PrepareAll(
-      writer_.get(), path(),
-      {{&s.begin, "begin on", "BEGIN IMMEDIATE"},
-       {&s.commit, "commit on", "COMMIT"},
-       {&s.rollback, "rollback on", "ROLLBACK"},
-       {&s.savepoint, "set savepoint on", "SAVEPOINT once_savepoint"},
-       {&s.release_savepoint, "release savepoint on", "RELEASE once_savepoint"},
-       {&s.rollback_to_savepoint, "roll back to savepoint on", "ROLLBACK TO once_savepoint"},
-       {&s.find_id, "find ids in",
-        "SELECT state, fingerprint_high, fingerprint_low, attempt, first_failed_at, not_before "
-        "FROM main.once_ids WHERE scope = ?1 AND id = ?2"},
-       {&s.put_id, "put ids into",
-        "INSERT OR REPLACE INTO main.once_ids VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
-       {&s.forget_id, "forget ids in", "DELETE FROM main.once_ids WHERE scope = ?1 AND id = ?2"},
-       {&s.find_scope, "find scope in", "SELECT scope FROM main.once_scopes WHERE name = ?1"},
-       {&s.add_scope, "add scope to", "INSERT INTO main.once_scopes(name) VALUES(?1)"},
-       {&s.find_position, "read position in", kFindPosition},
-       {&s.add_position, "create position in",
-        "INSERT INTO main.once_positions VALUES(?1, ?2, ?3, ?4, ?5, 1, ?6)"},
-       {&s.take_position, "take position in",
-        "UPDATE main.once_positions SET revision = ?5, writer = ?6 "
-        "WHERE cluster = ?1 AND consumer_group = ?2 AND topic = ?3 AND partition = ?4"},
-       {&s.set_position, "set position in",
-        "UPDATE main.once_positions SET position = ?5, revision = ?7 + 1 "
-        "WHERE cluster = ?1 AND consumer_group = ?2 AND topic = ?3 AND partition = ?4 "
-        "AND writer = ?6 AND revision IN (?7, ?7 + 1)"},
-       {&s.put_outgoing, "put outbox row into",
-        "INSERT INTO main.once_outbox(origin, state, payload) VALUES(?1, 0, ?2) "
-        "ON CONFLICT(origin) DO NOTHING"},
-       {&s.mark_published, "mark outbox rows in",
-        "UPDATE main.once_outbox SET state = 1, payload = NULL WHERE sequence = ?1 AND state = 0"},
-       {&s.park, "park outbox row in",
-        "UPDATE main.once_outbox SET state = 2, reason = CAST(?2 AS TEXT) "
-        "WHERE sequence = ?1 AND state = 0"}});
+absl::Status Database::CheckBeforeUse(const StoreOptions& options) {
+  now_ = options.now ? options.now : [] { return absl::Now(); };
+  // Once per opening, so that the claims of an opening that is over are told from ours.
+  sqlite3_randomness(sizeof incarnation_, &incarnation_);
+  const auto has_claims = QueryText(
+      writer_.get(),
+      "SELECT EXISTS(SELECT 1 FROM main.once_claims) OR EXISTS(SELECT 1 FROM main.once_results)",
+      absl::StrCat("find claims in ", path()));
+  if (!has_claims.ok()) return has_claims.status();
+  has_claims_ = *has_claims != "0";
+  return absl::OkStatus();
 }
 
 absl::Status Database::OpenReader() {
@@ -236,14 +199,7 @@ absl::Status Database::OpenReader() {
   absl::Status set =
       Execute(reader_.get(), "PRAGMA query_only = ON", absl::StrCat("open ", path()));
   if (!set.ok()) return set;
-  ReaderStatements& s = reader_statements_;
-  return PrepareAll(reader_.get(), path(),
-                    {{&s.find_position, "read position in", kFindPosition},
-                     {&s.find_pending, "find outbox rows in",
-                      "SELECT sequence, payload FROM main.once_outbox WHERE state = 0 "
-                      "ORDER BY sequence LIMIT ?1"},
-                     {&s.count_pending, "count outbox rows in",
-                      "SELECT count(*) FROM main.once_outbox WHERE state = 0"}});
+  return reader_statements_.Prepare(reader_.get(), path());
 }
 
 Database::~Database() {
@@ -259,7 +215,7 @@ Database::~Database() {
   if (writer_ != nullptr) ResetStatementsOfHandlers();
 }
 
-absl::Status Database::Begin(std::string_view operation) {
+absl::StatusOr<absl::Duration> Database::EnterTurnstile(std::string_view operation) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   if (!turnstile_.Enter(busy_timeout_)) {
@@ -268,11 +224,54 @@ absl::Status Database::Begin(std::string_view operation) {
                                                "been open for ",
                                                absl::FormatDuration(busy_timeout_)));
   }
-  const absl::Duration waited = absl::FromChrono(Clock::now() - start);
-  absl::Status begun = files_->CheckUnmoved();
-  if (begun.ok()) begun = BeginImmediate(operation, busy_timeout_ - waited);
+  if (absl::Status unmoved = files_->CheckUnmoved(); !unmoved.ok()) {
+    turnstile_.Leave();
+    return unmoved;
+  }
+  return busy_timeout_ - absl::FromChrono(Clock::now() - start);
+}
+
+absl::Status Database::Begin(std::string_view operation) {
+  const absl::StatusOr<absl::Duration> time_left = EnterTurnstile(operation);
+  if (!time_left.ok()) return time_left.status();
+  absl::Status begun = BeginImmediate(operation, *time_left);
   if (!begun.ok()) turnstile_.Leave();
   return begun;
+}
+
+absl::Status Database::EmptyWal(std::string_view operation) {
+  const int code = sqlite3_wal_checkpoint_v2(writer_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE,
+                                             nullptr, nullptr);
+  if (code == SQLITE_OK) {
+    wal_sync_->NoteEmptied();
+    return absl::OkStatus();
+  }
+  const absl::Status error =
+      ErrorStatus(writer_.get(), code, absl::StrCat(ToAbsl(operation), " on ", path()));
+  return absl::Status(error.code(),
+                      absl::StrCat(error.message(),
+                                   "; a sync of the -wal has failed before, so its content must "
+                                   "first be moved to the database file"));
+}
+
+absl::Status Database::Sync() {
+  if (!wal_sync_->has_unsynced()) return files_->CheckUnmoved();
+  const absl::StatusOr<absl::Duration> time_left = EnterTurnstile("sync");
+  if (!time_left.ok()) return time_left.status();
+  absl::Status synced;
+  {
+    const Guard::StoreScope scope(*guard_);
+    ResetStatementsOfHandlers();
+    sqlite3_busy_timeout(writer_.get(), Milliseconds(*time_left));
+    if (wal_sync_->is_doubtful()) {
+      synced = EmptyWal("sync");
+    } else if (wal_sync_->has_unsynced()) {
+      const int code = wal_sync_->Sync();
+      if (code != SQLITE_OK) synced = ErrorStatus(nullptr, code, absl::StrCat("sync ", path()));
+    }
+  }
+  turnstile_.Leave();
+  return synced;
 }
 
 absl::Status Database::BeginImmediate(std::string_view operation, absl::Duration timeout) {
@@ -283,6 +282,9 @@ absl::Status Database::BeginImmediate(std::string_view operation, absl::Duration
     if (absl::Status status = statements_.rollback.Run(); !status.ok()) return status;
   }
   sqlite3_busy_timeout(writer_.get(), Milliseconds(timeout));
+  if (wal_sync_->is_doubtful()) {
+    if (absl::Status emptied = EmptyWal(operation); !emptied.ok()) return emptied;
+  }
   absl::Status begun = statements_.begin.Run();
   if (begun.ok()) {
     guard_->NoteBegun();
@@ -300,7 +302,20 @@ absl::Status Database::CheckOpen() {
   return absl::Status(same.code(), absl::StrCat(same.message(), "; ", path()));
 }
 
-absl::Status Database::Commit(ScopeNumbers new_scopes) {
+absl::Status Database::RunCommit(Durability wanted, int& code) {
+  const Guard::CommitScope commit(*guard_);
+  absl::Status status;
+  if (wanted == Durability::kMachine) {
+    status = statements_.commit.Run();
+  } else {
+    const WalSync::UnsyncedScope unsynced(*wal_sync_);
+    status = statements_.commit.Run();
+  }
+  if (!status.ok()) code = sqlite3_extended_errcode(writer_.get());
+  return status;
+}
+
+absl::Status Database::Commit(CommitRequest request) {
   absl::Status status;
   int code = SQLITE_OK;
   {
@@ -308,22 +323,22 @@ absl::Status Database::Commit(ScopeNumbers new_scopes) {
     ResetStatementsOfHandlers();
     status = CheckOpen();
     if (status.ok()) status = files_->CheckUnmoved();
-    if (status.ok()) {
-      const Guard::CommitScope commit(*guard_);
-      status = statements_.commit.Run();
-      if (!status.ok()) code = sqlite3_extended_errcode(writer_.get());
+    if (status.ok()) status = RunCommit(request.wanted, code);
+    // A transaction without writes has synced nothing, and may have read what was not synced yet.
+    if (status.ok() && request.wanted == Durability::kMachine && wal_sync_->has_unsynced()) {
+      const int synced = wal_sync_->Sync();
+      if (synced != SQLITE_OK) status = ErrorStatus(nullptr, synced, absl::StrCat("sync ", path()));
     }
   }
   if (status.ok()) {
-    if (known_scopes_.size() + new_scopes.size() > kKnownScopesMax) known_scopes_.clear();
-    known_scopes_.merge(new_scopes);
+    if (known_scopes_.size() + request.new_scopes.size() > kKnownScopesMax) known_scopes_.clear();
+    known_scopes_.merge(request.new_scopes);
     turnstile_.Leave();
     return status;
   }
   Rollback();
   if (code == SQLITE_OK || !IsCommitUnknown(code)) return status;
-  return absl::UnknownError(absl::StrCat(
-      status.message(), "; whether the commit happened shows when the positions are taken again"));
+  return absl::UnknownError(absl::StrCat(status.message(), "; ", ToAbsl(request.when_unknown)));
 }
 
 void Database::Rollback() {

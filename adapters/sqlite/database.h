@@ -8,7 +8,9 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,10 +23,13 @@
 #include "absl/time/time.h"
 #include "adapters/sqlite/guard.h"
 #include "adapters/sqlite/schema.h"
-#include "adapters/sqlite/statement.h"
+#include "adapters/sqlite/statements.h"
 #include "adapters/sqlite/store_files.h"
 #include "adapters/sqlite/turnstile.h"
+#include "adapters/sqlite/wal_sync.h"
+#include "once/claims.h"
 #include "once/sqlite/store.h"
+#include "once/transaction.h"
 
 namespace once::sqlite {
 
@@ -36,16 +41,11 @@ using ConnectionHandle = std::unique_ptr<sqlite3, ConnectionCloser>;
 // Scopes by name: once_ids names them by these numbers.
 using ScopeNumbers = absl::flat_hash_map<std::string, std::int64_t>;
 
-struct WriterStatements {
-  Statement begin, commit, rollback;
-  Statement savepoint, release_savepoint, rollback_to_savepoint;
-  Statement find_id, put_id, forget_id, find_scope, add_scope;
-  Statement find_position, add_position, take_position, set_position;
-  Statement put_outgoing, mark_published, park;
-};
-
-struct ReaderStatements {
-  Statement find_position, find_pending, count_pending;
+// What a commit is to be, and what a caller may do when nobody knows whether it happened.
+struct CommitRequest {
+  Durability wanted = Durability::kMachine;
+  ScopeNumbers new_scopes = {};  // known from then on, if it is OK
+  std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 
 class Database {
@@ -63,11 +63,14 @@ class Database {
   // connection is the caller's until Commit() or Rollback(). kUnavailable: it took too long.
   absl::Status Begin(std::string_view operation);
 
+  // OK: every commit before survives what StoreOptions::synchronous says. Costs nothing when there
+  // is nothing to sync. REQUIRES: this thread has no transaction open.
+  absl::Status Sync();
+
   // REQUIRES for all below: between Begin() and Commit() or Rollback().
   absl::Status CheckOpen();
-  // Over in every case. `new_scopes` are known from then on if it is OK. kUnknown: see the comment
-  // at IsCommitUnknown.
-  absl::Status Commit(ScopeNumbers new_scopes = {});
+  // Over in every case. kUnknown: see the comment at IsCommitUnknown.
+  absl::Status Commit(CommitRequest request = {});
   void Rollback();
   // Ends what the handler's statements have begun to read: a COMMIT would otherwise fail, or leave
   // a reader behind that holds the whole -wal back.
@@ -78,6 +81,16 @@ class Database {
   WriterStatements& statements() { return statements_; }
   // Of committed scopes; a number never changes.
   const ScopeNumbers& known_scopes() const { return known_scopes_; }
+
+  // False as long as nobody has ever claimed an id in this file: nobody then needs to look.
+  bool has_claims() const { return has_claims_; }
+  void NoteClaims() { has_claims_ = true; }
+
+  // From any thread, at any time: the claims of this opening …
+  std::uint64_t incarnation() const { return incarnation_; }
+  Fence NewFence() { return {.incarnation = incarnation_, .counter = ++last_fence_}; }
+  // … and the clock of their leases.
+  absl::Time Now() const { return now_(); }
 
   // For readers, one at a time. The statements are valid while the object lives.
   class ReadScope {
@@ -95,16 +108,27 @@ class Database {
   Database() = default;
   absl::Status OpenWriter(const StoreOptions& options);
   absl::Status SetUpByUser(const StoreOptions& options);
-  absl::Status PrepareWriterStatements();
+  absl::Status CheckBeforeUse(const StoreOptions& options);
   absl::Status OpenReader();
+  // Our turn within busy_timeout, the files unmoved; what is left of the time. REQUIRES after OK:
+  // turnstile_.Leave().
+  absl::StatusOr<absl::Duration> EnterTurnstile(std::string_view operation);
   absl::Status BeginImmediate(std::string_view operation, absl::Duration timeout);
+  absl::Status RunCommit(Durability wanted, int& code);
+  // Moves everything that is in the -wal to the database file, after a sync that failed.
+  absl::Status EmptyWal(std::string_view operation);
 
   std::unique_ptr<StoreFiles> files_;  // first in, last out: the lock outlives the connections
   absl::Duration busy_timeout_;
   StoreIdentity identity_;
   Turnstile turnstile_;
   ConnectionHandle writer_;
-  Guard* guard_ = nullptr;  // owned by the connection
+  Guard* guard_ = nullptr;       // owned by the connection
+  WalSync* wal_sync_ = nullptr;  // likewise
+  std::uint64_t incarnation_ = 0;
+  std::atomic<std::uint64_t> last_fence_ = 0;
+  std::function<absl::Time()> now_;
+  std::atomic<bool> has_claims_ = false;
   WriterStatements statements_;
   ScopeNumbers known_scopes_;
 

@@ -124,4 +124,21 @@ std::string EncodeOrigin(const OutboxOrigin& origin) {
   return out;
 }
 
+absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes) {
+  Reader reader(bytes);
+  OutboxOrigin origin;
+  const char version = reader.TakeInt<char>();
+  origin.key.cluster = reader.TakeBytes();
+  origin.key.group = reader.TakeBytes();
+  origin.key.partition.topic = reader.TakeBytes();
+  origin.key.partition.partition = reader.TakeInt<std::int32_t>();
+  origin.offset = reader.TakeInt<std::int64_t>();
+  origin.timestamp_ms = reader.TakeInt<std::int64_t>();
+  origin.ordinal = reader.TakeInt<std::int32_t>();
+  if (version != kVersion || !reader.is_ok() || !reader.is_at_end()) {
+    return absl::DataLossError("not an outbox origin");
+  }
+  return origin;
+}
+
 }  // namespace once::sqlite

@@ -18,4 +18,7 @@ absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes);
 
 std::string EncodeOrigin(const OutboxOrigin& origin);
 
+// kDataLoss for bytes that EncodeOrigin never produces.
+absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes);
+
 }  // namespace once::sqlite

@@ -1,6 +1,7 @@
 // Migrations, and the identity of a store.
 #include "adapters/sqlite/schema.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -53,7 +54,54 @@ constexpr const char* kVersion1 = R"sql(
   CREATE INDEX main.once_outbox_pending ON once_outbox(sequence) WHERE state = 0;
 )sql";
 
-constexpr std::array<Migration, 1> kMigrations = {{{1, kVersion1}}};
+// Claims. What only the few ids have that somebody works on lies in a table of its own, so that
+// the row of an id, of which there are millions, stays as small as it was.
+//   once_claims: a row while an id is held (fence), or may have run without anybody knowing how it
+//     ended (may_have_run); what is lost with it counts in once_ids.
+//   once_outbox: scope, id and ordinal of letters and redrives; kept: the payload stays after
+//     publication. Rows from before name no id: it stands in their payload's headers only.
+constexpr const char* kVersion2 = R"sql(
+  ALTER TABLE main.once_positions ADD COLUMN reach INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE main.once_positions ADD COLUMN last_offset INTEGER;
+  ALTER TABLE main.once_positions ADD COLUMN last_timestamp_ms INTEGER;
+  ALTER TABLE main.once_positions ADD COLUMN last_fingerprint_high INTEGER;
+  ALTER TABLE main.once_positions ADD COLUMN last_fingerprint_low INTEGER;
+  ALTER TABLE main.once_positions ADD COLUMN directive INTEGER;
+  UPDATE main.once_positions SET reach = position;
+  CREATE TABLE main.once_claims(
+    scope INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    fence_incarnation INTEGER,
+    fence_counter INTEGER,
+    lease_end INTEGER,
+    is_begun INTEGER NOT NULL,
+    may_have_run INTEGER NOT NULL,
+    disposition INTEGER,
+    fingerprint_high INTEGER,
+    fingerprint_low INTEGER,
+    PRIMARY KEY(scope, id)) WITHOUT ROWID;
+  CREATE TABLE main.once_results(
+    scope INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    result BLOB NOT NULL,
+    PRIMARY KEY(scope, id)) WITHOUT ROWID;
+  ALTER TABLE main.once_outbox ADD COLUMN scope INTEGER;
+  ALTER TABLE main.once_outbox ADD COLUMN id BLOB;
+  ALTER TABLE main.once_outbox ADD COLUMN ordinal INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE main.once_outbox ADD COLUMN kept INTEGER;
+  UPDATE main.once_outbox SET ordinal = 1 WHERE substr(origin, -4) <> x'00000000';
+  UPDATE main.once_outbox SET kept = 1 WHERE payload IS NOT NULL AND ordinal = 0;
+  CREATE INDEX main.once_outbox_kept ON once_outbox(sequence) WHERE kept = 1;
+  CREATE INDEX main.once_outbox_ids ON once_outbox(scope, id) WHERE id IS NOT NULL;
+)sql";
+
+constexpr std::array<Migration, 2> kMigrations = {{{1, kVersion1}, {2, kVersion2}}};
+
+// As StoreTraits::id promises it.
+bool IsStoreId(std::string_view id) {
+  return !id.empty() && id.size() <= kStoreIdBytesMax &&
+         std::all_of(id.begin(), id.end(), [](char byte) { return byte >= '!' && byte <= '~'; });
+}
 
 std::string NewStoreId() {
   std::string bytes(16, '\0');
@@ -164,13 +212,18 @@ class Preparation {
           ", where store ", *request_.known_store, " was before; put that one back, or remove ",
           request_.path, ".once-lock if the exchange was meant"));
     }
+    if (!*store || !IsStoreId(**store)) {
+      return absl::DataLossError(absl::StrCat("sqlite: open ", request_.path,
+                                              ": the id of the store in once_meta is damaged; "
+                                              "restore a backup"));
+    }
     absl::Status counted =
         Execute(connection_, "UPDATE main.once_meta SET value = value + 1 WHERE key = 'opened'",
                 At("count the opening of"));
     if (!counted.ok()) return counted;
     const auto count = Count("SELECT value FROM main.once_meta WHERE key = 'opened'");
     if (!count.ok()) return count.status();
-    return StoreIdentity{.store_id = store->value_or(""), .open_count = *count};
+    return StoreIdentity{.store_id = **store, .open_count = *count};
   }
 
   sqlite3* const connection_;

@@ -5,6 +5,7 @@
 
 #include <sqlite3.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -23,7 +24,15 @@ struct Migration {
 std::span<const Migration> Migrations();
 
 // Values of once_outbox.state.
-enum class OutboxState : std::uint8_t { kPending = 0, kPublished = 1, kParked = 2 };
+enum class OutboxState : std::uint8_t {
+  kPending = 0,
+  kPublished = 1,
+  kParked = 2,
+  kHeld = 3,  // the letter of a claim that is dying: its owner publishes it, not the relay
+};
+
+// Longest StoreTraits::id.
+inline constexpr std::size_t kStoreIdBytesMax = 64;
 
 struct SchemaRequest {
   std::string path;  // for messages

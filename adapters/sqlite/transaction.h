@@ -15,21 +15,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "adapters/sqlite/database.h"
+#include "adapters/sqlite/id_rows.h"
 #include "once/dedup_store.h"
 
 namespace once::sqlite {
 
-// Binds parameters 1 to 4 of every statement on once_positions.
-void BindPartition(Statement& statement, const PartitionKey& key);
-
-// The row that `find_position` finds; it is reset afterwards.
-absl::StatusOr<std::optional<PositionStamp>> FindPosition(Statement& find_position,
-                                                          const PartitionKey& key);
-
 class SqliteTransaction final : public StoreTransaction {
  public:
   // REQUIRES: database->Begin() was OK; this object ends the transaction.
-  explicit SqliteTransaction(std::shared_ptr<Database> database) : database_(std::move(database)) {}
+  explicit SqliteTransaction(std::shared_ptr<Database> database)
+      : database_(std::move(database)), ids_(*database_) {}
   ~SqliteTransaction() override { Rollback(); }
 
   // Compares the rows with what is expected of them. Called once, first.
@@ -49,25 +44,14 @@ class SqliteTransaction final : public StoreTransaction {
   sqlite3* connection() { return database_ ? database_->writer() : nullptr; }
 
  private:
-  struct ScopeNumber {
-    std::string name;
-    std::optional<std::int64_t> number;  // nullopt: the store has no id in that scope yet
-  };
-
-  absl::StatusOr<std::optional<std::int64_t>> FindScope(std::string_view name);
-  absl::StatusOr<std::int64_t> InternScope(std::string_view name);
-  absl::StatusOr<IdRecord> FindId(const IdKey& key);
   absl::Status PutId(const IdWrite& write);
-  absl::Status SetPosition(const PositionUpdate& update);
   // Runs `work` as the store, with the checks around it that every call needs.
   template <typename Work>
   absl::Status Do(Work work);
 
   std::shared_ptr<Database> database_;  // null once the transaction is over
   std::map<PartitionKey, PositionStamp> locks_;
-  // Scopes first used by this transaction. They are the database's only after the commit.
-  ScopeNumbers new_scopes_;
-  std::optional<ScopeNumber> last_scope_;
+  IdTable ids_;  // used only while database_ is not null
   bool has_savepoint_ = false;
   absl::Status state_;  // OK while the transaction is usable
 };

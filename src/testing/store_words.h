@@ -15,6 +15,10 @@
 
 namespace once::testing {
 
+// So that a linker that takes one suite out of an archive takes all their files.
+bool LinkClaimSuite();
+bool LinkOperationsSuite();
+
 inline constexpr IdRecord kCompletedRecord = {.state = IdState::kCompleted};
 
 // The values of `rows`, in their order; "(null)" where there is none.

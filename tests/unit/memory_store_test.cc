@@ -1,9 +1,13 @@
 // The in-memory store: the conformance suite, and what only it promises.
 #include "once/memory/store.h"
 
+#include <atomic>
+#include <cstdint>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "once/testing/claims_conformance.h"
 #include "once/testing/store_conformance.h"
 
 namespace once::memory {
@@ -15,6 +19,10 @@ using ::testing::IsEmpty;
 
 class MemoryFixture final : public once::testing::StoreFixture {
  public:
+  MemoryFixture()
+      : store_(OpenStore({.begin_timeout = absl::Milliseconds(20),
+                          .now = [this] { return absl::FromUnixMicros(now_micros_); }})) {}
+
   DedupStore& store() override { return *store_; }
   absl::Status AppendEffect(Transaction& transaction, std::string_view row) override {
     Records(transaction)->Append("effects", row);
@@ -23,17 +31,26 @@ class MemoryFixture final : public once::testing::StoreFixture {
   absl::StatusOr<std::vector<std::string>> ReadEffects() override {
     return store_->ReadRecords("effects");
   }
+  absl::Status AdvanceClock(absl::Duration duration) override {
+    now_micros_ += absl::ToInt64Microseconds(duration);
+    return absl::OkStatus();
+  }
 
  private:
-  std::shared_ptr<Store> store_ = OpenStore({.begin_timeout = absl::Milliseconds(20)});
+  std::atomic<std::int64_t> now_micros_ = 1'700'000'000'000'000;
+  const std::shared_ptr<Store> store_;
 };
 
+once::testing::StoreUnderTest MemoryUnderTest() {
+  return {
+      .name = "memory",
+      .capabilities = {.why_no_reopen = "it forgets at exit", .why_no_crash = "it forgets at exit"},
+      .make = [] { return std::make_unique<MemoryFixture>(); }};
+}
+
 INSTANTIATE_TEST_SUITE_P(Memory, TransactionalStoreConformance,
-                         ::testing::Values(once::testing::StoreUnderTest{
-                             .name = "memory",
-                             .capabilities = {.why_no_reopen = "it forgets at exit",
-                                              .why_no_crash = "it forgets at exit"},
-                             .make = [] { return std::make_unique<MemoryFixture>(); }}),
+                         ::testing::Values(MemoryUnderTest()), once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Memory, ClaimStoreConformance, ::testing::Values(MemoryUnderTest()),
                          once::testing::StoreName);
 
 class OtherTransaction final : public Transaction {};

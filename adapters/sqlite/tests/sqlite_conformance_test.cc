@@ -1,4 +1,4 @@
-// The public conformance suite over an SQLite file.
+// The public conformance suites over an SQLite file.
 #include "adapters/sqlite/tests/store_scene.h"
 #include "once/testing/store_conformance.h"
 
@@ -20,6 +20,11 @@ class SqliteFixture final : public once::testing::StoreFixture {
     SqlResult result = bystander.Run("SELECT row FROM effects ORDER BY rowid");
     if (result.code != SQLITE_OK) return absl::InternalError(result.error);
     return std::move(result.rows);
+  }
+
+  absl::Status AdvanceClock(absl::Duration duration) override {
+    *now_ += duration;
+    return absl::OkStatus();
   }
 
   absl::Status Reopen() override {
@@ -49,12 +54,16 @@ class SqliteFixture final : public once::testing::StoreFixture {
     auto store = OpenStore({.path = path_,
                             .synchronous = Synchronous::kOff,
                             .busy_timeout = absl::Milliseconds(20),
+                            .now = [now = now_] { return *now; },
                             .setup = CreateEffects});
     if (!store.ok()) return store.status();
     store_ = *std::move(store);
     return absl::OkStatus();
   }
 
+  // Shared with stores that have "crashed". Calls from several threads only read it.
+  const std::shared_ptr<absl::Time> now_ =
+      std::make_shared<absl::Time>(absl::FromUnixSeconds(1'700'000'000));
   TestFolder folder_;
   std::string name_;
   std::string path_;
@@ -62,10 +71,11 @@ class SqliteFixture final : public once::testing::StoreFixture {
   std::shared_ptr<DedupStore> store_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Sqlite, TransactionalStoreConformance,
-                         ::testing::Values(once::testing::StoreUnderTest{
-                             .name = "sqlite",
-                             .make = [] { return std::make_unique<SqliteFixture>(); }}),
+once::testing::StoreUnderTest Sqlite() {
+  return {.name = "sqlite", .make = [] { return std::make_unique<SqliteFixture>(); }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, TransactionalStoreConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
 
 }  // namespace

@@ -68,7 +68,8 @@ TEST_F(SqliteFiles, OpeningCreatesTheStoreAndSaysWhatItIs) {
   MustOpen();
   EXPECT_EQ(store_->traits().name, "sqlite");
   EXPECT_FALSE(store_->traits().is_shared);
-  EXPECT_EQ(store_->claims(), nullptr);
+  EXPECT_NE(store_->claims(), nullptr);
+  EXPECT_NE(store_->operations(), nullptr);
   if (store_->traits().durability != Durability::kMachine) {
     EXPECT_THAT(store_->traits().weakness, HasSubstr("file system"));  // a /tmp in memory
   }
@@ -361,7 +362,7 @@ TEST_F(SqliteFiles, ANewerFormatIsRefused) {
   FillAndClose();
   ASSERT_EQ(OwnConnection(path()).Run("UPDATE once_meta SET value = 99 WHERE key = 'format'").code,
             SQLITE_OK);
-  EXPECT_THAT(Open(OptionsFor(path())), Says(kFailedPrecondition, "format 99, this one knows 1"));
+  EXPECT_THAT(Open(OptionsFor(path())), Says(kFailedPrecondition, "format 99, this one knows 2"));
 }
 
 TEST_F(SqliteFiles, TablesOfSomebodyElseAreNotTakenOver) {
@@ -372,8 +373,15 @@ TEST_F(SqliteFiles, TablesOfSomebodyElseAreNotTakenOver) {
   EXPECT_THAT(Open(OptionsFor(path())), Says(kFailedPrecondition, "rename them"));
 }
 
+// The migrations there are, and one that is to come.
+std::vector<Migration> MigrationsAnd(const char* sql) {
+  std::vector<Migration> migrations(Migrations().begin(), Migrations().end());
+  migrations.push_back({migrations.back().version + 1, sql});
+  return migrations;
+}
+
 TEST_F(SqliteFiles, MigrationsRunOnceEachAndKeepTheData) {
-  const Migration next[] = {Migrations()[0], {2, "ALTER TABLE once_ids ADD COLUMN log_time"}};
+  const auto next = MigrationsAnd("ALTER TABLE once_ids ADD COLUMN log_time");
   FillAndClose();
   OwnConnection connection(path());
   for (const std::int64_t opening : {2, 3}) {
@@ -384,20 +392,49 @@ TEST_F(SqliteFiles, MigrationsRunOnceEachAndKeepTheData) {
   EXPECT_THAT(connection.Run("SELECT count(*), count(log_time) FROM once_ids").rows,
               ElementsAre("2000|0"));
   EXPECT_THAT(connection.Run("SELECT value FROM once_meta WHERE key = 'format'").rows,
-              ElementsAre("2"));
+              ElementsAre("3"));
 }
 
 TEST_F(SqliteFiles, AFailedMigrationLeavesTheFormatThatWas) {
-  const Migration next[] = {Migrations()[0],
-                            {2, "ALTER TABLE once_ids ADD COLUMN x; SELECT no_such_function()"}};
+  const auto next = MigrationsAnd("ALTER TABLE once_ids ADD COLUMN x; SELECT no_such_function()");
   FillAndClose();
   OwnConnection connection(path());
   const auto identity = PrepareSchema(connection.get(), {.path = path(), .migrations = next});
-  EXPECT_THAT(std::string(identity.status().message()), HasSubstr("migrate to format 2"));
+  EXPECT_THAT(std::string(identity.status().message()), HasSubstr("migrate to format 3"));
   EXPECT_NE(connection.Run("SELECT x FROM once_ids").code, SQLITE_OK);
   MustOpen();
   EXPECT_TRUE(IsCompleted("a rather long message id 7"));
 }
+
+TEST_F(SqliteFiles, TraitsNameTheStoreAndCountItsOpenings) {
+  MustOpen();
+  const std::string id = store_->traits().id;
+  EXPECT_THAT(id, ::testing::MatchesRegex("[0-9a-f]{32}"));
+  EXPECT_EQ(store_->traits().open_count, 1u);
+  MustOpen();
+  EXPECT_EQ(store_->traits().id, id);
+  EXPECT_EQ(store_->traits().open_count, 2u);
+  MustOpen(OptionsFor(folder_.File("other.db")));
+  EXPECT_NE(store_->traits().id, id);
+}
+
+class SqliteFilesDamagedId : public SqliteFiles,
+                             public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(SqliteFilesDamagedId, IsRefusedSinceBrokerCommitsWouldCarryIt) {
+  FillAndClose();
+  std::filesystem::remove(path() + ".once-lock");
+  ASSERT_EQ(OwnConnection(path()).Run(GetParam()).code, SQLITE_OK);
+  EXPECT_THAT(Open(OptionsFor(path())), Says(kDataLoss, "the id of the store"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ids, SqliteFilesDamagedId,
+    ::testing::Values("DELETE FROM once_meta WHERE key = 'store'",
+                      "UPDATE once_meta SET value = '' WHERE key = 'store'",
+                      "UPDATE once_meta SET value = 'two words' WHERE key = 'store'",
+                      "UPDATE once_meta SET value = x'c3a9' WHERE key = 'store'",
+                      "UPDATE once_meta SET value = printf('%065d', 1) WHERE key = 'store'"));
 
 TEST_F(SqliteFiles, AStoreHasOneIdForLife) {
   MustOpen();

@@ -19,13 +19,7 @@
 
 namespace once::testing {
 
-class ClaimStoreConformance : public ::testing::TestWithParam<StoreUnderTest> {
- protected:
-  ClaimStoreConformance();
-  ~ClaimStoreConformance() override;
-  void SetUp() override;
-  void TearDown() override;
-};
+class ClaimStoreConformance : public ::testing::TestWithParam<StoreUnderTest> {};
 
 // The tests of the suite as values.
 std::vector<StoreCheck> ClaimChecks();

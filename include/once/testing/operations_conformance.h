@@ -19,12 +19,7 @@
 
 namespace once::testing {
 
-class StoreOperationsConformance : public ::testing::TestWithParam<StoreUnderTest> {
- protected:
-  StoreOperationsConformance();
-  ~StoreOperationsConformance() override;
-  void SetUp() override;
-};
+class StoreOperationsConformance : public ::testing::TestWithParam<StoreUnderTest> {};
 
 // The tests of the suite as values.
 std::vector<StoreCheck> OperationsChecks();

@@ -39,7 +39,7 @@ struct StoreOptions {
   // that there was a store here.
   std::string path;
   Synchronous synchronous = Synchronous::kFull;
-  // How long Begin, Take and the outbox wait for whoever else is writing; then kUnavailable.
+  // How long every call that writes waits for whoever else is writing; then kUnavailable.
   absl::Duration busy_timeout = absl::Seconds(5);
   // kNotFound instead of a new file. Set it once the store is in service.
   bool must_exist = false;
@@ -48,6 +48,9 @@ struct StoreOptions {
   bool quick_check = false;
   // Pages kept in memory. Ids are looked up at random, so a store of many ids likes more.
   std::int64_t cache_bytes = 32 * 1024 * 1024;
+  // The clock of leases and retry delays (claims.h). Null: the system's. Only how soon another may
+  // take over depends on it, never who is right.
+  std::function<absl::Time()> now;
   // Called once with the store's own connection, outside any transaction: create your tables,
   // register functions, set `PRAGMA foreign_keys`. Later nothing may change the connection.
   std::function<absl::Status(sqlite3*)> setup;

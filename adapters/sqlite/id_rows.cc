@@ -1,0 +1,287 @@
+// Records and claims as rows. Parameters 1 and 2 of every statement on an id are its key.
+#include "adapters/sqlite/id_rows.h"
+
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+
+namespace once::sqlite {
+namespace {
+
+constexpr auto kMicrosFuture = std::numeric_limits<std::int64_t>::max();
+
+absl::Time TimeAt(const Statement& statement, int column) {
+  if (statement.IsNull(column)) return absl::InfinitePast();
+  const std::int64_t micros = statement.Int(column);
+  return micros == kMicrosFuture ? absl::InfiniteFuture() : absl::FromUnixMicros(micros);
+}
+
+Fingerprint FingerprintAt(const Statement& row, int column) {
+  return {.high = static_cast<std::uint64_t>(row.Int(column)),
+          .low = static_cast<std::uint64_t>(row.Int(column + 1))};
+}
+
+// What is not bound is null, and a null integer reads as 0.
+void BindFingerprint(Statement& statement, int parameter, const Fingerprint& fingerprint) {
+  if (!fingerprint.is_set()) return;
+  statement.Bind(parameter, static_cast<std::int64_t>(fingerprint.high));
+  statement.Bind(parameter + 1, static_cast<std::int64_t>(fingerprint.low));
+}
+
+absl::Status Damaged(std::string_view table, std::string_view what, std::int64_t value) {
+  return absl::DataLossError(absl::StrCat("sqlite: ", ToAbsl(table), " has a row with the unknown ",
+                                          ToAbsl(what), " ", value, "; restore a backup"));
+}
+
+}  // namespace
+
+void BindTime(Statement& statement, int parameter, absl::Time time) {
+  if (time == absl::InfinitePast()) {
+    statement.BindNull(parameter);
+  } else {
+    // Saturates, so that InfiniteFuture() becomes kMicrosFuture.
+    statement.Bind(parameter, absl::ToUnixMicros(time));
+  }
+}
+
+bool IsHeld(const ClaimRow& claim, const LeaseClock& clock) {
+  return claim.fence && claim.fence->incarnation == clock.incarnation &&
+         claim.lease_end > clock.now;
+}
+
+IdRows WithoutEndedClaim(IdRows rows, const LeaseClock& clock) {
+  if (!rows.claim || IsHeld(*rows.claim, clock)) return rows;
+  ClaimRow& claim = *rows.claim;
+  claim.fence.reset();
+  claim.lease_end = absl::InfinitePast();
+  if (claim.disposition) return rows;
+  if (std::exchange(claim.is_begun, false)) {
+    claim.may_have_run = true;
+    rows.record.state = IdState::kRetrying;
+    ++rows.record.attempt;
+    rows.record.not_before = absl::InfinitePast();
+    if (!rows.record.fingerprint.is_set()) rows.record.fingerprint = claim.fingerprint;
+  }
+  if (!claim.may_have_run) rows.claim.reset();
+  return rows;
+}
+
+std::optional<ClaimRow> AfterWriting(const ClaimRow& claim, const IdRecord& record) {
+  // A redriven message begins anew, with all attempts before it.
+  const bool keeps_doubt = record.state == IdState::kRetrying && record.attempt > 0;
+  if (!keeps_doubt || !(claim.may_have_run || claim.is_begun)) return std::nullopt;
+  return ClaimRow{.may_have_run = true};
+}
+
+IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock) {
+  IdRows seen = WithoutEndedClaim(rows, clock);
+  if (seen.claim && seen.claim->fence && !seen.claim->disposition) {
+    seen.record.state = IdState::kClaimed;
+    if (!seen.record.fingerprint.is_set()) seen.record.fingerprint = seen.claim->fingerprint;
+  }
+  return seen.record;
+}
+
+std::string_view StateName(IdState state) {
+  switch (state) {
+    case IdState::kAbsent:
+      return "absent";
+    case IdState::kCompleted:
+      return "completed";
+    case IdState::kRetrying:
+      return "retrying";
+    case IdState::kDead:
+      return "dead";
+    case IdState::kDiscarded:
+      return "discarded";
+    case IdState::kUncertain:
+      return "uncertain";
+    case IdState::kClaimed:
+      return "claimed";
+    case IdState::kDying:
+      return "dying";
+  }
+  return "unknown";
+}
+
+absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column) {
+  IdRecord record;
+  if (row.IsNull(column)) return record;
+  const std::int64_t state = row.Int(column);
+  if (state < static_cast<std::int64_t>(IdState::kCompleted) ||
+      state > static_cast<std::int64_t>(IdState::kDying)) {
+    return Damaged("once_ids", "state", state);
+  }
+  record.state = static_cast<IdState>(state);
+  record.fingerprint = FingerprintAt(row, column + 1);
+  record.attempt = static_cast<int>(row.Int(column + 3));
+  record.first_failed_at = TimeAt(row, column + 4);
+  record.not_before = TimeAt(row, column + 5);
+  return record;
+}
+
+absl::StatusOr<std::optional<ClaimRow>> ClaimAt(const Statement& row, int column) {
+  if (row.IsNull(column + 3)) return std::nullopt;  // is_begun, which every row has
+  ClaimRow claim;
+  if (!row.IsNull(column)) {
+    claim.fence = Fence{.incarnation = static_cast<std::uint64_t>(row.Int(column)),
+                        .counter = static_cast<std::uint64_t>(row.Int(column + 1))};
+  }
+  claim.lease_end = TimeAt(row, column + 2);
+  claim.is_begun = row.Int(column + 3) != 0;
+  claim.may_have_run = row.Int(column + 4) != 0;
+  if (!row.IsNull(column + 5)) {
+    const std::int64_t disposition = row.Int(column + 5);
+    if (disposition < 0 || disposition > static_cast<std::int64_t>(Disposition::kManual)) {
+      return Damaged("once_claims", "disposition", disposition);
+    }
+    claim.disposition = static_cast<Disposition>(disposition);
+  }
+  claim.fingerprint = FingerprintAt(row, column + 6);
+  return claim;
+}
+
+absl::StatusOr<std::optional<std::int64_t>> IdTable::FindScope(std::string_view name) {
+  if (last_scope_ && last_scope_->name == name) return last_scope_->number;
+  std::optional<std::int64_t> number;
+  const auto& known = database_.known_scopes();
+  if (const auto found = known.find(ToAbsl(name)); found != known.end()) {
+    number = found->second;
+  } else if (const auto added = new_scopes_.find(ToAbsl(name)); added != new_scopes_.end()) {
+    number = added->second;
+  } else {
+    Statement& find = database_.statements().find_scope;
+    find.BindBytes(1, name);
+    const absl::StatusOr<bool> has_row = find.Step();
+    if (!has_row.ok()) return has_row.status();
+    if (*has_row) {
+      number = find.Int(0);
+      find.Reset();
+      // Not known yet: the row may be this transaction's own, from before a savepoint.
+      new_scopes_.emplace(std::string(name), *number);
+    }
+  }
+  last_scope_ = ScopeNumber{.name = std::string(name), .number = number};
+  return number;
+}
+
+absl::StatusOr<std::int64_t> IdTable::InternScope(std::string_view name) {
+  const auto found = FindScope(name);
+  if (!found.ok()) return found.status();
+  if (*found) return **found;
+  Statement& add = database_.statements().add_scope;
+  add.BindBytes(1, name);
+  if (absl::Status added = add.Run(); !added.ok()) return added;
+  const std::int64_t number = sqlite3_last_insert_rowid(database_.writer());
+  new_scopes_.emplace(std::string(name), number);
+  last_scope_ = ScopeNumber{.name = std::string(name), .number = number};
+  return number;
+}
+
+void IdTable::ForgetNewScopes() {
+  new_scopes_.clear();
+  last_scope_.reset();
+}
+
+absl::StatusOr<bool> IdTable::BindKey(Statement& statement, const IdKey& key) {
+  const auto scope = FindScope(key.scope);
+  if (!scope.ok()) return scope.status();
+  if (!*scope) return false;
+  statement.Bind(1, **scope);
+  statement.BindBytes(2, key.id);
+  return true;
+}
+
+absl::StatusOr<IdRows> IdTable::Find(const IdKey& key) {
+  IdRows rows;
+  WriterStatements& statements = database_.statements();
+  const absl::StatusOr<bool> is_known = BindKey(statements.find_id, key);
+  if (!is_known.ok()) return is_known.status();
+  if (!*is_known) return rows;
+  absl::StatusOr<bool> has_row = statements.find_id.Step();
+  if (!has_row.ok()) return has_row.status();
+  if (*has_row) {
+    absl::StatusOr<IdRecord> record = RecordAt(statements.find_id, 0);
+    statements.find_id.Reset();
+    if (!record.ok()) return record.status();
+    rows.record = *record;
+  }
+  if (!database_.has_claims()) return rows;
+  if (const auto bound = BindKey(statements.find_claim, key); !bound.ok()) return bound.status();
+  has_row = statements.find_claim.Step();
+  if (!has_row.ok()) return has_row.status();
+  if (*has_row) {
+    absl::StatusOr<std::optional<ClaimRow>> claim = ClaimAt(statements.find_claim, 0);
+    statements.find_claim.Reset();
+    if (!claim.ok()) return claim.status();
+    rows.claim = *std::move(claim);
+  }
+  return rows;
+}
+
+absl::Status IdTable::PutRecord(const IdKey& key, const IdRecord& record) {
+  const auto scope = InternScope(key.scope);
+  if (!scope.ok()) return scope.status();
+  WriterStatements& statements = database_.statements();
+  Statement& put = record.state == IdState::kAbsent ? statements.forget_id : statements.put_id;
+  put.Bind(1, *scope);
+  put.BindBytes(2, key.id);
+  if (record.state == IdState::kAbsent) return put.Run();
+  put.Bind(3, static_cast<std::int64_t>(record.state));
+  BindFingerprint(put, 4, record.fingerprint);
+  if (record.attempt != 0) put.Bind(6, record.attempt);
+  BindTime(put, 7, record.first_failed_at);
+  BindTime(put, 8, record.not_before);
+  return put.Run();
+}
+
+absl::Status IdTable::PutClaim(const IdKey& key, const std::optional<ClaimRow>& claim) {
+  const auto scope = InternScope(key.scope);
+  if (!scope.ok()) return scope.status();
+  WriterStatements& statements = database_.statements();
+  const bool says_nothing =
+      !claim || (!claim->fence && !claim->may_have_run && !claim->disposition);
+  Statement& put = says_nothing ? statements.drop_claim : statements.put_claim;
+  put.Bind(1, *scope);
+  put.BindBytes(2, key.id);
+  if (says_nothing) return put.Run();
+  if (claim->fence) {
+    put.Bind(3, static_cast<std::int64_t>(claim->fence->incarnation));
+    put.Bind(4, static_cast<std::int64_t>(claim->fence->counter));
+  }
+  BindTime(put, 5, claim->lease_end);
+  put.Bind(6, claim->is_begun ? 1 : 0);
+  put.Bind(7, claim->may_have_run ? 1 : 0);
+  if (claim->disposition) put.Bind(8, static_cast<std::int64_t>(*claim->disposition));
+  BindFingerprint(put, 9, claim->fingerprint);
+  return put.Run();
+}
+
+absl::Status IdTable::PutResult(const IdKey& key, std::string_view result) {
+  const auto scope = InternScope(key.scope);
+  if (!scope.ok()) return scope.status();
+  WriterStatements& statements = database_.statements();
+  Statement& put = result.empty() ? statements.drop_result : statements.put_result;
+  put.Bind(1, *scope);
+  put.BindBytes(2, key.id);
+  if (!result.empty()) put.BindBytes(3, result);
+  return put.Run();
+}
+
+absl::StatusOr<std::string> IdTable::FindResult(const IdKey& key) {
+  Statement& find = database_.statements().find_result;
+  const absl::StatusOr<bool> is_known = BindKey(find, key);
+  if (!is_known.ok()) return is_known.status();
+  if (!*is_known) return std::string();
+  const absl::StatusOr<bool> has_row = find.Step();
+  if (!has_row.ok()) return has_row.status();
+  if (!*has_row) return std::string();
+  std::string result(find.Bytes(0));
+  find.Reset();
+  return result;
+}
+
+}  // namespace once::sqlite

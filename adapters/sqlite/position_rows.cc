@@ -1,0 +1,156 @@
+// Parameters 1 to 4 of every statement here are the key.
+#include "adapters/sqlite/position_rows.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+
+namespace once::sqlite {
+namespace {
+
+void BindPartition(Statement& statement, const PartitionKey& key) {
+  statement.BindBytes(1, key.cluster);
+  statement.BindBytes(2, key.group);
+  statement.BindBytes(3, key.partition.topic);
+  statement.Bind(4, key.partition.partition);
+}
+
+// Everything but the key, from `column` on.
+absl::Status ReadRow(const Statement& row, int column, StoredPosition& position) {
+  position.stamp = {.position = row.Int(column),
+                    .revision = row.Int(column + 1),
+                    .writer = static_cast<std::uint64_t>(row.Int(column + 2))};
+  position.reach = row.Int(column + 3);
+  if (!row.IsNull(column + 4)) {
+    position.last_applied =
+        AppliedRecord{.offset = row.Int(column + 4),
+                      .timestamp_ms = row.Int(column + 5),
+                      .fingerprint = {.high = static_cast<std::uint64_t>(row.Int(column + 6)),
+                                      .low = static_cast<std::uint64_t>(row.Int(column + 7))}};
+  }
+  const std::int64_t directive = row.Int(column + 8);  // null reads as 0
+  if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
+    return absl::DataLossError(
+        absl::StrCat("sqlite: once_positions has a row with the unknown directive ", directive,
+                     "; restore a backup"));
+  }
+  position.directive = static_cast<PositionDirective>(directive);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> FindOtherCluster(Database& database, const PartitionKey& key) {
+  Statement& find = database.statements().find_other_cluster;
+  BindPartition(find, key);
+  const absl::StatusOr<bool> has_row = find.Step();
+  if (!has_row.ok()) return has_row.status();
+  if (!*has_row) return std::string();
+  std::string cluster(find.Bytes(0));
+  find.Reset();
+  return cluster;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<StoredPosition>> FindPosition(Statement& find_position,
+                                                           const PartitionKey& key) {
+  BindPartition(find_position, key);
+  const absl::StatusOr<bool> has_row = find_position.Step();
+  if (!has_row.ok()) return has_row.status();
+  if (!*has_row) return std::nullopt;
+  StoredPosition position{.key = key};
+  const absl::Status read = ReadRow(find_position, 0, position);
+  find_position.Reset();
+  if (!read.ok()) return read;
+  return position;
+}
+
+absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
+  StoredPosition position{
+      .key = {.cluster = std::string(row.Bytes(0)),
+              .group = std::string(row.Bytes(1)),
+              .partition = {std::string(row.Bytes(2)), static_cast<std::int32_t>(row.Int(3))}}};
+  if (absl::Status read = ReadRow(row, 4, position); !read.ok()) return read;
+  return position;
+}
+
+absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest& request) {
+  WriterStatements& statements = database.statements();
+  const auto found = FindPosition(statements.find_position, request.key);
+  if (!found.ok()) return found.status();
+  TakenPosition taken;
+  if (*found) {
+    const StoredPosition& row = **found;
+    taken.previous = row.stamp;
+    taken.current = {row.stamp.position, row.stamp.revision + 1, request.writer};
+    taken.reach = row.reach;
+    taken.last_applied = row.last_applied;
+    taken.directive = row.directive;
+  } else {
+    absl::StatusOr<std::string> other = FindOtherCluster(database, request.key);
+    if (!other.ok()) return other.status();
+    taken.other_cluster = *std::move(other);
+    taken.exists = request.may_create;
+    if (!request.may_create) return taken;
+    taken.current = {request.start, 1, request.writer};
+    taken.reach = request.start;
+  }
+  Statement& write = *found ? statements.take_position : statements.add_position;
+  BindPartition(write, request.key);
+  write.Bind(5, *found ? taken.current.revision : request.start);
+  write.Bind(6, static_cast<std::int64_t>(request.writer));
+  if (absl::Status written = write.Run(); !written.ok()) return written;
+  return taken;
+}
+
+absl::Status SetPosition(Database& database, const PositionUpdate& update,
+                         const PositionStamp& locked) {
+  Statement& set = database.statements().set_position;
+  BindPartition(set, update.key);
+  set.Bind(5, update.position);
+  set.Bind(6, static_cast<std::int64_t>(locked.writer));
+  set.Bind(7, locked.revision);
+  set.Bind(8, update.reach);
+  if (update.last_applied) {
+    set.Bind(9, update.last_applied->offset);
+    set.Bind(10, update.last_applied->timestamp_ms);
+    set.Bind(11, static_cast<std::int64_t>(update.last_applied->fingerprint.high));
+    set.Bind(12, static_cast<std::int64_t>(update.last_applied->fingerprint.low));
+  }
+  if (absl::Status status = set.Run(); !status.ok()) return status;
+  if (sqlite3_changes(database.writer()) == 1) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat("sqlite: set position of ", ToString(update.key.partition),
+                                         " in ", database.path(),
+                                         ": the row changed under its lock"));
+}
+
+absl::Status OrderPosition(Database& database, const PositionOrder& order) {
+  WriterStatements& statements = database.statements();
+  const auto found = FindPosition(statements.find_position, order.key);
+  if (!found.ok()) return found.status();
+  StoredPosition row = found->value_or(StoredPosition{.key = order.key});
+  if (order.directive == PositionDirective::kSet) {
+    // The record behind the new position is another one, and nothing beyond it was begun.
+    row.stamp.position = order.position;
+    row.reach = order.position;
+    row.last_applied.reset();
+  }
+  Statement& write = statements.order_position;
+  BindPartition(write, order.key);
+  write.Bind(5, row.stamp.position);
+  write.Bind(6, row.stamp.revision + 1);
+  write.Bind(7, static_cast<std::int64_t>(order.writer));
+  write.Bind(8, row.reach);
+  if (row.last_applied) {
+    write.Bind(9, row.last_applied->offset);
+    write.Bind(10, row.last_applied->timestamp_ms);
+    write.Bind(11, static_cast<std::int64_t>(row.last_applied->fingerprint.high));
+    write.Bind(12, static_cast<std::int64_t>(row.last_applied->fingerprint.low));
+  }
+  if (order.directive != PositionDirective::kNone) {
+    write.Bind(13, static_cast<std::int64_t>(order.directive));
+  }
+  return write.Run();
+}
+
+}  // namespace once::sqlite

@@ -1,0 +1,39 @@
+// The SQL of the store, prepared once per connection. Every table is named with its schema: a
+// handler's TEMP table must not stand in front of it.
+// Thread-safety: as the connection they belong to.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "adapters/sqlite/statement.h"
+
+namespace once::sqlite {
+
+struct WriterStatements {
+  Statement begin, commit, rollback;
+  Statement savepoint, release_savepoint, rollback_to_savepoint;
+  Statement find_scope, add_scope;
+  Statement find_id, put_id, forget_id;
+  Statement find_claim, put_claim, drop_claim;
+  Statement find_result, put_result, drop_result;
+  Statement find_position, find_other_cluster, add_position, take_position, set_position;
+  Statement order_position;
+  Statement put_outgoing, mark_published, park;
+  Statement hold_letter, publish_letter, void_letters, drop_letter, find_letter, last_redrive;
+
+  // `path` is for error messages.
+  absl::Status Prepare(sqlite3* connection, const std::string& path);
+};
+
+struct ReaderStatements {
+  Statement find_position, list_positions;
+  Statement find_pending, count_pending;
+  Statement find_failures, find_everywhere;
+
+  absl::Status Prepare(sqlite3* connection, const std::string& path);
+};
+
+}  // namespace once::sqlite

@@ -1,0 +1,69 @@
+// The -wal's write and sync methods with ours in front. Order of a commit in SQLite's wal.c: if the
+// log begins anew, its header and the header's sync; the frames; the commit's sync. A checkpoint
+// syncs the -wal first and comes after the commit, within the same step.
+#include "adapters/sqlite/wal_sync.h"
+
+#include "adapters/sqlite/statement.h"
+
+namespace once::sqlite {
+
+absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection) {
+  sqlite3_file* file = nullptr;
+  int code = sqlite3_file_control(connection, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+  if (code != SQLITE_OK) return ErrorStatus(connection, code, "find the -wal");
+  if (file == nullptr || file->pMethods == nullptr) {
+    return absl::InternalError("sqlite: find the -wal: it is not open");
+  }
+  auto* sync = new WalSync(file);
+  // A function of SQL is what this version of SQLite lets live as long as a connection.
+  code = sqlite3_create_function_v2(
+      connection, "once_wal_sync", 0, SQLITE_UTF8 | SQLITE_DIRECTONLY, sync,
+      [](sqlite3_context* context, int, sqlite3_value**) { sqlite3_result_null(context); }, nullptr,
+      nullptr, [](void* owned) { delete static_cast<WalSync*>(owned); });
+  // SQLite has deleted it on failure.
+  if (code != SQLITE_OK) return ErrorStatus(connection, code, "watch the -wal");
+  file->pMethods = &sync->methods_;
+  return sync;
+}
+
+WalSync::WalSync(sqlite3_file* file) : file_(file), real_(file->pMethods), methods_{*real_, this} {
+  methods_.xWrite = &WalSync::OnWrite;
+  methods_.xSync = &WalSync::OnSync;
+}
+
+void WalSync::NoteEmptied() {
+  has_unsynced_ = false;
+  is_doubtful_ = false;
+}
+
+int WalSync::Sync() { return OnSync(file_, SQLITE_SYNC_NORMAL); }
+
+WalSync& WalSync::Of(sqlite3_file* file) {
+  return *static_cast<const Methods*>(file->pMethods)->owner;
+}
+
+int WalSync::OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_int64 offset) {
+  WalSync& self = Of(file);
+  // Only the header is written at the beginning.
+  (offset == 0 ? self.is_header_new_ : self.has_frames_) = true;
+  return self.real_->xWrite(file, content, size, offset);
+}
+
+int WalSync::OnSync(sqlite3_file* file, int flags) {
+  WalSync& self = Of(file);
+  if (self.may_skip_ && self.has_frames_ && !self.is_header_new_) {
+    self.may_skip_ = false;
+    self.has_unsynced_ = true;
+    return SQLITE_OK;
+  }
+  const int code = self.real_->xSync(file, flags);
+  if (code == SQLITE_OK) {
+    self.is_header_new_ = false;
+    if (!self.is_doubtful_) self.has_unsynced_ = false;
+  } else if (self.has_unsynced_) {
+    self.is_doubtful_ = true;
+  }
+  return code;
+}
+
+}  // namespace once::sqlite

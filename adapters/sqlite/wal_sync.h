@@ -1,0 +1,77 @@
+// WalSync decides which commits of a connection reach the disk before they return. SQLite syncs the
+// -wal with every commit or with none, and refuses to change its mind inside a transaction; whether
+// ours must survive the machine is known only when it ends. So the connection syncs every commit
+// (synchronous=FULL), and WalSync, which stands between SQLite and the -wal, leaves out the one sync
+// of a commit that need not be durable yet.
+//
+// Nothing else is left out: the sync of a new header and those of a checkpoint keep the file from
+// being corrupted by a power failure.
+// Thread-safety: as the connection it belongs to; has_unsynced() from any thread.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <atomic>
+
+#include "absl/status/statusor.h"
+
+namespace once::sqlite {
+
+class WalSync {
+ public:
+  // Steps in front of the -wal of `connection`, which owns the result: SQLite frees it after the
+  // -wal is closed, also when a statement that a handler has kept makes the connection outlive the
+  // store. REQUIRES: the connection has read in WAL mode.
+  static absl::StatusOr<WalSync*> Attach(sqlite3* connection);
+  WalSync(const WalSync&) = delete;
+  WalSync& operator=(const WalSync&) = delete;
+
+  // The commit that is made inside of it is not synced.
+  class UnsyncedScope {
+   public:
+    explicit UnsyncedScope(WalSync& sync) : sync_(sync) {
+      sync_.may_skip_ = true;
+      sync_.has_frames_ = false;
+    }
+    ~UnsyncedScope() { sync_.may_skip_ = false; }
+    UnsyncedScope(const UnsyncedScope&) = delete;
+    UnsyncedScope& operator=(const UnsyncedScope&) = delete;
+
+   private:
+    WalSync& sync_;
+  };
+
+  // True when a commit lies in the -wal that was not synced since.
+  bool has_unsynced() const { return has_unsynced_; }
+  // True after a sync failed over unsynced commits. The system may have dropped their pages and
+  // call the next sync a success, so only a checkpoint makes them durable now: it writes what the
+  // page cache still has to another file.
+  bool is_doubtful() const { return is_doubtful_; }
+  // A checkpoint has emptied the -wal.
+  void NoteEmptied();
+
+  // Syncs the -wal. A result code of SQLite. REQUIRES: no transaction is open.
+  int Sync();
+
+ private:
+  // The methods of the -wal, ours in front. SQLite passes the file, which knows this table.
+  struct Methods : sqlite3_io_methods {
+    WalSync* owner;
+  };
+
+  explicit WalSync(sqlite3_file* file);
+  static WalSync& Of(sqlite3_file* file);
+  static int OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_int64 offset);
+  static int OnSync(sqlite3_file* file, int flags);
+
+  sqlite3_file* const file_;
+  const sqlite3_io_methods* const real_;
+  Methods methods_;
+  bool may_skip_ = false;       // inside UnsyncedScope, and nothing skipped yet
+  bool has_frames_ = false;     // a frame was written inside UnsyncedScope
+  bool is_header_new_ = false;  // a header was written and not synced yet
+  std::atomic<bool> has_unsynced_ = false;
+  bool is_doubtful_ = false;
+};
+
+}  // namespace once::sqlite
