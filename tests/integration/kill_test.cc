@@ -1,14 +1,10 @@
 // kill -9 of the consuming process, twenty times under load, against a real broker: every order is
 // booked once, read from a table without a unique key.
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -21,6 +17,7 @@
 #include "once/consumer.h"
 #include "once/kafka/source.h"
 #include "once/sqlite/store.h"
+#include "tests/integration/child.h"
 #include "tests/integration/effects.h"
 
 namespace once {
@@ -30,7 +27,6 @@ constexpr int kPartitions = 6;
 constexpr int kOrders = 200'000;
 constexpr int kKills = 20;
 constexpr int kInvocationsPerBeat = 100;
-constexpr int kProgressPipe = 3;  // the descriptor under which a child finds its pipe
 
 // The child: `--consume BROKERS GROUP TOPIC PATH`. A beat goes to the pipe every so many
 // invocations.
@@ -47,18 +43,18 @@ int Consume(char** arguments) {
     return 2;
   }
   int invocations = 0;
-  auto consumer =
-      Consumer::Create({.source = *std::move(source),
-                        .store = *store,
-                        .id = HeaderId("order-id"),
-                        .log = JsonLog(LogLevel::kError)},
-                       [&](const Message& message, Transaction& transaction) {
-                         absl::Status booked = testing::BookEffect(message, transaction);
-                         if (++invocations % kInvocationsPerBeat == 0) {
-                           [[maybe_unused]] const ssize_t written = write(kProgressPipe, ".", 1);
-                         }
-                         return booked;
-                       });
+  auto consumer = Consumer::Create(
+      {.source = *std::move(source),
+       .store = *store,
+       .id = HeaderId("order-id"),
+       .log = JsonLog(LogLevel::kError)},
+      [&](const Message& message, Transaction& transaction) {
+        absl::Status booked = testing::BookEffect(message, transaction);
+        if (++invocations % kInvocationsPerBeat == 0) {
+          [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
+        }
+        return booked;
+      });
   if (!consumer.ok()) {
     std::cerr << consumer.status() << "\n";
     return 2;
@@ -67,54 +63,6 @@ int Consume(char** arguments) {
   if (!status.ok()) std::cerr << status << "\n";
   return status.ok() ? 0 : 1;
 }
-
-class Child {
- public:
-  explicit Child(const std::vector<std::string>& arguments) {
-    std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-    std::vector<char*> argv = {const_cast<char*>("kill_test"), const_cast<char*>("--consume")};
-    for (const std::string& argument : arguments)
-      argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    pid_ = fork();
-    if (pid_ == 0) {
-      dup2(ends[1], kProgressPipe);
-      execv("/proc/self/exe", argv.data());
-      _exit(127);
-    }
-    close(ends[1]);
-    pipe_ = ends[0];
-  }
-  ~Child() {
-    if (pid_ > 0) End(SIGKILL);
-    close(pipe_);
-  }
-
-  // True after `beats` beats; false when none came for `patience`, or the child has died.
-  bool WaitForBeats(int beats, absl::Duration patience) {
-    for (int i = 0; i < beats; ++i) {
-      pollfd ready{.fd = pipe_, .events = POLLIN, .revents = 0};
-      char beat = 0;
-      if (poll(&ready, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) <= 0) return false;
-      if (read(pipe_, &beat, 1) != 1) return false;
-    }
-    return true;
-  }
-
-  // The wait status.
-  int End(int signal) {
-    int status = 0;
-    kill(pid_, signal);
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return status;
-  }
-
- private:
-  pid_t pid_ = -1;
-  int pipe_ = -1;
-};
 
 TEST(KillNine, TwentyTimesUnderLoadLosesNothingAndRepeatsNothing) {
   ONCE_REQUIRE_KAFKA(broker);
@@ -129,13 +77,13 @@ TEST(KillNine, TwentyTimesUnderLoadLosesNothingAndRepeatsNothing) {
   constexpr absl::Duration kPatience = absl::Seconds(30);
   const absl::Time begin = absl::Now();
   for (int i = 0; i < kKills; ++i) {
-    Child child(arguments);
+    testing::Child child(arguments);
     // Uneven distances, so that the kills fall into different places of a batch.
     ASSERT_TRUE(child.WaitForBeats(60 + 7 * (i % 5), kPatience)) << "before kill " << i;
     const int status = child.End(SIGKILL);
     ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "kill " << i;
   }
-  Child child(arguments);
+  testing::Child child(arguments);
   const testing::EffectTotals expected{.rows = kOrders, .distinct_ids = kOrders};
   while (child.WaitForBeats(1, absl::Seconds(5))) {
   }

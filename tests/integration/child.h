@@ -1,0 +1,70 @@
+// A consuming child process that a test kills: it reports progress through a pipe.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace once::testing {
+
+constexpr int kProgressPipe = 3;  // the descriptor under which a child finds its pipe
+
+// This very program, started again as `--consume ARGUMENT…`. It goes with the object.
+class Child {
+ public:
+  explicit Child(const std::vector<std::string>& arguments) {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    std::vector<char*> argv = {const_cast<char*>("child"), const_cast<char*>("--consume")};
+    for (const std::string& argument : arguments)
+      argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(ends[1], kProgressPipe);
+      execv("/proc/self/exe", argv.data());
+      _exit(127);
+    }
+    close(ends[1]);
+    pipe_ = ends[0];
+  }
+  ~Child() {
+    if (pid_ > 0) End(SIGKILL);
+    close(pipe_);
+  }
+
+  // True after `beats` beats; false when none came for `patience`, or the child has died.
+  bool WaitForBeats(int beats, absl::Duration patience) {
+    for (int i = 0; i < beats; ++i) {
+      pollfd ready{.fd = pipe_, .events = POLLIN, .revents = 0};
+      char beat = 0;
+      if (poll(&ready, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) <= 0) return false;
+      if (read(pipe_, &beat, 1) != 1) return false;
+    }
+    return true;
+  }
+
+  // The wait status.
+  int End(int signal) {
+    int status = 0;
+    kill(pid_, signal);
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return status;
+  }
+
+ private:
+  pid_t pid_ = -1;
+  int pipe_ = -1;
+};
+
+}  // namespace once::testing
