@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
 #include "once/testing/claims_conformance.h"
+#include "src/testing/store_words.h"
 
 namespace once::testing {
 
@@ -42,7 +43,7 @@ class ClaimBench {
   virtual ~ClaimBench() = default;
 
   // False, and a failure, when the store has no claims.
-  bool CanRun();
+  virtual bool CanRun();
   virtual void Check() = 0;
 
  protected:
@@ -117,18 +118,7 @@ void LinkFenceChecks();
 void LinkLeaseChecks();
 void LinkSharingChecks();
 
-#define CLAIM_CHECK(check_name)                                                        \
-  class check_name final : public ClaimBench {                                         \
-   public:                                                                             \
-    using ClaimBench::ClaimBench;                                                      \
-    static void Run(const StoreUnderTest& store) {                                     \
-      check_name bench(store);                                                         \
-      if (bench.CanRun()) bench.Check();                                               \
-    }                                                                                  \
-    void Check() override;                                                             \
-  };                                                                                   \
-  const bool is_##check_name##_listed = ListClaimCheck(#check_name, &check_name::Run); \
-  TEST_P(ClaimStoreConformance, check_name) { check_name::Run(GetParam()); }           \
-  void check_name::Check()
+#define CLAIM_CHECK(check_name) \
+  STORE_CHECK(ClaimStoreConformance, ClaimBench, ListClaimCheck, check_name)
 
 }  // namespace once::testing

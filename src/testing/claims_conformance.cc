@@ -8,7 +8,6 @@
 
 #include "absl/time/clock.h"
 #include "src/testing/claim_bench.h"
-#include "src/testing/store_words.h"
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ClaimStoreConformance);
 

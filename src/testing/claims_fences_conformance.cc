@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "src/testing/claim_bench.h"
-#include "src/testing/store_words.h"
 
 namespace once::testing {
 

@@ -13,6 +13,22 @@
 #define SKIP_UNLESS_EMPTY(reason) \
   if (!(reason).empty()) GTEST_SKIP() << (reason)
 
+// A check as a class of its own over `bench`: a test of `suite`, and a value in the list that
+// `list` keeps.
+#define STORE_CHECK(suite, bench, list, check_name)                          \
+  class check_name final : public bench {                                    \
+   public:                                                                   \
+    using bench::bench;                                                      \
+    static void Run(const StoreUnderTest& store) {                           \
+      check_name check(store);                                               \
+      if (check.CanRun()) check.Check();                                     \
+    }                                                                        \
+    void Check() override;                                                   \
+  };                                                                         \
+  const bool is_##check_name##_listed = list(#check_name, &check_name::Run); \
+  TEST_P(suite, check_name) { check_name::Run(GetParam()); }                 \
+  void check_name::Check()
+
 namespace once::testing {
 
 // So that a linker that takes one suite out of an archive takes all their files.

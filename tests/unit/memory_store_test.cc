@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "once/testing/claims_conformance.h"
+#include "once/testing/operations_conformance.h"
 #include "once/testing/store_conformance.h"
 
 namespace once::memory {
@@ -51,6 +52,8 @@ once::testing::StoreUnderTest MemoryUnderTest() {
 INSTANTIATE_TEST_SUITE_P(Memory, TransactionalStoreConformance,
                          ::testing::Values(MemoryUnderTest()), once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Memory, ClaimStoreConformance, ::testing::Values(MemoryUnderTest()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Memory, StoreOperationsConformance, ::testing::Values(MemoryUnderTest()),
                          once::testing::StoreName);
 
 class OtherTransaction final : public Transaction {};
