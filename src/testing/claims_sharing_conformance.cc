@@ -24,6 +24,8 @@ void LinkSharingChecks() {}
 
 namespace {
 
+// The requests are views of `ids`, which must outlive them.
+std::vector<ClaimRequest> RequestsFor(ClaimStore& claims, std::vector<std::string>&& ids) = delete;
 std::vector<ClaimRequest> RequestsFor(ClaimStore& claims, const std::vector<std::string>& ids) {
   std::vector<ClaimRequest> requests;
   for (const std::string& id : ids) {
@@ -79,7 +81,8 @@ CLAIM_CHECK(OfManyClaimersExactlyOneGetsAnId) {
   std::vector<std::atomic<int>> granted(kRounds);
   const auto work = [&] {
     for (int i = 0; i < kRounds; ++i) {
-      const std::vector<ClaimRequest> requests = RequestsFor(claims(), {absl::StrCat("id ", i)});
+      const std::vector<std::string> ids = {absl::StrCat("id ", i)};
+      const std::vector<ClaimRequest> requests = RequestsFor(claims(), ids);
       ClaimResult result;
       const absl::Status claimed = TryClaimPatiently(claims(), requests, {&result, 1});
       ASSERT_TRUE(claimed.ok()) << claimed;
@@ -103,7 +106,8 @@ CLAIM_CHECK(ClaimersOnManyThreadsCompleteEveryIdOnce) {
   std::atomic<int> handled = 0;
   const auto work = [&] {
     for (int i = 0; i < kIds;) {
-      const std::vector<ClaimRequest> requests = RequestsFor(claims(), {absl::StrCat("id ", i)});
+      const std::vector<std::string> ids = {absl::StrCat("id ", i)};
+      const std::vector<ClaimRequest> requests = RequestsFor(claims(), ids);
       ClaimResult result;
       ASSERT_TRUE(TryClaimPatiently(claims(), requests, {&result, 1}).ok());
       if (result.verdict == ClaimVerdict::kInProgress) continue;
@@ -216,7 +220,8 @@ CLAIM_CHECK(AnIdThatAnOpenTransactionLookedUpIsNotClaimedAndCommittedToo) {
   ASSERT_TRUE(begun->transaction->FindIds({&key, 1}, {&record, 1}).ok());
   ASSERT_EQ(record, IdRecord{});
 
-  const std::vector<ClaimRequest> requests = RequestsFor(claims(), {"id"});
+  const std::vector<std::string> ids = {"id"};
+  const std::vector<ClaimRequest> requests = RequestsFor(claims(), ids);
   ClaimResult result;
   const absl::Status claimed = claims().TryClaim(requests, kLongLease, {&result, 1});
   EXPECT_TRUE(claimed.ok() || absl::IsUnavailable(claimed)) << claimed;
