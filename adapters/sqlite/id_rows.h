@@ -65,7 +65,7 @@ absl::StatusOr<std::optional<ClaimRow>> ClaimAt(const Statement& row, int column
 // Access to the rows of ids within one transaction.
 class IdTable {
  public:
-  // REQUIRES: `database` outlives it; a transaction is open, and the store is at work, at each call.
+  // REQUIRES: `database` outlives it; at each call a transaction is open and the store is at work.
   explicit IdTable(Database& database) : database_(database) {}
 
   absl::StatusOr<IdRows> Find(const IdKey& key);

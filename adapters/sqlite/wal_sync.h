@@ -1,8 +1,8 @@
 // WalSync decides which commits of a connection reach the disk before they return. SQLite syncs the
 // -wal with every commit or with none, and refuses to change its mind inside a transaction; whether
 // ours must survive the machine is known only when it ends. So the connection syncs every commit
-// (synchronous=FULL), and WalSync, which stands between SQLite and the -wal, leaves out the one sync
-// of a commit that need not be durable yet.
+// (synchronous=FULL), and WalSync, which stands between SQLite and the -wal, leaves out the one
+// sync of a commit that need not be durable yet.
 //
 // Nothing else is left out: the sync of a new header and those of a checkpoint keep the file from
 // being corrupted by a power failure.

@@ -2,6 +2,7 @@
 #include "adapters/sqlite/tests/fault_vfs.h"
 
 #include <new>
+#include <utility>
 
 namespace once::sqlite {
 namespace {
@@ -36,7 +37,13 @@ int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) 
 int Sync(sqlite3_file* file, int flags) {
   FaultFile* ours = Ours(file);
   if (ours->owner->ShouldFail(Fault::kSyncError, *ours->path)) return SQLITE_IOERR_FSYNC;
-  return Methods(file)->xSync(ours->real, flags);
+  const int code = Methods(file)->xSync(ours->real, flags);
+  sqlite3_int64 size = 0;
+  if (code != SQLITE_OK || Methods(file)->xFileSize(ours->real, &size) != SQLITE_OK) return code;
+  std::string content(static_cast<std::size_t>(size), '\0');
+  Methods(file)->xRead(ours->real, content.data(), static_cast<int>(size), 0);
+  ours->owner->NoteSynced(*ours->path, std::move(content));
+  return code;
 }
 
 int ShmMap(sqlite3_file* file, int page, int size, int extend, void volatile** memory) {
@@ -135,6 +142,25 @@ void FaultVfs::Arm(Fault fault, std::string_view suffix, int nth, bool is_lastin
   countdown_ = nth;
   is_lasting_ = is_lasting;
   has_fired_ = false;
+}
+
+int FaultVfs::CountSyncs(std::string_view suffix) const {
+  int syncs = 0;
+  for (const auto& [path, file] : synced_) {
+    if (path.ends_with(suffix)) syncs += file.syncs;
+  }
+  return syncs;
+}
+
+std::string FaultVfs::Synced(const std::string& path) const {
+  const auto found = synced_.find(path);
+  return found == synced_.end() ? "" : found->second.content;
+}
+
+void FaultVfs::NoteSynced(const std::string& path, std::string content) {
+  SyncedFile& file = synced_[path];
+  ++file.syncs;
+  file.content = std::move(content);
 }
 
 bool FaultVfs::ShouldFail(Fault fault, std::string_view path) {

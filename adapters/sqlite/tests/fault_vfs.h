@@ -1,10 +1,12 @@
 // A FaultVfs is SQLite's own file layer with failures on demand: the n-th operation of a kind on a
-// file whose name ends in a suffix fails, half done where that is how it fails.
+// file whose name ends in a suffix fails, half done where that is how it fails. It also knows what
+// a power failure would leave: of every file what it was when it was last synced.
 // While it lives it is SQLite's default. Thread-safety: none.
 #pragma once
 
 #include <sqlite3.h>
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -31,6 +33,13 @@ class FaultVfs {
   void Disarm() { fault_ = Fault::kNone; }
   bool has_fired() const { return has_fired_; }
 
+  // Successful syncs of files whose name ends in `suffix`, since the beginning.
+  int CountSyncs(std::string_view suffix) const;
+  // What the file was at its last successful sync; empty when there was none.
+  std::string Synced(const std::string& path) const;
+
+  // For the file layer:
+  void NoteSynced(const std::string& path, std::string content);
   // For the file layer: whether this operation is to fail.
   bool ShouldFail(Fault fault, std::string_view path);
   Fault fault() const { return fault_; }
@@ -44,6 +53,11 @@ class FaultVfs {
   int countdown_ = 0;
   bool is_lasting_ = false;
   bool has_fired_ = false;
+  struct SyncedFile {
+    int syncs = 0;
+    std::string content;
+  };
+  std::map<std::string, SyncedFile> synced_;  // by path
 };
 
 }  // namespace once::sqlite

@@ -114,6 +114,9 @@ inline PartitionKey Orders(std::int32_t partition = 0) {
 // One store and the usual steps on it; every step that must succeed fails the test otherwise.
 class StoreScene : public ::testing::Test {
  protected:
+  // Before the members of derived classes are gone: a FaultVfs must outlive the files.
+  void TearDown() override { store_.reset(); }
+
   std::string path() const { return folder_.File("store.db"); }
 
   absl::Status Open(StoreOptions options) {

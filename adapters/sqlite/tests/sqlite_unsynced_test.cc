@@ -1,0 +1,240 @@
+// What is synced when: a commit that need only survive the process syncs nothing, the next one that
+// must survive the machine syncs all of it, and a sync that failed is never taken for a later one.
+#include <fstream>
+
+#include "adapters/sqlite/tests/fault_vfs.h"
+#include "adapters/sqlite/tests/store_scene.h"
+
+namespace once::sqlite {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
+constexpr auto kProcess = Durability::kProcess;
+constexpr auto kMachine = Durability::kMachine;
+
+class SqliteUnsynced : public StoreScene {
+ protected:
+  absl::Status Apply(const std::string& id, Durability wanted) {
+    auto begun = transactions().Begin({});
+    if (!begun.ok()) return begun.status();
+    if (absl::Status effect = AddEffect(*begun->transaction, id); !effect.ok()) return effect;
+    if (absl::Status put = Complete(*begun->transaction, id); !put.ok()) return put;
+    return begun->transaction->Commit(wanted);
+  }
+
+  absl::Status Claim(std::string_view id) {
+    const ClaimRequest request{.key = {"scope", id}, .fence = store_->claims()->NewFence()};
+    ClaimResult result;
+    return store_->claims()->TryClaim({&request, 1}, absl::Minutes(1), {&result, 1});
+  }
+
+  // The first column of what `sql` finds after the power has failed now, or the process has died.
+  std::vector<std::string> AfterPowerFailure(const std::string& sql) {
+    const std::string copy = folder_.File(absl::StrCat("failed-", ++copies_, ".db"));
+    std::ofstream(copy, std::ios::binary) << vfs_.Synced(path());
+    std::ofstream(copy + "-wal", std::ios::binary) << vfs_.Synced(path() + "-wal");
+    return OwnConnection(copy).Run(sql).rows;
+  }
+  std::vector<std::string> AfterCrash(const std::string& sql) {
+    const std::string copy = folder_.File(absl::StrCat("died-", ++copies_, ".db"));
+    EXPECT_EQ(std::system(absl::StrCat("cp ", path(), " ", copy, " && cp ", path(), "-wal ", copy,
+                                       "-wal")
+                              .c_str()),
+              0);
+    return OwnConnection(copy).Run(sql).rows;
+  }
+  std::vector<std::string> EffectsAfterPowerFailure() {
+    return AfterPowerFailure("SELECT row FROM effects ORDER BY rowid");
+  }
+
+  // Syncs of any file that `work` does.
+  template <typename Work>
+  int CountSyncs(Work work) {
+    const int before = vfs_.CountSyncs("");
+    work();
+    return vfs_.CountSyncs("") - before;
+  }
+
+  FaultVfs vfs_;
+  int copies_ = 0;
+};
+
+TEST_F(SqliteUnsynced, ACommitForTheProcessSyncsNothingAndOutlivesIt) {
+  MustOpen();
+  ASSERT_TRUE(Apply("synced", kMachine).ok());
+  EXPECT_EQ(CountSyncs([&] {
+              ASSERT_TRUE(Apply("one", kProcess).ok());
+              ASSERT_TRUE(Apply("two", kProcess).ok());
+            }),
+            0);
+  EXPECT_THAT(Effects(), ElementsAre("synced", "one", "two"));
+  EXPECT_THAT(AfterCrash("SELECT row FROM effects ORDER BY rowid"),
+              ElementsAre("synced", "one", "two"));
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("synced"));
+}
+
+TEST_F(SqliteUnsynced, TheNextCommitForTheMachineSyncsAllOfIt) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kProcess).ok());
+  ASSERT_TRUE(Apply("two", kProcess).ok());
+  EXPECT_EQ(CountSyncs([&] { ASSERT_TRUE(Apply("three", kMachine).ok()); }), 1);
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one", "two", "three"));
+}
+
+TEST_F(SqliteUnsynced, ACommitForTheMachineWithoutAnyWriteStillSyncsWhatItMayHaveRead) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kProcess).ok());
+  const auto transaction = Begin();
+  EXPECT_TRUE(transaction->Commit(kMachine).ok());
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one"));
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(Begin()->Commit(kMachine).ok()); }), 0);
+}
+
+TEST_F(SqliteUnsynced, AHandlersPragmasAreRefusedAsEver) {
+  MustOpen();
+  for (const Durability wanted : {kProcess, kMachine}) {
+    const auto transaction = Begin();
+    sqlite3* connection = Connection(*transaction);
+    EXPECT_EQ(RunSql(connection, "PRAGMA synchronous = OFF").code, SQLITE_AUTH);
+    EXPECT_THAT(RunSql(connection, "PRAGMA synchronous").rows, ElementsAre("2"));
+    EXPECT_TRUE(transaction->Commit(wanted).ok());
+  }
+}
+
+TEST_F(SqliteUnsynced, SyncingClaimsIsOneSyncForAllAndNoneWhenNothingWasWritten) {
+  MustOpen();
+  EXPECT_EQ(CountSyncs([&] {
+              for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(Claim(id).ok());
+            }),
+            0);
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 1);
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("3"));
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
+}
+
+TEST_F(SqliteUnsynced, SyncDoesNothingOnceACommitHasSyncedTheClaims) {
+  MustOpen();
+  ASSERT_TRUE(Claim("a").ok());
+  ASSERT_TRUE(Apply("one", kMachine).ok());
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("1"));
+}
+
+TEST_F(SqliteUnsynced, TheHeaderOfANewWalIsSyncedWhateverTheCommitAsksFor) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kMachine).ok());
+  ASSERT_THAT(OwnConnection(path()).Run("PRAGMA wal_checkpoint(TRUNCATE)").rows,
+              ElementsAre("0|0|0"));
+  EXPECT_EQ(CountSyncs([&] { ASSERT_TRUE(Apply("two", kProcess).ok()); }), 1);
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one"));
+  EXPECT_EQ(CountSyncs([&] { ASSERT_TRUE(Apply("three", kProcess).ok()); }), 0);
+  ASSERT_TRUE(Apply("four", kMachine).ok());
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one", "two", "three", "four"));
+}
+
+TEST_F(SqliteUnsynced, ACheckpointSyncsTheWalBeforeItTouchesTheDatabase) {
+  StoreOptions options = OptionsFor(path());
+  options.setup = [](sqlite3* connection) {
+    RunSql(connection,
+           "CREATE TABLE IF NOT EXISTS effects(row TEXT); PRAGMA wal_autocheckpoint = 1");
+    return absl::OkStatus();
+  };
+  MustOpen(options);
+  ASSERT_TRUE(Apply("one", kMachine).ok());
+  for (const std::string id : {"two", "three", "four"}) {
+    const int before = vfs_.CountSyncs("-wal");
+    ASSERT_TRUE(Apply(id, kProcess).ok());
+    EXPECT_GT(vfs_.CountSyncs("-wal"), before) << id;
+  }
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one", "two", "three", "four"));
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
+}
+
+TEST_F(SqliteUnsynced, ASpilledTransactionForTheProcessIsWholeAndSyncsNothing) {
+  StoreOptions options = OptionsFor(path());
+  options.cache_bytes = 40 * 1024;
+  MustOpen(options);
+  ASSERT_TRUE(Apply("synced", kMachine).ok());
+  const auto transaction = Begin();
+  // Many pages, and the first of them once more after they were spilled.
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(AddEffect(*transaction, absl::StrCat(i % 100, std::string(4000, 'x'))).ok());
+  }
+  ASSERT_EQ(RunSql(Connection(*transaction), "UPDATE effects SET row = substr(row, 1, 2)").code,
+            SQLITE_OK);
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(transaction->Commit(kProcess).ok()); }), 0);
+  EXPECT_THAT(AfterCrash("SELECT count(*) FROM effects"), ElementsAre("301"));
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("synced"));
+}
+
+TEST_F(SqliteUnsynced, AWeakerStoreSyncsNoMoreThanItSays) {
+  StoreOptions options = OptionsFor(path());
+  options.synchronous = Synchronous::kNormal;
+  MustOpen(options);
+  ASSERT_TRUE(Apply("first", kMachine).ok());
+  EXPECT_EQ(CountSyncs([&] {
+              ASSERT_TRUE(Apply("one", kMachine).ok());
+              ASSERT_TRUE(Claim("a").ok());
+              EXPECT_TRUE(store_->claims()->Sync().ok());
+            }),
+            0);
+}
+
+// ---- Syncs that fail ----
+
+TEST_F(SqliteUnsynced, ASyncThatFailsIsSaidAndTheNextOneDoesNotRelyOnIt) {
+  MustOpen();
+  ASSERT_TRUE(Claim("a").ok());
+  vfs_.Arm(Fault::kSyncError, "-wal", 1);
+  EXPECT_THAT(store_->claims()->Sync(), Says(kUnavailable, "sync " + path()));
+  vfs_.Disarm();
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("0"));
+  // The system may have dropped the pages of the -wal and call its next sync a success, so their
+  // content must reach the disk by another way: in the database file.
+  ASSERT_TRUE(store_->claims()->Sync().ok());
+  std::ofstream(folder_.File("alone.db"), std::ios::binary) << vfs_.Synced(path());
+  EXPECT_THAT(OwnConnection(folder_.File("alone.db")).Run("SELECT count(*) FROM once_claims").rows,
+              ElementsAre("1"));
+  EXPECT_EQ(std::filesystem::file_size(path() + "-wal"), 0u);
+  EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
+}
+
+TEST_F(SqliteUnsynced, ACommitWhoseSyncFailsOverUnsyncedOnesDoesNotLeaveAHoleBeforeTheNext) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kProcess).ok());
+  const TakeRequest take{.key = Orders(), .writer = 1};
+  vfs_.Arm(Fault::kSyncError, "-wal", 1);
+  EXPECT_TRUE(absl::IsUnknown(Apply("lost", kMachine)));
+  vfs_.Disarm();
+  ASSERT_TRUE(transactions().Take({&take, 1}).ok());
+  std::ofstream(folder_.File("alone.db"), std::ios::binary) << vfs_.Synced(path());
+  EXPECT_THAT(OwnConnection(folder_.File("alone.db")).Run("SELECT row FROM effects").rows,
+              ElementsAre("one"));
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one"));
+  EXPECT_THAT(Effects(), ElementsAre("one"));
+}
+
+TEST_F(SqliteUnsynced, AReaderThatKeepsTheWalIsWaitedForAfterASyncHasFailed) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kMachine).ok());
+  {
+    OwnConnection reader(path(), SQLITE_OPEN_READONLY);
+    ASSERT_EQ(reader.Run("BEGIN; SELECT * FROM effects").code, SQLITE_OK);
+    ASSERT_TRUE(Claim("a").ok());
+    vfs_.Arm(Fault::kSyncError, "-wal", 1);
+    ASSERT_FALSE(store_->claims()->Sync().ok());
+    vfs_.Disarm();
+    EXPECT_THAT(store_->claims()->Sync(), Says(kUnavailable, "a sync of the -wal has failed"));
+    EXPECT_THAT(transactions().Begin({}).status(),
+                Says(kUnavailable, "a sync of the -wal has failed"));
+    EXPECT_THAT(Claim("b"), Says(kUnavailable, "a sync of the -wal has failed"));
+  }
+  EXPECT_TRUE(Claim("b").ok());
+  EXPECT_TRUE(store_->claims()->Sync().ok());
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("2"));
+}
+
+}  // namespace
+}  // namespace once::sqlite
