@@ -38,10 +38,13 @@ int Sync(sqlite3_file* file, int flags) {
   FaultFile* ours = Ours(file);
   if (ours->owner->ShouldFail(Fault::kSyncError, *ours->path)) return SQLITE_IOERR_FSYNC;
   const int code = Methods(file)->xSync(ours->real, flags);
-  sqlite3_int64 size = 0;
-  if (code != SQLITE_OK || Methods(file)->xFileSize(ours->real, &size) != SQLITE_OK) return code;
-  std::string content(static_cast<std::size_t>(size), '\0');
-  Methods(file)->xRead(ours->real, content.data(), static_cast<int>(size), 0);
+  if (code != SQLITE_OK) return code;
+  std::string content;
+  if (sqlite3_int64 size = 0; ours->owner->keeps_synced()) {
+    Methods(file)->xFileSize(ours->real, &size);
+    content.resize(static_cast<std::size_t>(size));
+    Methods(file)->xRead(ours->real, content.data(), static_cast<int>(size), 0);
+  }
   ours->owner->NoteSynced(*ours->path, std::move(content));
   return code;
 }

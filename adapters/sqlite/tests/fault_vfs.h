@@ -35,7 +35,10 @@ class FaultVfs {
 
   // Successful syncs of files whose name ends in `suffix`, since the beginning.
   int CountSyncs(std::string_view suffix) const;
-  // What the file was at its last successful sync; empty when there was none.
+  // From now on keeps what every file was at its last successful sync …
+  void KeepSynced() { keeps_synced_ = true; }
+  bool keeps_synced() const { return keeps_synced_; }
+  // … empty when there was none.
   std::string Synced(const std::string& path) const;
 
   // For the file layer:
@@ -53,6 +56,7 @@ class FaultVfs {
   int countdown_ = 0;
   bool is_lasting_ = false;
   bool has_fired_ = false;
+  bool keeps_synced_ = false;
   struct SyncedFile {
     int syncs = 0;
     std::string content;

@@ -1,6 +1,7 @@
 // The public conformance suites over an SQLite file.
 #include "adapters/sqlite/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
+#include "once/testing/operations_conformance.h"
 #include "once/testing/store_conformance.h"
 
 namespace once::sqlite {
@@ -79,6 +80,8 @@ once::testing::StoreUnderTest Sqlite() {
 INSTANTIATE_TEST_SUITE_P(Sqlite, TransactionalStoreConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Sqlite, ClaimStoreConformance, ::testing::Values(Sqlite()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreOperationsConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
 
 }  // namespace

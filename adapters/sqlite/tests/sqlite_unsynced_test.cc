@@ -16,6 +16,8 @@ constexpr auto kMachine = Durability::kMachine;
 
 class SqliteUnsynced : public StoreScene {
  protected:
+  SqliteUnsynced() { vfs_.KeepSynced(); }
+
   absl::Status Apply(const std::string& id, Durability wanted) {
     auto begun = transactions().Begin({});
     if (!begun.ok()) return begun.status();
@@ -39,10 +41,10 @@ class SqliteUnsynced : public StoreScene {
   }
   std::vector<std::string> AfterCrash(const std::string& sql) {
     const std::string copy = folder_.File(absl::StrCat("died-", ++copies_, ".db"));
-    EXPECT_EQ(std::system(absl::StrCat("cp ", path(), " ", copy, " && cp ", path(), "-wal ", copy,
-                                       "-wal")
-                              .c_str()),
-              0);
+    EXPECT_EQ(
+        std::system(absl::StrCat("cp ", path(), " ", copy, " && cp ", path(), "-wal ", copy, "-wal")
+                        .c_str()),
+        0);
     return OwnConnection(copy).Run(sql).rows;
   }
   std::vector<std::string> EffectsAfterPowerFailure() {
