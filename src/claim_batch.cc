@@ -597,6 +597,10 @@ void ClaimBatch::SyncAll() {
   }
   if (!synced.ok()) {
     error_ = Annotate(synced, "syncing");
+    // The store may have died and lost what it had recorded: each id is asked for again.
+    for (Candidate& candidate : candidates_) {
+      if (candidate.item->verdict != Verdict::kUnsettled) candidate.held().reset();
+    }
     return;
   }
   for (WorkPartition& partition : order_.partitions) partition.is_committed = true;

@@ -250,6 +250,7 @@ absl::Status FakeConnection::Dying(std::span<const DyingClaim> claims,
                     [claims](const Step& step) {
                       const DyingClaim& dying = claims[step.index];
                       step.entry.record.state = IdState::kDying;
+                      step.entry.claim.is_begun = false;  // `attempt` counts it
                       step.entry.record.attempt = dying.attempt;
                       step.entry.claim.disposition = dying.disposition;
                     });
@@ -293,7 +294,9 @@ absl::Status FakeConnection::Sync() {
   const Fault fault = store_.gate_.Pass(*process_, Seam::kSync);
   if (process_->is_dead()) return StoreDead();
   if (fault == Fault::kFailure) return StoreFailed();
-  if (store_.Lose(fault)) return StoreSessionLost();
+  store_.Lose(fault);
+  // What was answered before may be gone: no later OK may speak for it.
+  if (std::exchange(losses_, store_.losses_) != store_.losses_) return StoreSessionLost();
   if (fault != Fault::kUnknownNotApplied) store_.MarkSynced();
   if (fault == Fault::kCrashAfter) {
     store_.gate_.Crash(*process_);

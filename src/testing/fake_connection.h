@@ -152,6 +152,7 @@ class FakeConnection : public DedupStore,
   StoreTraits traits_;
   std::uint64_t incarnation_ = 0;
   std::uint64_t fences_ = 0;
+  std::uint64_t losses_ = 0;  // of the store, that Sync() has told
   std::map<std::uint64_t, std::string> asked_;  // keys by the counter of the fence
 };
 

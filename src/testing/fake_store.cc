@@ -175,6 +175,7 @@ void FakeStore::LoseCommits(std::size_t commits) {
   std::size_t kept = std::max(losable_from_, history_.size() - std::min(commits, history_.size()));
   if (options_.loss == StoreLoss::kUnsynced) kept = std::max(kept, synced_);
   if (kept == history_.size()) return;
+  ++losses_;
   const StoreState before = std::move(state_);
   history_.resize(kept);
   synced_ = kept;  // what came back is on the disk

@@ -142,6 +142,7 @@ class FakeStore {
   StoreState synced_state_;       // as far as `synced_applied_`, for SyncedState()
   std::size_t synced_applied_ = 0;
   std::uint64_t opens_ = 0;
+  std::uint64_t losses_ = 0;
   TransactionId last_id_ = 0;
   TransactionId writer_ = 0;  // kOneTransaction: who writes; 0 nobody
   std::map<PartitionKey, TransactionId> row_locks_;
