@@ -259,6 +259,7 @@ bool ClaimBatch::TakeOver(Candidate& candidate) {
     }
   }
   if (answer == Reconciled::kHappened) {
+    candidate.is_granted = false;
     candidate.held()->stage = ClaimStage::kCompleted;
     candidate.held()->verdict = Verdict::kDuplicate;
     return Advance(candidate);
