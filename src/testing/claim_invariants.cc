@@ -129,6 +129,12 @@ void ClaimInvariants::OnClaimCall(const Process& process, Seam call, std::span<c
     if (!known.ok()) continue;
     Knowledge* knowledge = Find(process, claims[i].key, claims[i].fence);
     if (knowledge == nullptr) continue;
+    if (call == Seam::kRelease && knowledge->was_invoked) {
+      checker_.Fail(Check::kMisuse,
+                    absl::StrCat("a claim of ", ToAbsl(claims[i].key.id),
+                                 " is released whose handler has begun"),
+                    -1, std::string(claims[i].key.id));
+    }
     if (!outcomes[i].ok()) {
       knowledge->may_invoke = false;  // it knows that its lease is lost
     } else if (call == Seam::kBegun) {
@@ -290,6 +296,7 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
                   message.partition(), id);
   }
   knowledge.may_invoke = false;
+  knowledge.was_invoked = true;
   if (++invocations_[key] > attempts_max_ * (1 + losses_)) {
     checker_.Fail(Check::kAttempts,
                   absl::StrCat("the handler of ", id, " runs for the ", invocations_[key],

@@ -110,11 +110,15 @@ absl::Status FakeConnection::ChangeHeld(Seam seam, std::span<const Claim> claims
       return;
     }
     if (std::find(states.begin(), states.end(), state) == states.end()) {
-      answers[one.index] = LeaseLost();
+      answers[one.index] = absl::FailedPreconditionError(
+          absl::StrCat("fake store: ", ToAbsl(ToString(seam)), ": the record is ",
+                       state == IdState::kDying ? "" : "not ", "dying"));
       // A store that lost its tail may have gone back behind the caller.
-      if (store_.losses_ == 0) {
-        Misuse(seam, state == IdState::kDying ? "the record is dying" : "the record is not dying");
-      }
+      if (store_.losses_ == 0) Misuse(seam, ToStd(answers[one.index].message()));
+      return;
+    }
+    if (seam == Seam::kRelease && one.entry.claim.is_begun) {
+      answers[one.index] = absl::FailedPreconditionError("fake store: release: it has begun");
       return;
     }
     step(one);
@@ -277,12 +281,8 @@ absl::Status FakeConnection::Discard(std::span<const Claim> claims,
 absl::Status FakeConnection::Release(std::span<const Claim> claims,
                                      std::span<absl::Status> outcomes) {
   return ChangeHeld(Seam::kRelease, claims, outcomes, {IdState::kClaimed, IdState::kDying},
-                    [this](const Step& step) {
+                    [](const Step& step) {
                       ClaimRecord& claim = step.entry.claim;
-                      if (claim.is_begun) {
-                        Misuse(Seam::kRelease, "the handler of this claim has begun");
-                        ChargeLostOwner(step.entry);
-                      }
                       if (step.entry.record.state == IdState::kDying) {
                         claim.fence = {};
                         claim.lease_end = absl::InfinitePast();

@@ -67,6 +67,7 @@ class ClaimInvariants {
   struct Knowledge {
     Fence fence;
     bool may_invoke = false;  // Begun was answered OK, and no invocation has followed
+    bool was_invoked = false;
     bool has_returned = false;
     bool is_done = false;  // what the handler said
   };
