@@ -130,25 +130,31 @@ void ClaimBatch::Prepare() {
 
 absl::Status ClaimBatch::ClaimAll() {
   std::map<std::pair<std::string_view, std::string_view>, Candidate*> first;
-  std::vector<Candidate*> asked;
-  std::vector<ClaimRequest> requests;
+  std::vector<Candidate*> asking;
   for (Candidate& candidate : candidates_) {
     std::unique_ptr<HeldClaim>& held = candidate.held();
     candidate.is_resumed = held != nullptr && held->stage != ClaimStage::kAsked;
     if (!candidate.identity.id_error.ok()) continue;
     const auto [copy, is_first] = first.try_emplace(
         std::pair(std::string_view(candidate.partition->scope), candidate.identity.id), &candidate);
-    if (!is_first && !candidate.is_resumed) {
-      candidate.former = copy->second;
+    if (candidate.is_resumed) continue;
+    if (is_first) {
+      asking.push_back(&candidate);
       continue;
     }
-    if (candidate.is_resumed) continue;
+    candidate.former = copy->second;
+    // Two fences of one process would be renewed for one id, and wait for each other.
+    if (candidate.former->held() == nullptr) candidate.former->held() = std::move(held);
+    held.reset();
+  }
+  std::vector<ClaimRequest> requests;
+  for (Candidate* candidate : asking) {
+    std::unique_ptr<HeldClaim>& held = candidate->held();
     if (held == nullptr) {
       held = std::make_unique<HeldClaim>(HeldClaim{.fence = context_.store.NewFence()});
     }
-    asked.push_back(&candidate);
-    requests.push_back({.key = candidate.key(),
-                        .fingerprint = candidate.identity.fingerprint,
+    requests.push_back({.key = candidate->key(),
+                        .fingerprint = candidate->identity.fingerprint,
                         .fence = held->fence});
   }
   if (requests.empty()) return absl::OkStatus();
@@ -156,7 +162,9 @@ absl::Status ClaimBatch::ClaimAll() {
   absl::Status claimed = context_.store.TryClaim(requests, context_.claims.lease, results);
   // Not OK: it may have been applied; the same fences are used again.
   if (!claimed.ok()) return Annotate(claimed, "claiming");
-  for (std::size_t i = 0; i < asked.size(); ++i) ApplyResult(*asked[i], std::move(results[i]));
+  for (std::size_t i = 0; i < asking.size(); ++i) {
+    ApplyResult(*asking[i], std::move(results[i]));
+  }
   return absl::OkStatus();
 }
 
@@ -259,6 +267,7 @@ bool ClaimBatch::TakeOver(Candidate& candidate) {
     }
   }
   if (answer == Reconciled::kHappened) {
+    candidate.is_granted = false;
     candidate.held()->stage = ClaimStage::kCompleted;
     candidate.held()->verdict = Verdict::kDuplicate;
     return Advance(candidate);
@@ -597,6 +606,10 @@ void ClaimBatch::SyncAll() {
   }
   if (!synced.ok()) {
     error_ = Annotate(synced, "syncing");
+    // The store may have died and lost what it had recorded: each id is asked for again.
+    for (Candidate& candidate : candidates_) {
+      if (candidate.item->verdict != Verdict::kUnsettled) candidate.held().reset();
+    }
     return;
   }
   for (WorkPartition& partition : order_.partitions) partition.is_committed = true;

@@ -1,6 +1,9 @@
 // The task that renews leases.
 #include "src/lease_keeper.h"
 
+#include <set>
+#include <string_view>
+
 namespace once {
 namespace {
 
@@ -69,7 +72,11 @@ void LeaseKeeper::RenewAll() {
   {
     const std::lock_guard lock(mutex_);
     kept.reserve(kept_.size());
-    for (const auto& [counter, claim] : kept_) kept.push_back(claim);
+    // The newest claim of an id only: an older one was lost, and its owner has yet to find out.
+    std::set<std::pair<std::string_view, std::string_view>> ids;
+    for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
+      if (ids.emplace(it->second.scope, it->second.id).second) kept.push_back(it->second);
+    }
   }
   if (kept.empty()) return;
   std::vector<Claim> claims;

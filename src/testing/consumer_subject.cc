@@ -1,5 +1,7 @@
 // The real engine as the subject of a simulation.
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "once/consumer.h"
@@ -16,6 +18,12 @@ class ConsumerSubject : public Subject {
   absl::Status Run(std::stop_token stop) override { return consumer_->Run(std::move(stop)); }
   absl::Status Stop() override { return consumer_->Stop(); }
   std::optional<ConsumerStats> stats() const override { return consumer_->stats(); }
+  bool IsStopped(int partition) const override {
+    const std::vector<StoppedPartition> stopped = consumer_->stopped_partitions();
+    return std::any_of(stopped.begin(), stopped.end(), [partition](const StoppedPartition& one) {
+      return one.partition.partition == partition;
+    });
+  }
   std::string Complaint() const override {
     std::string text;
     for (const StoppedPartition& stopped : consumer_->stopped_partitions()) {
@@ -39,13 +47,19 @@ absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
                           .id = HeaderId("id"),
                           .retry = parts.scenario.retry,
                           .dead_letters = {.publisher = std::move(parts.dead_letters)},
+                          .out_of_range = parts.scenario.out_of_range,
+                          .foreign_store = parts.scenario.foreign_store,
+                          .claims = parts.scenario.claims,
                           .limits = parts.scenario.limits,
                           .times = parts.scenario.times,
                           .log = std::move(parts.log),
                           .executor = std::move(parts.process),
                           .random = std::move(parts.random)};
+  options.claims.reconcile = std::move(parts.reconcile);
   absl::StatusOr<std::unique_ptr<Consumer>> consumer =
-      Consumer::Create(std::move(options), std::move(parts.handler));
+      parts.scenario.handler == HandlerKind::kPlain
+          ? Consumer::Create(std::move(options), std::move(parts.plain_handler))
+          : Consumer::Create(std::move(options), std::move(parts.handler));
   if (!consumer.ok()) return consumer.status();
   return std::make_unique<ConsumerSubject>(*std::move(consumer));
 }

@@ -437,6 +437,24 @@ void FakeLog::DeleteBefore(int partition, std::int64_t first) {
   log.first = first;
 }
 
+void FakeLog::Recreate() {
+  for (Partition& log : partitions_) log = {};
+  Notify();
+}
+
+void FakeLog::Truncate(int partition, std::int64_t end) {
+  Partition& log = partitions_[static_cast<std::size_t>(partition)];
+  log.records.erase(log.records.lower_bound(end), log.records.end());
+  log.end = std::min(log.end, end);
+  Notify();
+}
+
+void FakeLog::SetCommitted(int partition, std::int64_t offset, std::string metadata) {
+  Partition& log = partitions_[static_cast<std::size_t>(partition)];
+  log.committed = offset;
+  log.metadata = std::move(metadata);
+}
+
 std::int64_t FakeLog::end(int partition) const {
   return partitions_[static_cast<std::size_t>(partition)].end;
 }

@@ -1,4 +1,4 @@
-// The server (locks, commits, losses), FakeTransaction and FakeConnection, its client side.
+// The server: locks, commits that arrive late, and what is lost.
 #include "once/testing/fake_store.h"
 
 #include <algorithm>
@@ -6,18 +6,10 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "once/abseil.h"
+#include "src/testing/fake_connection.h"
 
 namespace once::testing {
 namespace {
-
-absl::Status Dead() { return absl::CancelledError("fake store: the process is dead"); }
-absl::Status Failed() { return absl::UnavailableError("fake store: failure"); }
-absl::Status Unknown() { return absl::UnknownError("fake store: the answer was lost"); }
-absl::Status SessionLost() {
-  return absl::UnavailableError("fake store: the server has ended the session");
-}
 
 OutboxEntry* FindEntry(StoreState& state, std::int64_t sequence) {
   const auto it = std::lower_bound(
@@ -26,17 +18,22 @@ OutboxEntry* FindEntry(StoreState& state, std::int64_t sequence) {
   return it != state.outbox.end() && it->sequence == sequence ? &*it : nullptr;
 }
 
+bool IsEmpty(const StoreChange& change) {
+  return change.positions.empty() && change.ids.empty() && change.effects.empty() &&
+         change.outgoing.empty() && change.published.empty() && change.parked.empty();
+}
+
 }  // namespace
 
 void Apply(const StoreChange& change, StoreState& state) {
   for (const StoreChange::Position& position : change.positions) {
-    state.positions.insert_or_assign(position.key, position.stamp);
+    state.positions.insert_or_assign(position.key, position.row);
   }
   for (const StoreChange::Id& id : change.ids) {
-    if (id.record.state == IdState::kAbsent) {
+    if (id.entry.record.state == IdState::kAbsent) {
       state.ids.erase(id.key);
     } else {
-      state.ids.insert_or_assign(id.key, id.record);
+      state.ids.insert_or_assign(id.key, id.entry);
     }
   }
   state.effects.insert(state.effects.end(), change.effects.begin(), change.effects.end());
@@ -56,436 +53,6 @@ void Apply(const StoreChange& change, StoreState& state) {
   }
 }
 
-void EffectWriter::Append(const Message& message) {
-  Append({.scope = std::string(message.scope()),
-          .id = std::string(message.id()),
-          .value = std::string(message.value().value_or("")),
-          .partition = {.topic = std::string(message.topic()), .partition = message.partition()},
-          .offset = message.offset()});
-}
-
-EffectWriter* Effects(Transaction& transaction) {
-  return dynamic_cast<EffectWriter*>(&transaction);
-}
-
-class FakeTransaction : public StoreTransaction, public EffectWriter {
- public:
-  FakeTransaction(FakeStore& store, std::shared_ptr<Process> process, FakeStore::TransactionId id,
-                  std::span<const PositionLock> locks)
-      : store_(store), process_(std::move(process)), id_(id), locks_(locks.begin(), locks.end()) {
-    store_.open_.push_back(this);
-  }
-  ~FakeTransaction() override {
-    if (is_open_) End(absl::OkStatus());
-  }
-
-  absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
-  absl::Status PutIds(std::span<const IdWrite> writes) override;
-  absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
-  absl::Status SetSavepoint() override;
-  absl::Status RollbackToSavepoint() override;
-  absl::Status CheckOpen() override;
-  absl::Status SetPositions(std::span<const PositionUpdate> updates) override;
-  absl::Status Commit(Durability wanted) override;
-  void Rollback() override;
-
-  using EffectWriter::Append;
-  void Append(EffectRow row) override;
-  IdRecord Peek(const IdKey& key) const override;
-
-  const Process& process() const { return *process_; }
-  FakeStore::TransactionId id() const { return id_; }
-  bool is_open() const override { return is_open_; }
-  // Nothing of it exists any more; every later call answers `why`.
-  void End(absl::Status why);
-
- private:
-  struct Savepoint {
-    std::size_t ids = 0;
-    std::size_t effects = 0;
-    std::size_t outgoing = 0;
-    std::size_t positions = 0;
-  };
-
-  // OK when the call may go on. Everything but Commit and Rollback begins with it.
-  absl::Status Enter(Seam seam);
-  absl::Status Fail(absl::Status status);
-  FakeStore::Waiter AsWaiter() { return {*process_, id_, this}; }
-
-  FakeStore& store_;
-  std::shared_ptr<Process> process_;
-  FakeStore::TransactionId id_;
-  std::vector<PositionLock> locks_;
-  StoreChange change_;
-  std::optional<Savepoint> savepoint_;
-  bool is_open_ = true;
-  bool has_failed_ = false;
-  absl::Status ended_;
-};
-
-void FakeTransaction::End(absl::Status why) {
-  is_open_ = false;
-  ended_ = std::move(why);
-  std::erase(store_.open_, this);
-  store_.Release(id_);
-}
-
-absl::Status FakeTransaction::Fail(absl::Status status) {
-  has_failed_ = true;
-  return status;
-}
-
-absl::Status FakeTransaction::Enter(Seam seam) {
-  const bool had_failed = has_failed_;
-  const bool was_open = is_open_;
-  const Fault fault = store_.gate_.Pass(*process_, seam);
-  if (process_->is_dead()) return Dead();
-  if (had_failed || (!was_open && ended_.ok())) {
-    store_.observer_->OnMisuse(
-        *process_,
-        absl::StrCat(ToAbsl(ToString(seam)), " on a transaction that has failed or ended"));
-    return absl::FailedPreconditionError("fake store: the transaction has failed or ended");
-  }
-  if (!is_open_) return Fail(ended_);
-  if (fault == Fault::kFailure) return Fail(Failed());
-  if (fault == Fault::kCrashAfter) {
-    // The effect of the call would be gone with the transaction.
-    store_.gate_.Crash(*process_);
-    return Dead();
-  }
-  return absl::OkStatus();
-}
-
-absl::Status FakeTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
-  assert(keys.size() == records.size());
-  if (absl::Status status = Enter(Seam::kFindIds); !status.ok()) return status;
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    absl::Status status;
-    if (store_.options_.locks_found_ids) status = store_.LockId(AsWaiter(), EncodeIdKey(keys[i]));
-    if (!status.ok()) return Fail(status);
-    records[i] = Peek(keys[i]);
-  }
-  return absl::OkStatus();
-}
-
-IdRecord FakeTransaction::Peek(const IdKey& key) const {
-  const std::string encoded = EncodeIdKey(key);
-  for (auto it = change_.ids.rbegin(); it != change_.ids.rend(); ++it) {
-    if (it->key == encoded) return it->record;
-  }
-  const auto it = store_.state_.ids.find(encoded);
-  return it == store_.state_.ids.end() ? IdRecord{} : it->second;
-}
-
-absl::Status FakeTransaction::PutIds(std::span<const IdWrite> writes) {
-  if (absl::Status status = Enter(Seam::kPutIds); !status.ok()) return status;
-  for (const IdWrite& write : writes) {
-    std::string key = EncodeIdKey(write.key);
-    if (absl::Status status = store_.LockId(AsWaiter(), key); !status.ok()) return Fail(status);
-    change_.ids.push_back({.key = std::move(key), .record = write.record});
-  }
-  return absl::OkStatus();
-}
-
-absl::Status FakeTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
-  if (absl::Status status = Enter(Seam::kPutOutgoing); !status.ok()) return status;
-  change_.outgoing.insert(change_.outgoing.end(), rows.begin(), rows.end());
-  return absl::OkStatus();
-}
-
-absl::Status FakeTransaction::SetSavepoint() {
-  if (absl::Status status = Enter(Seam::kSetSavepoint); !status.ok()) return status;
-  savepoint_ = {.ids = change_.ids.size(),
-                .effects = change_.effects.size(),
-                .outgoing = change_.outgoing.size(),
-                .positions = change_.positions.size()};
-  return absl::OkStatus();
-}
-
-absl::Status FakeTransaction::RollbackToSavepoint() {
-  if (absl::Status status = Enter(Seam::kRollbackToSavepoint); !status.ok()) return status;
-  if (!savepoint_.has_value()) {
-    store_.observer_->OnMisuse(*process_, "rollback to a savepoint that was never set");
-    return Fail(absl::FailedPreconditionError("fake store: no savepoint"));
-  }
-  change_.ids.resize(savepoint_->ids);
-  change_.effects.resize(savepoint_->effects);
-  change_.outgoing.resize(savepoint_->outgoing);
-  change_.positions.resize(savepoint_->positions);
-  return absl::OkStatus();
-}
-
-absl::Status FakeTransaction::CheckOpen() { return Enter(Seam::kCheckOpen); }
-
-absl::Status FakeTransaction::SetPositions(std::span<const PositionUpdate> updates) {
-  if (absl::Status status = Enter(Seam::kSetPositions); !status.ok()) return status;
-  for (const PositionUpdate& update : updates) {
-    const auto lock = std::find_if(
-        locks_.begin(), locks_.end(),
-        [&update](const PositionLock& candidate) { return candidate.key == update.key; });
-    if (lock == locks_.end()) {
-      store_.observer_->OnMisuse(*process_, "a position is set that Begin did not lock");
-      return Fail(absl::InvalidArgumentError("fake store: the row is not locked"));
-    }
-    PositionStamp stamp = lock->expected;
-    stamp.position = update.position;
-    ++stamp.revision;
-    change_.positions.push_back({.key = update.key, .stamp = stamp});
-  }
-  return absl::OkStatus();
-}
-
-absl::Status FakeTransaction::Commit(Durability /*wanted*/) {
-  const bool had_failed = has_failed_;
-  const bool was_open = is_open_;
-  const Fault fault = store_.gate_.Pass(*process_, Seam::kCommit);
-  if (process_->is_dead()) return Dead();
-  if (had_failed || (!was_open && ended_.ok())) {
-    store_.observer_->OnMisuse(*process_, "commit of a transaction that has failed or ended");
-    if (is_open_) End(absl::OkStatus());
-    return absl::FailedPreconditionError("fake store: the transaction has failed or ended");
-  }
-  if (fault == Fault::kLoseOneCommit) store_.LoseCommits(1);
-  if (fault == Fault::kLoseTwoCommits) store_.LoseCommits(2);
-  absl::Status answer = is_open_ ? absl::OkStatus() : ended_;
-  if (is_open_) {
-    const bool is_launched =
-        fault == Fault::kUnknownAppliedLater || fault == Fault::kCrashAppliedLater;
-    const bool is_applied =
-        fault == Fault::kNone || fault == Fault::kUnknownApplied || fault == Fault::kCrashAfter;
-    if (is_applied) store_.ApplyChange(process_->number(), locks_, change_);
-    if (is_launched) {
-      store_.Launch({.id = id_, .process = process_->number(), .locks = locks_, .change = change_});
-    }
-    if (fault == Fault::kFailure) answer = Failed();
-    if (fault == Fault::kUnknownApplied || fault == Fault::kUnknownNotApplied || is_launched) {
-      answer = Unknown();
-    }
-    // A commit on its way keeps its locks until it lands.
-    if (is_launched) id_ = 0;
-    End(absl::OkStatus());
-  }
-  if (fault == Fault::kCrashAfter || fault == Fault::kCrashAppliedLater) {
-    store_.gate_.Crash(*process_);
-    return Dead();
-  }
-  store_.observer_->OnCommit(*process_, locks_, change_, answer);
-  return answer;
-}
-
-void FakeTransaction::Rollback() {
-  const Fault fault = store_.gate_.Pass(*process_, Seam::kRollback);
-  if (process_->is_dead()) return;
-  if (is_open_) End(absl::OkStatus());
-  if (fault == Fault::kCrashAfter) store_.gate_.Crash(*process_);
-}
-
-void FakeTransaction::Append(EffectRow row) {
-  if (process_->is_dead() || !is_open_) return;
-  change_.effects.push_back(std::move(row));
-}
-
-// One process's connection: DedupStore, TransactionalStore and Outbox in one object.
-class FakeConnection : public DedupStore, public TransactionalStore, public Outbox {
- public:
-  FakeConnection(FakeStore& store, std::shared_ptr<Process> process)
-      : store_(store), process_(std::move(process)) {
-    traits_.name = "fake";
-    traits_.durability = Durability::kMachine;
-    traits_.is_shared = true;
-  }
-
-  const StoreTraits& traits() const override { return traits_; }
-  TransactionalStore* transactions() override { return this; }
-  Outbox& outbox() override { return *this; }
-
-  absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
-  absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
-  absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
-      std::span<const PartitionKey> keys) override;
-  absl::StatusOr<std::vector<PendingRow>> FindPending(std::size_t rows_max) override;
-  absl::StatusOr<std::size_t> CountPending() override;
-  absl::Status MarkPublished(std::span<const std::int64_t> sequences) override;
-  absl::Status Park(std::int64_t sequence, const absl::Status& reason) override;
-
- private:
-  // The common part of calls that only read. OK when the call may go on.
-  absl::Status EnterRead(Seam seam);
-  // A transaction of one change: what MarkPublished and Park are.
-  absl::Status Change(Seam seam, const StoreChange& change);
-  // Applies, launches or drops a change as the fault says; what the caller is told.
-  absl::Status Finish(Fault fault, FakeStore::TransactionId id, const StoreChange& change);
-  absl::Status LockRows(const FakeStore::Waiter& waiter, std::vector<const PartitionKey*> keys);
-
-  FakeStore& store_;
-  std::shared_ptr<Process> process_;
-  StoreTraits traits_;
-};
-
-absl::Status FakeConnection::LockRows(const FakeStore::Waiter& waiter,
-                                      std::vector<const PartitionKey*> keys) {
-  absl::Status status = store_.LockWriter(waiter);
-  std::sort(keys.begin(), keys.end(),
-            [](const PartitionKey* a, const PartitionKey* b) { return *a < *b; });
-  for (const PartitionKey* key : keys) {
-    if (status.ok()) status = store_.LockRow(waiter, *key);
-  }
-  if (!status.ok()) store_.Release(waiter.id);
-  return status;
-}
-
-absl::StatusOr<BeginResult> FakeConnection::Begin(std::span<const PositionLock> locks) {
-  const Fault fault = store_.gate_.Pass(*process_, Seam::kBegin);
-  if (process_->is_dead()) return Dead();
-  store_.observer_->OnBegin(*process_, locks);
-  if (fault == Fault::kLoseOneCommit) store_.LoseCommits(1);
-  if (fault == Fault::kLoseTwoCommits) store_.LoseCommits(2);
-  if (fault == Fault::kFailure) return Failed();
-  const FakeStore::TransactionId id = ++store_.last_id_;
-  std::vector<const PartitionKey*> keys;
-  for (const PositionLock& lock : locks) keys.push_back(&lock.key);
-  auto transaction = std::make_unique<FakeTransaction>(store_, process_, id, locks);
-  absl::Status status = LockRows({*process_, id, transaction.get()}, std::move(keys));
-  if (!status.ok()) return status;
-  BeginResult result;
-  for (std::size_t i = 0; i < locks.size(); ++i) {
-    const auto it = store_.state_.positions.find(locks[i].key);
-    std::optional<PositionStamp> actual;
-    if (it != store_.state_.positions.end()) actual = it->second;
-    if (actual == locks[i].expected) continue;
-    result.mismatches.push_back({.lock = i, .actual = actual});
-  }
-  if (result.mismatches.empty()) result.transaction = std::move(transaction);
-  transaction.reset();
-  if (fault == Fault::kCrashAfter) {
-    store_.gate_.Crash(*process_);
-    return Dead();
-  }
-  return result;
-}
-
-absl::Status FakeConnection::Finish(Fault fault, FakeStore::TransactionId id,
-                                    const StoreChange& change) {
-  switch (fault) {
-    case Fault::kFailure:
-      store_.Release(id);
-      return Failed();
-    case Fault::kUnknownNotApplied:
-      store_.Release(id);
-      return Unknown();
-    case Fault::kUnknownAppliedLater:
-    case Fault::kCrashAppliedLater:
-      store_.Launch({.id = id, .process = process_->number(), .locks = {}, .change = change});
-      break;
-    default:
-      store_.ApplyChange(process_->number(), {}, change);
-      store_.Release(id);
-      break;
-  }
-  if (fault == Fault::kCrashAfter || fault == Fault::kCrashAppliedLater) {
-    store_.gate_.Crash(*process_);
-    return Dead();
-  }
-  return fault == Fault::kNone ? absl::OkStatus() : Unknown();
-}
-
-absl::StatusOr<std::vector<TakenPosition>> FakeConnection::Take(
-    std::span<const TakeRequest> requests) {
-  const Fault fault = store_.gate_.Pass(*process_, Seam::kTake);
-  if (process_->is_dead()) return Dead();
-  if (fault == Fault::kLoseOneCommit) store_.LoseCommits(1);
-  if (fault == Fault::kLoseTwoCommits) store_.LoseCommits(2);
-  const bool is_lost = fault == Fault::kLoseOneCommit || fault == Fault::kLoseTwoCommits;
-  const FakeStore::TransactionId id = ++store_.last_id_;
-  std::vector<const PartitionKey*> keys;
-  for (const TakeRequest& request : requests) keys.push_back(&request.key);
-  absl::Status status = LockRows({*process_, id, nullptr}, std::move(keys));
-  if (!status.ok()) return status;
-  std::vector<TakenPosition> taken;
-  StoreChange change;
-  for (const TakeRequest& request : requests) {
-    TakenPosition& row = taken.emplace_back();
-    const auto it = store_.state_.positions.find(request.key);
-    if (it != store_.state_.positions.end()) row.previous = it->second;
-    row.current = row.previous.value_or(PositionStamp{.position = request.start});
-    ++row.current.revision;
-    row.current.writer = request.writer;
-    change.positions.push_back(
-        {.key = request.key, .stamp = row.current, .is_new = !row.previous.has_value()});
-  }
-  status = is_lost ? SessionLost() : Finish(fault, id, change);
-  if (is_lost) store_.Release(id);
-  if (process_->is_dead()) return Dead();
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    store_.observer_->OnTake(*process_, requests[i].key, taken[i].current, status);
-  }
-  if (!status.ok()) return status;
-  return taken;
-}
-
-absl::Status FakeConnection::EnterRead(Seam seam) {
-  const Fault fault = store_.gate_.Pass(*process_, seam);
-  if (process_->is_dead()) return Dead();
-  if (fault == Fault::kLoseOneCommit) store_.LoseCommits(1);
-  if (fault == Fault::kLoseTwoCommits) store_.LoseCommits(2);
-  if (fault == Fault::kFailure) return Failed();
-  if (fault == Fault::kCrashAfter) {
-    store_.gate_.Crash(*process_);
-    return Dead();
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<std::optional<PositionStamp>>> FakeConnection::ReadPositions(
-    std::span<const PartitionKey> keys) {
-  if (absl::Status status = EnterRead(Seam::kReadPositions); !status.ok()) return status;
-  std::vector<std::optional<PositionStamp>> stamps;
-  for (const PartitionKey& key : keys) {
-    const auto it = store_.state_.positions.find(key);
-    std::optional<PositionStamp>& stamp = stamps.emplace_back();
-    if (it != store_.state_.positions.end()) stamp = it->second;
-  }
-  return stamps;
-}
-
-absl::StatusOr<std::vector<PendingRow>> FakeConnection::FindPending(std::size_t rows_max) {
-  if (absl::Status status = EnterRead(Seam::kFindPending); !status.ok()) return status;
-  std::vector<PendingRow> rows;
-  for (const OutboxEntry& entry : store_.state_.outbox) {
-    if (entry.is_published || entry.is_parked || rows.size() >= rows_max) continue;
-    rows.push_back({.sequence = entry.sequence, .message = entry.row.message});
-  }
-  return rows;
-}
-
-absl::StatusOr<std::size_t> FakeConnection::CountPending() {
-  if (absl::Status status = EnterRead(Seam::kCountPending); !status.ok()) return status;
-  return static_cast<std::size_t>(std::count_if(
-      store_.state_.outbox.begin(), store_.state_.outbox.end(),
-      [](const OutboxEntry& entry) { return !entry.is_published && !entry.is_parked; }));
-}
-
-absl::Status FakeConnection::Change(Seam seam, const StoreChange& change) {
-  const Fault fault = store_.gate_.Pass(*process_, seam);
-  if (process_->is_dead()) return Dead();
-  const FakeStore::TransactionId id = ++store_.last_id_;
-  absl::Status status = store_.LockWriter({*process_, id, nullptr});
-  if (!status.ok()) return status;
-  return Finish(fault, id, change);
-}
-
-absl::Status FakeConnection::MarkPublished(std::span<const std::int64_t> sequences) {
-  StoreChange change;
-  change.published.assign(sequences.begin(), sequences.end());
-  return Change(Seam::kMarkPublished, change);
-}
-
-absl::Status FakeConnection::Park(std::int64_t sequence, const absl::Status& /*reason*/) {
-  StoreChange change;
-  change.parked.push_back(sequence);
-  return Change(Seam::kPark, change);
-}
-
 FakeStore::FakeStore(SeamGate& gate, FakeStoreOptions options, SimulationObserver* observer)
     : gate_(gate),
       options_(options),
@@ -496,6 +63,7 @@ FakeStore::~FakeStore() { assert(open_.empty()); }
 
 std::shared_ptr<DedupStore> FakeStore::Connect(std::shared_ptr<Process> process) {
   process->OnKill([this, dying = process.get()] { EndSessions(*dying); });
+  ++opens_;
   return std::make_shared<FakeConnection>(*this, std::move(process));
 }
 
@@ -504,8 +72,8 @@ absl::Status FakeStore::Lock(const Waiter& waiter, TransactionId& holder) {
   const absl::Time deadline = gate_.scheduler().Now() + options_.lock_wait_max;
   while (holder != 0 && holder != waiter.id) {
     const bool is_notified = released_.WaitUntil(deadline);
-    if (waiter.process.is_dead()) return Dead();
-    if (waiter.transaction != nullptr && !waiter.transaction->is_open()) return SessionLost();
+    if (waiter.process.is_dead()) return StoreDead();
+    if (waiter.transaction != nullptr && !waiter.transaction->is_open()) return StoreSessionLost();
     if (!is_notified && holder != 0) {
       return absl::UnavailableError("fake store: somebody else holds a lock for too long");
     }
@@ -543,14 +111,28 @@ void FakeStore::Release(TransactionId id) {
 
 void FakeStore::ApplyChange(int process, std::span<const PositionLock> locks,
                             const StoreChange& change) {
+  if (locks.empty() && IsEmpty(change)) return;
   observer_->OnApply(process, locks, change, state_);
   history_.push_back(change);
   history_.back().first_sequence = state_.next_sequence;
   Apply(change, state_);
   for (const StoreChange::Position& position : change.positions) {
-    if (position.is_new) losable_from_ = history_.size();
+    if (position.is_new && !options_.loses_new_rows) losable_from_ = history_.size();
   }
   observer_->OnApplied(change, state_);
+  if (change.durability == Durability::kMachine) MarkSynced();
+}
+
+void FakeStore::MarkSynced() {
+  synced_ = history_.size();
+  observer_->OnSynced(state_);
+}
+
+const StoreState& FakeStore::SyncedState() {
+  for (; synced_applied_ < synced_; ++synced_applied_) {
+    Apply(history_[synced_applied_], synced_state_);
+  }
+  return synced_state_;
 }
 
 void FakeStore::Launch(Flight flight) {
@@ -572,25 +154,40 @@ void FakeStore::Land(TransactionId id) {
 void FakeStore::EndSessions(const Process& process) {
   const std::vector<FakeTransaction*> open = open_;
   for (FakeTransaction* transaction : open) {
-    if (&transaction->process() == &process) transaction->End(Dead());
+    if (&transaction->process() == &process) transaction->End(StoreDead());
   }
+}
+
+bool FakeStore::Lose(Fault fault) {
+  if (fault != Fault::kLoseOneCommit && fault != Fault::kLoseTwoCommits) return false;
+  // Of a tail that nobody has promised anything about, one commit or all of it.
+  const std::size_t two = options_.loss == StoreLoss::kUnsynced ? history_.size() : 2;
+  LoseCommits(fault == Fault::kLoseOneCommit ? 1 : two);
+  return true;
 }
 
 void FakeStore::LoseCommits(std::size_t commits) {
   const std::vector<FakeTransaction*> open = open_;
-  for (FakeTransaction* transaction : open) transaction->End(SessionLost());
+  for (FakeTransaction* transaction : open) transaction->End(StoreSessionLost());
   const std::vector<Flight> flights = std::move(flights_);
   flights_.clear();
   for (const Flight& flight : flights) Release(flight.id);
-  const std::size_t kept =
-      std::max(losable_from_, history_.size() - std::min(commits, history_.size()));
+  std::size_t kept = std::max(losable_from_, history_.size() - std::min(commits, history_.size()));
+  if (options_.loss == StoreLoss::kUnsynced) kept = std::max(kept, synced_);
   if (kept == history_.size()) return;
+  ++losses_;
+  const StoreState before = std::move(state_);
   history_.resize(kept);
-  const std::int64_t next_sequence = state_.next_sequence;
+  synced_ = kept;  // what came back is on the disk
   state_ = {};
   for (const StoreChange& change : history_) Apply(change, state_);
-  if (!options_.reuses_sequences) state_.next_sequence = next_sequence;
-  observer_->OnLost(state_);
+  if (synced_applied_ > kept) {
+    synced_state_ = {};
+    synced_applied_ = 0;
+  }
+  if (!options_.reuses_sequences) state_.next_sequence = before.next_sequence;
+  observer_->OnLost(before, state_);
+  observer_->OnSynced(state_);
 }
 
 }  // namespace once::testing

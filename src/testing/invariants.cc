@@ -16,7 +16,8 @@ constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
     "atomic",         "watermark",     "published",
     "drained",        "right-outcome", "read-after-unknown",
     "expected-stamp", "fenced-effect", "handled-again",
-    "misuse",         "ends"};
+    "claim-states",   "begun",         "attempts",
+    "identity",       "misuse",        "ends"};
 
 std::string Show(const PositionStamp& stamp) {
   return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",
@@ -37,9 +38,21 @@ std::string_view ToString(Check check) { return kCheckNames[static_cast<std::siz
 void InvariantChecker::Watch(FiberScheduler& scheduler, const FakeLog& log) {
   scheduler_ = &scheduler;
   log_ = &log;
+  claims_.Watch(log);
   const auto partitions = static_cast<std::size_t>(log.options().partitions);
   before_.assign(partitions, 0);
   furthest_.assign(partitions, 0);
+  first_.assign(partitions, 0);
+}
+
+void InvariantChecker::OnRecreated() {
+  std::fill(furthest_.begin(), furthest_.end(), 0);
+  claims_.OnRecreated();
+}
+
+void InvariantChecker::OnNewStore() {
+  effect_counts_.clear();
+  for (std::size_t i = 0; i < first_.size(); ++i) first_[i] = log_->end(static_cast<int>(i));
 }
 
 void InvariantChecker::Fail(Check check, std::string what, int partition, std::string id) {
@@ -122,12 +135,13 @@ void InvariantChecker::OnCommit(const Process& process, std::span<const Position
   }
   if (!known.ok()) return;
   for (const StoreChange::Position& position : change.positions) {
-    knowledge_[{process.number(), position.key.partition.partition}].stamp = position.stamp;
+    knowledge_[{process.number(), position.key.partition.partition}].stamp = position.row.stamp;
   }
 }
 
 void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
                                const StoreChange& change, const StoreState& before) {
+  if (is_plain()) claims_.OnApply(change, before);
   for (const StoreChange::Position& position : change.positions) {
     const int partition = position.key.partition.partition;
     if (position.key != log_->KeyOf(partition)) {
@@ -135,13 +149,13 @@ void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
     }
     const auto it = before.positions.find(position.key);
     before_[static_cast<std::size_t>(partition)] =
-        it == before.positions.end() ? 0 : it->second.position;
+        it == before.positions.end() ? 0 : it->second.stamp.position;
   }
   for (const PositionLock& lock : locks) {
     const int partition = lock.key.partition.partition;
     const auto row = before.positions.find(lock.key);
     const std::uint64_t taken = knowledge_[{process, partition}].writer;
-    if (row != before.positions.end() && row->second.writer == taken) continue;
+    if (row != before.positions.end() && row->second.stamp.writer == taken) continue;
     Fail(Check::kFencedEffect,
          absl::StrCat("process ", process, " commits on partition ", partition,
                       ", whose row has another writer since"),
@@ -160,12 +174,14 @@ void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& st
            effect.partition.partition, effect.id);
     }
     const auto it = state.ids.find(key);
-    if (it == state.ids.end() || it->second.state != IdState::kCompleted) {
+    if (it == state.ids.end() || it->second.record.state != IdState::kCompleted) {
       Fail(Check::kAtomic, absl::StrCat(effect.id, " has an effect and no completed id"),
            effect.partition.partition, effect.id);
     }
   }
-  for (const StoreChange::Id& id : change.ids) CheckId(id, state);
+  for (const StoreChange::Id& id : change.ids) {
+    if (!is_plain()) CheckId(id, state);
+  }
   for (const OutboxRow& row : change.outgoing) {
     letters_.push_back(row.message);
     if (!options_.is_recording) continue;
@@ -182,8 +198,8 @@ void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& st
 void InvariantChecker::CheckId(const StoreChange::Id& id, const StoreState& state) {
   const auto count = effect_counts_.find(id.key);
   const bool has_effect = count != effect_counts_.end() && count->second > 0;
-  const bool is_completed = id.record.state == IdState::kCompleted;
-  const bool is_dead = id.record.state == IdState::kDead;
+  const bool is_completed = id.entry.record.state == IdState::kCompleted;
+  const bool is_dead = id.entry.record.state == IdState::kDead;
   if (is_completed == has_effect && !is_dead) return;
   const auto key = DecodeIdKey(id.key);
   const std::string text(key ? key->id : "?");
@@ -200,19 +216,21 @@ void InvariantChecker::CheckRow(const StoreChange::Position& position, const Sto
                                 std::int64_t before) {
   const int partition = position.key.partition.partition;
   if (options_.is_recording) {
-    Record("store", absl::StrCat("row is ", Show(position.stamp)), partition);
+    Record("store",
+           absl::StrCat("row is ", Show(position.row.stamp), " reach ", position.row.reach),
+           partition);
   }
-  if (position.stamp.position < before || position.stamp.position > log_->end(partition)) {
+  if (position.row.stamp.position < before || position.row.stamp.position > log_->end(partition)) {
     Fail(Check::kWatermark,
          absl::StrCat("the position of partition ", partition, " goes from ", before, " to ",
-                      position.stamp.position, ", the log ends at ", log_->end(partition)),
+                      position.row.stamp.position, ", the log ends at ", log_->end(partition)),
          partition);
   }
-  for (std::int64_t offset = before; offset < position.stamp.position; ++offset) {
+  for (std::int64_t offset = before; offset < position.row.stamp.position; ++offset) {
     CheckOutcome(state, partition, offset);
   }
   std::int64_t& furthest = furthest_[static_cast<std::size_t>(partition)];
-  furthest = std::max(furthest, position.stamp.position);
+  furthest = std::max(furthest, position.row.stamp.position);
 }
 
 bool InvariantChecker::HasLetter(const StoreState& state, const std::string& id) {
@@ -223,6 +241,7 @@ bool InvariantChecker::HasLetter(const StoreState& state, const std::string& id)
 
 std::string InvariantChecker::OutcomeOf(const StoreState& state, int partition,
                                         std::int64_t offset) const {
+  if (is_plain()) return claims_.OutcomeOf(state, partition, offset);
   const LogRecord* record = log_->Find(partition, offset);
   if (record == nullptr) return "hole";
   const std::string id = IdOf(*record);
@@ -241,15 +260,16 @@ std::string InvariantChecker::OutcomeOf(const StoreState& state, int partition,
   }
   const auto it = state.ids.find(KeyOf(id));
   if (it == state.ids.end() || has_letter) return outcome;
-  if (it->second.state == IdState::kDiscarded) outcome += outcome.empty() ? "skip" : "+skip";
+  if (it->second.record.state == IdState::kDiscarded) outcome += outcome.empty() ? "skip" : "+skip";
   // A copy of a dead message needs no letter of its own.
-  if (it->second.state == IdState::kDead && HasLetter(state, id)) {
+  if (it->second.record.state == IdState::kDead && HasLetter(state, id)) {
     outcome += outcome.empty() ? "dead" : "+dead";
   }
   return outcome;
 }
 
 void InvariantChecker::CheckOutcome(const StoreState& state, int partition, std::int64_t offset) {
+  if (offset < first_[static_cast<std::size_t>(partition)]) return;
   const std::string outcome = OutcomeOf(state, partition, offset);
   if (!outcome.empty() && outcome.find('+') == std::string::npos) return;
   const LogRecord* record = log_->Find(partition, offset);
@@ -270,12 +290,28 @@ void InvariantChecker::CountEffects(const StoreState& state) {
   }
 }
 
-void InvariantChecker::OnLost(const StoreState& state) {
+void InvariantChecker::OnSynced(const StoreState& state) {
+  if (is_plain()) claims_.OnSynced(state);
+}
+
+void InvariantChecker::OnTryClaim(const Process& process, std::span<const ClaimRequest> requests,
+                                  std::span<const ClaimResult> results, const absl::Status& known) {
+  if (is_plain()) claims_.OnTryClaim(process, requests, results, known);
+}
+
+void InvariantChecker::OnClaimCall(const Process& process, Seam call, std::span<const Claim> claims,
+                                   std::span<const absl::Status> outcomes,
+                                   const absl::Status& known) {
+  if (is_plain()) claims_.OnClaimCall(process, call, claims, outcomes, known);
+}
+
+void InvariantChecker::OnLost(const StoreState& before, const StoreState& state) {
   CountEffects(state);
+  if (is_plain()) claims_.OnLost(before, state);
   if (!options_.is_recording) return;
   Record("store", "LOST its last commits");
-  for (const auto& [key, stamp] : state.positions) {
-    Record("store", absl::StrCat("row is ", Show(stamp)), key.partition.partition);
+  for (const auto& [key, row] : state.positions) {
+    Record("store", absl::StrCat("row is ", Show(row.stamp)), key.partition.partition);
   }
 }
 
@@ -288,6 +324,7 @@ void InvariantChecker::OnAcknowledge(const Process& process, const TopicPartitio
   if (options_.is_recording) {
     Record(process.name(), absl::StrCat("broker commit ", offset), partition.partition);
   }
+  if (is_plain()) return claims_.OnAcknowledge(process, partition.partition, offset);
   // Holes belong to nobody: whoever passes them acknowledges nothing.
   std::int64_t furthest = furthest_[static_cast<std::size_t>(partition.partition)];
   while (furthest < offset && log_->Find(partition.partition, furthest) == nullptr) ++furthest;
@@ -300,6 +337,7 @@ void InvariantChecker::OnAcknowledge(const Process& process, const TopicPartitio
 }
 
 void InvariantChecker::OnPublish(const Process& process, const OutgoingMessage& message) {
+  if (is_plain()) return claims_.OnPublish(process, message);
   const std::string id = HeaderText(message.headers, "id");
   if (options_.is_recording) Record(process.name(), "publishes the dead letter", -1, id);
   if (std::find(letters_.begin(), letters_.end(), message) != letters_.end()) return;
@@ -316,15 +354,7 @@ void InvariantChecker::OnHandler(const Process& process, const Message& message,
            absl::StrCat("handler runs, attempt ", message.attempt(), ", offset ", message.offset()),
            message.partition(), id);
   }
-  if (message.scope() != options_.scope) {
-    Fail(Check::kMisuse, absl::StrCat("the handler sees scope ", ToAbsl(message.scope())),
-         message.partition(), id);
-  }
-  const LogRecord* truth = log_->Find(message.partition(), message.offset());
-  if (truth == nullptr || IdOf(*truth) != id || truth->value != message.value()) {
-    Fail(Check::kMisuse, "the handler sees a message that is not in the log", message.partition(),
-         id);
-  }
+  CheckMessage(message);
   // Without its session the transaction has no locks, and its effect will never be.
   if (!effects.is_open()) return;
   if (record.state != IdState::kAbsent && record.state != IdState::kRetrying) {
@@ -339,10 +369,25 @@ void InvariantChecker::OnHandler(const Process& process, const Message& message,
   }
 }
 
+// What a handler is given is what the log has.
+void InvariantChecker::CheckMessage(const Message& message) {
+  const std::string id(message.id());
+  if (message.scope() != options_.scope) {
+    Fail(Check::kMisuse, absl::StrCat("the handler sees scope ", ToAbsl(message.scope())),
+         message.partition(), id);
+  }
+  const LogRecord* truth = log_->Find(message.partition(), message.offset());
+  if (truth == nullptr || IdOf(*truth) != id || truth->value != message.value()) {
+    Fail(Check::kMisuse, "the handler sees a message that is not in the log", message.partition(),
+         id);
+  }
+}
+
 bool InvariantChecker::IsDrained(const StoreState& state) const {
+  if (is_plain()) return claims_.IsDrained(state);
   for (int partition = 0; partition < log_->options().partitions; ++partition) {
     const auto it = state.positions.find(log_->KeyOf(partition));
-    const std::int64_t position = it == state.positions.end() ? 0 : it->second.position;
+    const std::int64_t position = it == state.positions.end() ? 0 : it->second.stamp.position;
     // Holes at the end belong to nobody.
     for (std::int64_t offset = position; offset < log_->end(partition); ++offset) {
       if (log_->Find(partition, offset) != nullptr) return false;
@@ -354,6 +399,7 @@ bool InvariantChecker::IsDrained(const StoreState& state) const {
 }
 
 void InvariantChecker::CheckEnd(const StoreState& state) {
+  if (is_plain()) return claims_.CheckEnd(state);
   for (int partition = 0; partition < log_->options().partitions; ++partition) {
     for (std::int64_t offset = 0; offset < log_->end(partition); ++offset) {
       CheckOutcome(state, partition, offset);

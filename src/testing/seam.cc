@@ -33,7 +33,18 @@ constexpr std::array<std::string_view, kSeamCount> kSeamNames = {"poll",
                                                                  "mark-published",
                                                                  "park",
                                                                  "handler",
-                                                                 "publish"};
+                                                                 "publish",
+                                                                 "plain-handler",
+                                                                 "try-claim",
+                                                                 "begun",
+                                                                 "renew",
+                                                                 "complete",
+                                                                 "fail",
+                                                                 "dying",
+                                                                 "kill",
+                                                                 "discard",
+                                                                 "release",
+                                                                 "sync"};
 
 constexpr std::array<std::string_view, kFaultCount> kFaultNames = {"none",
                                                                    "failure",
@@ -93,6 +104,23 @@ constexpr FaultSet FineMenu(Seam seam) {
       return Union(Union(kCrash, kStoreLoss),
                    {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
                     Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall});
+    case Seam::kTryClaim:
+    case Seam::kBegun:
+    case Seam::kComplete:
+    case Seam::kFail:
+    case Seam::kDying:
+    case Seam::kKill:
+    case Seam::kDiscard:
+    case Seam::kRelease:
+      return Union(Union(kCrash, kStoreLoss),
+                   {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
+                    Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall});
+    case Seam::kRenew:
+    case Seam::kSync:
+      return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kUnknownApplied,
+                                               Fault::kUnknownNotApplied, Fault::kStall});
+    case Seam::kPlainHandler:
+      return Union(kCrash, {Fault::kStall});
     case Seam::kReadPositions:
       return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kStall});
     case Seam::kFindPending:
@@ -118,6 +146,15 @@ constexpr bool IsVisible(Seam seam) {
     case Seam::kTake:
     case Seam::kPublish:
     case Seam::kMarkPublished:
+    case Seam::kPlainHandler:  // its effect
+    case Seam::kTryClaim:
+    case Seam::kBegun:
+    case Seam::kComplete:
+    case Seam::kFail:
+    case Seam::kDying:
+    case Seam::kKill:
+    case Seam::kDiscard:
+    case Seam::kRelease:
       return true;
     default:
       return false;

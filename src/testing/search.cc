@@ -101,6 +101,38 @@ void DrawMessages(SplitMix& random, Scenario& scenario) {
   }
 }
 
+// Half of the cases have a plain handler, whose claims need settings of their own.
+void DrawProtocol(SplitMix& random, Scenario& scenario) {
+  scenario.store_loss = random.OneIn(2) ? StoreLoss::kTail : StoreLoss::kUnsynced;
+  if (random.OneIn(2)) return;
+  scenario.handler = HandlerKind::kPlain;
+  static constexpr LostClaim kPolicies[] = {LostClaim::kRerun, LostClaim::kPark,
+                                            LostClaim::kReconcile};
+  scenario.claims.on_lost = kPolicies[random.Below(3)];
+  scenario.stall = absl::Milliseconds(random.OneIn(2) ? 300 : 1500);
+  scenario.has_one_owner = scenario.workers == 1 && random.OneIn(2);
+  const bool is_renewed = std::all_of(scenario.drives.begin(), scenario.drives.end(),
+                                      [](Drive drive) { return drive == Drive::kRun; });
+  for (ScenarioMessage& message : scenario.messages) {
+    // A letter that no broker takes stops its partition here, for good.
+    message.is_too_large = false;
+    // Step() renews nothing: its handlers must be quicker than the lease.
+    const absl::Duration longest = scenario.claims.lease / 4;
+    if (!is_renewed) message.duration = std::min(message.duration, longest);
+  }
+  for (ScenarioMessage& message : scenario.messages) {
+    const bool is_plain_done = message.handling == Handling::kDone && message.value.empty();
+    if (!is_plain_done || message.id.empty() || !random.OneIn(12)) continue;
+    const Handling handling = random.OneIn(3) ? Handling::kDieAlways : Handling::kDieFirst;
+    const int failures = 1 + random.Below(3);
+    for (ScenarioMessage& copy : scenario.messages) {
+      if (copy.id != message.id || !copy.value.empty()) continue;
+      copy.handling = handling;
+      copy.failures = failures;
+    }
+  }
+}
+
 void DrawSettings(SplitMix& random, Scenario& scenario) {
   const auto draw_size = [&random](int max) {
     return static_cast<std::size_t>(1 + random.Below(max));
@@ -224,6 +256,7 @@ SeededCase CaseOfSeed(std::uint64_t seed) {
   scenario.workers = 1 + random.Below(3);
   DrawMessages(random, scenario);
   DrawSettings(random, scenario);
+  DrawProtocol(random, scenario);
   for (std::size_t fault = 1; fault < kFaultCount; ++fault) {
     if (random.OneIn(3)) scenario.faults = scenario.faults.Without({static_cast<Fault>(fault)});
   }

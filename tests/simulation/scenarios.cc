@@ -45,7 +45,86 @@ Scenario Cooperative(Scenario scenario) {
   return scenario;
 }
 
+// Plain handlers over a server that keeps what is synced, asleep for longer than their lease when
+// they sleep.
+Scenario Plain(Scenario scenario) {
+  scenario.name = "plain-" + scenario.name;
+  scenario.handler = HandlerKind::kPlain;
+  scenario.store_loss = StoreLoss::kUnsynced;
+  scenario.stall = absl::Milliseconds(1500);
+  return scenario;
+}
+
+void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
+  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
+  const std::vector<Budget> full = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
+  cases.push_back({Plain(ThreeMessages("one-partition", 1)), full});
+  cases.push_back({Plain(OneByOne(ThreeMessages("one-partition-one-by-one", 1))), light});
+  cases.push_back({Plain(ThreeMessages("two-partitions", 2)), full});
+  cases.push_back({Plain(Cooperative(ThreeMessages("two-partitions-cooperative", 2))), light});
+
+  Scenario store_loss = Plain(ThreeMessages("store-loss", 1));
+  store_loss.faults = FaultSet::All();
+  cases.push_back({store_loss, full});
+
+  Scenario copies = Plain(ThreeMessages("copies", 2));
+  for (ScenarioMessage& message : copies.messages) message.id = "a";
+  cases.push_back({copies, full});
+
+  Scenario letters = Plain(ThreeMessages("letters", 1));
+  letters.messages[0].handling = Handling::kReject;
+  letters.messages[1].handling = Handling::kFailFirst;
+  letters.messages[1].failures = 1;
+  cases.push_back({letters, full});
+
+  Scenario conflict = Plain(OneByOne(ThreeMessages("conflict", 2)));
+  conflict.messages[2].id = "a";
+  conflict.messages[2].value = "another value";
+  conflict.messages[1].handling = Handling::kSkip;
+  cases.push_back({conflict, light});
+
+  // A handler that kills its process, among neighbours; and one that does so once.
+  Scenario poison = Plain(ThreeMessages("poison", 1));
+  poison.workers = 1;
+  poison.messages[1].handling = Handling::kDieAlways;
+  cases.push_back({poison, light});
+  Scenario dying = Plain(ThreeMessages("dying-once", 2));
+  dying.messages[0].handling = Handling::kDieFirst;
+  dying.messages[0].failures = 1;
+  cases.push_back({dying, light});
+
+  Scenario parked = dying;
+  parked.name = "plain-parked";
+  parked.claims.on_lost = LostClaim::kPark;
+  cases.push_back({parked, light});
+  Scenario reconciled = dying;
+  reconciled.name = "plain-reconciled";
+  reconciled.claims.on_lost = LostClaim::kReconcile;
+  cases.push_back({reconciled, light});
+
+  Scenario embedded = Plain(ThreeMessages("embedded-store", 1));
+  embedded.store_model = StoreModel::kOneTransaction;
+  embedded.has_one_owner = true;
+  embedded.workers = 1;
+  embedded.messages[1].handling = Handling::kDieFirst;
+  embedded.messages[1].failures = 2;
+  cases.push_back({embedded, full});
+}
+
 }  // namespace
+
+// Three fibres per worker: too many ways to go on to play them all.
+std::vector<Scenario> RandomCases() {
+  std::vector<Scenario> cases;
+  // Copies in two partitions while the handler takes longer than the lease, which is renewed.
+  Scenario slow = Plain(ThreeMessages("slow", 2));
+  slow.drives = {Drive::kRun, Drive::kRun};
+  slow.messages = {{.partition = 0, .id = "a", .duration = absl::Milliseconds(2500)},
+                   {.partition = 1, .id = "a", .duration = absl::Milliseconds(2500)}};
+  cases.push_back(slow);
+
+  return cases;
+}
 
 void PrintTo(const ExhaustiveCase& one, std::ostream* out) { *out << one.scenario.name; }
 
@@ -109,6 +188,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   retries.messages[1].handling = Handling::kFailFirst;
   retries.messages[1].failures = 1;
   cases.push_back({retries, {{.faults = 1, .preemptions = 1}}});
+  AddPlainCases(cases);
   return cases;
 }
 
@@ -122,6 +202,10 @@ absl::StatusOr<Scenario> FindScenario(std::string_view name) {
   for (ExhaustiveCase& one : ExhaustiveCases()) {
     if (one.scenario.name == name) return std::move(one.scenario);
     absl::StrAppend(&known, " ", one.scenario.name);
+  }
+  for (Scenario& scenario : RandomCases()) {
+    if (scenario.name == name) return std::move(scenario);
+    absl::StrAppend(&known, " ", scenario.name);
   }
   return absl::NotFoundError(
       absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known, " and seed-<number>"));

@@ -22,7 +22,10 @@ void PrintTo(const ExhaustiveCase& one, std::ostream* out);
 // them.
 std::vector<ExhaustiveCase> ExhaustiveCases();
 
-// A case of ExhaustiveCases() by name, or "seed-<n>", the case of that seed.
+// Scenarios that are played under many seeds instead.
+std::vector<Scenario> RandomCases();
+
+// A case of the two by name, or "seed-<n>", the case of that seed.
 absl::StatusOr<Scenario> FindScenario(std::string_view name);
 
 }  // namespace once::testing

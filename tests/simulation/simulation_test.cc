@@ -41,6 +41,14 @@ TEST(Simulation, ThousandsOfSeedsBreakNoRule) {
   EXPECT_EQ(result.executions, 3000);
 }
 
+TEST(Simulation, WhatIsTooLargeToBePlayedInEveryWayIsPlayedInManyWays) {
+  for (const Scenario& scenario : RandomCases()) {
+    const SearchResult result = SearchRandomly(scenario, {.faults = 2, .preemptions = 10},
+                                               {.fault = 40, .preemption = 100}, 1, 1000);
+    EXPECT_FALSE(result.witness.has_value()) << Describe(*result.witness);
+  }
+}
+
 TEST(Simulation, TheSameSeedGivesTheSameTrace) {
   const SearchResult first = SearchSeeds(100, 200);
   const SearchResult second = SearchSeeds(100, 200);

@@ -72,6 +72,14 @@ class FakeLog {
   // Offsets below `first` are gone, as after retention.
   void DeleteBefore(int partition, std::int64_t first);
 
+  // The topic is deleted and made anew: no message, and no offsets of the group.
+  void Recreate();
+  // Messages from `end` on are gone, and their offsets will be given to others: the log was cut by
+  // an election in which no complete copy took part.
+  void Truncate(int partition, std::int64_t end);
+  // An operator sets the group's offset.
+  void SetCommitted(int partition, std::int64_t offset, std::string metadata = {});
+
   // One past the last offset.
   std::int64_t end(int partition) const;
   // Null for a hole, and for what was deleted.

@@ -1,5 +1,6 @@
-// A FakeStore is the server side of a transactional store in a simulation: what it has committed
-// survives the processes that use it. Every process connects for itself and gets a DedupStore.
+// A FakeStore is the server side of a store in a simulation, with transactions and with claims:
+// what it has committed survives the processes that use it. Every process connects for itself and
+// gets a DedupStore. Leases run in virtual time.
 //
 // Rows are locked until their transaction ends, ids from the first look at them; a wait for a lock
 // is bounded, in virtual time. Answers may be lost, commits may be on their way while the caller
@@ -28,6 +29,12 @@
 
 namespace once::testing {
 
+// What may be lost when the store dies.
+enum class StoreLoss : std::uint8_t {
+  kTail,      // the last commits, whatever was promised of them: a replica takes over, a backup
+  kUnsynced,  // only what no synced commit and no Sync() has followed: a machine loses its power
+};
+
 enum class StoreModel : std::uint8_t {
   kRowLocks,        // a shared server: transactions on different rows run side by side
   kOneTransaction,  // an embedded store: one writer at a time
@@ -43,6 +50,15 @@ struct FakeStoreOptions {
   bool locks_found_ids = true;
   // A store that lost its tail gives the sequences of the lost outbox rows to others.
   bool reuses_sequences = false;
+  StoreLoss loss = StoreLoss::kTail;
+  // True: the creation of a position row may be lost too, and what came before it.
+  bool loses_new_rows = false;
+  // An embedded store, locked to the process that has it open: whoever connects knows that all
+  // former owners of claims are dead.
+  bool has_one_owner = false;
+  // False: whoever names a claimed id is believed to own the claim. A planted bug.
+  bool compares_fences = true;
+  std::string id = "fake-store";  // StoreTraits::id
 };
 
 // The effects table, as a handler sees it through its transaction.
@@ -73,12 +89,16 @@ class FakeStore {
 
   // Committed, and visible to everybody.
   const StoreState& state() const { return state_; }
+  // What a loss of everything unsynced would leave.
+  const StoreState& SyncedState();
   // Commits whose answer was lost and that are still on their way.
   std::size_t in_flight() const { return flights_.size(); }
 
-  // The store dies and comes back without its last `commits` commits (the creation of a position
-  // row and what came before it stay). Every open transaction ends.
+  // The store dies and comes back without its last `commits` commits, as far as its options let it
+  // lose them. Every open transaction ends.
   void LoseCommits(std::size_t commits);
+
+  const FakeStoreOptions& options() const { return options_; }
 
  private:
   friend class FakeTransaction;
@@ -103,6 +123,9 @@ class FakeStore {
   absl::Status LockRow(const Waiter& waiter, const PartitionKey& key);
   absl::Status LockId(const Waiter& waiter, const std::string& key);
   void Release(TransactionId id);
+  // Does what kLoseOneCommit and kLoseTwoCommits ask for; false for any other fault.
+  bool Lose(Fault fault);
+  void MarkSynced();
   void ApplyChange(int process, std::span<const PositionLock> locks, const StoreChange& change);
   void Launch(Flight flight);
   void Land(TransactionId id);
@@ -115,6 +138,11 @@ class FakeStore {
   StoreState state_;
   std::vector<StoreChange> history_;
   std::size_t losable_from_ = 0;  // commits before this one are never lost
+  std::size_t synced_ = 0;        // so many commits survive the machine
+  StoreState synced_state_;       // as far as `synced_applied_`, for SyncedState()
+  std::size_t synced_applied_ = 0;
+  std::uint64_t opens_ = 0;
+  std::uint64_t losses_ = 0;
   TransactionId last_id_ = 0;
   TransactionId writer_ = 0;  // kOneTransaction: who writes; 0 nobody
   std::map<PartitionKey, TransactionId> row_locks_;

@@ -4,7 +4,8 @@
 // takes an unknown commit for a failure, until the day the store rolls back.
 //
 // The log must carry each message's id in the header `id`, and a handler that succeeds must append
-// exactly one effect (EffectWriter::Append).
+// exactly one effect (EffectWriter::Append). A plain handler tells the checker what it does:
+// claims().
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
 
@@ -18,7 +19,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "once/guarantee.h"
 #include "once/message.h"
+#include "once/testing/claim_invariants.h"
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_store.h"
 #include "once/testing/observer.h"
@@ -38,6 +41,10 @@ enum class Check : std::uint8_t {
   kExpectedStamp,     // Begin expects what this owner last took or committed
   kFencedEffect,      // nobody commits on a row whose writer is somebody else
   kHandledAgain,      // no handler runs for an id that is settled in what its transaction sees
+  kClaimStates,       // a claimed record goes only where the protocol lets it go
+  kBegun,             // no plain handler runs before its Begun() was answered OK
+  kAttempts,          // I11: a handler is invoked so often and no more
+  kIdentity,          // no handler runs over a log or a store that is another one
   kMisuse,            // the contract of a seam is kept
   kEnds,              // nobody waits for ever, spins, or survives its own death
 };
@@ -63,6 +70,8 @@ struct HistoryLine {
 
 struct CheckerOptions {
   std::string scope;
+  HandlerKind handler = HandlerKind::kTransactional;
+  int attempts_max = 1;  // RetryPolicy::max_attempts
   // Switched off, e.g. to see whether the state invariants find a bug alone.
   std::vector<Check> ignored;
   bool is_recording = false;
@@ -70,7 +79,8 @@ struct CheckerOptions {
 
 class InvariantChecker : public SimulationObserver {
  public:
-  explicit InvariantChecker(CheckerOptions options) : options_(std::move(options)) {}
+  explicit InvariantChecker(CheckerOptions options)
+      : options_(std::move(options)), claims_(*this, options_.scope, options_.attempts_max) {}
 
   // REQUIRES: called once, before anything happens; all outlive the checker's use.
   void Watch(FiberScheduler& scheduler, const FakeLog& log);
@@ -83,7 +93,12 @@ class InvariantChecker : public SimulationObserver {
   void OnApply(int process, std::span<const PositionLock> locks, const StoreChange& change,
                const StoreState& before) override;
   void OnApplied(const StoreChange& change, const StoreState& state) override;
-  void OnLost(const StoreState& state) override;
+  void OnSynced(const StoreState& state) override;
+  void OnLost(const StoreState& before, const StoreState& state) override;
+  void OnTryClaim(const Process& process, std::span<const ClaimRequest> requests,
+                  std::span<const ClaimResult> results, const absl::Status& known) override;
+  void OnClaimCall(const Process& process, Seam call, std::span<const Claim> claims,
+                   std::span<const absl::Status> outcomes, const absl::Status& known) override;
   void OnMisuse(const Process& process, std::string_view what) override;
   void OnAcknowledge(const Process& process, const TopicPartition& partition,
                      std::int64_t offset) override;
@@ -91,6 +106,14 @@ class InvariantChecker : public SimulationObserver {
 
   // A handler is about to run. Called by the handler itself.
   void OnHandler(const Process& process, const Message& message, const EffectWriter& effects);
+  // The same for a plain handler, whose effects the checker keeps.
+  ClaimInvariants& claims() { return claims_; }
+  const ClaimInvariants& claims() const { return claims_; }
+  void CheckMessage(const Message& message);
+
+  // Between two acts: the log is empty, or another store takes over what is handled up to here.
+  void OnRecreated();
+  void OnNewStore();
 
   // True when every message has an outcome and every letter is out.
   bool IsDrained(const StoreState& state) const;
@@ -122,10 +145,12 @@ class InvariantChecker : public SimulationObserver {
   static bool HasLetter(const StoreState& state, const std::string& id);
   void CheckOutcome(const StoreState& state, int partition, std::int64_t offset);
   void CountEffects(const StoreState& state);
+  bool is_plain() const { return options_.handler == HandlerKind::kPlain; }
   std::string KeyOf(const std::string& id) const;
   static std::string IdOf(const LogRecord& record);
 
   CheckerOptions options_;
+  ClaimInvariants claims_;
   FiberScheduler* scheduler_ = nullptr;
   const FakeLog* log_ = nullptr;
   std::optional<Violation> violation_;
@@ -134,6 +159,7 @@ class InvariantChecker : public SimulationObserver {
   std::unordered_map<std::string, int> effect_counts_;  // by EncodeIdKey
   std::vector<std::int64_t> before_;                    // positions before the change at hand
   std::vector<std::int64_t> furthest_;                  // highest position ever visible
+  std::vector<std::int64_t> first_;                     // offsets below are of a former store
   std::vector<OutgoingMessage> letters_;                // ever committed
 };
 

@@ -7,9 +7,11 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "once/claims.h"
 #include "once/message_id.h"
 #include "once/position.h"
 #include "once/publisher.h"
+#include "once/testing/seam.h"
 #include "once/testing/store_state.h"
 
 namespace once::testing {
@@ -34,8 +36,18 @@ class SimulationObserver {
   virtual void OnApply(int /*process*/, std::span<const PositionLock> /*locks*/,
                        const StoreChange& /*change*/, const StoreState& /*before*/) {}
   virtual void OnApplied(const StoreChange& /*change*/, const StoreState& /*state*/) {}
+  // All that is committed now survives a store that keeps what is synced.
+  virtual void OnSynced(const StoreState& /*state*/) {}
   // The store lost its last commits.
-  virtual void OnLost(const StoreState& /*state*/) {}
+  virtual void OnLost(const StoreState& /*before*/, const StoreState& /*state*/) {}
+  // A claim call has ended for its caller. `outcomes` mean nothing unless `known` is OK.
+  virtual void OnTryClaim(const Process& /*process*/, std::span<const ClaimRequest> /*requests*/,
+                          std::span<const ClaimResult> /*results*/, const absl::Status& /*known*/) {
+  }
+  virtual void OnClaimCall(const Process& /*process*/, Seam /*call*/,
+                           std::span<const Claim> /*claims*/,
+                           std::span<const absl::Status> /*outcomes*/,
+                           const absl::Status& /*known*/) {}
   // The caller broke the contract of the store, e.g. went on after a failed call.
   virtual void OnMisuse(const Process& /*process*/, std::string_view /*what*/) {}
 

@@ -48,8 +48,19 @@ enum class Seam : std::uint8_t {
   kPark,
   kHandler,
   kPublish,
+  kPlainHandler,
+  kTryClaim,
+  kBegun,
+  kRenew,
+  kComplete,
+  kFail,
+  kDying,
+  kKill,
+  kDiscard,
+  kRelease,
+  kSync,
 };
-inline constexpr std::size_t kSeamCount = static_cast<std::size_t>(Seam::kPublish) + 1;
+inline constexpr std::size_t kSeamCount = static_cast<std::size_t>(Seam::kSync) + 1;
 
 // What may go wrong there.
 enum class Fault : std::uint8_t {
@@ -65,7 +76,7 @@ enum class Fault : std::uint8_t {
   kExpel,                // its session ends, and it goes on at once; its next poll tells nothing
   kRebalance,            // the group moves partitions
   kLoseOneCommit,        // the store loses its last commit, and every open transaction
-  kLoseTwoCommits,
+  kLoseTwoCommits,       // two; where only unsynced ones can be lost, all of these
 };
 inline constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::kLoseTwoCommits) + 1;
 
@@ -149,6 +160,9 @@ class SeamGate {
 
   const PointSet& points() const { return points_; }
   FiberScheduler& scheduler() { return scheduler_; }
+  // What may go wrong from now on.
+  void set_faults(FaultSet faults) { options_.faults = faults; }
+
   // Passed calls of living processes.
   std::int64_t calls() const { return calls_; }
   // Virtual time of the last fault.

@@ -41,6 +41,8 @@ enum class Handling : std::uint8_t {
   kThrow,       // throws at the first invocation, then done
   kReject,
   kSkip,
+  kDieFirst,   // kills its process in the first `failures` invocations, then done
+  kDieAlways,  // poison
 };
 
 struct ScenarioMessage {
@@ -52,6 +54,27 @@ struct ScenarioMessage {
   absl::Duration delay;       // appended so long after the beginning
   absl::Duration duration;    // how long its handler takes, in virtual time
   bool is_too_large = false;  // its dead letter is refused by the broker, and parked
+};
+
+// What happens to the world between two acts, while no worker runs.
+enum class Turn : std::uint8_t {
+  kNothing,
+  kRecreateTopic,  // deleted and made anew; the group's offsets are gone with it
+  kTruncate,       // the log of every partition ends with the messages that are kept
+  kNewStore,       // another, empty store takes the place of the one before
+  kResetOffsets,   // an operator sets the group's offsets to the beginning
+};
+
+// What follows once everything is handled: all workers leave, the world turns, more messages come,
+// the workers come back.
+struct Act {
+  Turn turn = Turn::kNothing;
+  std::int64_t kept = 0;  // kTruncate: offsets below stay
+  std::vector<ScenarioMessage> messages;
+  FaultSet faults;
+  // The right thing to do is nothing: every partition that has something to handle is stopped, and
+  // no handler runs.
+  bool is_refused = false;
 };
 
 // How a worker is driven.
@@ -69,6 +92,8 @@ class Subject {
   virtual absl::Status Stop() = 0;
   // What it counted; compared with what happened where no fault disturbed it.
   virtual std::optional<ConsumerStats> stats() const { return std::nullopt; }
+  // True when it has stopped the partition, and says so to whoever asks.
+  virtual bool IsStopped(int /*partition*/) const { return false; }
   // Why it may be standing still, for the report; empty: no idea.
   virtual std::string Complaint() const { return {}; }
 };
@@ -84,7 +109,10 @@ struct SubjectParts {
   std::shared_ptr<Publisher> dead_letters;
   std::shared_ptr<Random> random;
   std::shared_ptr<LogSink> log;
+  // The one that the scenario names; the other is empty.
   TransactionalHandlerFunction handler;
+  PlainHandlerFunction plain_handler;
+  std::function<Reconciled(const Message&)> reconcile;
 };
 using SubjectFactory = std::function<absl::StatusOr<std::unique_ptr<Subject>>(SubjectParts)>;
 
@@ -94,19 +122,26 @@ absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts);
 struct Scenario {
   std::string name;
   std::vector<ScenarioMessage> messages;
+  std::vector<Act> sequel;
+  HandlerKind handler = HandlerKind::kTransactional;
   int partitions = 1;
   int workers = 2;
   std::vector<Drive> drives;  // by worker; missing ones are kStep
   RebalanceProtocol protocol = RebalanceProtocol::kEager;
   StoreModel store_model = StoreModel::kRowLocks;
+  StoreLoss store_loss = StoreLoss::kTail;
+  bool loses_new_rows = false;
+  bool has_one_owner = false;  // REQUIRES: one worker
   bool locks_found_ids = true;
   bool reuses_sequences = false;
+  bool compares_fences = true;
   std::size_t messages_per_poll = 1000;
   bool has_partial_polls = false;
   bool has_holes = false;
 
   FaultSet faults = FaultSet::All();
   Grain grain = Grain::kCoarse;
+  absl::Duration stall = absl::Milliseconds(300);  // SeamOptions::stall
   // How long a killed worker stays away.
   absl::Duration restart_after;
   // By worker: stopped gracefully after so many rounds (Run(): so many times 200 ms), then started
@@ -115,6 +150,9 @@ struct Scenario {
 
   RetryPolicy retry = {.max_attempts = 3,
                        .backoff = {.initial = absl::Milliseconds(20), .jitter = 0}};
+  ClaimOptions claims = {.lease = absl::Seconds(1)};  // `reconcile` is the simulation's own
+  ForeignStore foreign_store = ForeignStore::kRefuse;
+  OutOfRange out_of_range = OutOfRange::kStop;
   ConsumerLimits limits;
   ConsumerTimes times = {
       .poll_timeout = absl::Milliseconds(500),
@@ -131,6 +169,7 @@ struct Scenario {
   // For planted bugs: what stands between the subject and the fakes.
   std::function<std::shared_ptr<DedupStore>(std::shared_ptr<DedupStore>)> wrap_store;
   std::function<std::unique_ptr<LogSource>(std::unique_ptr<LogSource>)> wrap_source;
+  std::function<std::shared_ptr<Publisher>(std::shared_ptr<Publisher>)> wrap_publisher;
 };
 
 struct Report {

@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "once/claims.h"
 #include "once/outbox.h"
 #include "once/position.h"
 #include "once/transaction.h"
@@ -31,9 +34,36 @@ struct OutboxEntry {
   bool is_parked = false;
 };
 
+struct PositionRow {
+  PositionStamp stamp;
+  std::int64_t reach = 0;
+  std::optional<AppliedRecord> last_applied = std::nullopt;
+  PositionDirective directive = PositionDirective::kNone;
+};
+
+// What the claim protocol keeps with an id.
+struct ClaimRecord {
+  Fence fence;  // meaningful while claimed or dying
+  absl::Time lease_end = absl::InfinitePast();
+  bool is_begun = false;                             // by the owner of the fence
+  bool maybe_ran = false;                            // an invocation was lost once: never forgotten
+  IdRecord released;                                 // what Release() restores
+  Disposition disposition = Disposition::kRejected;  // dying
+  std::string result;                                // completed
+
+  friend bool operator==(const ClaimRecord&, const ClaimRecord&) = default;
+};
+
+struct IdEntry {
+  IdRecord record;
+  ClaimRecord claim;
+
+  friend bool operator==(const IdEntry&, const IdEntry&) = default;
+};
+
 struct StoreState {
-  std::map<PartitionKey, PositionStamp> positions;
-  std::map<std::string, IdRecord> ids;  // by EncodeIdKey()
+  std::map<PartitionKey, PositionRow> positions;
+  std::map<std::string, IdEntry> ids;  // by EncodeIdKey()
   std::vector<EffectRow> effects;
   std::vector<OutboxEntry> outbox;  // by sequence
   std::int64_t next_sequence = 1;
@@ -43,12 +73,13 @@ struct StoreState {
 struct StoreChange {
   struct Position {
     PartitionKey key;
-    PositionStamp stamp;
+    PositionRow row;
     bool is_new = false;  // the row was created
   };
   struct Id {
     std::string key;  // EncodeIdKey()
-    IdRecord record;
+    IdEntry entry;
+    Fence by = {};  // of the claim that this change was made under; none: of a transaction
   };
   std::vector<Position> positions;
   std::vector<Id> ids;
@@ -58,6 +89,7 @@ struct StoreChange {
   std::vector<std::int64_t> parked;
   // Of the first row of `outgoing`, fixed when the change is applied; 0: the next one that is free.
   std::int64_t first_sequence = 0;
+  Durability durability = Durability::kMachine;
 };
 
 void Apply(const StoreChange& change, StoreState& state);

@@ -1,0 +1,188 @@
+// FakeTransaction: what it stages, and what becomes of that when it commits.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "src/testing/fake_connection.h"
+
+namespace once::testing {
+
+void EffectWriter::Append(const Message& message) {
+  Append({.scope = std::string(message.scope()),
+          .id = std::string(message.id()),
+          .value = std::string(message.value().value_or("")),
+          .partition = {.topic = std::string(message.topic()), .partition = message.partition()},
+          .offset = message.offset()});
+}
+
+EffectWriter* Effects(Transaction& transaction) {
+  return dynamic_cast<EffectWriter*>(&transaction);
+}
+
+void FakeTransaction::End(absl::Status why) {
+  is_open_ = false;
+  ended_ = std::move(why);
+  std::erase(store_.open_, this);
+  store_.Release(id_);
+}
+
+absl::Status FakeTransaction::Fail(absl::Status status) {
+  has_failed_ = true;
+  return status;
+}
+
+absl::Status FakeTransaction::Enter(Seam seam) {
+  const bool had_failed = has_failed_;
+  const bool was_open = is_open_;
+  const Fault fault = store_.gate_.Pass(*process_, seam);
+  if (process_->is_dead()) return StoreDead();
+  if (had_failed || (!was_open && ended_.ok())) {
+    store_.observer_->OnMisuse(
+        *process_,
+        absl::StrCat(ToAbsl(ToString(seam)), " on a transaction that has failed or ended"));
+    return absl::FailedPreconditionError("fake store: the transaction has failed or ended");
+  }
+  if (!is_open_) return Fail(ended_);
+  if (fault == Fault::kFailure) return Fail(StoreFailed());
+  if (fault == Fault::kCrashAfter) {
+    // The effect of the call would be gone with the transaction.
+    store_.gate_.Crash(*process_);
+    return StoreDead();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
+  assert(keys.size() == records.size());
+  if (absl::Status status = Enter(Seam::kFindIds); !status.ok()) return status;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    absl::Status status;
+    if (store_.options_.locks_found_ids) status = store_.LockId(AsWaiter(), EncodeIdKey(keys[i]));
+    if (!status.ok()) return Fail(status);
+    records[i] = Peek(keys[i]);
+  }
+  return absl::OkStatus();
+}
+
+IdRecord FakeTransaction::Peek(const IdKey& key) const {
+  const std::string encoded = EncodeIdKey(key);
+  for (auto it = change_.ids.rbegin(); it != change_.ids.rend(); ++it) {
+    if (it->key == encoded) return it->entry.record;
+  }
+  const auto it = store_.state_.ids.find(encoded);
+  return it == store_.state_.ids.end() ? IdRecord{} : it->second.record;
+}
+
+absl::Status FakeTransaction::PutIds(std::span<const IdWrite> writes) {
+  if (absl::Status status = Enter(Seam::kPutIds); !status.ok()) return status;
+  for (const IdWrite& write : writes) {
+    std::string key = EncodeIdKey(write.key);
+    if (absl::Status status = store_.LockId(AsWaiter(), key); !status.ok()) return Fail(status);
+    change_.ids.push_back({.key = std::move(key), .entry = {.record = write.record, .claim = {}}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
+  if (absl::Status status = Enter(Seam::kPutOutgoing); !status.ok()) return status;
+  change_.outgoing.insert(change_.outgoing.end(), rows.begin(), rows.end());
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::SetSavepoint() {
+  if (absl::Status status = Enter(Seam::kSetSavepoint); !status.ok()) return status;
+  savepoint_ = {.ids = change_.ids.size(),
+                .effects = change_.effects.size(),
+                .outgoing = change_.outgoing.size(),
+                .positions = change_.positions.size()};
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::RollbackToSavepoint() {
+  if (absl::Status status = Enter(Seam::kRollbackToSavepoint); !status.ok()) return status;
+  if (!savepoint_.has_value()) {
+    store_.observer_->OnMisuse(*process_, "rollback to a savepoint that was never set");
+    return Fail(absl::FailedPreconditionError("fake store: no savepoint"));
+  }
+  change_.ids.resize(savepoint_->ids);
+  change_.effects.resize(savepoint_->effects);
+  change_.outgoing.resize(savepoint_->outgoing);
+  change_.positions.resize(savepoint_->positions);
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::CheckOpen() { return Enter(Seam::kCheckOpen); }
+
+absl::Status FakeTransaction::SetPositions(std::span<const PositionUpdate> updates) {
+  if (absl::Status status = Enter(Seam::kSetPositions); !status.ok()) return status;
+  for (const PositionUpdate& update : updates) {
+    const auto lock = std::find_if(
+        locks_.begin(), locks_.end(),
+        [&update](const PositionLock& candidate) { return candidate.key == update.key; });
+    if (lock == locks_.end()) {
+      store_.observer_->OnMisuse(*process_, "a position is set that Begin did not lock");
+      return Fail(absl::InvalidArgumentError("fake store: the row is not locked"));
+    }
+    PositionStamp stamp = lock->expected;
+    stamp.position = update.position;
+    ++stamp.revision;
+    change_.positions.push_back(
+        {.key = update.key,
+         .row = {.stamp = stamp, .reach = update.reach, .last_applied = update.last_applied}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::Commit(Durability wanted) {
+  const bool had_failed = has_failed_;
+  const bool was_open = is_open_;
+  const Fault fault = store_.gate_.Pass(*process_, Seam::kCommit);
+  if (process_->is_dead()) return StoreDead();
+  if (had_failed || (!was_open && ended_.ok())) {
+    store_.observer_->OnMisuse(*process_, "commit of a transaction that has failed or ended");
+    if (is_open_) End(absl::OkStatus());
+    return absl::FailedPreconditionError("fake store: the transaction has failed or ended");
+  }
+  store_.Lose(fault);
+  change_.durability = wanted;
+  absl::Status answer = is_open_ ? absl::OkStatus() : ended_;
+  if (is_open_) {
+    const bool is_launched =
+        fault == Fault::kUnknownAppliedLater || fault == Fault::kCrashAppliedLater;
+    const bool is_applied =
+        fault == Fault::kNone || fault == Fault::kUnknownApplied || fault == Fault::kCrashAfter;
+    if (is_applied) store_.ApplyChange(process_->number(), locks_, change_);
+    if (is_launched) {
+      store_.Launch({.id = id_, .process = process_->number(), .locks = locks_, .change = change_});
+    }
+    if (fault == Fault::kFailure) answer = StoreFailed();
+    if (fault == Fault::kUnknownApplied || fault == Fault::kUnknownNotApplied || is_launched) {
+      answer = StoreUnknown();
+    }
+    // A commit on its way keeps its locks until it lands.
+    if (is_launched) id_ = 0;
+    End(absl::OkStatus());
+  }
+  if (fault == Fault::kCrashAfter || fault == Fault::kCrashAppliedLater) {
+    store_.gate_.Crash(*process_);
+    return StoreDead();
+  }
+  store_.observer_->OnCommit(*process_, locks_, change_, answer);
+  return answer;
+}
+
+void FakeTransaction::Rollback() {
+  const Fault fault = store_.gate_.Pass(*process_, Seam::kRollback);
+  if (process_->is_dead()) return;
+  if (is_open_) End(absl::OkStatus());
+  if (fault == Fault::kCrashAfter) store_.gate_.Crash(*process_);
+}
+
+void FakeTransaction::Append(EffectRow row) {
+  if (process_->is_dead() || !is_open_) return;
+  change_.effects.push_back(std::move(row));
+}
+
+}  // namespace once::testing

@@ -1,0 +1,176 @@
+// The judgements that belong to the end of an execution, or to its standing still.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "src/testing/simulation_run.h"
+
+namespace once::testing {
+
+// Without a fault nothing excuses a stop that fails.
+void Simulation::CheckStop(const Worker& worker, const absl::Status& status) {
+  if (status.ok() || worker.process->is_dead() || oracle_.faults_used() > 0) return;
+  // A batch at hand may run its handlers twice before it ends.
+  absl::Duration slowest;
+  for (const ScenarioMessage& message : scenario_.messages) slowest += 2 * message.duration;
+  const bool has_slow_handlers = slowest > scenario_.times.stop_deadline;
+  if (has_slow_handlers && absl::IsDeadlineExceeded(status)) return;
+  checker_.Fail(Check::kEnds, absl::StrCat(worker.process->name(),
+                                           " stops without a fault and says ", status.ToString()));
+}
+
+// Whoever has something to handle has stopped and says so.
+bool Simulation::IsRefused() const {
+  return std::all_of(
+      act()->messages.begin(), act()->messages.end(), [this](const ScenarioMessage& message) {
+        return std::any_of(workers_.begin(), workers_.end(), [&message](const Worker& worker) {
+          return worker.subject != nullptr && worker.subject->IsStopped(message.partition);
+        });
+      });
+}
+
+std::string Simulation::Complaints() const {
+  std::string text;
+  for (const Worker& worker : workers_) {
+    if (worker.subject == nullptr) continue;
+    const std::string complaint = worker.subject->Complaint();
+    if (!complaint.empty()) absl::StrAppend(&text, "; worker-", worker.index, ": ", complaint);
+  }
+  return text;
+}
+
+void Simulation::FailDrained(std::string why) {
+  if (act() != nullptr && act()->is_refused) {
+    checker_.Fail(Check::kIdentity,
+                  absl::StrCat("the log or the store is another one than before, and no partition "
+                               "is stopped",
+                               Complaints()));
+    return;
+  }
+  for (const auto& [place, message] : truth_) {
+    if (!checker_.OutcomeOf(store().state(), place.first, place.second).empty()) continue;
+    checker_.Fail(Check::kDrained,
+                  absl::StrCat(why, ": ", message->id, " at offset ", place.second,
+                               " of partition ", place.first, " is not handled", Complaints()),
+                  place.first, message->id);
+    return;
+  }
+  checker_.Fail(Check::kDrained,
+                absl::StrCat(why, ": positions or letters are behind", Complaints()));
+}
+
+// What the handler wants of a message is what becomes of it, where only one answer is right.
+void Simulation::CheckOutcomes() {
+  for (const auto& [place, message] : truth_) {
+    const std::string outcome = checker_.OutcomeOf(store().state(), place.first, place.second);
+    const bool has_rival =
+        std::any_of(scenario_.messages.begin(), scenario_.messages.end(),
+                    [message = message](const ScenarioMessage& other) {
+                      return other.id == message->id && other.value != message->value;
+                    });
+    bool is_right = true;
+    const bool is_cut_off =
+        is_plain() && oracle_.faults_used() > 0 && checker_.claims().CutOffs(message->id) > 0;
+    if (is_cut_off) continue;
+    if (message->id.empty()) {
+      is_right = outcome == "letter";
+    } else if (!has_rival) {
+      switch (message->handling) {
+        case Handling::kDone:
+        case Handling::kThrow:
+          is_right = outcome == "effect";
+          break;
+        case Handling::kFailFirst:
+          is_right =
+              outcome == (message->failures < scenario_.retry.max_attempts ? "effect" : "letter");
+          break;
+        case Handling::kFailAlways:
+        case Handling::kReject:
+          is_right = outcome == "letter" || outcome == "dead";
+          break;
+        case Handling::kSkip:
+          is_right = outcome == "skip";
+          break;
+        case Handling::kDieFirst:
+          is_right = IsRightAfterDeaths(*message, outcome);
+          break;
+        case Handling::kDieAlways:
+          is_right = outcome == "letter" || outcome == "dead";
+          break;
+      }
+    }
+    if (is_right) continue;
+    checker_.Fail(Check::kRightOutcome,
+                  absl::StrCat(message->id, " at offset ", place.second, " of partition ",
+                               place.first, " ends as \"", outcome, "\""),
+                  place.first, message->id);
+  }
+}
+
+// Whether so many deaths use up the attempts depends on whether the first one was charged.
+bool Simulation::IsRightAfterDeaths(const ScenarioMessage& message,
+                                    const std::string& outcome) const {
+  const int max = scenario_.retry.max_attempts;
+  const bool is_parked = is_plain() && scenario_.claims.on_lost == LostClaim::kPark;
+  const bool may_be_done = message.failures < max + (is_plain() ? 0 : 1) && !is_parked;
+  const bool may_be_dead = message.failures >= max || is_parked || oracle_.faults_used() > 0;
+  return (may_be_done && outcome == "effect") ||
+         (may_be_dead && (outcome == "letter" || outcome == "dead"));
+}
+
+// What the outbox calls published was published, and only what the broker refuses is parked.
+void Simulation::CheckLetters() {
+  if (is_plain()) {
+    const std::size_t letters = checker_.claims().letter_count();
+    const bool is_disturbed = oracle_.faults_used() > 0 || !deaths_.empty();
+    if (is_disturbed || topics_.messages().size() == letters) return;
+    checker_.Fail(Check::kPublished,
+                  absl::StrCat("without a fault ", letters, " letters are published ",
+                               topics_.messages().size(), " times"));
+    return;
+  }
+  for (const OutboxEntry& entry : store().state().outbox) {
+    const OutgoingMessage& letter = entry.row.message;
+    const bool is_stored = std::any_of(
+        topics_.messages().begin(), topics_.messages().end(), [&](const OutgoingMessage& stored) {
+          return stored.topic == letter.topic && stored.key == letter.key &&
+                 stored.value == letter.value && stored.headers == letter.headers;
+        });
+    const bool is_refused = SizeBytes(letter) > kLetterBytesMax;
+    if (is_stored == entry.is_published && is_refused == entry.is_parked) continue;
+    checker_.Fail(
+        Check::kPublished,
+        absl::StrCat("the letter of offset ", entry.row.origin.offset, " of partition ",
+                     entry.row.origin.key.partition.partition, " is ", is_stored ? "" : "not ",
+                     "in its topic, ", is_refused ? "" : "not ",
+                     "refused by the broker, and in the outbox ", entry.is_published ? "" : "not ",
+                     "published, ", entry.is_parked ? "" : "not ", "parked"),
+        entry.row.origin.key.partition.partition);
+  }
+}
+
+// Without a fault every message is counted once, and as what it became.
+void Simulation::CheckStats() {
+  if (!has_stats_ || oracle_.faults_used() > 0 || !deaths_.empty()) return;
+  if (!scenario_.sequel.empty()) return;
+  const ConsumerStats& counted = counted_;
+  const std::uint64_t sum =
+      counted.processed + counted.duplicates + counted.dead_lettered + counted.discarded;
+  const std::size_t effects =
+      is_plain() ? checker_.claims().effect_count() : store().state().effects.size();
+  const std::size_t letters =
+      is_plain() ? checker_.claims().letter_count() : store().state().outbox.size();
+  // The broker's offset follows the claims, so that a message may be met again, and counted.
+  const bool is_complete = is_plain() ? sum >= truth_.size() : sum == truth_.size();
+  const bool is_right =
+      is_complete && counted.processed == effects && counted.dead_lettered == letters;
+  if (is_right) return;
+  checker_.Fail(
+      Check::kRightOutcome,
+      absl::StrCat("the counts are wrong: ", counted.processed, " processed, ", counted.duplicates,
+                   " duplicates, ", counted.dead_lettered, " dead letters, ", counted.discarded,
+                   " discarded; there are ", truth_.size(), " messages, ", effects, " effects, ",
+                   letters, " letters"));
+}
+
+}  // namespace once::testing
