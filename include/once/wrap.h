@@ -13,10 +13,10 @@
 //
 //   (const Arg&, Transaction&)   id and effect commit together: one effect per id. Returns
 //                                absl::Status or Outcome.
-//   (const Arg&)                 the effect lies elsewhere; a claim guards the id: one rerun possible
-//                                per crash between effect and completion. Returns absl::Status,
-//                                Outcome, or absl::StatusOr<std::string>: a result that is kept with
-//                                the id and given to every later call.
+//   (const Arg&)                 the effect lies elsewhere; a claim guards the id: one rerun is
+//                                possible per crash between effect and completion. Returns
+//                                absl::Status, Outcome, or absl::StatusOr<std::string>: a result
+//                                that is kept with the id and given to every later call.
 //
 // Wrap has no log to read again: whoever is answered "done" may forget the call. So the promise
 // needs a store that never loses a commit it has acknowledged (condition C7 in docs/guarantees.md).
