@@ -45,11 +45,12 @@ class ClaimedCall {
   Answer AnswerTo(const ClaimResult& claimed);
   Answer RunClaimed(const ClaimResult& claimed);
   // For an id whose earlier invocation was lost. nullopt: the function is to run.
-  std::optional<Answer> SettleLost(bool& maybe_repeated);
+  std::optional<Answer> SettleLost(const ClaimResult& claimed, bool& maybe_repeated);
   Answer Invoke(const ClaimResult& claimed, bool maybe_repeated);
   Answer Complete(const std::optional<std::string>& result, CallAnswer answer);
   Answer RecordFailure(const ClaimResult& claimed, const Outcome& outcome);
-  Answer Bury(Disposition disposition, CallAnswer answer);
+  // `attempt`: invocations so far.
+  Answer Bury(Disposition disposition, int attempt, CallAnswer answer);
   Answer Kill(CallAnswer answer);
   Answer Finish(const Heard& heard, CallAnswer answer);
   Answer AskWhatHappened(CallAnswer answer);
@@ -122,17 +123,18 @@ Answer ClaimedCall::RunClaimed(const ClaimResult& claimed) {
   const LeaseKeeper::Hold hold = terms_.keeper.Keep(claim_);
   bool maybe_repeated = claimed.verdict == ClaimVerdict::kTakeover;
   if (maybe_repeated) {
-    if (std::optional<Answer> settled = SettleLost(maybe_repeated)) return *std::move(settled);
+    if (std::optional<Answer> settled = SettleLost(claimed, maybe_repeated)) {
+      return *std::move(settled);
+    }
   }
   if (claimed.attempt > context_.retry.max_attempts) {
-    CallAnswer dead = SettledEarlier(CallVerdict::kDead, call_);
-    dead.attempt = claimed.attempt - 1;
-    return Bury(Disposition::kRetriesExhausted, std::move(dead));
+    return Bury(Disposition::kRetriesExhausted, claimed.attempt - 1,
+                SettledEarlier(CallVerdict::kDead, call_));
   }
   return Invoke(claimed, maybe_repeated);
 }
 
-std::optional<Answer> ClaimedCall::SettleLost(bool& maybe_repeated) {
+std::optional<Answer> ClaimedCall::SettleLost(const ClaimResult& claimed, bool& maybe_repeated) {
   Reconciled found = Reconciled::kUnknown;
   switch (terms_.on_lost) {
     case LostClaim::kRerun:
@@ -152,7 +154,8 @@ std::optional<Answer> ClaimedCall::SettleLost(bool& maybe_repeated) {
   }
   if (found == Reconciled::kUnknown) {
     Log("uncertain", NameOf(call_) + " may have taken effect, and nobody knows");
-    return Bury(Disposition::kUncertain, SettledEarlier(CallVerdict::kUncertain, call_));
+    return Bury(Disposition::kUncertain, claimed.attempt - 1,
+                SettledEarlier(CallVerdict::kUncertain, call_));
   }
   maybe_repeated = false;
   return std::nullopt;
@@ -205,7 +208,7 @@ Answer ClaimedCall::RecordFailure(const ClaimResult& claimed, const Outcome& out
                     .attempt = claimed.attempt};
   if (plan.decision.action == RetryAction::kDeadLetter) {
     answer.verdict = CallVerdict::kDead;
-    return Bury(plan.decision.disposition, std::move(answer));
+    return Bury(plan.decision.disposition, claimed.attempt, std::move(answer));
   }
   if (plan.decision.action == RetryAction::kSkip) {
     answer.verdict = CallVerdict::kDiscarded;
@@ -225,8 +228,8 @@ Answer ClaimedCall::RecordFailure(const ClaimResult& claimed, const Outcome& out
   return answer;
 }
 
-Answer ClaimedCall::Bury(Disposition disposition, CallAnswer answer) {
-  const DyingClaim dying{.claim = claim_, .disposition = disposition, .attempt = answer.attempt};
+Answer ClaimedCall::Bury(Disposition disposition, int attempt, CallAnswer answer) {
+  const DyingClaim dying{.claim = claim_, .disposition = disposition, .attempt = attempt};
   const Heard heard = Tell(Patience::kAnyTrouble, [&](auto, auto outcomes) {
     return terms_.store.Dying(std::span(&dying, 1), outcomes);
   });
