@@ -160,6 +160,9 @@ concept PlainFunction =
      (std::invocable<const F&, const Arg&, const Invocation&> &&
       CallResult<std::invoke_result_t<const F&, const Arg&, const Invocation&>>));
 
+template <typename F, typename Arg>
+concept WrappableFunction = TransactionalFunction<F, Arg> || PlainFunction<F, Arg>;
+
 // How one invocation ended, whatever the function returns.
 struct CallEnd {
   Outcome outcome = Done();
@@ -201,8 +204,7 @@ class Wrapped {
   Guarantee guarantee() const;
 
  private:
-  template <typename A, typename F>
-    requires TransactionalFunction<F, A> || PlainFunction<F, A>
+  template <typename A, WrappableFunction<A> F>
   friend absl::StatusOr<Wrapped<A>> Wrap(WrapOptions<A> options, F function);
 
   explicit Wrapped(std::shared_ptr<GuardedCalls> calls) : calls_(std::move(calls)) {}
@@ -211,9 +213,8 @@ class Wrapped {
 
 // kInvalidArgument or kFailedPrecondition, naming the field and the way out. `Arg` is named by the
 // caller: Wrap<Request>({…}, function).
-template <typename Arg, typename F>
-  requires TransactionalFunction<F, Arg> || PlainFunction<F, Arg> absl::StatusOr<Wrapped<Arg>> Wrap(
-      WrapOptions<Arg> options, F function);
+template <typename Arg, WrappableFunction<Arg> F>
+absl::StatusOr<Wrapped<Arg>> Wrap(WrapOptions<Arg> options, F function);
 
 // Below is only the erasure of Arg.
 
@@ -278,24 +279,23 @@ void EraseFunction(F function, CallFunctions& functions) {
   }
 }
 
-template <typename Arg, typename F>
-  requires TransactionalFunction<F, Arg> || PlainFunction<F, Arg> absl::StatusOr<Wrapped<Arg>> Wrap(
-      WrapOptions<Arg> options, F function) {
-    CallFunctions functions{.id = EraseArgument(std::move(options.id)),
-                            .fingerprint = EraseArgument(std::move(options.fingerprint)),
-                            .reconcile = EraseArgument(std::move(options.reconcile))};
-    EraseFunction<Arg>(std::move(function), functions);
-    auto calls = OpenGuardedCalls({.store = std::move(options.store),
-                                   .scope = std::move(options.scope),
-                                   .functions = std::move(functions),
-                                   .retry = std::move(options.retry),
-                                   .lease = options.lease,
-                                   .on_lost = options.on_lost,
-                                   .log = std::move(options.log),
-                                   .executor = std::move(options.executor),
-                                   .random = std::move(options.random)});
-    if (!calls.ok()) return calls.status();
-    return Wrapped<Arg>(*std::move(calls));
-  }
+template <typename Arg, WrappableFunction<Arg> F>
+absl::StatusOr<Wrapped<Arg>> Wrap(WrapOptions<Arg> options, F function) {
+  CallFunctions functions{.id = EraseArgument(std::move(options.id)),
+                          .fingerprint = EraseArgument(std::move(options.fingerprint)),
+                          .reconcile = EraseArgument(std::move(options.reconcile))};
+  EraseFunction<Arg>(std::move(function), functions);
+  auto calls = OpenGuardedCalls({.store = std::move(options.store),
+                                 .scope = std::move(options.scope),
+                                 .functions = std::move(functions),
+                                 .retry = std::move(options.retry),
+                                 .lease = options.lease,
+                                 .on_lost = options.on_lost,
+                                 .log = std::move(options.log),
+                                 .executor = std::move(options.executor),
+                                 .random = std::move(options.random)});
+  if (!calls.ok()) return calls.status();
+  return Wrapped<Arg>(*std::move(calls));
+}
 
 }  // namespace once
