@@ -24,3 +24,4 @@
 #include "once/retry.h"           // IWYU pragma: export
 #include "once/source.h"          // IWYU pragma: export
 #include "once/transaction.h"     // IWYU pragma: export
+#include "once/wrap.h"            // IWYU pragma: export
