@@ -64,7 +64,8 @@ class Planner {
   void Find(LogLevel level, std::string_view action, std::string message) {
     plan_.findings.push_back({.level = level, .action = action, .message = std::move(message)});
   }
-  void Stop(absl::Status reason) {
+  void Stop(std::string_view finding, absl::Status reason) {
+    plan_.stop_finding = finding;
     plan_.action = StartAction::kStop;
     plan_.position = facts_.row.value_or(bounds_.committed.value_or(0));
     plan_.stop = std::move(reason);
@@ -97,7 +98,7 @@ void Planner::Obey() {
   switch (facts_.directive) {
     case PositionDirective::kAdopt:
       if (!bounds_.committed) {
-        Stop(absl::FailedPreconditionError(
+        Stop("order_without_offset", absl::FailedPreconditionError(
             "an operator ordered to go on at the group's offset, and the group has none; order a "
             "position instead: " +
             Command(facts_, "set", "OFFSET|earliest|latest")));
@@ -219,8 +220,7 @@ void Planner::MeetForeignStore() {
                  Text(replay) + " and handle them with this store, " +
                  (facts_.has_rows ? Command(facts_, "set", Text(replay)) + " or " : std::string()) +
                  "ForeignStore::kReplay";
-      Find(LogLevel::kError, "foreign_store", finding);
-      Stop(absl::FailedPreconditionError(finding));
+      Stop("foreign_store", absl::FailedPreconditionError(finding));
       return;
     }
     case ForeignStore::kAdopt:
@@ -278,7 +278,7 @@ void Planner::CheckRange() {
     const std::string command =
         facts_.has_rows ? Command(facts_, "set", "earliest")
                         : std::string("move the group's offsets with the broker's tools");
-    Stop(absl::OutOfRangeError(finding + "; to go on with the oldest message there is, " + command +
+    Stop("gap", absl::OutOfRangeError(finding + "; to go on with the oldest message there is, " + command +
                                " or ConsumerOptions::out_of_range = OutOfRange::kEarliest"));
     return;
   }

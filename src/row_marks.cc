@@ -139,7 +139,8 @@ void WriteRows(TransactionalStore& store, RowsOrder& order) {
   }
   order.end = begun->transaction->SetPositions(updates);
   if (order.end.ok()) {
-    order.end = begun->transaction->Commit(order.durability);
+    order.end = begun->transaction->Commit(order.is_clean_end ? Durability::kProcess
+                                                            : Durability::kMachine);
   } else {
     begun->transaction->Rollback();
   }

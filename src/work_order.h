@@ -86,7 +86,8 @@ struct RowsOrder {
   std::vector<PositionLock> locks;
   std::vector<PositionUpdate> updates;     // one per lock
   std::vector<std::uint64_t> assignments;  // one per lock
-  Durability durability = Durability::kMachine;
+  // Only says that no handler was cut off, which need not survive the machine.
+  bool is_clean_end = false;
 
   // Results. Locks of `mismatches` were left out; `end` says what became of the others.
   std::vector<BeginResult::Mismatch> mismatches;

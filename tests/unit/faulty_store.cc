@@ -51,7 +51,7 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
   }
 
   absl::Status Commit(Durability wanted) override {
-    switch (DecideFate()) {
+    switch (wanted == Durability::kMachine ? DecideFate() : DecideMark()) {
       case CommitFate::kRefused:
         inner_->Rollback();
         return absl::FailedPreconditionError("a deferred constraint is violated");
@@ -84,6 +84,10 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
       if (write.record.state == IdState::kCompleted) completed.push_back(write.id);
     }
     return store_.commit_hook_ ? store_.commit_hook_(completed) : CommitFate::kHappens;
+  }
+
+  CommitFate DecideMark() const {
+    return store_.mark_hook_ ? store_.mark_hook_() : CommitFate::kHappens;
   }
 
   absl::Status CommitInner(Durability wanted) {

@@ -31,18 +31,26 @@ enum class CommitFate : unsigned char {
 
 class FaultyStore : public DedupStore, public TransactionalStore {
  public:
-  // Asked at every commit, with the ids that the transaction completes.
+  // Asked at every synced commit, with the ids that the transaction completes.
   using CommitHook = std::function<CommitFate(const std::vector<std::string>& completed)>;
 
   FaultyStore() = default;
 
   void OnCommit(CommitHook hook) { commit_hook_ = std::move(hook); }
+  // Asked at every commit that need not survive the machine.
+  void OnMark(std::function<CommitFate()> hook) { mark_hook_ = std::move(hook); }
   // Called at the start of Begin, Take and ReadPositions; an error is returned as theirs.
   void OnBegin(std::function<absl::Status()> hook) { begin_hook_ = std::move(hook); }
   void OnTake(std::function<absl::Status()> hook) { take_hook_ = std::move(hook); }
   void OnRead(std::function<absl::Status()> hook) { read_hook_ = std::move(hook); }
   // What StoreTransaction::CheckOpen() answers, once, after the next handler.
   void EndNextTransactionWith(absl::Status status) { open_answer_ = std::move(status); }
+
+  // What traits() say of the store's identity.
+  void SetIdentity(std::string id, std::uint64_t open_count = 1) {
+    traits_.id = std::move(id);
+    traits_.open_count = open_count;
+  }
 
   // Durable operations so far. RollBackTo(n) undoes all but the first n.
   std::size_t recorded_calls() const;
@@ -55,7 +63,7 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   IdRecord FindId(std::string_view scope, std::string_view id);
   std::vector<OutgoingMessage> PendingLetters();
 
-  const StoreTraits& traits() const override { return inner()->traits(); }
+  const StoreTraits& traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
@@ -84,7 +92,9 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   void Remember(Operation operation);
   static void Replay(memory::Store& store, const Operation& operation);
 
+  StoreTraits traits_ = memory::OpenStore()->traits();
   CommitHook commit_hook_;
+  std::function<CommitFate()> mark_hook_;
   std::function<absl::Status()> begin_hook_;
   std::function<absl::Status()> take_hook_;
   std::function<absl::Status()> read_hook_;

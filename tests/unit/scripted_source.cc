@@ -93,9 +93,11 @@ void ScriptedLog::BlockPolls() {
   is_blocking_ = true;
 }
 
-void ScriptedLog::SetCommitted(const TopicPartition& partition, std::int64_t offset) {
+void ScriptedLog::SetCommitted(const TopicPartition& partition, std::int64_t offset,
+                               std::string metadata) {
   const std::lock_guard lock(mutex_);
   partitions_[partition].committed = offset;
+  partitions_[partition].metadata = std::move(metadata);
 }
 
 void ScriptedLog::AnswerVerifiedCommitsWith(absl::Status status) {
@@ -147,6 +149,12 @@ std::optional<std::int64_t> ScriptedLog::committed(const TopicPartition& partiti
   const std::lock_guard lock(mutex_);
   const auto found = partitions_.find(partition);
   return found == partitions_.end() ? std::nullopt : found->second.committed;
+}
+
+std::string ScriptedLog::committed_metadata(const TopicPartition& partition) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = partitions_.find(partition);
+  return found == partitions_.end() ? "" : found->second.metadata;
 }
 
 std::size_t ScriptedLog::pinned_batches() const {
@@ -265,8 +273,11 @@ absl::StatusOr<std::vector<PartitionBounds>> ScriptedSource::Describe(
   std::vector<PartitionBounds> bounds;
   for (const TopicPartition& name : partitions) {
     const ScriptedLog::Partition& log = log_->partitions_[name];
-    bounds.push_back({.first = log.first, .end = log.end(), .committed = log.committed});
-    bounds.back().status = log.description;
+    bounds.push_back({.status = log.description,
+                      .first = log.first,
+                      .end = log.end(),
+                      .committed = log.committed,
+                      .committed_metadata = log.metadata});
   }
   return bounds;
 }
@@ -300,7 +311,9 @@ absl::Status ScriptedSource::Commit(std::span<const PartitionOffset> positions, 
   for (const PartitionOffset& position : positions) {
     log_->Note((is_hint ? "commit " : "verify ") + ToString(position.partition) + "@" +
                std::to_string(position.offset));
-    if (answer.ok()) log_->partitions_[position.partition].committed = position.offset;
+    if (!answer.ok()) continue;
+    log_->partitions_[position.partition].committed = position.offset;
+    log_->partitions_[position.partition].metadata = position.metadata;
   }
   return answer;
 }

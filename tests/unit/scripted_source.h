@@ -58,7 +58,8 @@ class ScriptedLog {
   void BlockPolls();
 
   // What the broker answers.
-  void SetCommitted(const TopicPartition& partition, std::int64_t offset);
+  void SetCommitted(const TopicPartition& partition, std::int64_t offset,
+                    std::string metadata = "");
   void AnswerVerifiedCommitsWith(absl::Status status);
   void AnswerHintsWith(absl::Status status);
   void IgnorePauses();
@@ -72,6 +73,7 @@ class ScriptedLog {
   void ForgetCalls();
   std::vector<PollOptions> polls() const;
   std::optional<std::int64_t> committed(const TopicPartition& partition) const;
+  std::string committed_metadata(const TopicPartition& partition) const;
   // Batches whose receive buffers the engine still holds.
   std::size_t pinned_batches() const;
   void WaitForPolls(std::size_t count);
@@ -84,6 +86,7 @@ class ScriptedLog {
     std::int64_t first = 0;
     std::vector<ScriptedRecord> records;  // of offsets first, first + 1, …
     std::optional<std::int64_t> committed;
+    std::string metadata;
     absl::Status description;
     std::int64_t fetch_at = 0;
     bool is_fetching = false;
