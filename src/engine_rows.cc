@@ -128,8 +128,7 @@ void Engine::ApplyTake(const TakeOrder& order) {
 
 // The row as it was found, and made ours.
 void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
-  const bool has_happened =
-      partition.unknown_commit && taken.previous == partition.unknown_commit;
+  const bool has_happened = partition.unknown_commit && taken.previous == partition.unknown_commit;
   if (has_happened) {
     Log(LogLevel::kInfo, "commit_known", "the commit whose answer was lost did happen",
         &partition.name());
@@ -146,8 +145,8 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
     PlanOrDescribe(partition, taken);
     return;
   }
-  const bool is_ours = partition.was_taken && taken.previous &&
-                       taken.previous->writer == partition.expected.writer;
+  const bool is_ours =
+      partition.was_taken && taken.previous && taken.previous->writer == partition.expected.writer;
   if (!is_ours) {
     // Another process, or an earlier one of ours: did it end while handlers may have run?
     partition.single_until = taken.reach > taken.current.position ? taken.reach : 0;
@@ -235,8 +234,8 @@ void Engine::SubmitAudit() {
   const absl::Time now = executor_.Now();
   AuditOrder audit;
   for (auto& [name, partition] : partitions_) {
-    const bool is_audited = partition.phase == PartitionPhase::kActive ||
-                            partition.phase == PartitionPhase::kStopped;
+    const bool is_audited =
+        partition.phase == PartitionPhase::kActive || partition.phase == PartitionPhase::kStopped;
     if (!is_audited || now - partition.last_checked < interval) continue;
     partition.last_checked = now;
     audit.locks.push_back({.key = partition.key, .expected = partition.expected});

@@ -54,8 +54,7 @@ void Engine::ApplyBounds(Partition& partition, const PartitionBounds& bounds) {
 // The metadata of commits to the broker.
 std::string Engine::MarkOf(std::optional<std::int64_t> began) const {
   const StoreTraits& traits = options_.store->traits();
-  return FormatStoreMark(
-      {.store_id = traits.id, .open_count = traits.open_count, .began = began});
+  return FormatStoreMark({.store_id = traits.id, .open_count = traits.open_count, .began = began});
 }
 
 // Decides where to go on, once the broker has been asked.
@@ -193,8 +192,8 @@ bool Engine::MeetWitness(Partition& partition, const Message& message) {
                         !witness.fingerprint.Matches(found.fingerprint);
   if (is_other) {
     CountFinding("other_topic");
-    StopPartition(partition, OtherTopicError(partition.name(), witness, found,
-                                             partition.expected.position));
+    StopPartition(partition,
+                  OtherTopicError(partition.name(), witness, found, partition.expected.position));
   }
   return true;
 }

@@ -98,10 +98,11 @@ void Planner::Obey() {
   switch (facts_.directive) {
     case PositionDirective::kAdopt:
       if (!bounds_.committed) {
-        Stop("order_without_offset", absl::FailedPreconditionError(
-            "an operator ordered to go on at the group's offset, and the group has none; order a "
-            "position instead: " +
-            Command(facts_, "set", "OFFSET|earliest|latest")));
+        Stop("order_without_offset",
+             absl::FailedPreconditionError("an operator ordered to go on at the group's offset, "
+                                           "and the group has none; order a "
+                                           "position instead: " +
+                                           Command(facts_, "set", "OFFSET|earliest|latest")));
         return;
       }
       SetTo(*bounds_.committed);
@@ -157,8 +158,8 @@ void Planner::PlanFromRow() {
   if (committed == row || facts_.store_id.empty()) return;
   Find(LogLevel::kWarning, "offsets_reset",
        "somebody set the group's offset to " + Text(committed) + "; this consumer goes on at " +
-           Text(row) + ", which its store says; to move it: " +
-           Command(facts_, "set", Text(committed)));
+           Text(row) +
+           ", which its store says; to move it: " + Command(facts_, "set", Text(committed)));
 }
 
 void Planner::PlanNewRow() {
@@ -268,17 +269,18 @@ void Planner::CheckRange() {
     return;
   }
   plan_.is_gap = true;
-  const std::string finding =
-      position < bounds_.first
-          ? "the broker has deleted offsets " + Text(position) + " to " + Text(bounds_.first - 1) +
-                ", which were never handled"
-          : "position " + Text(position) + " lies beyond the log's end " + Text(bounds_.end) +
-                ": the topic was recreated or the log truncated";
+  const std::string finding = position < bounds_.first
+                                  ? "the broker has deleted offsets " + Text(position) + " to " +
+                                        Text(bounds_.first - 1) + ", which were never handled"
+                                  : "position " + Text(position) + " lies beyond the log's end " +
+                                        Text(bounds_.end) +
+                                        ": the topic was recreated or the log truncated";
   if (facts_.out_of_range == OutOfRange::kStop) {
     const std::string command =
         facts_.has_rows ? Command(facts_, "set", "earliest")
                         : std::string("move the group's offsets with the broker's tools");
-    Stop("gap", absl::OutOfRangeError(finding + "; to go on with the oldest message there is, " + command +
+    Stop("gap",
+         absl::OutOfRangeError(finding + "; to go on with the oldest message there is, " + command +
                                " or ConsumerOptions::out_of_range = OutOfRange::kEarliest"));
     return;
   }
@@ -304,18 +306,17 @@ StartPlan PlanStart(const StartFacts& facts) { return Planner(facts).Plan(); }
 absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecord& witness,
                              const AppliedRecord& found, std::int64_t position) {
   const StartFacts facts{.partition = partition};
-  const std::string difference =
-      witness.fingerprint.Matches(found.fingerprint)
-          ? "was written at another time (" + Text(found.timestamp_ms) + " ms, not " +
-                Text(witness.timestamp_ms) + ")"
-          : std::string("has another value");
+  const std::string difference = witness.fingerprint.Matches(found.fingerprint)
+                                     ? "was written at another time (" + Text(found.timestamp_ms) +
+                                           " ms, not " + Text(witness.timestamp_ms) + ")"
+                                     : std::string("has another value");
   return absl::DataLossError(
-      "the message at offset " + Text(witness.offset) + " is not the one that was handled there: it " +
-      difference +
+      "the message at offset " + Text(witness.offset) +
+      " is not the one that was handled there: it " + difference +
       "; the topic was deleted and made anew, or its log was cut and written anew; to go on with "
       "the oldest message of the log there is now: " +
-      Command(facts, "set", "earliest") + "; to go on where the row says all the same: " +
-      Command(facts, "set", Text(position)));
+      Command(facts, "set", "earliest") +
+      "; to go on where the row says all the same: " + Command(facts, "set", Text(position)));
 }
 
 }  // namespace once

@@ -67,7 +67,7 @@ struct StartPlan {
   std::optional<AppliedRecord> witness;
   std::optional<std::int64_t> commit_began;  // StoreMark::began of that first commit …
   std::optional<std::int64_t> began;         // … and of later ones
-  bool is_gap = false;                // messages that were never handled are missing
+  bool is_gap = false;                       // messages that were never handled are missing
   absl::Status stop;
   std::string_view stop_finding;       // the stop's name in metrics
   std::vector<StartFinding> findings;  // to be logged and counted

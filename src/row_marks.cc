@@ -87,8 +87,7 @@ BatchEnd MarkInvocations(TransactionalStore& store, BatchOrder& order, const Sin
   StoreTransaction& transaction = *begun->transaction;
   absl::StatusOr<bool> is_recorded = false;
   if (single != nullptr) {
-    is_recorded =
-        RecordAttempt(transaction, order.partitions.front(), *single, max_attempts, now);
+    is_recorded = RecordAttempt(transaction, order.partitions.front(), *single, max_attempts, now);
   }
   absl::Status status = is_recorded.status();
   if (status.ok() && !is_beyond && !*is_recorded) {
@@ -140,7 +139,7 @@ void WriteRows(TransactionalStore& store, RowsOrder& order) {
   order.end = begun->transaction->SetPositions(updates);
   if (order.end.ok()) {
     order.end = begun->transaction->Commit(order.is_clean_end ? Durability::kProcess
-                                                            : Durability::kMachine);
+                                                              : Durability::kMachine);
   } else {
     begun->transaction->Rollback();
   }
