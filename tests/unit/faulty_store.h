@@ -46,6 +46,10 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   // What StoreTransaction::CheckOpen() answers, once, after the next handler.
   void EndNextTransactionWith(absl::Status status) { open_answer_ = std::move(status); }
 
+  // The consumer's process dies: whatever it still asks of the store does not happen.
+  void Die() { is_dead_ = true; }
+  void Revive() { is_dead_ = false; }
+
   // What traits() say of the store's identity.
   void SetIdentity(std::string id, std::uint64_t open_count = 1) {
     traits_.id = std::move(id);
@@ -57,8 +61,12 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   void RollBackTo(std::size_t operations);
   // Another process becomes the writer of a row.
   void LetAnotherTake(const PartitionKey& key, std::uint64_t writer = 999);
+  // … and its writer, whoever it is, writes it.
+  void LetAnotherWrite(const PositionUpdate& update);
 
   std::optional<PositionStamp> Row(const PartitionKey& key);
+  // The whole row; all zero without one.
+  StoredPosition FindRow(const PartitionKey& key);
   std::vector<std::string> ReadRecords(std::string_view table) const;
   IdRecord FindId(std::string_view scope, std::string_view id);
   std::vector<OutgoingMessage> PendingLetters();
@@ -70,6 +78,7 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
       std::span<const PartitionKey> keys) override;
   Outbox& outbox() override { return inner()->transactions()->outbox(); }
+  StoreOperations* operations() override { return inner()->operations(); }
 
  private:
   friend class FaultyTransaction;
@@ -89,9 +98,13 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   using Operation = std::variant<std::vector<TakeRequest>, Committed>;
 
   std::shared_ptr<memory::Store> inner() const;
+  absl::Status CheckAlive() const {
+    return is_dead_ ? absl::CancelledError("the process is dead") : absl::OkStatus();
+  }
   void Remember(Operation operation);
   static void Replay(memory::Store& store, const Operation& operation);
 
+  bool is_dead_ = false;
   StoreTraits traits_ = memory::OpenStore()->traits();
   CommitHook commit_hook_;
   std::function<CommitFate()> mark_hook_;
