@@ -66,6 +66,8 @@ class Planner {
   }
   void Stop(std::string_view finding, absl::Status reason) {
     plan_.stop_finding = finding;
+    plan_.commits_first = false;
+    plan_.witness.reset();
     plan_.action = StartAction::kStop;
     plan_.position = facts_.row.value_or(bounds_.committed.value_or(0));
     plan_.stop = std::move(reason);

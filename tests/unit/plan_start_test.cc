@@ -91,11 +91,25 @@ struct Case {
   std::string name;
   Given given;
   StartAction action;
-  std::int64_t position = 0;
+  std::int64_t position;
   std::string finding = "";  // the first one, or the stop's
   bool commits_first = false;
   std::optional<std::int64_t> began = std::nullopt;
   std::optional<std::int64_t> commit_began = std::nullopt;  // only where commits_first
+
+  Case Finds(std::string what) && {
+    finding = std::move(what);
+    return std::move(*this);
+  }
+  Case CommitsFirst(std::optional<std::int64_t> offset = std::nullopt) && {
+    commits_first = true;
+    commit_began = offset;
+    return std::move(*this);
+  }
+  Case Began(std::int64_t offset) && {
+    began = offset;
+    return std::move(*this);
+  }
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& value) { return out << value.name; }
@@ -131,33 +145,51 @@ using enum StartAction;
 INSTANTIATE_TEST_SUITE_P(
     NewRow, PlanStartTable,
     ::testing::Values(
-        Case{"NothingKnownBeginsAtTheOldest", Given(), kMakeRow, kFirst, .began = kFirst},
-        Case{"NothingKnownMayBeginAtTheEnd", Given().Latest(), kMakeRow, kEnd, .began = kEnd},
-        Case{"AnOffsetThatNamesNoStoreIsAdopted", Given().Committed(30), kMakeRow, 30,
-             "offsets_adopted", .began = 30},
-        Case{"AlsoWhereTheStartIsLatest", Given().Latest().Committed(30), kMakeRow, 30,
-             "offsets_adopted", .began = 30},
-        Case{"TextThatIsNoMarkNamesNoStore", Given().Committed(30, "moved by hand"), kMakeRow, 30,
-             "offsets_adopted", .began = 30},
+        Case{"NothingKnownBeginsAtTheOldest", Given(), kMakeRow, kFirst}.Began(kFirst),
+        Case{"NothingKnownMayBeginAtTheEnd", Given().Latest(), kMakeRow, kEnd}.Began(kEnd),
+        Case{"AnOffsetThatNamesNoStoreIsAdopted", Given().Committed(30), kMakeRow, 30}
+            .Finds("offsets_adopted")
+            .Began(30),
+        Case{"AlsoWhereTheStartIsLatest", Given().Latest().Committed(30), kMakeRow, 30}
+            .Finds("offsets_adopted")
+            .Began(30),
+        Case{"TextThatIsNoMarkNamesNoStore", Given().Committed(30, "moved by hand"), kMakeRow, 30}
+            .Finds("offsets_adopted")
+            .Began(30),
         Case{"OurIdMeansALostRowAndTheOldest", Given().Committed(70, Mark("mine")), kMakeRow,
-             kFirst, "row_lost", .began = kFirst},
+             kFirst}
+            .Finds("row_lost")
+            .Began(kFirst),
         Case{"OurIdMeansALostRowAndWhereItBegan", Given().Committed(70, Mark("mine", 30)), kMakeRow,
-             30, "row_lost", .began = 30},
+             30}
+            .Finds("row_lost")
+            .Began(30),
         Case{"ALostRowIsNotBegunAtTheEnd", Given().Latest().Committed(70, Mark("mine")), kMakeRow,
-             kFirst, "row_lost", .began = kFirst},
+             kFirst}
+            .Finds("row_lost")
+            .Began(kFirst),
         Case{"ALostRowOfThisProcessBeginsWhereItBegan", Given().RowLost(30).Committed(70), kMakeRow,
-             30, .commits_first = true, .began = 30, .commit_began = 30},
+             30}
+            .CommitsFirst(30)
+            .Began(30),
         Case{"ALostRowOfThisProcessBeginsAtTheOldest", Given().RowLost().Committed(70), kMakeRow,
-             kFirst, .commits_first = true, .began = kFirst, .commit_began = kFirst},
+             kFirst}
+            .CommitsFirst(kFirst)
+            .Began(kFirst),
         Case{"ALostRowWhoseBeginningIsDeletedIsAGap",
-             Given().RowLost(5).Committed(70, Mark("mine", 5)), kStop, 70, "gap"},
-        Case{"AnotherClusterBeginsAnew", Given().OtherCluster(), kMakeRow, kFirst, "failover",
-             .began = kFirst},
+             Given().RowLost(5).Committed(70, Mark("mine", 5)), kStop, 70}
+            .Finds("gap"),
+        Case{"AnotherClusterBeginsAnew", Given().OtherCluster(), kMakeRow, kFirst}
+            .Finds("failover")
+            .Began(kFirst),
         Case{"AnotherClusterBeginsAnewAsChosen", Given().OtherCluster().Latest().Committed(30),
-             kMakeRow, kEnd, "failover", .began = kEnd},
+             kMakeRow, kEnd}
+            .Finds("failover")
+            .Began(kEnd),
         Case{"AMirroredMarkOfOursBeginsAtTheOldest",
-             Given().OtherCluster().Latest().Committed(70, Mark("mine", 30)), kMakeRow, kFirst,
-             "row_lost", .began = kFirst}),
+             Given().OtherCluster().Latest().Committed(70, Mark("mine", 30)), kMakeRow, kFirst}
+            .Finds("row_lost")
+            .Began(kFirst)),
     NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -165,62 +197,84 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Case{"GoesOn", Given().Row(), kGoOn, kRow},
         Case{"GoesOnWithTheBrokerBehind", Given().Row().Committed(40, Mark("mine", 10)), kGoOn,
-             kRow, .began = 10},
+             kRow}
+            .Began(10),
         Case{"GoesOnWithTheBrokerEqual", Given().Row().Committed(kRow, Mark("mine", 10)), kGoOn,
-             kRow, .began = 10},
-        Case{"OurIdAheadMeansARollback", Given().Row().Committed(70, Mark("mine", 10)), kGoOn, kRow,
-             "store_rolled_back", .began = 10},
+             kRow}
+            .Began(10),
+        Case{"OurIdAheadMeansARollback", Given().Row().Committed(70, Mark("mine", 10)), kGoOn, kRow}
+            .Finds("store_rolled_back")
+            .Began(10),
         Case{"AGreaterOpenCountMeansAnOlderCopy", Given().Row().Committed(40, Mark("mine", 10, 4)),
-             kGoOn, kRow, "store_rolled_back", .began = 10},
-        Case{"NoMarkElsewhereMeansAnOperatorsReset", Given().Row().Committed(20), kGoOn, kRow,
-             "offsets_reset"},
+             kGoOn, kRow}
+            .Finds("store_rolled_back")
+            .Began(10),
+        Case{"NoMarkElsewhereMeansAnOperatorsReset", Given().Row().Committed(20), kGoOn, kRow}
+            .Finds("offsets_reset"),
         Case{"NoMarkAtTheSameOffsetMeansNothing", Given().Row().Committed(kRow), kGoOn, kRow},
         Case{"WithoutAStoreIdNoMarkMeansNothing", Given().NoStoreId().Row().Committed(20), kGoOn,
              kRow},
         Case{"AnotherClusterIsOfNoInterest", Given().Row().OtherCluster(), kGoOn, kRow},
-        Case{"BelowTheLogIsAGap", Given().Row(5), kStop, 5, "gap"},
-        Case{"BelowTheLogMayGoOn", Given().Row(5).EarliestIfOutOfRange(), kMoveRow, kFirst, "gap",
-             .commits_first = true},
-        Case{"BeyondTheLogIsAGap", Given().Row(101), kStop, 101, "gap"},
+        Case{"BelowTheLogIsAGap", Given().Row(5), kStop, 5}.Finds("gap"),
+        Case{"BelowTheLogMayGoOn", Given().Row(5).EarliestIfOutOfRange(), kMoveRow, kFirst}
+            .Finds("gap")
+            .CommitsFirst(),
+        Case{"BeyondTheLogIsAGap", Given().Row(101), kStop, 101}.Finds("gap"),
         Case{"BeyondTheLogIsAskedForAgain", Given().Row(101).EndUncertain(), kAskAgain, 101},
-        Case{"BelowTheLogIsCertain", Given().Row(5).EndUncertain(), kStop, 5, "gap"},
+        Case{"BelowTheLogIsCertain", Given().Row(5).EndUncertain(), kStop, 5}.Finds("gap"),
         Case{"BeyondTheLogMayGoOn",
              Given().Row(101).EarliestIfOutOfRange().Committed(101, Mark("mine", 60)), kMoveRow,
-             kFirst, "gap", .commits_first = true, .began = kFirst, .commit_began = kFirst},
+             kFirst}
+            .Finds("gap")
+            .CommitsFirst(kFirst)
+            .Began(kFirst),
         Case{"AtTheEndIsInside", Given().Row(kEnd), kGoOn, kEnd}),
     NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
     ForeignStore, PlanStartTable,
     ::testing::Values(
-        Case{"AheadOfTheRowIsRefused", Given().Row().Committed(70, Mark("yours")), kStop, kRow,
-             "foreign_store"},
-        Case{"WithoutARowIsRefused", Given().Committed(70, Mark("yours")), kStop, 70,
-             "foreign_store"},
+        Case{"AheadOfTheRowIsRefused", Given().Row().Committed(70, Mark("yours")), kStop, kRow}
+            .Finds("foreign_store"),
+        Case{"WithoutARowIsRefused", Given().Committed(70, Mark("yours")), kStop, 70}.Finds(
+            "foreign_store"),
         Case{"IsRefusedByAStoreWithoutAnId", Given().NoStoreId().Committed(70, Mark("yours")),
-             kStop, 70, "foreign_store"},
-        Case{"BeforeAnotherCluster", Given().OtherCluster().Committed(70, Mark("yours")), kStop, 70,
-             "foreign_store"},
-        Case{"NotAheadIsHarmless", Given().Row().Committed(kRow, Mark("yours")), kGoOn, kRow,
-             "foreign_store"},
+             kStop, 70}
+            .Finds("foreign_store"),
+        Case{"BeforeAnotherCluster", Given().OtherCluster().Committed(70, Mark("yours")), kStop, 70}
+            .Finds("foreign_store"),
+        Case{"NotAheadIsHarmless", Given().Row().Committed(kRow, Mark("yours")), kGoOn, kRow}.Finds(
+            "foreign_store"),
         Case{"AdoptedMovesTheRow",
              Given().Row().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kMoveRow,
-             70, "foreign_store", .commits_first = true, .commit_began = 70},
+             70}
+            .Finds("foreign_store")
+            .CommitsFirst(70),
         Case{"AdoptedMakesARow",
-             Given().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kMakeRow, 70,
-             "foreign_store", .commits_first = true, .began = 70, .commit_began = 70},
+             Given().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kMakeRow, 70}
+            .Finds("foreign_store")
+            .CommitsFirst(70)
+            .Began(70),
         Case{"AnAdoptionThatWasCutOffIsFinished", Given().Row().Committed(70, Mark("mine", 70)),
-             kMoveRow, 70, "foreign_store", .commits_first = true, .commit_began = 70},
+             kMoveRow, 70}
+            .Finds("foreign_store")
+            .CommitsFirst(70),
         Case{"AnAdoptionThatWasCutOffBeforeItsRowIsFinished",
-             Given().Committed(70, Mark("mine", 70)), kMakeRow, 70, "row_lost", .began = 70},
+             Given().Committed(70, Mark("mine", 70)), kMakeRow, 70}
+            .Finds("row_lost")
+            .Began(70),
         Case{"AdoptedOutsideOfTheLogIsAGap",
-             Given().Committed(5, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kStop, 5, "gap"},
+             Given().Committed(5, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kStop, 5}
+            .Finds("gap"),
         Case{"ReplayedGoesOnAtTheRow",
              Given().Row().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kReplay), kGoOn,
-             kRow, "foreign_store"},
+             kRow}
+            .Finds("foreign_store"),
         Case{"ReplayedBeginsAtTheOldest",
              Given().Latest().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kReplay),
-             kMakeRow, kFirst, "foreign_store", .began = kFirst}),
+             kMakeRow, kFirst}
+            .Finds("foreign_store")
+            .Began(kFirst)),
     NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -228,25 +282,38 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Case{"SetGoesOnAtTheRow",
              Given().Row().Committed(70, Mark("yours")).Directive(PositionDirective::kSet),
-             kMoveRow, kRow, "order_obeyed", .commits_first = true},
+             kMoveRow, kRow}
+            .Finds("order_obeyed")
+            .CommitsFirst(),
         Case{"SetIsObeyedOutsideOfTheLog", Given().Row(500).Directive(PositionDirective::kSet),
-             kMoveRow, 500, "order_obeyed", .commits_first = true},
+             kMoveRow, 500}
+            .Finds("order_obeyed")
+            .CommitsFirst(),
         Case{"SetLowerLowersWhereTheStoreBegan",
              Given().Row(20).Committed(70, Mark("mine", 15)).Directive(PositionDirective::kSet),
-             kMoveRow, 20, "order_obeyed", .commits_first = true, .began = 15, .commit_began = 15},
+             kMoveRow, 20}
+            .Finds("order_obeyed")
+            .CommitsFirst(15)
+            .Began(15),
         Case{"AdoptGoesOnAtTheGroupsOffset",
              Given().Row().Committed(70, Mark("yours")).Directive(PositionDirective::kAdopt),
-             kMoveRow, 70, "order_obeyed", .commits_first = true},
-        Case{"AdoptOfNothingStops", Given().Row().Directive(PositionDirective::kAdopt), kStop, kRow,
-             "order_without_offset"},
+             kMoveRow, 70}
+            .Finds("order_obeyed")
+            .CommitsFirst(),
+        Case{"AdoptOfNothingStops", Given().Row().Directive(PositionDirective::kAdopt), kStop, kRow}
+            .Finds("order_without_offset"),
         Case{"AdoptOutsideOfTheLogIsAGap",
-             Given().Row().Committed(5).Directive(PositionDirective::kAdopt), kStop, kRow, "gap"},
+             Given().Row().Committed(5).Directive(PositionDirective::kAdopt), kStop, kRow}
+            .Finds("gap"),
         Case{"EarliestIsTheOldest",
              Given().Row().Committed(70, Mark("mine", 30)).Directive(PositionDirective::kEarliest),
-             kMoveRow, kFirst, "order_obeyed", .commits_first = true, .began = kFirst,
-             .commit_began = kFirst},
-        Case{"LatestIsTheEnd", Given().Row(5).Directive(PositionDirective::kLatest), kMoveRow, kEnd,
-             "order_obeyed", .commits_first = true}),
+             kMoveRow, kFirst}
+            .Finds("order_obeyed")
+            .CommitsFirst(kFirst)
+            .Began(kFirst),
+        Case{"LatestIsTheEnd", Given().Row(5).Directive(PositionDirective::kLatest), kMoveRow, kEnd}
+            .Finds("order_obeyed")
+            .CommitsFirst()),
     NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -257,19 +324,23 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"GoesOnAtTheGroupsOffset", Given().Plain().Committed(70, Mark("mine")), kGoOn, 70},
         Case{"GoesOnWhereAnOperatorSaid", Given().Plain().Committed(20), kGoOn, 20},
         Case{"NoticesAnOlderCopyOfItsStore",
-             Given().Plain().Committed(70, Mark("mine", std::nullopt, 4)), kGoOn, 70,
-             "store_rolled_back"},
-        Case{"RefusesAForeignStore", Given().Plain().Committed(70, Mark("yours")), kStop, 70,
-             "foreign_store"},
+             Given().Plain().Committed(70, Mark("mine", std::nullopt, 4)), kGoOn, 70}
+            .Finds("store_rolled_back"),
+        Case{"RefusesAForeignStore", Given().Plain().Committed(70, Mark("yours")), kStop, 70}.Finds(
+            "foreign_store"),
         Case{"AdoptsAForeignStoresOffset",
              Given().Plain().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kGoOn,
-             70, "foreign_store", .commits_first = true},
+             70}
+            .Finds("foreign_store")
+            .CommitsFirst(),
         Case{"ReplaysAForeignStoresMessages",
              Given().Plain().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kReplay), kGoOn,
-             kFirst, "foreign_store"},
-        Case{"StopsAtAGap", Given().Plain().Committed(5), kStop, 5, "gap"},
-        Case{"GoesOnAfterAGap", Given().Plain().Committed(5).EarliestIfOutOfRange(), kGoOn, kFirst,
-             "gap", .commits_first = true},
+             kFirst}
+            .Finds("foreign_store"),
+        Case{"StopsAtAGap", Given().Plain().Committed(5), kStop, 5}.Finds("gap"),
+        Case{"GoesOnAfterAGap", Given().Plain().Committed(5).EarliestIfOutOfRange(), kGoOn, kFirst}
+            .Finds("gap")
+            .CommitsFirst(),
         Case{"AsksAgainBeyondTheEnd", Given().Plain().Committed(101).EndUncertain(), kAskAgain,
              101}),
     NameOf);

@@ -120,6 +120,23 @@ void ScriptedLog::AnswerNextStartWith(absl::Status status) {
   start_answer_ = std::move(status);
 }
 
+void ScriptedLog::OnNextStart(std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  start_hook_ = std::move(hook);
+}
+
+void ScriptedLog::OnNextVerifiedCommit(std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  verified_hook_ = std::move(hook);
+}
+
+// The hook, taken out of its place; something to call in any case.
+std::function<void()> ScriptedLog::TakeHook(std::function<void()>& hook) {
+  const std::lock_guard lock(mutex_);
+  const std::function<void()> taken = std::exchange(hook, nullptr);
+  return taken ? taken : [] {};
+}
+
 void ScriptedLog::AnswerNextDescribeWith(absl::Status status) {
   const std::lock_guard lock(mutex_);
   describe_answer_ = std::move(status);
@@ -283,6 +300,7 @@ absl::StatusOr<std::vector<PartitionBounds>> ScriptedSource::Describe(
 }
 
 absl::Status ScriptedSource::Start(std::span<const PartitionOffset> positions) {
+  log_->TakeHook(log_->start_hook_)();
   const std::lock_guard lock(log_->mutex_);
   if (const auto answer = std::exchange(log_->start_answer_, std::nullopt)) return *answer;
   for (const PartitionOffset& position : positions) {
@@ -305,15 +323,21 @@ absl::Status ScriptedSource::Pause(std::span<const TopicPartition> partitions) {
 }
 
 absl::Status ScriptedSource::Commit(std::span<const PartitionOffset> positions, CommitMode mode) {
-  const std::lock_guard lock(log_->mutex_);
   const bool is_hint = mode == CommitMode::kHint;
-  const absl::Status answer = is_hint ? log_->hint_answer_ : log_->verified_answer_;
+  const absl::Status answer = log_->Commit(positions, is_hint);
+  if (answer.ok() && !is_hint) log_->TakeHook(log_->verified_hook_)();
+  return answer;
+}
+
+absl::Status ScriptedLog::Commit(std::span<const PartitionOffset> positions, bool is_hint) {
+  const std::lock_guard lock(mutex_);
+  const absl::Status answer = is_hint ? hint_answer_ : verified_answer_;
   for (const PartitionOffset& position : positions) {
-    log_->Note((is_hint ? "commit " : "verify ") + ToString(position.partition) + "@" +
-               std::to_string(position.offset));
+    Note((is_hint ? "commit " : "verify ") + ToString(position.partition) + "@" +
+         std::to_string(position.offset));
     if (!answer.ok()) continue;
-    log_->partitions_[position.partition].committed = position.offset;
-    log_->partitions_[position.partition].metadata = position.metadata;
+    partitions_[position.partition].committed = position.offset;
+    partitions_[position.partition].metadata = position.metadata;
   }
   return answer;
 }

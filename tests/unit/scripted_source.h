@@ -64,6 +64,9 @@ class ScriptedLog {
   void AnswerHintsWith(absl::Status status);
   void IgnorePauses();
   void AnswerNextStartWith(absl::Status status);
+  // Called once, before the next Start, or after the next verified commit that succeeds.
+  void OnNextStart(std::function<void()> hook);
+  void OnNextVerifiedCommit(std::function<void()> hook);
   void AnswerNextDescribeWith(absl::Status status);
   void AnswerDescriptionsOf(const TopicPartition& partition, absl::Status status);
 
@@ -102,6 +105,8 @@ class ScriptedLog {
   std::optional<Event> TakeEvent();
   std::vector<Stray> TakeRecords(std::size_t messages_max);
   bool HasWork() const;
+  std::function<void()> TakeHook(std::function<void()>& hook);
+  absl::Status Commit(std::span<const PartitionOffset> positions, bool is_hint);
   void Note(std::string call) { calls_.push_back(std::move(call)); }
 
   mutable std::mutex mutex_;
@@ -118,6 +123,8 @@ class ScriptedLog {
   absl::Status hint_answer_;
   std::optional<absl::Status> start_answer_;
   std::optional<absl::Status> describe_answer_;
+  std::function<void()> start_hook_;
+  std::function<void()> verified_hook_;
   std::uint64_t assignments_ = 0;
   bool is_blocking_ = false;
   bool is_pausing_ = true;
