@@ -7,6 +7,7 @@
 #include "once/abseil.h"
 #include "src/claim_batch.h"
 #include "src/relay.h"
+#include "src/row_marks.h"
 #include "src/store_errors.h"
 
 namespace once {
@@ -103,8 +104,11 @@ void Engine::Turn() {
   // The worker's end woke the poll: rows and audit come before the next batch, or traffic elsewhere
   // would starve them. Rows only after a poll: a zombie must hear of it before it takes one.
   Collect();
-  if (is_polled) ServeUnread();
-  Collect();
+  // Twice: a row that must be made or moved is read first.
+  for (int pass = 0; is_polled && pass < 2; ++pass) {
+    ServeUnread();
+    Collect();
+  }
   SubmitAudit();
   Collect();
   SubmitBatch();
@@ -157,6 +161,8 @@ void Engine::Execute(WorkOrder& order) {
     std::vector<PartitionKey> keys;
     for (const PositionLock& lock : order.audit->locks) keys.push_back(lock.key);
     order.audit->result = store().ReadPositions(keys);
+  } else if (order.rows) {
+    WriteRows(store(), *order.rows);
   }
 }
 
@@ -224,11 +230,14 @@ void Engine::SendHints(absl::Time now) {
   next_hint_ = now + options_.times.commit_interval;
   std::vector<PartitionOffset> positions;
   for (auto& [name, partition] : partitions_) {
-    const std::int64_t watermark = partition.tracker.watermark();
+    // Not the watermark: a hole behind the last message must not look as if the broker were ahead
+    // of the store.
+    const std::int64_t position = partition.expected.position;
     const bool is_read = partition.phase == PartitionPhase::kActive;
-    if (!is_read || watermark == partition.committed_hint) continue;
-    positions.push_back({.partition = name, .offset = watermark});
-    partition.committed_hint = watermark;
+    if (!is_read || position == partition.committed_hint) continue;
+    positions.push_back(
+        {.partition = name, .offset = position, .metadata = MarkOf(partition.began)});
+    partition.committed_hint = position;
   }
   if (!positions.empty()) {
     if (const absl::Status sent = source_.Commit(positions, CommitMode::kHint); !sent.ok()) {

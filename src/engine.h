@@ -1,6 +1,7 @@
 // The engine behind Consumer: one polling thread that owns all state of partitions, one worker that
 // runs handlers, one relay, one keeper of leases. engine.cc has the loop, engine_intake.cc what the
-// source says, engine_rows.cc the position rows, engine_batches.cc the batches.
+// source says, engine_rows.cc the position rows, engine_start.cc where a partition goes on,
+// engine_batches.cc the batches.
 //
 // A transactional handler's authority is the store's position row; a plain handler's is the broker's
 // committed offset, and its partitions have no row.
@@ -86,20 +87,31 @@ class Engine : private SourceListener {
   void ServeUnread();
   void VerifyUnread(absl::Time now);
   void Reread(Partition& partition);
-  void DescribeUnread(absl::Time now);
-  void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
   void ApplyTake(const TakeOrder& order);
-  void Activate(Partition& partition, const TakenPosition& taken);
-  void ActivateWithoutRow(Partition& partition);
-  bool CheckRange(Partition& partition, std::int64_t position);
-  void Realign(Partition& partition, std::int64_t position);
+  void ApplyRow(Partition& partition, const TakenPosition& taken);
+  void ApplyRows(const RowsOrder& order);
+  void LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline);
   void SubmitAudit();
   void ApplyAudit(const AuditOrder& order);
   void HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual);
 
+  // engine_start.cc: where a partition goes on.
+  void DescribeUnread(absl::Time now);
+  void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
+  std::string MarkOf(std::optional<std::int64_t> began) const;
+  void PlanOrDescribe(Partition& partition, const TakenPosition& taken);
+  void CarryOut(Partition& partition, StartPlan plan);
+  void CountFinding(std::string_view finding);
+  void BeginPlanned(Partition& partition);
+  void Realign(Partition& partition, std::int64_t position,
+               std::optional<AppliedRecord> witness = std::nullopt);
+  bool MeetWitness(Partition& partition, const Message& message);
+  void WakeStopped(Partition& partition);
+
   // engine_batches.cc: batches.
   std::size_t BatchRoom() const;
   void SubmitBatch();
+  static void MoveToBatch(Partition& partition, std::size_t count, BatchOrder& batch);
   std::vector<Partition*> ReadyPartitions(absl::Time now);
   bool IsRowDue(absl::Time now) const;
   void Collect();

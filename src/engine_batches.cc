@@ -49,24 +49,45 @@ void Engine::SubmitBatch() {
   if (ready.empty() || room == 0) return;
 
   BatchOrder batch;
+  // A process that dies in a message that runs singly dies of that one, and no other is charged.
+  batch.is_single = ready.front()->is_single();
+  if (batch.is_single) {
+    ready.resize(1);
+    room = 1;
+  } else {
+    std::erase_if(ready, [](const Partition* partition) { return partition->is_single(); });
+  }
   for (std::size_t i = 0; i < ready.size() && room > 0; ++i) {
-    Partition& partition = *ready[i];
     const std::size_t left = ready.size() - i;
-    const std::size_t count = std::min(partition.queue.size(), (room + left - 1) / left);
-    WorkPartition& work = batch.partitions.emplace_back();
-    work.lock = {.key = partition.key, .expected = partition.expected};
-    work.scope = partition.scope;
-    work.assignment = partition.assignment;
-    work.items.reserve(count);
-    for (std::size_t n = 0; n < count; ++n) {
-      work.items.push_back({.delivery = std::move(partition.queue.front())});
-      partition.queue.pop_front();
-    }
+    const std::size_t count = std::min(ready[i]->queue.size(), (room + left - 1) / left);
+    MoveToBatch(*ready[i], count, batch);
     room -= count;
   }
   auto order = std::make_unique<WorkOrder>();
   order->batch = std::move(batch);
   worker_.Submit(std::move(order));
+}
+
+void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& batch) {
+  WorkPartition& work = batch.partitions.emplace_back();
+  work.lock = {.key = partition.key, .expected = partition.expected};
+  work.scope = partition.scope;
+  work.assignment = partition.assignment;
+  work.last_applied = partition.last_applied;
+  work.reach = partition.reach;
+  work.attempt = partition.attempt;
+  work.items.reserve(count);
+  for (std::size_t n = 0; n < count; ++n) {
+    work.items.push_back({.delivery = std::move(partition.queue.front())});
+    partition.queue.pop_front();
+  }
+  // The commit vouches for the next batch too, as far as it is foreseen: with traffic, raising the
+  // reach costs nothing; without, the row says that nothing runs.
+  work.next_reach = partition.is_single() ? partition.single_until : 0;
+  if (!partition.queue.empty()) {
+    const Delivery& last = partition.queue[std::min(count, partition.queue.size()) - 1];
+    work.next_reach = std::max(work.next_reach, last.message().offset() + 1);
+  }
 }
 
 void Engine::Collect() {
@@ -76,6 +97,7 @@ void Engine::Collect() {
   if (order->batch && !has_rows()) ApplyClaims(*order->batch);
   if (order->take) ApplyTake(*order->take);
   if (order->audit) ApplyAudit(*order->audit);
+  if (order->rows) ApplyRows(*order->rows);
 }
 
 void Engine::ApplyBatch(BatchOrder& order) {
@@ -96,6 +118,8 @@ void Engine::ApplyBatch(BatchOrder& order) {
   for (std::size_t i = 0; i < order.partitions.size(); ++i) {
     WorkPartition& work = order.partitions[i];
     Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
+    // Until a verdict is durable, the recorded attempt is the one that is still to be decided.
+    if (partition != nullptr) partition->attempt = is_committed ? std::nullopt : work.attempt;
     if (partition == nullptr || partition->phase != PartitionPhase::kActive) {
       // Revoked or stopped meanwhile: what is not committed is somebody else's to handle.
       buffered_messages_ -= work.items.size();
@@ -103,9 +127,13 @@ void Engine::ApplyBatch(BatchOrder& order) {
       continue;
     }
     Return(*partition, work);
+    // The commit before the invocations may have raised the revision, whatever came after it.
+    partition->expected = work.lock.expected;
+    partition->reach = work.reach;
     switch (order.end) {
       case BatchEnd::kCommitted:
         partition->expected = work.committed;
+        partition->last_applied = work.last_applied;
         partition->last_checked = now;
         partition->trouble = 0;
         partition->restarts = 0;
@@ -114,6 +142,9 @@ void Engine::ApplyBatch(BatchOrder& order) {
         partition->not_before = work.not_before;
         partition->trimmed_messages = 0;
         if (!work.stop.ok()) StopPartition(*partition, work.stop);
+        break;
+      case BatchEnd::kMarkUnknown:
+        Reread(*partition);
         break;
       case BatchEnd::kUnknown:
         Reread(*partition);

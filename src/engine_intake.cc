@@ -65,13 +65,13 @@ void Engine::Buffer(Batch batch) {
                          last_buffered_->name().topic == message.topic();
     if (!is_same) last_buffered_ = Find({std::string(message.topic()), message.partition()});
     Partition* partition = last_buffered_;
-    // Of an assignment that has ended, from before the fetch that was asked for, or delivered
-    // before. A partition whose row must be read again goes on buffering: what it dropped now,
+    // Of an assignment that has ended, or from before the fetch that was asked for. A partition whose row must be read again goes on buffering: what it dropped now,
     // nobody would fetch again. A paused one is fetched again from where its buffer ends.
     const bool is_stale = partition == nullptr || !partition->is_fetching || partition->is_paused ||
-                          partition->assignment != message.assignment() ||
-                          !partition->tracker.Deliver(message.offset());
+                          partition->assignment != message.assignment();
     if (is_stale) continue;
+    if (partition->witness && MeetWitness(*partition, message)) continue;
+    if (!partition->tracker.Deliver(message.offset())) continue;
     Delivery& delivery = partition->queue.emplace_back(shared, message);
     ++buffered_messages_;
     buffered_bytes_ += delivery.bytes();
@@ -156,7 +156,7 @@ void Engine::ResumePaused(absl::Time now) {
     const bool is_waiting = partition.not_before > now && !partition.queue.empty();
     if (!partition.is_paused || !partition.is_fetching || is_waiting) continue;
     partition.is_paused = false;
-    positions.push_back({.partition = name, .offset = partition.tracker.next()});
+    positions.push_back({.partition = name, .offset = partition.fetch_next()});
   }
   if (positions.empty()) return;
   if (const absl::Status started = source_.Start(positions); !started.ok()) {
@@ -218,14 +218,18 @@ void Engine::OnAssigned(const Assignment& assignment) {
 
 void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation kind) {
   const bool is_lost = kind == Revocation::kLost;
-  DrainWorker(partitions,
-              is_lost ? absl::InfinitePast() : executor_.Now() + options_.times.revoke_budget);
+  const absl::Time deadline =
+      is_lost ? absl::InfinitePast() : executor_.Now() + options_.times.revoke_budget;
+  DrainWorker(partitions, deadline);
   if (!is_lost) {
+    LeaveClean(partitions, deadline);
     std::vector<PartitionOffset> positions;
     for (const TopicPartition& name : partitions) {
       const Partition* partition = Find(name);
       if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
-      positions.push_back({.partition = name, .offset = partition->tracker.watermark()});
+      positions.push_back({.partition = name,
+                           .offset = partition->expected.position,
+                           .metadata = MarkOf(partition->began)});
     }
     const absl::Status committed =
         positions.empty() ? absl::OkStatus() : source_.Commit(positions, CommitMode::kVerified);

@@ -1,5 +1,5 @@
 // Position rows: taking them over, noticing that somebody else or a rollback changed them, and
-// setting the buffers to what they say.
+// leaving them as a clean end. Where a partition then goes on is engine_start.cc's business.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -9,12 +9,6 @@
 #include "src/store_errors.h"
 
 namespace once {
-namespace {
-
-// How often a position beyond the log's end is looked at before it is believed.
-constexpr int kBeyondEndChecks = 4;
-
-}  // namespace
 
 // Runs after a poll of the same turn, so that rebalance events come before any reading of a row: a
 // zombie learns that it is one instead of stealing the row.
@@ -22,29 +16,51 @@ void Engine::ServeUnread() {
   if (worker_.is_busy()) return;
   const absl::Time now = executor_.Now();
   DescribeUnread(now);
-  if (!has_rows()) return;
   VerifyUnread(now);
   TakeOrder take;
+  RowsOrder moves;
   for (auto& [name, partition] : partitions_) {
     const bool is_ready = partition.phase == PartitionPhase::kUnread &&
                           partition.not_before <= now && !partition.needs_verification &&
                           !partition.needs_description;
     if (!is_ready) continue;
-    partition.phase = PartitionPhase::kReading;
-    take.requests.push_back(
-        {.key = partition.key, .writer = options_.random->Next(), .start = partition.start});
-    take.assignments.push_back(partition.assignment);
+    if (!has_rows()) {
+      BeginPlanned(partition);
+    } else if (partition.plan && partition.plan->action == StartAction::kMoveRow) {
+      moves.locks.push_back({.key = partition.key, .expected = partition.expected});
+      moves.updates.push_back({.key = partition.key,
+                               .position = partition.plan->position,
+                               .reach = partition.plan->position});
+      moves.assignments.push_back(partition.assignment);
+    } else {
+      const bool may_create = partition.plan.has_value();
+      partition.phase = PartitionPhase::kReading;
+      take.requests.push_back({.key = partition.key,
+                               .writer = options_.random->Next(),
+                               .start = may_create ? partition.plan->position : 0,
+                               .may_create = may_create});
+      take.assignments.push_back(partition.assignment);
+    }
   }
-  if (take.requests.empty()) return;
   auto order = std::make_unique<WorkOrder>();
-  order->take = std::move(take);
+  if (!take.requests.empty()) {
+    order->take = std::move(take);
+  } else if (!moves.locks.empty()) {
+    for (const PositionLock& lock : moves.locks) {
+      Find(lock.key.partition)->phase = PartitionPhase::kReading;
+    }
+    order->rows = std::move(moves);
+  } else {
+    return;
+  }
   worker_.Submit(std::move(order));
 }
 
 // A row that this consumer had taken is read again, because somebody else or a rollback changed it,
 // or because a commit's answer was lost. Only a commit that carries our generation proves that the
-// partition is still ours to take. A row that vanished is to be made anew further back: that offset
-// is committed first, so that whoever comes next without a row begins there too.
+// partition is still ours to take. Where the group's offset is somebody else's word, it is committed
+// as it stands: it may still have to be read. A start that is planned elsewhere is committed before
+// it is carried out, so that whoever comes next begins there too.
 void Engine::VerifyUnread(absl::Time now) {
   std::vector<PartitionOffset> positions;
   for (const auto& [name, partition] : partitions_) {
@@ -52,9 +68,20 @@ void Engine::VerifyUnread(absl::Time now) {
                         partition.needs_verification && !partition.needs_description &&
                         partition.not_before <= now;
     if (!is_due) continue;
-    positions.push_back(
-        {.partition = name,
-         .offset = partition.is_row_gone ? partition.start : partition.tracker.watermark()});
+    PartitionOffset& position = positions.emplace_back();
+    position.partition = name;
+    if (partition.plan) {
+      position.offset = partition.plan->position;
+      position.metadata = MarkOf(partition.plan->commit_began);
+    } else if (partition.bounds && partition.bounds->committed) {
+      position.offset = *partition.bounds->committed;
+      position.metadata = partition.bounds->committed_metadata;
+    } else {
+      position.offset = partition.is_row_lost && partition.bounds
+                            ? partition.began.value_or(partition.bounds->first)
+                            : partition.expected.position;
+      position.metadata = MarkOf(partition.began);
+    }
   }
   if (positions.empty()) return;
   const absl::Status verified = source_.Commit(positions, CommitMode::kVerified);
@@ -77,44 +104,9 @@ void Engine::VerifyUnread(absl::Time now) {
 // From now on the row is not trusted: it will be taken again.
 void Engine::Reread(Partition& partition) {
   partition.phase = PartitionPhase::kUnread;
-  partition.needs_verification = partition.was_taken && has_rows();
+  partition.needs_verification =
+      has_rows() ? partition.was_taken : partition.plan && partition.plan->commits_first;
   partition.needs_description = partition.needs_description || !has_rows();
-}
-
-void Engine::DescribeUnread(absl::Time now) {
-  std::vector<TopicPartition> names;
-  for (const auto& [name, partition] : partitions_) {
-    const bool is_due = partition.phase == PartitionPhase::kUnread && partition.not_before <= now;
-    if (is_due && partition.needs_description) names.push_back(name);
-  }
-  if (names.empty()) return;
-  const absl::StatusOr<std::vector<PartitionBounds>> bounds = source_.Describe(names);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    Partition* partition = Find(names[i]);
-    if (partition == nullptr) continue;
-    const absl::Status described = bounds.ok() ? (*bounds)[i].status : bounds.status();
-    if (described.ok()) {
-      ApplyBounds(*partition, (*bounds)[i]);
-      if (!has_rows()) ActivateWithoutRow(*partition);
-      continue;
-    }
-    PutOff(*partition, ++partition->trouble, now);
-    Log(LogLevel::kWarning, "not_described", described.ToString(), &names[i]);
-  }
-}
-
-void Engine::ApplyBounds(Partition& partition, const PartitionBounds& bounds) {
-  partition.needs_description = false;
-  partition.bounds = bounds;
-  // The cluster's id may have become known only after the assignment.
-  partition.key.cluster = source_.traits().cluster;
-  if (partition.is_row_lost) {
-    partition.start = bounds.first;
-    return;
-  }
-  if (partition.is_created_here) return;  // should the row be lost, it begins where it began
-  const bool is_latest = options_.start == StartAt::kLatest;
-  partition.start = bounds.committed.value_or(is_latest ? bounds.end : bounds.first);
 }
 
 void Engine::ApplyTake(const TakeOrder& order) {
@@ -126,7 +118,7 @@ void Engine::ApplyTake(const TakeOrder& order) {
     Partition* partition = FindIfCurrent(order.requests[i].key.partition, order.assignments[i]);
     if (partition == nullptr || partition->phase != PartitionPhase::kReading) continue;
     if (order.result.ok()) {
-      Activate(*partition, (*order.result)[i]);
+      ApplyRow(*partition, (*order.result)[i]);
     } else {
       Reread(*partition);  // with a fresh tag
       ApplyTrouble(*partition, order.result.status(), now);
@@ -134,127 +126,117 @@ void Engine::ApplyTake(const TakeOrder& order) {
   }
 }
 
-void Engine::Activate(Partition& partition, const TakenPosition& taken) {
-  if (partition.unknown_commit && taken.previous == partition.unknown_commit) {
+// The row as it was found, and made ours.
+void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
+  const bool has_happened = partition.unknown_commit && taken.previous == partition.unknown_commit;
+  if (has_happened) {
     Log(LogLevel::kInfo, "commit_known", "the commit whose answer was lost did happen",
         &partition.name());
     if (partition.unknown_counts != nullptr) {
       Publish(std::exchange(*partition.unknown_counts, ConsumerStats{}));
     }
+    partition.attempt.reset();
   }
   partition.unknown_commit.reset();
   partition.unknown_counts.reset();
+  partition.trouble = 0;
+  if (!taken.exists) {
+    partition.is_row_lost = partition.is_row_lost || partition.was_taken;
+    PlanOrDescribe(partition, taken);
+    return;
+  }
+  const bool is_ours =
+      partition.was_taken && taken.previous && taken.previous->writer == partition.expected.writer;
+  if (!is_ours) {
+    // Another process, or an earlier one of ours: did it end while handlers may have run?
+    partition.single_until = taken.reach > taken.current.position ? taken.reach : 0;
+    partition.attempt.reset();
+  }
+  const bool is_made = partition.plan && !taken.previous;
   partition.was_taken = true;
   partition.is_row_lost = false;
-  partition.is_row_gone = false;
-  partition.is_created_here = partition.is_created_here || !taken.previous;
-  partition.phase = PartitionPhase::kActive;
-  partition.trouble = 0;
   partition.last_checked = executor_.Now();
+  partition.reach = taken.reach;
+  partition.last_applied = taken.last_applied;
   const std::int64_t known = std::exchange(partition.expected, taken.current).position;
-  if (partition.bounds && !CheckRange(partition, taken.current.position)) return;
-  const bool is_aligned = partition.is_fetching && taken.current.position == known;
-  if (!is_aligned) Realign(partition, taken.current.position);
-  partition.bounds.reset();
+  if (is_made) {
+    BeginPlanned(partition);
+  } else if (partition.bounds || taken.directive != PositionDirective::kNone) {
+    PlanOrDescribe(partition, taken);
+  } else {
+    partition.phase = PartitionPhase::kActive;
+    const bool is_aligned = partition.is_fetching && taken.current.position == known;
+    if (!is_aligned) Realign(partition, taken.current.position);
+  }
 }
 
-// The partition of a plain handler: the broker's offset is the authority, or, once something was
-// fetched in this assignment, what was settled since.
-void Engine::ActivateWithoutRow(Partition& partition) {
-  const std::int64_t position =
-      partition.was_taken ? partition.tracker.watermark() : partition.start;
-  partition.was_taken = true;
-  partition.phase = PartitionPhase::kActive;
-  partition.trouble = 0;
-  partition.expected.position = position;
-  if (!CheckRange(partition, position)) return;
-  Realign(partition, position);
-  partition.bounds.reset();
-}
-
-// False when the partition was stopped, or set to the oldest message there is, because the broker
-// no longer has what the store's position names.
-bool Engine::CheckRange(Partition& partition, std::int64_t position) {
-  const PartitionBounds bounds = *partition.bounds;
-  if (position >= bounds.first && position <= bounds.end) {
-    partition.beyond_end_checks = 0;
-    return true;
-  }
-  // The former owner may have committed after the bounds were asked for, and a new leader may not
-  // yet know how far its log is readable: ask again before believing it.
-  if (position > bounds.end && ++partition.beyond_end_checks < kBeyondEndChecks) {
-    Reread(partition);
-    partition.needs_description = true;
-    PutOff(partition, partition.beyond_end_checks, executor_.Now());
-    return false;
-  }
-  Publish({.gaps = 1});
-  const std::string finding =
-      position < bounds.first
-          ? "the broker has deleted offsets " + std::to_string(position) + " to " +
-                std::to_string(bounds.first - 1) + ", which were never handled"
-          : "the stored position " + std::to_string(position) + " lies beyond the log's end " +
-                std::to_string(bounds.end) + ": the topic was recreated or the log truncated";
-  if (options_.out_of_range == OutOfRange::kStop) {
-    StopPartition(
-        partition,
-        absl::OutOfRangeError(finding + "; to go on with the oldest message there is, set "
-                                        "ConsumerOptions::out_of_range = OutOfRange::kEarliest"));
-    return false;
-  }
-  Log(LogLevel::kError, "gap", finding + "; going on at " + std::to_string(bounds.first),
-      &partition.name());
-  partition.bounds.reset();
-  Realign(partition, bounds.first);
-  return false;
-}
-
-// Sets the buffer to `position`: trims what is settled, or fetches anew when the position lies
-// outside of what is buffered.
-void Engine::Realign(Partition& partition, std::int64_t position) {
-  const std::int64_t oldest = partition.queue.empty() ? partition.tracker.next()
-                                                      : partition.queue.front().message().offset();
-  const bool is_buffered =
-      partition.is_fetching && position >= oldest && position <= partition.tracker.next();
-  if (is_buffered) {
-    while (!partition.queue.empty() && partition.queue.front().message().offset() < position) {
-      partition.tracker.Settle(partition.queue.front().message().offset());
-      --buffered_messages_;
-      buffered_bytes_ -= partition.queue.front().bytes();
-      partition.queue.pop_front();
+void Engine::ApplyRows(const RowsOrder& order) {
+  const absl::Time now = executor_.Now();
+  const bool is_unknown = order.end.code() == absl::StatusCode::kUnknown;
+  const bool is_fatal = !order.end.ok() && !IsTransientTrouble(order.end);
+  // An end that could not be called clean costs the next owner some time, and nothing else.
+  if (is_fatal && !order.is_clean_end) fatal_ = Annotate(order.end, "writing position rows");
+  for (std::size_t i = 0; i < order.locks.size(); ++i) {
+    Partition* partition = FindIfCurrent(order.locks[i].key.partition, order.assignments[i]);
+    if (partition == nullptr || partition->expected != order.locks[i].expected) continue;
+    const auto mismatch =
+        std::find_if(order.mismatches.begin(), order.mismatches.end(),
+                     [i](const BeginResult::Mismatch& left_out) { return left_out.lock == i; });
+    if (mismatch != order.mismatches.end()) {
+      HandleMismatch(*partition, mismatch->actual);
+      continue;
     }
-    return;
+    if (!order.end.ok()) {
+      if (is_unknown) partition->plan.reset();  // the row says what is left to do
+      Reread(*partition);
+      ApplyTrouble(*partition, order.end, now);
+      continue;
+    }
+    partition->expected.position = order.updates[i].position;
+    ++partition->expected.revision;
+    partition->reach = order.updates[i].reach;
+    partition->last_applied = order.updates[i].last_applied;
+    if (partition->phase == PartitionPhase::kReading) BeginPlanned(*partition);
   }
-  if (partition.is_fetching) {
-    Log(LogLevel::kWarning, "replay",
-        "the store says " + std::to_string(position) + "; fetching again from there",
-        &partition.name());
-  }
-  Forget(partition);
-  partition.tracker = OffsetTracker(position);
-  partition.not_before = absl::InfinitePast();
-  const PartitionOffset start{.partition = partition.name(), .offset = position};
-  if (const absl::Status started = source_.Start(std::span(&start, 1)); !started.ok()) {
-    Log(LogLevel::kWarning, "start_failed", started.ToString(), &partition.name());
-    Reread(partition);
-    partition.trouble = partition.restarts++;
-    ApplyTrouble(partition, started, executor_.Now());
-    return;
-  }
-  partition.is_fetching = true;
-  partition.is_paused = false;
-  partition.committed_hint = -1;
 }
 
+// Records that no handler was cut off in these partitions: their next owner may run batches at once.
+// Only what is sure: not while the worker is busy with something, not while messages still run
+// singly after somebody else's unclean end.
+void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline) {
+  if (worker_.is_busy() || !has_rows() || !fatal_.ok()) return;
+  RowsOrder rows{.is_clean_end = true};
+  for (const TopicPartition& name : partitions) {
+    const Partition* partition = Find(name);
+    const bool is_unclean = partition != nullptr && partition->phase == PartitionPhase::kActive &&
+                            partition->reach > partition->expected.position &&
+                            !partition->is_single();
+    if (!is_unclean) continue;
+    rows.locks.push_back({.key = partition->key, .expected = partition->expected});
+    rows.updates.push_back({.key = partition->key,
+                            .position = partition->expected.position,
+                            .reach = partition->expected.position,
+                            .last_applied = partition->last_applied});
+    rows.assignments.push_back(partition->assignment);
+  }
+  if (rows.locks.empty()) return;
+  auto order = std::make_unique<WorkOrder>();
+  order->rows = std::move(rows);
+  worker_.Submit(std::move(order));
+  if (worker_.WaitUntilDone(deadline)) Collect();
+}
+
+// Compares the stored rows with the ones in memory where nothing else does: partitions without
+// traffic, and stopped ones, whose way on may be an operator's order.
 void Engine::SubmitAudit() {
   const absl::Duration interval = options_.times.idle_audit;
   if (worker_.is_busy() || interval <= absl::ZeroDuration() || !has_rows()) return;
   const absl::Time now = executor_.Now();
   AuditOrder audit;
   for (auto& [name, partition] : partitions_) {
-    const bool is_due =
-        partition.phase == PartitionPhase::kActive && now - partition.last_checked >= interval;
-    if (!is_due) continue;
+    const bool is_audited =
+        partition.phase == PartitionPhase::kActive || partition.phase == PartitionPhase::kStopped;
+    if (!is_audited || now - partition.last_checked < interval) continue;
     partition.last_checked = now;
     audit.locks.push_back({.key = partition.key, .expected = partition.expected});
     audit.assignments.push_back(partition.assignment);
@@ -275,26 +257,30 @@ void Engine::ApplyAudit(const AuditOrder& order) {
   }
   for (std::size_t i = 0; i < order.locks.size(); ++i) {
     const PositionLock& lock = order.locks[i];
+    const std::optional<PositionStamp>& actual = (*order.result)[i];
     Partition* partition = FindIfCurrent(lock.key.partition, order.assignments[i]);
-    const bool is_comparable = partition != nullptr &&
-                               partition->phase == PartitionPhase::kActive &&
-                               partition->expected == lock.expected;
-    if (is_comparable && (*order.result)[i] != lock.expected) {
-      HandleMismatch(*partition, (*order.result)[i]);
+    if (partition == nullptr || partition->expected != lock.expected || actual == lock.expected) {
+      continue;
+    }
+    if (partition->phase == PartitionPhase::kActive) {
+      HandleMismatch(*partition, actual);
+    } else if (partition->phase == PartitionPhase::kStopped && actual &&
+               actual->writer != lock.expected.writer) {
+      WakeStopped(*partition);
     }
   }
 }
 
 void Engine::HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual) {
+  partition.plan.reset();
   Reread(partition);
   if (!actual) {
-    partition.is_row_gone = true;
     // The store lost the row, and with it every id and effect since the row was made: read again
-    // from where this consumer made it, or else from the oldest message there is.
+    // from where this store began, or else from the oldest message there is.
     Log(LogLevel::kError, "row_lost", "the store has no row any more; replaying",
         &partition.name());
-    partition.is_row_lost = !partition.is_created_here;
-    partition.needs_description = partition.is_row_lost;
+    partition.is_row_lost = true;
+    partition.needs_description = true;
     return;
   }
   if (actual->writer == partition.expected.writer) {

@@ -15,14 +15,17 @@
 #include "once/position.h"
 #include "once/source.h"
 #include "src/delivery.h"
+#include "src/plan_start.h"
+#include "src/work_order.h"
 
 namespace once {
 
 enum class PartitionPhase : std::uint8_t {
   kUnread,   // the store's row must be taken before anything is fetched or handled
-  kReading,  // a take is with the worker
+  kReading,  // the worker takes or moves the row
   kActive,   // fetched and handled
-  kStopped,  // nothing more until it is assigned anew; stop_reason says why
+  // Nothing more until it is assigned anew or an operator orders a position; stop_reason says why.
+  kStopped,
 };
 
 struct Partition {
@@ -33,18 +36,27 @@ struct Partition {
 
   // kUnread: what must happen before the row may be taken.
   bool needs_description = true;    // ask the broker for bounds and the group's committed offset
-  bool needs_verification = false;  // somebody else wrote the row: prove membership first
-  std::int64_t start = 0;           // where the row begins if there is none
-  std::optional<PartitionBounds> bounds;  // as last described; reset once the position is checked
+  bool needs_verification = false;  // prove membership first, by a commit with our generation
+  std::optional<PartitionBounds> bounds;  // as last described; reset once the start is carried out
+  std::optional<StartPlan> plan;          // kUnread: a start that makes or moves the row
   int beyond_end_checks = 0;              // readings in a row with a position beyond the log's end
-  bool was_taken = false;                 // the row was taken once in this assignment
-  bool is_created_here = false;           // this consumer made the row, at `start`
-  bool is_row_gone = false;               // the row vanished and is to be made anew, at `start` …
-  bool is_row_lost = false;               // … which is not known, since somebody else had made it
+  bool was_taken = false;                 // there was a row, and it was taken in this assignment
+  bool is_row_lost = false;               // … and it has vanished
+  std::optional<std::int64_t> began;      // where this store began with the partition, if known
 
-  PositionStamp expected;                         // the row as this owner last wrote it
+  // The row as this owner last wrote it; all zero without one.
+  PositionStamp expected;
+  std::int64_t reach = 0;
+  std::optional<AppliedRecord> last_applied;
   std::optional<PositionStamp> unknown_commit;    // what an unknown commit would have written …
   std::shared_ptr<ConsumerStats> unknown_counts;  // … and settled; shared by its partitions
+
+  // After an unclean end: messages below it run singly, each attempt recorded before it begins.
+  std::int64_t single_until = 0;
+  std::optional<RecordedAttempt> attempt;  // whose handler has not reached a verdict yet
+  // Fetched once more and compared before anything that follows it is buffered.
+  std::optional<AppliedRecord> witness;
+
   OffsetTracker tracker{0};
   std::deque<Delivery> queue;                    // unsettled and not with the worker, in order
   absl::Time not_before = absl::InfinitePast();  // nothing is taken from it until then
@@ -61,6 +73,9 @@ struct Partition {
   absl::Status stop_reason;
 
   const TopicPartition& name() const { return key.partition; }
+  bool is_single() const { return expected.position < single_until; }
+  // Where a fetch that was interrupted goes on.
+  std::int64_t fetch_next() const { return witness ? witness->offset : tracker.next(); }
 };
 
 }  // namespace once

@@ -13,6 +13,7 @@
 #include "once/abseil.h"
 #include "src/invoke_handler.h"
 #include "src/judge.h"
+#include "src/row_marks.h"
 #include "src/staged_ids.h"
 #include "src/store_errors.h"
 
@@ -56,6 +57,9 @@ class BatchTransaction {
 
   std::size_t size() const { return candidates_.size(); }
 
+  // What must be durable before a handler is invoked; kPending when the batch may run.
+  BatchEnd Mark();
+
   // One transaction over the first `count` messages. REQUIRES: count <= size().
   PassEnd Run(std::size_t count, bool is_careful);
 
@@ -77,6 +81,7 @@ class BatchTransaction {
               bool is_careful, PassEnd& end);
   void RememberFailure(Candidate& candidate, Outcome outcome);
   void DecideFailure(Candidate& candidate, const IdRecord& record, const Outcome& outcome);
+  void LeaveUncounted(const Candidate& candidate, const IdRecord& record);
   bool DeadLetter(Candidate& candidate, const IdRecord& record, Disposition disposition,
                   const absl::Status& error);
   PassEnd Finish(StoreTransaction& transaction);
@@ -154,6 +159,18 @@ absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t
   return status;
 }
 
+BatchEnd BatchTransaction::Mark() {
+  if (work_.doomed) return BatchEnd::kDoomed;
+  const Candidate& first = candidates_.front();
+  const bool is_invoked = first.id_error.ok() && !first.failed;
+  const SingleMessage single = {
+      .key = {.scope = first.partition->scope, .id = is_invoked ? first.id : std::string_view()},
+      .fingerprint = first.fingerprint,
+      .offset = first.item->delivery.message().offset()};
+  return MarkInvocations(context_.store, order_, order_.is_single ? &single : nullptr,
+                         context_.retry.max_attempts, context_.executor.Now());
+}
+
 PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
   letters_.clear();
   events_.clear();
@@ -194,8 +211,10 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     if (work_.doomed) return PassEnd::kDoomed;
     // However late it is, at least one message per batch, and every failure that is known:
     // otherwise nothing would move, or a failed invocation would be repeated without being counted.
+    // A recorded attempt is made, or it would be charged to a message that never ran.
     const bool is_late = i > 0 && context_.executor.Now() >= deadline_;
-    if (i >= decided_end_ && (work_.finish_early || is_late)) break;
+    const bool is_ending = (work_.finish_early && !order_.is_single) || is_late;
+    if (i >= decided_end_ && is_ending) break;
     PassEnd end = PassEnd::kNothing;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
   }
@@ -214,7 +233,9 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
                candidate.id_error);
     return true;
   }
-  const IdRecord record = staged_.Find({.scope = partition.scope, .id = candidate.id});
+  const IdRecord record =
+      WithoutRecorded(staged_.Find({.scope = partition.scope, .id = candidate.id}),
+                      partition.attempt, candidate.item->delivery.message().offset());
   switch (Judge(record, candidate.fingerprint, context_.retry.max_attempts, now_)) {
     case Judgement::kDuplicate:
       candidate.item->verdict = Verdict::kDuplicate;
@@ -230,7 +251,9 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
       return true;
     case Judgement::kExhausted:
       if (DeadLetter(candidate, record, Disposition::kRetriesExhausted,
-                     absl::ResourceExhaustedError("all attempts were used up earlier"))) {
+                     absl::ResourceExhaustedError(
+                         "all attempts were used up earlier; a last one without an outcome ended "
+                         "with its process"))) {
         IdRecord dead = record;
         dead.state = IdState::kDead;
         staged_.Put({.scope = partition.scope, .id = candidate.id}, dead);
@@ -326,6 +349,7 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
   });
   if (!decided.ok()) {
     partition.stop = decided;
+    LeaveUncounted(candidate, record);
     return;
   }
   switch (decision.action) {
@@ -359,10 +383,19 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
       return;
     case RetryAction::kPause:
       partition.stop = Annotate(outcome.status(), "the handler asked for a pause");
+      LeaveUncounted(candidate, record);
       return;
     case RetryAction::kDone:
       return;
   }
+}
+
+// Takes back an attempt that was recorded in advance and has had no outcome that counts.
+void BatchTransaction::LeaveUncounted(const Candidate& candidate, const IdRecord& record) {
+  const IdKey key{.scope = candidate.partition->scope, .id = candidate.id};
+  if (staged_.Find(key) == record) return;
+  staged_.Put(key, record);
+  is_changed_ = true;
 }
 
 bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
@@ -407,20 +440,32 @@ bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
   return true;
 }
 
-// The first offset of the partition that this transaction leaves unsettled.
-std::int64_t NextPosition(const WorkPartition& partition) {
-  std::int64_t position = partition.lock.expected.position;
+// Position, reach and last applied record as this transaction leaves them.
+PositionUpdate NextPosition(const WorkPartition& partition) {
+  PositionUpdate update{.key = partition.lock.key,
+                        .position = partition.lock.expected.position,
+                        .last_applied = partition.last_applied};
+  const Message* last = nullptr;
   for (const WorkItem& item : partition.items) {
-    if (item.verdict == Verdict::kUnsettled) return item.delivery.message().offset();
-    position = item.delivery.message().offset() + 1;
+    const Message& message = item.delivery.message();
+    const bool is_settled = item.verdict != Verdict::kUnsettled;
+    update.position = is_settled ? message.offset() + 1 : message.offset();
+    if (!is_settled) break;
+    last = &message;
   }
-  return position;
+  if (last != nullptr) {
+    update.last_applied = {.offset = last->offset(),
+                           .timestamp_ms = last->timestamp_ms(),
+                           .fingerprint = Fingerprint::Of(last->value())};
+  }
+  update.reach = std::max(update.position, partition.next_reach);
+  return update;
 }
 
 PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   std::vector<PositionUpdate> updates;
   for (WorkPartition& partition : order_.partitions) {
-    updates.push_back({.key = partition.lock.key, .position = NextPosition(partition)});
+    updates.push_back(NextPosition(partition));
     partition.committed = {.position = updates.back().position,
                            .revision = partition.lock.expected.revision + 1,
                            .writer = partition.lock.expected.writer};
@@ -438,7 +483,12 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
     order_.letters += letters_.size();
   }
   if (status.ok()) {
-    for (WorkPartition& partition : order_.partitions) partition.is_committed = true;
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      WorkPartition& partition = order_.partitions[i];
+      partition.is_committed = true;
+      partition.reach = updates[i].reach;
+      partition.last_applied = updates[i].last_applied;
+    }
     for (const LogEvent& event : events_) context_.log.Log(event);
     return PassEnd::kCommitted;
   }
@@ -491,6 +541,11 @@ void SettleBatch(const SettleContext& context, WorkOrder& order) {
   // A pass fails at most once per message (its outcome is then decided upon, not repeated), and a
   // refused commit halves the batch: the number of passes is bounded by both.
   const std::size_t passes_max = 2 * transaction.size() + 64;
+  order.batch->end = transaction.Mark();
+  if (order.batch->end != BatchEnd::kPending) {
+    if (order.batch->end == BatchEnd::kStoreTrouble) ++order.batch->rollbacks;
+    return;
+  }
   bool is_careful = false;
   PassEnd end = PassEnd::kNothing;
   for (std::size_t pass = 0; pass < passes_max; ++pass) {

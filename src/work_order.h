@@ -24,12 +24,25 @@ struct WorkItem {
   Verdict verdict = Verdict::kUnsettled;
 };
 
+// An attempt that was committed before the handler was invoked, so that a process that dies in it
+// has counted it.
+struct RecordedAttempt {
+  std::int64_t offset = 0;
+  int attempt = 0;
+};
+
 // One partition's share of a batch: consecutive messages, in order.
 struct WorkPartition {
   PositionLock lock;
   std::string scope;
   std::uint64_t assignment = 0;
   std::vector<WorkItem> items;
+  std::optional<AppliedRecord> last_applied;  // the row's
+  // The row's reach. Raised, with the revision in `lock`, before a handler is invoked beyond it.
+  std::int64_t reach = 0;
+  std::int64_t next_reach = 0;  // what the batch's own commit makes of it, at least
+  // Of this process and without a verdict yet; a batch with is_single records a new one.
+  std::optional<RecordedAttempt> attempt;
 
   // Results. `committed` is what the row became, or would have become when the end is kUnknown.
   bool is_committed = false;
@@ -44,12 +57,14 @@ enum class BatchEnd : std::uint8_t {
   kCommitted,
   kMismatch,      // rows differ from what was expected: `mismatches`
   kUnknown,       // the commit may have happened: take the rows to learn it
+  kMarkUnknown,   // the same of a commit before the first invocation; nothing was invoked
   kStoreTrouble,  // rolled back; `error` says why; replay after a backoff
   kDoomed,        // rolled back: the assignment ended while a handler ran
 };
 
 struct BatchOrder {
   std::vector<WorkPartition> partitions;
+  bool is_single = false;  // one message, whose attempt is recorded before the handler is invoked
   BatchEnd end = BatchEnd::kPending;
   std::vector<BeginResult::Mismatch> mismatches;
   absl::Status error;
@@ -66,17 +81,31 @@ struct TakeOrder {
   absl::StatusOr<std::vector<TakenPosition>> result = absl::UnknownError("not run");
 };
 
+// Writes position rows and nothing else.
+struct RowsOrder {
+  std::vector<PositionLock> locks;
+  std::vector<PositionUpdate> updates;     // one per lock
+  std::vector<std::uint64_t> assignments;  // one per lock
+  // Only says that no handler was cut off, which need not survive the machine.
+  bool is_clean_end = false;
+
+  // Results. Locks of `mismatches` were left out; `end` says what became of the others.
+  std::vector<BeginResult::Mismatch> mismatches;
+  absl::Status end = absl::UnknownError("not run");
+};
+
 struct AuditOrder {
   std::vector<PositionLock> locks;
   std::vector<std::uint64_t> assignments;  // one per lock
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> result = absl::UnknownError("not run");
 };
 
-// Exactly one of the three is set.
+// Exactly one of the four is set.
 struct WorkOrder {
   std::optional<BatchOrder> batch;
   std::optional<TakeOrder> take;
   std::optional<AuditOrder> audit;
+  std::optional<RowsOrder> rows;
   // Set by the polling thread while the worker runs. `finish_early`: begin no further message,
   // commit what is done. `doomed`: commit nothing.
   std::atomic<bool> finish_early = false;

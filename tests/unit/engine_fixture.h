@@ -53,6 +53,28 @@ class KeepingPublisher : public Publisher {
   std::vector<OutgoingMessage> published_;
 };
 
+// Adds up counters by name and the value of their only label: "once_fenced_total", or
+// "once_start_findings_total gap".
+class KeepingMetrics : public MetricsSink {
+ public:
+  void Add(std::string_view name, std::span<const Label> labels, double delta) override {
+    const std::lock_guard lock(mutex_);
+    std::string key(name);
+    for (const Label& label : labels) key.append(" ").append(label.value);
+    counters_[key] += delta;
+  }
+  void Set(std::string_view, std::span<const Label>, double) override {}
+  double counter(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = counters_.find(key);
+    return found == counters_.end() ? 0 : found->second;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, double> counters_;
+};
+
 // Keeps the actions of the events: "assigned", "replay", …
 class KeepingLog : public LogSink {
  public:
@@ -60,6 +82,7 @@ class KeepingLog : public LogSink {
   void Log(const LogEvent& event) override {
     const std::lock_guard lock(mutex_);
     actions_.emplace_back(event.action);
+    messages_.push_back(std::string(event.action) + ": " + event.message);
     logged_.notify_all();
   }
   void WaitFor(std::string_view action) {
@@ -72,11 +95,17 @@ class KeepingLog : public LogSink {
     const std::lock_guard lock(mutex_);
     return actions_;
   }
+  // "assigned: assignment 1", …
+  std::vector<std::string> messages() const {
+    const std::lock_guard lock(mutex_);
+    return messages_;
+  }
 
  private:
   mutable std::mutex mutex_;
   std::condition_variable logged_;
   std::vector<std::string> actions_;
+  std::vector<std::string> messages_;
 };
 
 inline const TopicPartition kOrders0{"orders", 0};
@@ -121,9 +150,11 @@ class EngineTest : public ::testing::Test {
     options.fingerprint = options_.fingerprint;
     options.start = options_.start;
     options.out_of_range = options_.out_of_range;
+    options.foreign_store = options_.foreign_store;
     options.limits = options_.limits;
     options.times = options_.times;
     options.log = events_;
+    options.metrics = metrics_;
     options.executor = executor();
     options.random = random_;
     auto consumer = Consumer::Create(
@@ -149,6 +180,26 @@ class EngineTest : public ::testing::Test {
     log_->Assign(std::move(partitions));
     StartConsumer();
     Settle();
+  }
+
+  // Steps until the process dies in one of them (FaultyStore::Die); false when it lives on.
+  bool StepUntilDeath(int steps = 40) {
+    for (int i = 0; i < steps; ++i) {
+      if (!consumer_->Step().ok()) return true;
+    }
+    return false;
+  }
+  // The next process, over what the dead one has left.
+  void Restart(std::vector<TopicPartition> partitions) {
+    consumer_.reset();
+    store_->Revive();
+    log_->Assign(std::move(partitions));
+    StartConsumer();
+  }
+  // The only stopped partition's reason; "(none)" unless there is exactly one.
+  std::string StopReason() const {
+    const std::vector<StoppedPartition> stopped = consumer_->stopped_partitions();
+    return stopped.size() == 1 ? stopped.front().reason.ToString() : "(none)";
   }
 
   void Advance(absl::Duration duration) { clock_->Advance(duration); }
@@ -188,6 +239,7 @@ class EngineTest : public ::testing::Test {
   std::shared_ptr<FaultyStore> store_ = std::make_shared<FaultyStore>();
   std::shared_ptr<KeepingPublisher> publisher_ = std::make_shared<KeepingPublisher>();
   std::shared_ptr<KeepingLog> events_ = std::make_shared<KeepingLog>();
+  std::shared_ptr<KeepingMetrics> metrics_ = std::make_shared<KeepingMetrics>();
   ConsumerOptions options_;  // source, store, log, executor and random are filled in by the fixture
 
   mutable std::mutex mutex_;  // guards invoked_

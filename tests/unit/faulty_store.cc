@@ -51,7 +51,11 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
   }
 
   absl::Status Commit(Durability wanted) override {
-    switch (DecideFate()) {
+    if (const absl::Status alive = store_.CheckAlive(); !alive.ok()) {
+      inner_->Rollback();
+      return alive;
+    }
+    switch (wanted == Durability::kMachine ? DecideFate() : DecideMark()) {
       case CommitFate::kRefused:
         inner_->Rollback();
         return absl::FailedPreconditionError("a deferred constraint is violated");
@@ -84,6 +88,10 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
       if (write.record.state == IdState::kCompleted) completed.push_back(write.id);
     }
     return store_.commit_hook_ ? store_.commit_hook_(completed) : CommitFate::kHappens;
+  }
+
+  CommitFate DecideMark() const {
+    return store_.mark_hook_ ? store_.mark_hook_() : CommitFate::kHappens;
   }
 
   absl::Status CommitInner(Durability wanted) {
@@ -155,9 +163,24 @@ void FaultyStore::LetAnotherTake(const PartitionKey& key, std::uint64_t writer) 
   Remember(requests);
 }
 
+void FaultyStore::LetAnotherWrite(const PositionUpdate& update) {
+  const Committed written{.positions = {update}};
+  Replay(*inner(), written);
+  Remember(written);
+}
+
 std::optional<PositionStamp> FaultyStore::Row(const PartitionKey& key) {
   const auto rows = inner()->transactions()->ReadPositions(std::span(&key, 1));
   return rows->front();
+}
+
+StoredPosition FaultyStore::FindRow(const PartitionKey& key) {
+  const auto rows = inner()->operations()->ListPositions();
+  EXPECT_TRUE(rows.ok()) << rows.status();
+  for (const StoredPosition& row : *rows) {
+    if (row.key == key) return row;
+  }
+  return {};
 }
 
 std::vector<std::string> FaultyStore::ReadRecords(std::string_view table) const {
@@ -183,6 +206,7 @@ std::vector<OutgoingMessage> FaultyStore::PendingLetters() {
 }
 
 absl::StatusOr<BeginResult> FaultyStore::Begin(std::span<const PositionLock> locks) {
+  if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
   if (begin_hook_) {
     if (absl::Status status = begin_hook_(); !status.ok()) return status;
   }
@@ -195,6 +219,7 @@ absl::StatusOr<BeginResult> FaultyStore::Begin(std::span<const PositionLock> loc
 
 absl::StatusOr<std::vector<TakenPosition>> FaultyStore::Take(
     std::span<const TakeRequest> requests) {
+  if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
   if (take_hook_) {
     if (absl::Status status = take_hook_(); !status.ok()) return status;
   }
@@ -205,6 +230,7 @@ absl::StatusOr<std::vector<TakenPosition>> FaultyStore::Take(
 
 absl::StatusOr<std::vector<std::optional<PositionStamp>>> FaultyStore::ReadPositions(
     std::span<const PartitionKey> keys) {
+  if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
   if (read_hook_) {
     if (absl::Status status = read_hook_(); !status.ok()) return status;
   }

@@ -31,12 +31,14 @@ enum class CommitFate : unsigned char {
 
 class FaultyStore : public DedupStore, public TransactionalStore {
  public:
-  // Asked at every commit, with the ids that the transaction completes.
+  // Asked at every synced commit, with the ids that the transaction completes.
   using CommitHook = std::function<CommitFate(const std::vector<std::string>& completed)>;
 
   FaultyStore() = default;
 
   void OnCommit(CommitHook hook) { commit_hook_ = std::move(hook); }
+  // Asked at every commit that need not survive the machine.
+  void OnMark(std::function<CommitFate()> hook) { mark_hook_ = std::move(hook); }
   // Called at the start of Begin, Take and ReadPositions; an error is returned as theirs.
   void OnBegin(std::function<absl::Status()> hook) { begin_hook_ = std::move(hook); }
   void OnTake(std::function<absl::Status()> hook) { take_hook_ = std::move(hook); }
@@ -44,24 +46,39 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   // What StoreTransaction::CheckOpen() answers, once, after the next handler.
   void EndNextTransactionWith(absl::Status status) { open_answer_ = std::move(status); }
 
+  // The consumer's process dies: whatever it still asks of the store does not happen.
+  void Die() { is_dead_ = true; }
+  void Revive() { is_dead_ = false; }
+
+  // What traits() say of the store's identity.
+  void SetIdentity(std::string id, std::uint64_t open_count = 1) {
+    traits_.id = std::move(id);
+    traits_.open_count = open_count;
+  }
+
   // Durable operations so far. RollBackTo(n) undoes all but the first n.
   std::size_t recorded_calls() const;
   void RollBackTo(std::size_t operations);
   // Another process becomes the writer of a row.
   void LetAnotherTake(const PartitionKey& key, std::uint64_t writer = 999);
+  // … and its writer, whoever it is, writes it.
+  void LetAnotherWrite(const PositionUpdate& update);
 
   std::optional<PositionStamp> Row(const PartitionKey& key);
+  // The whole row; all zero without one.
+  StoredPosition FindRow(const PartitionKey& key);
   std::vector<std::string> ReadRecords(std::string_view table) const;
   IdRecord FindId(std::string_view scope, std::string_view id);
   std::vector<OutgoingMessage> PendingLetters();
 
-  const StoreTraits& traits() const override { return inner()->traits(); }
+  const StoreTraits& traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
       std::span<const PartitionKey> keys) override;
   Outbox& outbox() override { return inner()->transactions()->outbox(); }
+  StoreOperations* operations() override { return inner()->operations(); }
 
  private:
   friend class FaultyTransaction;
@@ -81,10 +98,16 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   using Operation = std::variant<std::vector<TakeRequest>, Committed>;
 
   std::shared_ptr<memory::Store> inner() const;
+  absl::Status CheckAlive() const {
+    return is_dead_ ? absl::CancelledError("the process is dead") : absl::OkStatus();
+  }
   void Remember(Operation operation);
   static void Replay(memory::Store& store, const Operation& operation);
 
+  bool is_dead_ = false;
+  StoreTraits traits_ = memory::OpenStore()->traits();
   CommitHook commit_hook_;
+  std::function<CommitFate()> mark_hook_;
   std::function<absl::Status()> begin_hook_;
   std::function<absl::Status()> take_hook_;
   std::function<absl::Status()> read_hook_;

@@ -93,9 +93,11 @@ void ScriptedLog::BlockPolls() {
   is_blocking_ = true;
 }
 
-void ScriptedLog::SetCommitted(const TopicPartition& partition, std::int64_t offset) {
+void ScriptedLog::SetCommitted(const TopicPartition& partition, std::int64_t offset,
+                               std::string metadata) {
   const std::lock_guard lock(mutex_);
   partitions_[partition].committed = offset;
+  partitions_[partition].metadata = std::move(metadata);
 }
 
 void ScriptedLog::AnswerVerifiedCommitsWith(absl::Status status) {
@@ -116,6 +118,23 @@ void ScriptedLog::IgnorePauses() {
 void ScriptedLog::AnswerNextStartWith(absl::Status status) {
   const std::lock_guard lock(mutex_);
   start_answer_ = std::move(status);
+}
+
+void ScriptedLog::OnNextStart(std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  start_hook_ = std::move(hook);
+}
+
+void ScriptedLog::OnNextVerifiedCommit(std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  verified_hook_ = std::move(hook);
+}
+
+// The hook, taken out of its place; something to call in any case.
+std::function<void()> ScriptedLog::TakeHook(std::function<void()>& hook) {
+  const std::lock_guard lock(mutex_);
+  const std::function<void()> taken = std::exchange(hook, nullptr);
+  return taken ? taken : [] {};
 }
 
 void ScriptedLog::AnswerNextDescribeWith(absl::Status status) {
@@ -147,6 +166,12 @@ std::optional<std::int64_t> ScriptedLog::committed(const TopicPartition& partiti
   const std::lock_guard lock(mutex_);
   const auto found = partitions_.find(partition);
   return found == partitions_.end() ? std::nullopt : found->second.committed;
+}
+
+std::string ScriptedLog::committed_metadata(const TopicPartition& partition) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = partitions_.find(partition);
+  return found == partitions_.end() ? "" : found->second.metadata;
 }
 
 std::size_t ScriptedLog::pinned_batches() const {
@@ -265,13 +290,17 @@ absl::StatusOr<std::vector<PartitionBounds>> ScriptedSource::Describe(
   std::vector<PartitionBounds> bounds;
   for (const TopicPartition& name : partitions) {
     const ScriptedLog::Partition& log = log_->partitions_[name];
-    bounds.push_back({.first = log.first, .end = log.end(), .committed = log.committed});
-    bounds.back().status = log.description;
+    bounds.push_back({.status = log.description,
+                      .first = log.first,
+                      .end = log.end(),
+                      .committed = log.committed,
+                      .committed_metadata = log.metadata});
   }
   return bounds;
 }
 
 absl::Status ScriptedSource::Start(std::span<const PartitionOffset> positions) {
+  log_->TakeHook(log_->start_hook_)();
   const std::lock_guard lock(log_->mutex_);
   if (const auto answer = std::exchange(log_->start_answer_, std::nullopt)) return *answer;
   for (const PartitionOffset& position : positions) {
@@ -294,13 +323,21 @@ absl::Status ScriptedSource::Pause(std::span<const TopicPartition> partitions) {
 }
 
 absl::Status ScriptedSource::Commit(std::span<const PartitionOffset> positions, CommitMode mode) {
-  const std::lock_guard lock(log_->mutex_);
   const bool is_hint = mode == CommitMode::kHint;
-  const absl::Status answer = is_hint ? log_->hint_answer_ : log_->verified_answer_;
+  const absl::Status answer = log_->Commit(positions, is_hint);
+  if (answer.ok() && !is_hint) log_->TakeHook(log_->verified_hook_)();
+  return answer;
+}
+
+absl::Status ScriptedLog::Commit(std::span<const PartitionOffset> positions, bool is_hint) {
+  const std::lock_guard lock(mutex_);
+  const absl::Status answer = is_hint ? hint_answer_ : verified_answer_;
   for (const PartitionOffset& position : positions) {
-    log_->Note((is_hint ? "commit " : "verify ") + ToString(position.partition) + "@" +
-               std::to_string(position.offset));
-    if (answer.ok()) log_->partitions_[position.partition].committed = position.offset;
+    Note((is_hint ? "commit " : "verify ") + ToString(position.partition) + "@" +
+         std::to_string(position.offset));
+    if (!answer.ok()) continue;
+    partitions_[position.partition].committed = position.offset;
+    partitions_[position.partition].metadata = position.metadata;
   }
   return answer;
 }

@@ -58,11 +58,15 @@ class ScriptedLog {
   void BlockPolls();
 
   // What the broker answers.
-  void SetCommitted(const TopicPartition& partition, std::int64_t offset);
+  void SetCommitted(const TopicPartition& partition, std::int64_t offset,
+                    std::string metadata = "");
   void AnswerVerifiedCommitsWith(absl::Status status);
   void AnswerHintsWith(absl::Status status);
   void IgnorePauses();
   void AnswerNextStartWith(absl::Status status);
+  // Called once, before the next Start, or after the next verified commit that succeeds.
+  void OnNextStart(std::function<void()> hook);
+  void OnNextVerifiedCommit(std::function<void()> hook);
   void AnswerNextDescribeWith(absl::Status status);
   void AnswerDescriptionsOf(const TopicPartition& partition, absl::Status status);
 
@@ -72,6 +76,7 @@ class ScriptedLog {
   void ForgetCalls();
   std::vector<PollOptions> polls() const;
   std::optional<std::int64_t> committed(const TopicPartition& partition) const;
+  std::string committed_metadata(const TopicPartition& partition) const;
   // Batches whose receive buffers the engine still holds.
   std::size_t pinned_batches() const;
   void WaitForPolls(std::size_t count);
@@ -84,6 +89,7 @@ class ScriptedLog {
     std::int64_t first = 0;
     std::vector<ScriptedRecord> records;  // of offsets first, first + 1, …
     std::optional<std::int64_t> committed;
+    std::string metadata;
     absl::Status description;
     std::int64_t fetch_at = 0;
     bool is_fetching = false;
@@ -99,6 +105,8 @@ class ScriptedLog {
   std::optional<Event> TakeEvent();
   std::vector<Stray> TakeRecords(std::size_t messages_max);
   bool HasWork() const;
+  std::function<void()> TakeHook(std::function<void()>& hook);
+  absl::Status Commit(std::span<const PartitionOffset> positions, bool is_hint);
   void Note(std::string call) { calls_.push_back(std::move(call)); }
 
   mutable std::mutex mutex_;
@@ -115,6 +123,8 @@ class ScriptedLog {
   absl::Status hint_answer_;
   std::optional<absl::Status> start_answer_;
   std::optional<absl::Status> describe_answer_;
+  std::function<void()> start_hook_;
+  std::function<void()> verified_hook_;
   std::uint64_t assignments_ = 0;
   bool is_blocking_ = false;
   bool is_pausing_ = true;

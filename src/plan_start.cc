@@ -1,0 +1,324 @@
+// The table behind PlanStart(). Where two facts speak against each other, the choice is the one that
+// loses nothing: ids that are in the store keep what is replayed from being applied again.
+#include "src/plan_start.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "once/abseil.h"
+#include "src/store_mark.h"
+
+namespace once {
+namespace {
+
+std::string Text(std::int64_t number) { return std::to_string(number); }
+
+// "`once position set --store STORE orders 0 earliest`"
+std::string Command(const StartFacts& facts, std::string_view verb, std::string_view argument) {
+  std::string text = "`once position ";
+  text.append(verb).append(" --store STORE ").append(facts.partition.topic);
+  text.append(" ").append(std::to_string(facts.partition.partition));
+  if (!argument.empty()) text.append(" ").append(argument);
+  return text.append("`");
+}
+
+class Planner {
+ public:
+  explicit Planner(const StartFacts& facts) : facts_(facts), bounds_(facts.bounds) {
+    if (bounds_.committed) mark_ = ParseStoreMark(bounds_.committed_metadata);
+    began_ = facts.began;
+    if (!began_ && IsOurs()) began_ = mark_->began;
+    if (facts.row && began_.value_or(0) > *facts.row) began_.reset();
+  }
+
+  StartPlan Plan() {
+    if (facts_.directive != PositionDirective::kNone) {
+      Obey();
+    } else if (!facts_.has_rows) {
+      PlanWithoutRows();
+    } else if (facts_.row) {
+      PlanFromRow();
+    } else {
+      PlanNewRow();
+    }
+    const bool is_set = facts_.directive == PositionDirective::kSet;
+    if (plan_.action != StartAction::kStop && !is_set) CheckRange();
+    if (facts_.has_rows) PlanBegan();
+    return std::move(plan_);
+  }
+
+ private:
+  bool IsOurs() const { return mark_ && mark_->store_id == facts_.store_id; }
+  bool IsForeign() const { return mark_ && mark_->store_id != facts_.store_id; }
+
+  void GoTo(StartAction action, std::int64_t position) {
+    plan_.action = action;
+    plan_.position = position;
+  }
+  // The row, if there are rows, becomes `position`, whether there is one or not.
+  void SetTo(std::int64_t position) {
+    const StartAction by_row = facts_.row ? StartAction::kMoveRow : StartAction::kMakeRow;
+    GoTo(facts_.has_rows ? by_row : StartAction::kGoOn, position);
+    plan_.witness.reset();
+  }
+  void Find(LogLevel level, std::string_view action, std::string message) {
+    plan_.findings.push_back({.level = level, .action = action, .message = std::move(message)});
+  }
+  void Stop(std::string_view finding, absl::Status reason) {
+    plan_.stop_finding = finding;
+    plan_.commits_first = false;
+    plan_.witness.reset();
+    plan_.action = StartAction::kStop;
+    plan_.position = facts_.row.value_or(bounds_.committed.value_or(0));
+    plan_.stop = std::move(reason);
+  }
+  std::int64_t ChosenStart() const {
+    return facts_.start == StartAt::kLatest ? bounds_.end : bounds_.first;
+  }
+
+  void Obey();
+  void PlanFromRow();
+  void PlanNewRow();
+  void PlanWithoutRows();
+  void MeetForeignStore();
+  void AdoptForeign();
+  void NoticeOlderCopy();
+  void CheckRange();
+  void PlanBegan();
+
+  const StartFacts& facts_;
+  const PartitionBounds& bounds_;
+  std::optional<StoreMark> mark_;
+  std::optional<std::int64_t> began_;
+  bool is_adoption_ = false;
+  StartPlan plan_;
+};
+
+// The row changes at once, so that an order is obeyed at one moment, not at every start until a
+// message comes.
+void Planner::Obey() {
+  switch (facts_.directive) {
+    case PositionDirective::kAdopt:
+      if (!bounds_.committed) {
+        Stop("order_without_offset",
+             absl::FailedPreconditionError("an operator ordered to go on at the group's offset, "
+                                           "and the group has none; order a "
+                                           "position instead: " +
+                                           Command(facts_, "set", "OFFSET|earliest|latest")));
+        return;
+      }
+      SetTo(*bounds_.committed);
+      break;
+    case PositionDirective::kEarliest:
+      SetTo(bounds_.first);
+      break;
+    case PositionDirective::kLatest:
+      SetTo(bounds_.end);
+      break;
+    case PositionDirective::kSet:
+    case PositionDirective::kNone:
+      SetTo(facts_.row.value_or(0));
+      break;
+  }
+  plan_.commits_first = true;
+  Find(LogLevel::kInfo, "order_obeyed", "an operator's order: going on at " + Text(plan_.position));
+}
+
+void Planner::PlanFromRow() {
+  const std::int64_t row = *facts_.row;
+  GoTo(StartAction::kGoOn, row);
+  plan_.witness = facts_.last_applied;
+  if (!bounds_.committed) return;
+  const std::int64_t committed = *bounds_.committed;
+  if (IsForeign()) {
+    if (committed > row) {
+      MeetForeignStore();
+    } else {
+      Find(LogLevel::kInfo, "foreign_store",
+           "another store, " + mark_->store_id + ", worked this partition up to " +
+               Text(committed) + ", which this store has handled too");
+    }
+    return;
+  }
+  if (IsOurs() && mark_->began.value_or(row) > row) {
+    AdoptForeign();
+    Find(LogLevel::kWarning, "foreign_store",
+         "the adoption of the group's offset " + Text(committed) +
+             " was cut off before this store knew of it; it is finished now");
+    return;
+  }
+  if (IsOurs() && committed > row) {
+    Find(LogLevel::kError, "store_rolled_back",
+         "the group's offset is " + Text(committed) + ", and this store has handled the messages " +
+             "below " + Text(row) + " only: it has lost commits; replaying from there");
+    return;
+  }
+  if (IsOurs()) {
+    NoticeOlderCopy();
+    return;
+  }
+  if (committed == row || facts_.store_id.empty()) return;
+  Find(LogLevel::kWarning, "offsets_reset",
+       "somebody set the group's offset to " + Text(committed) + "; this consumer goes on at " +
+           Text(row) +
+           ", which its store says; to move it: " + Command(facts_, "set", Text(committed)));
+}
+
+void Planner::PlanNewRow() {
+  if (facts_.is_row_lost) {
+    // Committed first: whoever comes next without a row begins there too.
+    SetTo(began_.value_or(bounds_.first));
+    plan_.commits_first = true;
+    return;
+  }
+  if (IsForeign()) {
+    MeetForeignStore();
+    return;
+  }
+  if (IsOurs()) {
+    // Where it began is an offset of this cluster only as long as there is no other one.
+    SetTo(facts_.other_cluster.empty() ? began_.value_or(bounds_.first) : bounds_.first);
+    Find(LogLevel::kError, "row_lost",
+         "this store has handled messages up to " + Text(*bounds_.committed) +
+             " and has no row any more; replaying from " + Text(plan_.position));
+    return;
+  }
+  if (!facts_.other_cluster.empty()) {
+    SetTo(ChosenStart());
+    Find(LogLevel::kWarning, "failover",
+         "this store knows the partition from another cluster, " + facts_.other_cluster +
+             ", whose offsets mean nothing here; beginning at " + Text(plan_.position) +
+             ", and ids keep what was handled there from being handled again");
+    return;
+  }
+  if (!bounds_.committed) {
+    SetTo(ChosenStart());
+    return;
+  }
+  SetTo(*bounds_.committed);
+  Find(LogLevel::kInfo, "offsets_adopted",
+       "the store has no row, and the group's offset names no store: going on at " +
+           Text(*bounds_.committed));
+}
+
+void Planner::PlanWithoutRows() {
+  GoTo(StartAction::kGoOn, bounds_.committed.value_or(ChosenStart()));
+  if (IsForeign()) MeetForeignStore();
+  if (IsOurs()) NoticeOlderCopy();
+}
+
+// Somebody else's effects and ids lie below the group's offset.
+void Planner::MeetForeignStore() {
+  const std::int64_t committed = *bounds_.committed;
+  const std::int64_t replay = facts_.row.value_or(bounds_.first);
+  std::string finding = "the messages below offset " + Text(committed) +
+                        " were handled with another store, " + mark_->store_id + ", not with this" +
+                        (facts_.store_id.empty() ? " one" : " one, " + facts_.store_id);
+  switch (facts_.foreign_store) {
+    case ForeignStore::kRefuse: {
+      finding += "; open that one, or say what is to become of them: to go on at " +
+                 Text(committed) + ", " +
+                 (facts_.has_rows ? Command(facts_, "adopt", "") + " or " : std::string()) +
+                 "ConsumerOptions::foreign_store = ForeignStore::kAdopt; to go on at " +
+                 Text(replay) + " and handle them with this store, " +
+                 (facts_.has_rows ? Command(facts_, "set", Text(replay)) + " or " : std::string()) +
+                 "ForeignStore::kReplay";
+      Stop("foreign_store", absl::FailedPreconditionError(finding));
+      return;
+    }
+    case ForeignStore::kAdopt:
+      AdoptForeign();
+      break;
+    case ForeignStore::kReplay:
+      if (facts_.row || !facts_.has_rows) {
+        GoTo(StartAction::kGoOn, replay);
+      } else {
+        SetTo(replay);
+      }
+      break;
+  }
+  Find(LogLevel::kWarning, "foreign_store",
+       finding + "; as configured, going on at " + Text(plan_.position));
+}
+
+// Should the process die between the commit and the change of the row, the offset at which the
+// commit says that this store began lies above the row, and the adoption is finished then.
+void Planner::AdoptForeign() {
+  SetTo(*bounds_.committed);
+  plan_.commits_first = true;
+  is_adoption_ = true;
+}
+
+void Planner::NoticeOlderCopy() {
+  if (mark_->open_count <= facts_.open_count) return;
+  Find(LogLevel::kError, "store_rolled_back",
+       "this store was opened " + std::to_string(facts_.open_count) +
+           " times, and the group's offset was committed at its opening number " +
+           std::to_string(mark_->open_count) + ": it is an older copy of itself");
+}
+
+// The log must reach to the position from both sides.
+void Planner::CheckRange() {
+  const std::int64_t position = plan_.position;
+  if (position >= bounds_.first && position <= bounds_.end) {
+    const bool is_there = plan_.witness && plan_.witness->offset >= bounds_.first &&
+                          plan_.witness->offset < bounds_.end;
+    if (!is_there) plan_.witness.reset();
+    return;
+  }
+  if (position > bounds_.end && !facts_.is_end_certain) {
+    plan_ = {.action = StartAction::kAskAgain, .position = position};
+    return;
+  }
+  plan_.is_gap = true;
+  const std::string finding = position < bounds_.first
+                                  ? "the broker has deleted offsets " + Text(position) + " to " +
+                                        Text(bounds_.first - 1) + ", which were never handled"
+                                  : "position " + Text(position) + " lies beyond the log's end " +
+                                        Text(bounds_.end) +
+                                        ": the topic was recreated or the log truncated";
+  if (facts_.out_of_range == OutOfRange::kStop) {
+    const std::string command =
+        facts_.has_rows ? Command(facts_, "set", "earliest")
+                        : std::string("move the group's offsets with the broker's tools");
+    Stop("gap",
+         absl::OutOfRangeError(finding + "; to go on with the oldest message there is, " + command +
+                               " or ConsumerOptions::out_of_range = OutOfRange::kEarliest"));
+    return;
+  }
+  SetTo(bounds_.first);
+  plan_.commits_first = true;
+  Find(LogLevel::kError, "gap", finding + "; going on at " + Text(bounds_.first));
+}
+
+// Effects of messages below it are not in this store, so losing the row asks for no more than what
+// lies above.
+void Planner::PlanBegan() {
+  plan_.began = began_;
+  if (plan_.action == StartAction::kMakeRow) plan_.began = plan_.position;
+  const bool is_lower = plan_.action == StartAction::kMoveRow && plan_.began;
+  if (is_lower) plan_.began = std::min(*plan_.began, plan_.position);
+  plan_.commit_began = is_adoption_ ? plan_.position : plan_.began;
+}
+
+}  // namespace
+
+StartPlan PlanStart(const StartFacts& facts) { return Planner(facts).Plan(); }
+
+absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecord& witness,
+                             const AppliedRecord& found, std::int64_t position) {
+  const StartFacts facts{.partition = partition};
+  const std::string difference = witness.fingerprint.Matches(found.fingerprint)
+                                     ? "was written at another time (" + Text(found.timestamp_ms) +
+                                           " ms, not " + Text(witness.timestamp_ms) + ")"
+                                     : std::string("has another value");
+  return absl::DataLossError(
+      "the message at offset " + Text(witness.offset) +
+      " is not the one that was handled there: it " + difference +
+      "; the topic was deleted and made anew, or its log was cut and written anew; to go on with "
+      "the oldest message of the log there is now: " +
+      Command(facts, "set", "earliest") +
+      "; to go on where the row says all the same: " + Command(facts, "set", Text(position)));
+}
+
+}  // namespace once
