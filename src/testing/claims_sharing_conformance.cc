@@ -103,9 +103,11 @@ CLAIM_CHECK(ClaimersOnManyThreadsCompleteEveryIdOnce) {
   SKIP_UNLESS_EMPTY(capabilities().why_no_threads);
   constexpr int kThreads = 4;
   constexpr int kIds = 25;
+  constexpr int kAskedMax = 1'000'000;
   std::atomic<int> handled = 0;
   const auto work = [&] {
-    for (int i = 0; i < kIds;) {
+    for (int i = 0, asked = 0; i < kIds; ++asked) {
+      ASSERT_LT(asked, kAskedMax) << "nobody gives the claims back";
       const std::vector<std::string> ids = {absl::StrCat("id ", i)};
       const std::vector<ClaimRequest> requests = RequestsFor(claims(), ids);
       ClaimResult result;

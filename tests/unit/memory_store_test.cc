@@ -1,15 +1,13 @@
 // The in-memory store: the conformance suite, and what only it promises.
 #include "once/memory/store.h"
 
-#include <atomic>
-#include <cstdint>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "once/testing/claims_conformance.h"
 #include "once/testing/operations_conformance.h"
 #include "once/testing/store_conformance.h"
+#include "tests/unit/memory_fixture.h"
 
 namespace once::memory {
 namespace {
@@ -17,37 +15,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-class MemoryFixture final : public once::testing::StoreFixture {
- public:
-  MemoryFixture()
-      : store_(OpenStore({.begin_timeout = absl::Milliseconds(20),
-                          .now = [this] { return absl::FromUnixMicros(now_micros_); }})) {}
-
-  DedupStore& store() override { return *store_; }
-  absl::Status AppendEffect(Transaction& transaction, std::string_view row) override {
-    Records(transaction)->Append("effects", row);
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::vector<std::string>> ReadEffects() override {
-    return store_->ReadRecords("effects");
-  }
-  absl::Status AdvanceClock(absl::Duration duration) override {
-    now_micros_ += absl::ToInt64Microseconds(duration);
-    return absl::OkStatus();
-  }
-
- private:
-  std::atomic<std::int64_t> now_micros_ = 1'700'000'000'000'000;
-  const std::shared_ptr<Store> store_;
-};
-
-once::testing::StoreUnderTest MemoryUnderTest() {
-  return {
-      .name = "memory",
-      .capabilities = {.why_no_reopen = "it forgets at exit", .why_no_crash = "it forgets at exit"},
-      .make = [] { return std::make_unique<MemoryFixture>(); }};
-}
 
 INSTANTIATE_TEST_SUITE_P(Memory, TransactionalStoreConformance,
                          ::testing::Values(MemoryUnderTest()), once::testing::StoreName);
@@ -108,6 +75,59 @@ TEST(MemoryStore, ATransactionMayOutliveTheStore) {
   ASSERT_TRUE(begun.ok());
   store.reset();
   EXPECT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+}
+
+ClaimResult ClaimAnId(ClaimStore& claims, const Fence& fence, absl::Duration lease) {
+  const ClaimRequest request{.key = {.scope = "scope", .id = "id"}, .fence = fence};
+  ClaimResult result;
+  const absl::Status claimed = claims.TryClaim({&request, 1}, lease, {&result, 1});
+  EXPECT_TRUE(claimed.ok()) << claimed;
+  return result;
+}
+
+TEST(MemoryStore, MeasuresLeasesOnTheSystemsClockUnlessTold) {
+  const auto store = OpenStore();
+  ClaimStore& claims = *store->claims();
+  EXPECT_EQ(ClaimAnId(claims, claims.NewFence(), absl::ZeroDuration()).verdict,
+            ClaimVerdict::kFresh);
+  EXPECT_EQ(ClaimAnId(claims, claims.NewFence(), absl::Hours(1)).verdict, ClaimVerdict::kFresh);
+  const ClaimResult other = ClaimAnId(claims, claims.NewFence(), absl::Hours(1));
+  EXPECT_EQ(other.verdict, ClaimVerdict::kInProgress);
+  EXPECT_GT(other.wait, absl::Minutes(50));
+}
+
+TEST(MemoryStore, RefusesAResultThatIsTooLongAndRecordsNothing) {
+  const auto store = OpenStore();
+  ClaimStore& claims = *store->claims();
+  const Fence fence = claims.NewFence();
+  ClaimAnId(claims, fence, absl::Hours(1));
+  const std::string result(kClaimResultBytesMax + 1, 'r');
+  const CompletedClaim completed{.claim = {.key = {"scope", "id"}, .fence = fence},
+                                 .result = result};
+  absl::Status outcome;
+  const absl::Status call = claims.Complete({&completed, 1}, {&outcome, 1});
+  EXPECT_TRUE(absl::IsInvalidArgument(call));
+  EXPECT_THAT(std::string(call.message()), HasSubstr("16385 bytes, at most 16384"));
+  EXPECT_EQ(ClaimAnId(claims, fence, absl::Hours(1)).verdict, ClaimVerdict::kFresh);
+}
+
+TEST(MemoryStore, ClaimsWaitForTheOpenTransaction) {
+  const auto store = OpenStore({.begin_timeout = absl::Milliseconds(3)});
+  const auto open = store->transactions()->Begin({});
+  ASSERT_TRUE(open.ok());
+  const ClaimRequest request{.key = {.scope = "scope", .id = "id"},
+                             .fence = store->claims()->NewFence()};
+  ClaimResult result;
+  const absl::Status claimed =
+      store->claims()->TryClaim({&request, 1}, absl::Hours(1), {&result, 1});
+  EXPECT_TRUE(absl::IsUnavailable(claimed));
+  EXPECT_THAT(std::string(claimed.message()), HasSubstr("claim: another transaction"));
+}
+
+TEST(MemoryStore, FencesOfTwoStoresAreNeverEqual) {
+  const auto one = OpenStore();
+  const auto two = OpenStore();
+  EXPECT_NE(one->claims()->NewFence(), two->claims()->NewFence());
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ struct StoreOptions {
   std::function<absl::Time()> now = nullptr;
 };
 
-// Ids, published origins, redrives and records are kept for ever: memory grows with every new message.
+// Ids, published origins, redrives and records are kept for ever: memory grows with every new
+// message.
 std::shared_ptr<Store> OpenStore(const StoreOptions& options = {});
 
 }  // namespace once::memory
