@@ -82,6 +82,7 @@ class ClaimBatch {
   void Lose(Candidate& candidate);
   void Settled(Candidate& candidate, Verdict verdict);
   void ReleaseUnused();
+  bool Sync();
   void SyncAll();
   static void WaitUntil(Candidate& candidate, absl::Time time);
   void Note(LogLevel level, std::string_view action, std::string message,
@@ -94,6 +95,7 @@ class ClaimBatch {
   const absl::Time deadline_;
   std::deque<Candidate> candidates_;  // ids may point into them: they must not move
   absl::Status error_;
+  bool has_lost_records_ = false;
 };
 
 void ClaimBatch::Run() {
@@ -143,8 +145,12 @@ absl::Status ClaimBatch::ClaimAll() {
       continue;
     }
     candidate.former = copy->second;
-    // Two fences of one process would be renewed for one id, and wait for each other.
-    if (candidate.former->held() == nullptr) candidate.former->held() = std::move(held);
+    // Two fences of one process would be renewed for one id, and wait for each other. A fence is
+    // of one value: under it the store looks at no other.
+    const bool is_same = candidate.former->identity.fingerprint == candidate.identity.fingerprint;
+    if (is_same && candidate.former->held() == nullptr) {
+      candidate.former->held() = std::move(held);
+    }
     held.reset();
   }
   std::vector<ClaimRequest> requests;
@@ -461,10 +467,7 @@ bool ClaimBatch::Advance(Candidate& candidate) {
       return true;
     }
     // Only now, and only what survives the machine: or the message might yet be handled elsewhere.
-    if (const absl::Status synced = context_.store.Sync(); !synced.ok()) {
-      error_ = Annotate(synced, "syncing");
-      return false;
-    }
+    if (!Sync()) return false;
     if (!Publish(candidate, held.letter->message)) return true;
     held.stage = ClaimStage::kPublished;
   }
@@ -594,18 +597,25 @@ void ClaimBatch::ReleaseUnused() {
   for (Candidate* candidate : unused) candidate->held().reset();
 }
 
-void ClaimBatch::SyncAll() {
-  const bool is_anything_settled = std::any_of(
-      candidates_.begin(), candidates_.end(),
-      [](const Candidate& candidate) { return candidate.item->verdict != Verdict::kUnsettled; });
-  if (!is_anything_settled) return;
+// False when what was recorded in this batch may be lost.
+bool ClaimBatch::Sync() {
   absl::Status synced;
   for (int attempt = 0; attempt < kRecordAttempts; ++attempt) {
     synced = context_.store.Sync();
     if (synced.code() != absl::StatusCode::kUnknown) break;
   }
-  if (!synced.ok()) {
-    error_ = Annotate(synced, "syncing");
+  if (synced.ok()) return true;
+  error_ = Annotate(synced, "syncing");
+  has_lost_records_ = true;
+  return false;
+}
+
+void ClaimBatch::SyncAll() {
+  const bool is_anything_settled = std::any_of(
+      candidates_.begin(), candidates_.end(),
+      [](const Candidate& candidate) { return candidate.item->verdict != Verdict::kUnsettled; });
+  if (!is_anything_settled) return;
+  if (has_lost_records_ || !Sync()) {
     // The store may have died and lost what it had recorded: each id is asked for again.
     for (Candidate& candidate : candidates_) {
       if (candidate.item->verdict != Verdict::kUnsettled) candidate.held().reset();

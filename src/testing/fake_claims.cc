@@ -21,22 +21,49 @@ std::vector<Claim> ClaimsOf(const auto& claims) {
   return plain;
 }
 
-// The end of a claim: what stays is the record and whether it may have run.
+// The end of a claim. Whether it may have run is of no matter once it is settled.
 void EndClaim(IdEntry& entry, IdState state) {
   entry.record.state = state;
   entry.record.not_before = absl::InfinitePast();
-  entry.claim = {.maybe_ran = entry.claim.maybe_ran};
+  entry.claim = {.maybe_ran = state == IdState::kRetrying && entry.claim.maybe_ran};
 }
 
-// An owner that began and was never heard of again: the invocation counts, and may have run.
-void ChargeLostOwner(IdEntry& entry) {
-  if (!entry.claim.is_begun) return;
-  ++entry.record.attempt;
-  entry.claim.maybe_ran = true;
-  entry.claim.is_begun = false;
-  entry.claim.released = entry.record;
-  entry.claim.released.state = IdState::kRetrying;
-  entry.claim.released.not_before = absl::InfinitePast();
+bool IsHeld(const IdEntry& entry) {
+  const IdState state = entry.record.state;
+  const bool is_open = state == IdState::kClaimed || state == IdState::kDying;
+  return is_open && entry.claim.fence != Fence{};
+}
+
+// What is left of a claim whose owner was never heard of again: the invocation counts if it was
+// begun, and may have run.
+void EndHold(IdEntry& entry) {
+  ClaimRecord& claim = entry.claim;
+  if (entry.record.state == IdState::kDying) {
+    claim.fence = {};
+    return;
+  }
+  if (claim.is_begun) {
+    entry.record.state = IdState::kRetrying;
+    entry.record.not_before = absl::InfinitePast();
+    ++entry.record.attempt;
+    claim.maybe_ran = true;
+  } else {
+    entry.record = claim.released;
+  }
+  claim = {.maybe_ran = claim.maybe_ran};
+}
+
+ClaimResult AnswerHolder(const IdEntry& entry) {
+  const IdRecord& record = entry.record;
+  if (record.state == IdState::kDying) {
+    return {.verdict = ClaimVerdict::kPublish,
+            .attempt = record.attempt,
+            .first_failed_at = record.first_failed_at,
+            .disposition = entry.claim.disposition};
+  }
+  return {.verdict = entry.claim.maybe_ran ? ClaimVerdict::kTakeover : ClaimVerdict::kFresh,
+          .attempt = record.attempt + 1,
+          .first_failed_at = record.first_failed_at};
 }
 
 }  // namespace
@@ -48,10 +75,18 @@ void FakeConnection::Misuse(Seam seam, std::string_view what) {
 }
 
 // A claim that somebody else may take.
-bool FakeConnection::IsOver(const ClaimRecord& claim, absl::Time now) const {
-  const bool is_of_the_dead =
-      store_.options_.has_one_owner && claim.fence.incarnation != incarnation_;
-  return claim.lease_end <= now || is_of_the_dead;
+bool FakeStore::IsOver(const ClaimRecord& claim) const {
+  const bool is_of_the_dead = options_.has_one_owner && claim.fence.incarnation != Incarnation();
+  return claim.lease_end <= gate_.scheduler().Now() || is_of_the_dead;
+}
+
+// What a transaction sees of an id: a claim that is over is no obstacle.
+IdRecord FakeStore::Find(const std::string& key) const {
+  const auto it = state_.ids.find(key);
+  if (it == state_.ids.end()) return {};
+  IdEntry entry = it->second;
+  if (IsHeld(entry) && IsOver(entry.claim)) EndHold(entry);
+  return entry.record;
 }
 
 absl::Status FakeConnection::ChangeIds(Seam seam, std::span<const Claim> claims,
@@ -103,9 +138,8 @@ absl::Status FakeConnection::ChangeHeld(Seam seam, std::span<const Claim> claims
   }
   const absl::Status status = ChangeIds(seam, claims, [&](const Step& one) {
     const IdState state = one.entry.record.state;
-    const bool is_held = state == IdState::kClaimed || state == IdState::kDying;
     const bool is_foreign = one.entry.claim.fence != claims[one.index].fence;
-    if (!is_held || (is_foreign && store_.options_.compares_fences)) {
+    if (!IsHeld(one.entry) || (is_foreign && store_.options_.compares_fences)) {
       answers[one.index] = LeaseLost();
       return;
     }
@@ -132,60 +166,48 @@ absl::Status FakeConnection::ChangeHeld(Seam seam, std::span<const Claim> claims
   return status;
 }
 
-// What one request is told, and what becomes of the id's entry.
+// What one request is told. Its id's entry changes only when the claim is granted.
 ClaimResult FakeConnection::ClaimOne(const ClaimRequest& request, absl::Duration lease,
                                      const Step& step) const {
-  IdEntry& entry = step.entry;
-  IdRecord& record = entry.record;
-  ClaimRecord& claim = entry.claim;
-  const auto wait_until = [&](ClaimVerdict verdict, absl::Time time) {
-    return ClaimResult{.verdict = verdict, .wait = time - step.now};
-  };
+  IdEntry entry = step.entry;
+  if (IsHeld(entry) && entry.claim.fence == request.fence) {
+    step.entry.claim.lease_end = step.now + lease;
+    return AnswerHolder(entry);
+  }
+  if (IsHeld(entry) && store_.IsOver(entry.claim)) EndHold(entry);
+  const IdRecord& record = entry.record;
   if (record.state != IdState::kAbsent && !record.fingerprint.Matches(request.fingerprint)) {
     return {.verdict = ClaimVerdict::kConflict};
   }
-  const bool is_own = claim.fence == request.fence;
+  if (IsHeld(entry)) {
+    return {.verdict = ClaimVerdict::kInProgress, .wait = entry.claim.lease_end - step.now};
+  }
   switch (record.state) {
     case IdState::kCompleted:
-      return {.verdict = ClaimVerdict::kDuplicate, .result = claim.result};
+      return {.verdict = ClaimVerdict::kDuplicate, .result = entry.claim.result};
     case IdState::kDead:
       return {.verdict = ClaimVerdict::kDead};
     case IdState::kDiscarded:
       return {.verdict = ClaimVerdict::kDiscarded};
     case IdState::kUncertain:
       return {.verdict = ClaimVerdict::kUncertain};
-    case IdState::kDying:
-      if (!is_own && !IsOver(claim, step.now)) {
-        return wait_until(ClaimVerdict::kInProgress, claim.lease_end);
-      }
-      claim.fence = request.fence;
-      claim.lease_end = step.now + lease;
-      return {.verdict = ClaimVerdict::kPublish,
-              .attempt = record.attempt,
-              .first_failed_at = record.first_failed_at,
-              .disposition = claim.disposition};
     case IdState::kRetrying:
       if (record.not_before > step.now) {
-        return wait_until(ClaimVerdict::kNotBefore, record.not_before);
+        return {.verdict = ClaimVerdict::kNotBefore, .wait = record.not_before - step.now};
       }
-      claim.released = record;
-      break;
-    case IdState::kClaimed:
-      if (is_own) break;
-      if (!IsOver(claim, step.now)) return wait_until(ClaimVerdict::kInProgress, claim.lease_end);
-      ChargeLostOwner(entry);
       break;
     case IdState::kAbsent:
-      record.fingerprint = request.fingerprint;
+    case IdState::kDying:
+    case IdState::kClaimed:
       break;
   }
-  record.state = IdState::kClaimed;
-  record.not_before = absl::InfinitePast();
-  claim.fence = request.fence;
-  claim.lease_end = step.now + lease;
-  return {.verdict = claim.maybe_ran ? ClaimVerdict::kTakeover : ClaimVerdict::kFresh,
-          .attempt = record.attempt + 1,
-          .first_failed_at = record.first_failed_at};
+  entry.claim.released = record;
+  entry.claim.fence = request.fence;
+  entry.claim.lease_end = step.now + lease;
+  if (record.state != IdState::kDying) entry.record.state = IdState::kClaimed;
+  if (!record.fingerprint.is_set()) entry.record.fingerprint = request.fingerprint;
+  step.entry = entry;
+  return AnswerHolder(entry);
 }
 
 absl::Status FakeConnection::TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
@@ -255,10 +277,12 @@ absl::Status FakeConnection::Dying(std::span<const DyingClaim> claims,
                                    std::span<absl::Status> outcomes) {
   return ChangeHeld(Seam::kDying, ClaimsOf(claims), outcomes, {IdState::kClaimed, IdState::kDying},
                     [claims](const Step& step) {
+                      // Said once more: what was recorded first stands.
+                      if (step.entry.record.state == IdState::kDying) return;
                       const DyingClaim& dying = claims[step.index];
                       step.entry.record.state = IdState::kDying;
-                      step.entry.claim.is_begun = false;  // `attempt` counts it
                       step.entry.record.attempt = dying.attempt;
+                      step.entry.claim.is_begun = false;  // `attempt` counts it
                       step.entry.claim.disposition = dying.disposition;
                     });
 }
@@ -281,16 +305,7 @@ absl::Status FakeConnection::Discard(std::span<const Claim> claims,
 absl::Status FakeConnection::Release(std::span<const Claim> claims,
                                      std::span<absl::Status> outcomes) {
   return ChangeHeld(Seam::kRelease, claims, outcomes, {IdState::kClaimed, IdState::kDying},
-                    [](const Step& step) {
-                      ClaimRecord& claim = step.entry.claim;
-                      if (step.entry.record.state == IdState::kDying) {
-                        claim.fence = {};
-                        claim.lease_end = absl::InfinitePast();
-                        return;
-                      }
-                      step.entry.record = claim.released;
-                      claim = {.maybe_ran = claim.maybe_ran};
-                    });
+                    [](const Step& step) { EndHold(step.entry); });
 }
 
 absl::Status FakeConnection::Sync() {

@@ -16,8 +16,7 @@ FakeConnection::FakeConnection(FakeStore& store, std::shared_ptr<Process> proces
   traits_.id = store.options_.id;
   traits_.open_count = store.opens_;
   losses_ = store.losses_;
-  // Not a small number: it must not be taken for a counter.
-  incarnation_ = store.opens_ * 0x9E3779B97F4A7C15u;
+  incarnation_ = store.Incarnation();
 }
 
 absl::Status FakeConnection::LockRows(const FakeStore::Waiter& waiter,

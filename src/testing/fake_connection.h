@@ -145,14 +145,13 @@ class FakeConnection : public DedupStore,
                           const StepFunction& step);
   ClaimResult ClaimOne(const ClaimRequest& request, absl::Duration lease, const Step& step) const;
   void Misuse(Seam seam, std::string_view what);
-  bool IsOver(const ClaimRecord& claim, absl::Time now) const;
 
   FakeStore& store_;
   std::shared_ptr<Process> process_;
   StoreTraits traits_;
   std::uint64_t incarnation_ = 0;
   std::uint64_t fences_ = 0;
-  std::uint64_t losses_ = 0;  // of the store, that Sync() has told
+  std::uint64_t losses_ = 0;                    // of the store, that Sync() has told
   std::map<std::uint64_t, std::string> asked_;  // keys by the counter of the fence
 };
 

@@ -71,8 +71,7 @@ IdRecord FakeTransaction::Peek(const IdKey& key) const {
   for (auto it = change_.ids.rbegin(); it != change_.ids.rend(); ++it) {
     if (it->key == encoded) return it->entry.record;
   }
-  const auto it = store_.state_.ids.find(encoded);
-  return it == store_.state_.ids.end() ? IdRecord{} : it->second.record;
+  return store_.Find(encoded);
 }
 
 absl::Status FakeTransaction::PutIds(std::span<const IdWrite> writes) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "once/testing/claims_conformance.h"
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_publisher.h"
 #include "once/testing/fake_store.h"
@@ -59,10 +60,18 @@ class FakeStoreFixture : public StoreFixture {
     process_ = world_.scheduler().NewProcess("next");
     return Reopen();
   }
+  absl::Status AdvanceClock(absl::Duration duration) override {
+    const absl::Time end = world_.scheduler().Now() + duration;
+    Condition never(world_.scheduler());
+    while (world_.scheduler().Now() < end) never.WaitUntil(end);
+    return absl::OkStatus();
+  }
 
  private:
   FaultlessWorld world_;
-  FakeStore server_{world_.gate(), {.model = kModel}, nullptr};
+  FakeStore server_{world_.gate(),
+                    {.model = kModel, .has_one_owner = kModel == StoreModel::kOneTransaction},
+                    nullptr};
   std::shared_ptr<Process> process_ = world_.scheduler().NewProcess("first");
   std::shared_ptr<DedupStore> connection_;
 };
@@ -155,6 +164,12 @@ using once::testing::StoreModel;
 
 INSTANTIATE_TEST_SUITE_P(
     FakeStore, TransactionalStoreConformance,
+    ::testing::Values(once::testing::FakeStoreUnderTest<StoreModel::kRowLocks>("row_locks"),
+                      once::testing::FakeStoreUnderTest<StoreModel::kOneTransaction>("embedded")),
+    once::testing::StoreName);
+
+INSTANTIATE_TEST_SUITE_P(
+    FakeStore, ClaimStoreConformance,
     ::testing::Values(once::testing::FakeStoreUnderTest<StoreModel::kRowLocks>("row_locks"),
                       once::testing::FakeStoreUnderTest<StoreModel::kOneTransaction>("embedded")),
     once::testing::StoreName);

@@ -126,6 +126,11 @@ class FakeStore {
   // Does what kLoseOneCommit and kLoseTwoCommits ask for; false for any other fault.
   bool Lose(Fault fault);
   void MarkSynced();
+  // fake_claims.cc
+  bool IsOver(const ClaimRecord& claim) const;
+  IdRecord Find(const std::string& key) const;
+  // Of the last connection. Not a small number: it must not be taken for a counter.
+  std::uint64_t Incarnation() const { return opens_ * 0x9E3779B97F4A7C15u; }
   void ApplyChange(int process, std::span<const PositionLock> locks, const StoreChange& change);
   void Launch(Flight flight);
   void Land(TransactionId id);
