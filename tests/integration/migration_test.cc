@@ -234,6 +234,34 @@ TEST_F(Migration, HandsBackInTheMiddleToo) {
   EXPECT_THAT(account.repeated, IsEmpty());
 }
 
+TEST_F(Migration, ComesBackWhereThePlainConsumerEndedOnceTheStoreIsToldToAdoptIt) {
+  if (IsSkipped()) return;
+  Produce(0, 30);
+  auto consumer = JoinOnce();
+  ASSERT_TRUE(handled_.Await(30));
+  EXPECT_TRUE(consumer->Stop().ok());
+  Produce(30, 30);
+  std::vector<std::string> meanwhile;
+  {
+    PlainConsumer plain = JoinPlain();
+    meanwhile = plain.Handle(20);
+  }
+  StoreOperations& operations = *store_->operations();
+  for (const StoredPosition& position : Must(operations.ListPositions())) {
+    EXPECT_TRUE(
+        operations
+            .OrderPosition(
+                {.key = position.key, .directive = PositionDirective::kAdopt, .writer = 4711})
+            .ok());
+  }
+  consumer = JoinOnce();
+  ASSERT_TRUE(handled_.Await(40));
+  EXPECT_TRUE(consumer->Stop().ok());
+  const Account account = AccountFor(60, {Booked(), meanwhile});
+  EXPECT_THAT(account.lost, IsEmpty());
+  EXPECT_THAT(account.repeated, IsEmpty());
+}
+
 TEST_F(Migration, HandlesAgainWhatIsSentAgainFromBeforeItsTime) {
   if (IsSkipped()) return;
   Produce(0, 6);
