@@ -39,8 +39,8 @@ CallAnswer SettledEarlier(CallVerdict verdict, const IdentifiedCall& call) {
     case CallVerdict::kUncertain:
       return {.verdict = verdict,
               .status = absl::UnknownError(
-                  name + " may have taken effect; find out, then let an operator resolve or "
-                         "discard it in the store")};
+                  name + " may have taken effect; find out, then settle it with `once resolve ID "
+                         "--happened` or `once discard ID`")};
     default:
       return {.verdict = verdict};
   }

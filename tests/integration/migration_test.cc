@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "adapters/kafka/tests/kafka_test_broker.h"
+#include "once/wrap.h"
 #include "tests/integration/consumer_group.h"
 
 namespace once {
@@ -27,6 +31,15 @@ using testing::RunningConsumer;
 
 constexpr std::int32_t kPartitions = 3;
 constexpr int kOrders = 300;
+
+std::string KeyOf(const rd_kafka_message_t& message) {
+  return {static_cast<const char*>(message.key), message.key_len};
+}
+
+// The same that a consumer takes by default.
+Fingerprint FingerprintOf(const rd_kafka_message_t& message) {
+  return Fingerprint::Of(std::string_view(static_cast<const char*>(message.payload), message.len));
+}
 
 // A consumer as people write it: takes a message, handles it, commits its offset.
 class PlainConsumer {
@@ -58,6 +71,13 @@ class PlainConsumer {
     rd_kafka_destroy(client_);
   }
 
+  // Called with every message; the default does nothing.
+  void HandleWith(std::function<void(const rd_kafka_message_t&)> handler) {
+    handler_ = std::move(handler);
+  }
+  // As if it crashed after the next messages and before their commits.
+  void StopCommitting() { is_committing_ = false; }
+
   // Handles at most `count` messages, or as many as there are. Their ids.
   std::vector<std::string> Handle(std::size_t count) {
     std::vector<std::string> handled;
@@ -68,11 +88,9 @@ class PlainConsumer {
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) ended.insert(message->partition);
       if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         ended.erase(message->partition);
-        handled.emplace_back(static_cast<const char*>(message->key), message->key_len);
-        const rd_kafka_resp_err_t committed = rd_kafka_commit_message(client_, message, 0);
-        if (committed != RD_KAFKA_RESP_ERR_NO_ERROR) {
-          throw std::runtime_error(rd_kafka_err2str(committed));
-        }
+        handled.push_back(KeyOf(*message));
+        if (handler_) handler_(*message);
+        if (is_committing_) Commit(message);
       }
       rd_kafka_message_destroy(message);
     }
@@ -80,7 +98,16 @@ class PlainConsumer {
   }
 
  private:
+  void Commit(rd_kafka_message_t* message) {
+    const rd_kafka_resp_err_t committed = rd_kafka_commit_message(client_, message, 0);
+    if (committed != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      throw std::runtime_error(rd_kafka_err2str(committed));
+    }
+  }
+
   rd_kafka_t* client_ = nullptr;
+  std::function<void(const rd_kafka_message_t&)> handler_;
+  bool is_committing_ = true;
 };
 
 class Migration : public ::testing::Test {
@@ -111,6 +138,7 @@ class Migration : public ::testing::Test {
                             {.brokers = broker_->brokers(), .group = group_, .topics = {topic_}})),
                         .store = store_,
                         .id = HeaderId("order-id"),
+                        .scope = scope_,
                         .limits = {.batch_messages_max = 10},
                         .log = JsonLog(LogLevel::kError)},
         [this](const Message& message, Transaction& transaction) {
@@ -156,6 +184,7 @@ class Migration : public ::testing::Test {
   std::string topic_;
   std::string group_;
   std::shared_ptr<DedupStore> store_;
+  std::optional<std::string> scope_;
   Milestone handled_;  // by `once`
 };
 
@@ -205,6 +234,34 @@ TEST_F(Migration, HandsBackInTheMiddleToo) {
   EXPECT_THAT(account.repeated, IsEmpty());
 }
 
+TEST_F(Migration, ComesBackWhereThePlainConsumerEndedOnceTheStoreIsToldToAdoptIt) {
+  if (IsSkipped()) return;
+  Produce(0, 30);
+  auto consumer = JoinOnce();
+  ASSERT_TRUE(handled_.Await(30));
+  EXPECT_TRUE(consumer->Stop().ok());
+  Produce(30, 30);
+  std::vector<std::string> meanwhile;
+  {
+    PlainConsumer plain = JoinPlain();
+    meanwhile = plain.Handle(20);
+  }
+  StoreOperations& operations = *store_->operations();
+  for (const StoredPosition& position : Must(operations.ListPositions())) {
+    EXPECT_TRUE(
+        operations
+            .OrderPosition(
+                {.key = position.key, .directive = PositionDirective::kAdopt, .writer = 4711})
+            .ok());
+  }
+  consumer = JoinOnce();
+  ASSERT_TRUE(handled_.Await(40));
+  EXPECT_TRUE(consumer->Stop().ok());
+  const Account account = AccountFor(60, {Booked(), meanwhile});
+  EXPECT_THAT(account.lost, IsEmpty());
+  EXPECT_THAT(account.repeated, IsEmpty());
+}
+
 TEST_F(Migration, HandlesAgainWhatIsSentAgainFromBeforeItsTime) {
   if (IsSkipped()) return;
   Produce(0, 6);
@@ -219,6 +276,45 @@ TEST_F(Migration, HandlesAgainWhatIsSentAgainFromBeforeItsTime) {
   ASSERT_TRUE(handled_.Await(4));
   EXPECT_TRUE(consumer->Stop().ok());
   EXPECT_EQ(AccountFor(6, {before, Booked()}).repeated, std::vector{before.front()});
+}
+
+TEST_F(Migration, ALoopThatWasWrappedFirstLeavesNoWindow) {
+  if (IsSkipped()) return;
+  Produce(0, 6);
+  scope_ = "orders";
+  const auto book = Must(Wrap<rd_kafka_message_t>(
+      {.store = store_,
+       .scope = *scope_,
+       .id = [](const rd_kafka_message_t& message) { return KeyOf(message); },
+       .fingerprint = [](const rd_kafka_message_t& message) { return FingerprintOf(message); },
+       .log = NoLog()},
+      [](const rd_kafka_message_t& message, Transaction& transaction) {
+        char* insert =
+            sqlite3_mprintf("INSERT INTO effects(id) VALUES(%Q)", KeyOf(message).c_str());
+        const int code =
+            sqlite3_exec(sqlite::Connection(transaction), insert, nullptr, nullptr, nullptr);
+        sqlite3_free(insert);
+        return code == SQLITE_OK ? absl::OkStatus() : absl::InternalError("not booked");
+      }));
+  std::vector<std::string> before;
+  {
+    PlainConsumer plain = JoinPlain();
+    plain.HandleWith([&](const rd_kafka_message_t& message) {
+      EXPECT_EQ(Must(book(message)).verdict, CallVerdict::kDone);
+    });
+    before = plain.Handle(2);
+    plain.StopCommitting();
+    plain.Handle(1);
+  }
+  broker_->Produce({testing::Order(topic_, 0, before.front())});
+  auto consumer = JoinOnce();
+  ASSERT_TRUE(testing::AwaitCondition(
+      [&] { return (*consumer)->stats().processed + (*consumer)->stats().duplicates == 5; }));
+  EXPECT_TRUE(consumer->Stop().ok());
+  EXPECT_EQ((*consumer)->stats().duplicates, 2) << "handled and not committed; and sent again";
+  const Account account = AccountFor(6, {Booked()});
+  EXPECT_THAT(account.lost, IsEmpty());
+  EXPECT_THAT(account.repeated, IsEmpty());
 }
 
 }  // namespace
