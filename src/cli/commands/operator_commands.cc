@@ -151,8 +151,10 @@ void OperatorCommands::Flags::AddPosition(CLI::App& app) {
   for (CLI::App* command : {position_show, position_set, position_adopt}) {
     AddCommon(*command);
     const bool is_show = command == position_show;
-    command->add_option("TOPIC", position.topic)->required(!is_show)->check(CheckBytes);
-    CLI::Option* option = command->add_option("PARTITION", partition)
+    command->add_option("TOPIC", position.topic, "names with other bytes as hex:…")
+        ->required(!is_show)
+        ->check(CheckBytes);
+    CLI::Option* option = command->add_option("PARTITION", partition, "its number")
                               ->required(!is_show)
                               ->check(CheckNumber<std::int32_t>(0, 1'000'000'000));
     if (is_show) partition_option = option;
@@ -193,8 +195,10 @@ void OperatorCommands::Flags::AddFailures(CLI::App& app) {
 
 void OperatorCommands::Flags::AddDecision(CLI::App& command) {
   AddCommon(command);
-  command.add_option("ID", ids, "ids of messages")->check(CheckBytes);
-  command.add_option("--number", numbers, "numbers of letters, as `once failures list` shows them")
+  command.add_option("ID", ids, "ids of messages; other bytes than text as hex:…")
+      ->check(CheckBytes);
+  command.add_option("--number", numbers, "a letter's, from `once failures list`; may be repeated")
+      ->allow_extra_args(false)
       ->check(CheckNumber<std::int64_t>(1, std::numeric_limits<std::int64_t>::max()));
   command.add_option("--scope", scope, "where several scopes have an id");
 }
@@ -207,10 +211,10 @@ void OperatorCommands::Flags::AddDecisions(CLI::App& app) {
   discard->add_flag("--yes", is_yes, "without asking");
   resolve = app.add_subcommand("resolve", "Say whether an uncertain message did happen");
   AddDecision(*resolve);
-  CLI::Option_group& verdict = *resolve->add_option_group("verdict");
-  verdict.add_flag("--happened", has_happened, "its effect is there: it counts as completed");
-  verdict.add_flag("--not-happened", has_not_happened, "it is not: handle it once more");
-  verdict.require_option(1);
+  CLI::Option* happened =
+      resolve->add_flag("--happened", has_happened, "its effect is there: it counts as completed");
+  resolve->add_flag("--not-happened", has_not_happened, "it is not: handle it once more")
+      ->excludes(happened);
 }
 
 std::string OperatorCommands::Flags::CommandName() const {
@@ -238,6 +242,9 @@ Report OperatorCommands::Flags::ExecuteDecision(CommandContext& context) {
   const std::vector<MessageSelector> selectors = Selectors();
   if (selectors.empty()) {
     return ReportError(absl::InvalidArgumentError("name a message: an ID, or --number N"));
+  }
+  if (resolve->parsed() && !has_happened && !has_not_happened) {
+    return ReportError(absl::InvalidArgumentError("say --happened, or --not-happened"));
   }
   MessageAction action = MessageAction::kRedrive;
   if (discard->parsed()) action = MessageAction::kDiscard;
