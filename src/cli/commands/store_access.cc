@@ -44,7 +44,7 @@ absl::StatusOr<std::string> ResolvePath(const std::string& text) {
 }
 
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenClosed(const std::string& path) {
-  return sqlite::OpenStore({.path = path, .must_exist = true});
+  return sqlite::OpenStore({.path = path, .must_exist = true, .serve_operators = false});
 }
 
 absl::StatusOr<StoreAccess> AccessOpened(std::string path, std::shared_ptr<DedupStore> store) {
