@@ -109,6 +109,7 @@ absl::StatusOr<StoreOperations::FoundId> FindScope(CommandContext& context,
 
 absl::StatusOr<Decided> Discard(CommandContext& context, MessageSelector selector) {
   std::string scope;
+  std::string next = "copies of it are acknowledged from now on and never handled";
   if (selector.number) {
     const absl::StatusOr<StoredFailure> letter = FindNewestLetter(context.operations, selector);
     if (!letter.ok()) return letter.status();
@@ -124,11 +125,13 @@ absl::StatusOr<Decided> Discard(CommandContext& context, MessageSelector selecto
         FindScope(context, selector, {IdState::kDead, IdState::kUncertain, IdState::kRetrying});
     if (!found.ok()) return found.status();
     scope = found->scope;
+    if (found->record.state == IdState::kRetrying) {
+      next = "it is passed, not handled, when its next attempt would be due";
+    }
   }
   const absl::Status discarded = context.operations.Discard({.scope = scope, .id = *selector.id});
   if (!discarded.ok()) return discarded;
-  return Decided{.scope = std::move(scope),
-                 .next = "copies of it are acknowledged from now on and never handled"};
+  return Decided{.scope = std::move(scope), .next = std::move(next)};
 }
 
 absl::StatusOr<Decided> Resolve(CommandContext& context, MessageSelector selector) {
