@@ -13,6 +13,7 @@
 #include "once/abseil.h"
 #include "src/invoke_handler.h"
 #include "src/judge.h"
+#include "src/letter.h"
 #include "src/row_marks.h"
 #include "src/staged_ids.h"
 #include "src/store_errors.h"
@@ -402,15 +403,6 @@ bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
                                   Disposition disposition, const absl::Status& error) {
   WorkPartition& partition = *candidate.partition;
   const Message& message = candidate.item->delivery.message();
-  const TopicPartition& origin = partition.lock.key.partition;
-  if (context_.dead_letters.publisher == nullptr) {
-    partition.stop = absl::FailedPreconditionError(
-        ToString(origin) + " offset " + std::to_string(message.offset()) +
-        " must be dead-lettered (" + std::string(ToString(disposition)) + ": " +
-        std::string(ToStd(error.message())) +
-        "), and this consumer has no dead letters: set ConsumerOptions::dead_letters and restart");
-    return false;
-  }
   const DeadLetterReason reason{
       .disposition = disposition,
       .id = candidate.id,
@@ -420,18 +412,15 @@ bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
           record.first_failed_at == absl::InfinitePast() ? now_ : record.first_failed_at,
       .last_failed_at = now_,
       .error = error};
-  std::string topic;
-  const absl::Status named = CatchExceptions("DeadLetterSink::topic", [&] {
-    topic = context_.dead_letters.topic(message.topic(), context_.group);
-  });
-  if (!named.ok()) {
-    partition.stop = named;
+  absl::StatusOr<OutboxRow> letter = MakeLetter({.sink = context_.dead_letters,
+                                                 .origin = partition.lock.key,
+                                                 .message = message,
+                                                 .reason = reason});
+  if (!letter.ok()) {
+    partition.stop = letter.status();
     return false;
   }
-  letters_.push_back({.origin = {.key = partition.lock.key,
-                                 .offset = message.offset(),
-                                 .timestamp_ms = message.timestamp_ms()},
-                      .message = MakeDeadLetter(message, reason, std::move(topic))});
+  letters_.push_back(*std::move(letter));
   const bool is_conflict = disposition == Disposition::kConflict;
   candidate.item->verdict = is_conflict ? Verdict::kConflict : Verdict::kDeadLettered;
   is_changed_ = true;

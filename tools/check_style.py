@@ -16,7 +16,7 @@ LINE_LENGTH_MAX = 100
 FUNCTION_LINES_MAX = 70
 
 # Rule 14: time, randomness, threads and I/O come in by parameter.
-ENGINE = re.compile(r"^src/(memory/)?[^/]+\.(h|cc)$")
+ENGINE = re.compile(r"^src/((memory|operator)/)?[^/]+\.(h|cc)$")
 ENGINE_FORBIDDEN = re.compile(
     r"absl::Now\b|absl::SleepFor\b|absl::BitGen\b|\bsleep_(for|until)\b|\b(u|nano)?sleep\s*\("
     r"|\bs?rand(om)?\s*\(|\brandom_device\b|\bmt19937(_64)?\b"
@@ -37,7 +37,7 @@ def layer_of(path):
         return "adapter " + adapter.group(1)
     if path.startswith("include/once/testing/") or path.startswith("src/testing/"):
         return "testing"
-    if re.match(r"include/once/|src/(memory/)?[^/]+$", path):
+    if re.match(r"include/once/|src/((memory|operator)/)?[^/]+$", path):
         return "core"
     return None
 

@@ -2,6 +2,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "adapters/sqlite/claims.h"
 #include "adapters/sqlite/database.h"
 #include "adapters/sqlite/operations.h"
@@ -9,6 +10,8 @@
 #include "adapters/sqlite/position_rows.h"
 #include "adapters/sqlite/transaction.h"
 #include "adapters/sqlite/write.h"
+#include "once/abseil.h"
+#include "once/operator_socket.h"
 #include "once/sqlite/store.h"
 
 namespace once::sqlite {
@@ -42,6 +45,20 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
         outbox_(database_),
         claims_(database_),
         operations_(database_) {}
+
+  absl::Status ServeOperators() {
+    auto server = OperatorServer::Start(
+        absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)), operations_);
+    if (!server.ok()) {
+      return absl::Status(server.status().code(),
+                          absl::StrCat("sqlite: open ", database_->path(), ": ",
+                                       server.status().message(),
+                                       "; mend that, or set StoreOptions::serve_operators = false "
+                                       "and do without the `once` command while it is open"));
+    }
+    operators_ = *std::move(server);
+    return absl::OkStatus();
+  }
 
   const StoreTraits& traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
@@ -94,6 +111,7 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   SqliteOutbox outbox_;
   SqliteClaims claims_;
   SqliteOperations operations_;
+  std::unique_ptr<OperatorServer> operators_;  // last: it calls them
 };
 
 }  // namespace
@@ -101,7 +119,10 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
   absl::StatusOr<std::shared_ptr<Database>> database = Database::Open(options);
   if (!database.ok()) return database.status();
-  return std::make_shared<SqliteStore>(*std::move(database), options.synchronous);
+  auto store = std::make_shared<SqliteStore>(*std::move(database), options.synchronous);
+  const absl::Status served = options.serve_operators ? store->ServeOperators() : absl::OkStatus();
+  if (!served.ok()) return served;
+  return store;
 }
 
 sqlite3* Connection(Transaction& transaction) {

@@ -12,6 +12,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
+#include "src/cli/commands/operator_commands.h"
+#include "src/cli/commands/report.h"
 #include "src/cli/exit_code.h"
 
 #if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
@@ -26,19 +28,6 @@ namespace {
 void Print(std::FILE* stream, const std::string& text) { std::fputs(text.c_str(), stream); }
 
 #if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
-
-ExitCode ExitCodeOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return kDone;
-    case absl::StatusCode::kInvalidArgument:
-      return kUsage;
-    case absl::StatusCode::kUnavailable:
-      return kUnreachable;
-    default:
-      return kFailed;
-  }
-}
 
 bool IsColoured(std::FILE* stream) {
   const char* no_color = std::getenv("NO_COLOR");
@@ -112,9 +101,23 @@ void AddDemoConsumerFlags(CLI::App& command, demo::DemoConsumerOptions& options)
 
 #endif
 
+// The flags are not understood, so the wish for JSON is looked for among the words.
+bool WantsJson(std::span<char*> arguments) {
+  std::string_view former;
+  for (const std::string_view word : arguments) {
+    const bool is_output = former == "-o" || former == "--output";
+    if (word == "--json" || word == "-ojson" || word == "--output=json" ||
+        (is_output && word == "json")) {
+      return true;
+    }
+    former = word;
+  }
+  return false;
+}
+
 // CLI11's own codes say which check failed; users get one for all of them.
 ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error,
-                          [[maybe_unused]] std::span<char*> arguments) {
+                          std::span<char*> arguments) {
   if (error.get_exit_code() == 0) {  // --help and --version come as errors, too
     app.exit(error);
     return kDone;
@@ -124,13 +127,9 @@ ExitCode ReportParseError(const CLI::App& app, const CLI::ParseError& error,
   const bool is_unknown = app.get_subcommands().empty() && !words.empty();
   const std::string text =
       is_unknown ? "there is no command or flag \"" + words.front() + "\"" : error.what();
-  Print(stderr, "once: " + text + "\nTry `once --help` or `once demo --help`.\n");
-#if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
-  const bool is_json = std::any_of(arguments.begin(), arguments.end(),
-                                   [](std::string_view word) { return word == "--json"; });
-  if (is_json) Print(stdout, demo::RenderJsonError(absl::InvalidArgumentError(text)));
-#endif
-  return kUsage;
+  Report report = ReportError(absl::InvalidArgumentError(text));
+  report.notes.push_back("try `once --help`, or `once COMMAND --help`");
+  return Print(report, WantsJson(arguments) ? OutputFormat::kJson : OutputFormat::kTable, "once");
 }
 
 ExitCode Main(int argc, char** argv) {
@@ -138,6 +137,7 @@ ExitCode Main(int argc, char** argv) {
   app.set_version_flag("--version", "once " ONCE_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(28);
+  OperatorCommands operator_commands(app);
   CLI::App& demo_command = *app.add_subcommand(
       "demo", "Orders with duplicates, poison and crashes: sends, kills, counts what came out");
 #if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
@@ -153,6 +153,7 @@ ExitCode Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return ReportParseError(app, error, std::span(argv, static_cast<std::size_t>(argc)));
   }
+  if (operator_commands.is_chosen()) return operator_commands.Run();
 #if defined(ONCE_HAS_KAFKA) && defined(ONCE_HAS_SQLITE)
   if (consumer_command.parsed()) return RunDemoConsumerCommand(consumer_options);
   if (demo_command.parsed()) return RunDemoCommand(demo_options, is_json);

@@ -3,12 +3,8 @@
 #pragma once
 
 #include <sqlite3.h>
-#include <stdlib.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +13,7 @@
 #include "once/message.h"
 #include "once/publisher.h"
 #include "once/sqlite/store.h"
+#include "tests/scratch_folder.h"
 
 namespace once::testing {
 
@@ -72,26 +69,6 @@ inline EffectTotals ReadEffects(const std::string& path) {
   sqlite3_close(connection);
   return totals;
 }
-
-// A folder that goes with the object.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "once-test-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string File(std::string_view name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 // An order as the tests produce it: the id in a header, the value derived from it.
 inline OutgoingMessage Order(const std::string& topic, std::int32_t partition,

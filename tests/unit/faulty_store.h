@@ -73,6 +73,8 @@ class FaultyStore : public DedupStore, public TransactionalStore {
 
   const StoreTraits& traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
+  // Past the door: what an operator changes is not among the recorded calls.
+  StoreOperations* operations() override { return inner()->operations(); }
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(

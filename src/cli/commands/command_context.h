@@ -1,0 +1,22 @@
+// What every operator's command works with.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "once/executor.h"
+#include "once/operations.h"
+
+namespace once::cli {
+
+struct CommandContext {
+  StoreOperations& operations;
+  Random& random;
+  std::string store;        // its path, for messages
+  bool is_running = false;  // reached through the process that has it open
+  // Asks the person; true: go on. What cannot be taken back is asked first.
+  std::function<bool(std::string_view question)> confirm;
+};
+
+}  // namespace once::cli

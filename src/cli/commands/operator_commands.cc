@@ -1,0 +1,326 @@
+// Flags into options, and nothing else.
+#include "src/cli/commands/operator_commands.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "once/abseil.h"
+#include "once/executor.h"
+#include "src/cli/commands/command_context.h"
+#include "src/cli/commands/failures_command.h"
+#include "src/cli/commands/message_command.h"
+#include "src/cli/commands/plain_bytes.h"
+#include "src/cli/commands/position_command.h"
+#include "src/cli/commands/report.h"
+#include "src/cli/commands/store_access.h"
+
+namespace once::cli {
+namespace {
+
+// Letters in one answer of `failures list`; more come with --after.
+constexpr std::size_t kListMax = 1'000'000;
+
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done, 1 internal, 2 usage, 3 not found, 4 partly failed, 5 refused,\n"
+    "6 unreachable, 7 a check found problems. docs/operating.md says more.";
+
+// For CLI11's check(): empty when `text` is fine.
+std::string CheckText(const std::string& text) {
+  const bool is_text = !text.empty() && text.front() != '-';
+  return is_text ? "" : "\"" + text + "\" is no value; give one, or leave the flag out";
+}
+
+template <typename Int>
+CLI::Validator CheckNumber(Int least, Int most) {
+  return CLI::Validator(
+      [least, most](const std::string& text) -> std::string {
+        Int number = 0;
+        if (absl::SimpleAtoi(text, &number) && number >= least && number <= most) return "";
+        return absl::StrCat("\"", text, "\" is no whole number from ", least, " to ", most);
+      },
+      "");
+}
+
+std::string CheckTimeout(const std::string& text) {
+  absl::Duration timeout;
+  const bool is_fine = absl::ParseDuration(text, &timeout) && timeout > absl::ZeroDuration() &&
+                       timeout <= absl::Hours(1);
+  return is_fine ? "" : "\"" + text + "\" is no time up to 1h; write 500ms, 30s or 2m";
+}
+
+std::string CheckBytes(const std::string& text) {
+  if (text.empty()) return "an empty name names nothing";
+  return ReadBytes(text) ? "" : "what follows hex: in \"" + text + "\" is no hexadecimal";
+}
+
+// Asks on the terminal; without one nobody has confirmed anything.
+bool AskPerson(std::string_view question) {
+  if (isatty(STDIN_FILENO) != 1) return false;
+  const std::string line = absl::StrCat(ToAbsl(question), " [y/N] ");
+  std::fputs(line.c_str(), stderr);
+  const int answer = std::getchar();
+  for (int rest = answer; rest != '\n' && rest != EOF;) rest = std::getchar();
+  return answer == 'y' || answer == 'Y';
+}
+
+}  // namespace
+
+struct OperatorCommands::Flags {
+  StoreAddress address;
+  std::string timeout = "30s";
+  std::string output = "table";
+  bool is_json = false;
+  bool is_yes = false;
+
+  PositionSelector position;
+  std::int32_t partition = 0;
+  std::string offset;
+
+  FailureListOptions list;
+  std::string list_id;
+  std::string shown_id;
+  std::int64_t shown_number = 0;
+  bool is_payload = false;
+
+  std::vector<std::string> ids;
+  std::vector<std::int64_t> numbers;
+  std::string scope;
+  bool has_happened = false;
+  bool has_not_happened = false;
+
+  CLI::App* position_show = nullptr;
+  CLI::App* position_set = nullptr;
+  CLI::App* position_adopt = nullptr;
+  CLI::App* failures_list = nullptr;
+  CLI::App* failures_show = nullptr;
+  CLI::App* redrive = nullptr;
+  CLI::App* discard = nullptr;
+  CLI::App* resolve = nullptr;
+  CLI::Option* partition_option = nullptr;
+  CLI::Option* shown_number_option = nullptr;
+
+  std::vector<CLI::App*> All() const {
+    return {position_show, position_set, position_adopt, failures_list,
+            failures_show, redrive,      discard,        resolve};
+  }
+
+  void AddCommon(CLI::App& command);
+  void AddPosition(CLI::App& app);
+  void AddFailures(CLI::App& app);
+  void AddDecision(CLI::App& command);
+  void AddDecisions(CLI::App& app);
+
+  std::string CommandName() const;
+  Report Execute(CommandContext& context);
+  std::vector<MessageSelector> Selectors() const;
+  Report ExecuteDecision(CommandContext& context);
+};
+
+void OperatorCommands::Flags::AddCommon(CLI::App& command) {
+  command.add_option("--store", address.text, "sqlite:PATH, or the path alone; open or closed")
+      ->required()
+      ->check(CheckText);
+  command.add_option("-o,--output", output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  command.add_flag("--json", is_json, "the same as -o json: one document on standard output");
+  command.add_option("--timeout", timeout, "how long the process that has it open may take")
+      ->check(CheckTimeout)
+      ->capture_default_str();
+  command.footer(kExitCodes);
+}
+
+void OperatorCommands::Flags::AddPosition(CLI::App& app) {
+  CLI::App& group = *app.add_subcommand(
+      "position", "What the store says per partition, and the way out when a consumer stopped");
+  group.require_subcommand(1);
+  position_show = group.add_subcommand("show", "Positions of the partitions in the store");
+  position_set = group.add_subcommand(
+      "set", "Go on at OFFSET, whatever the broker says: after a gap, a recreated topic, a reset");
+  position_adopt = group.add_subcommand(
+      "adopt", "Go on at the group's committed offset: after another store worked the partition");
+  for (CLI::App* command : {position_show, position_set, position_adopt}) {
+    AddCommon(*command);
+    const bool is_show = command == position_show;
+    command->add_option("TOPIC", position.topic, "names with other bytes as hex:…")
+        ->required(!is_show)
+        ->check(CheckBytes);
+    CLI::Option* option = command->add_option("PARTITION", partition, "its number")
+                              ->required(!is_show)
+                              ->check(CheckNumber<std::int32_t>(0, 1'000'000'000));
+    if (is_show) partition_option = option;
+    command->add_option("--group", position.group, "the consumer group, where several are known")
+        ->check(CheckBytes);
+    command->add_option("--cluster", position.cluster, "the broker's cluster id, likewise")
+        ->check(CheckBytes);
+    if (is_show) continue;
+    command->add_flag("--yes", is_yes, "without asking, also when messages are skipped");
+  }
+  position_set->add_option("OFFSET", offset, "a number, earliest or latest")->required();
+}
+
+void OperatorCommands::Flags::AddFailures(CLI::App& app) {
+  CLI::App& group = *app.add_subcommand("failures", "Dead letters that the store keeps");
+  group.require_subcommand(1);
+  failures_list = group.add_subcommand("list", "One line per dead letter, oldest first");
+  AddCommon(*failures_list);
+  failures_list->add_option("--id", list_id, "of this message only")->check(CheckBytes);
+  failures_list->add_option("--scope", list.scope, "of this scope, as the list shows it");
+  failures_list->add_option("--topic", list.topic, "that came from this topic");
+  failures_list->add_option("--after", list.after, "numbers greater than this")
+      ->check(CheckNumber<std::int64_t>(0, std::numeric_limits<std::int64_t>::max()));
+  failures_list->add_option("--max", list.letters_max, "at most so many")
+      ->check(CheckNumber<std::size_t>(1, kListMax))
+      ->capture_default_str();
+  failures_list->add_flag("--check", list.is_check, "exit with 7 when there is any");
+
+  failures_show = group.add_subcommand("show", "All that a letter says, its payload on request");
+  AddCommon(*failures_show);
+  failures_show->add_option("ID", shown_id, "the message's id")->check(CheckBytes);
+  shown_number_option =
+      failures_show->add_option("--number", shown_number, "of the letter, as `list` shows it")
+          ->check(CheckNumber<std::int64_t>(1, std::numeric_limits<std::int64_t>::max()));
+  failures_show->add_option("--scope", scope, "where several scopes have the id");
+  failures_show->add_flag("--payload", is_payload, "show the payload too");
+}
+
+void OperatorCommands::Flags::AddDecision(CLI::App& command) {
+  AddCommon(command);
+  command.add_option("ID", ids, "ids of messages; other bytes than text as hex:…")
+      ->check(CheckBytes);
+  command.add_option("--number", numbers, "a letter's, from `once failures list`; may be repeated")
+      ->allow_extra_args(false)
+      ->check(CheckNumber<std::int64_t>(1, std::numeric_limits<std::int64_t>::max()));
+  command.add_option("--scope", scope, "where several scopes have an id");
+}
+
+void OperatorCommands::Flags::AddDecisions(CLI::App& app) {
+  redrive = app.add_subcommand("redrive", "Handle a dead message once more, under its own id");
+  AddDecision(*redrive);
+  discard = app.add_subcommand("discard", "Never handle a dead, uncertain or waiting message");
+  AddDecision(*discard);
+  discard->add_flag("--yes", is_yes, "without asking");
+  resolve = app.add_subcommand("resolve", "Say whether an uncertain message did happen");
+  AddDecision(*resolve);
+  CLI::Option* happened =
+      resolve->add_flag("--happened", has_happened, "its effect is there: it counts as completed");
+  resolve->add_flag("--not-happened", has_not_happened, "it is not: handle it once more")
+      ->excludes(happened);
+}
+
+std::string OperatorCommands::Flags::CommandName() const {
+  for (const CLI::App* command : All()) {
+    if (!command->parsed()) continue;
+    const CLI::App* parent = command->get_parent();
+    const std::string own = command->get_name();
+    const bool is_nested = parent->get_parent() != nullptr;
+    return is_nested ? absl::StrCat("once ", parent->get_name(), " ", own)
+                     : absl::StrCat("once ", own);
+  }
+  return "once";
+}
+
+std::vector<MessageSelector> OperatorCommands::Flags::Selectors() const {
+  std::vector<MessageSelector> selectors;
+  for (const std::string& id : ids) selectors.push_back({.id = ReadBytes(id), .scope = scope});
+  for (const std::int64_t number : numbers) {
+    selectors.push_back({.number = number, .scope = scope});
+  }
+  return selectors;
+}
+
+Report OperatorCommands::Flags::ExecuteDecision(CommandContext& context) {
+  const std::vector<MessageSelector> selectors = Selectors();
+  if (selectors.empty()) {
+    return ReportError(absl::InvalidArgumentError("name a message: an ID, or --number N"));
+  }
+  if (resolve->parsed() && !has_happened && !has_not_happened) {
+    return ReportError(absl::InvalidArgumentError("say --happened, or --not-happened"));
+  }
+  MessageAction action = MessageAction::kRedrive;
+  if (discard->parsed()) action = MessageAction::kDiscard;
+  if (resolve->parsed()) {
+    action = has_happened ? MessageAction::kResolveHappened : MessageAction::kResolveNotHappened;
+  }
+  return DecideMessages(context, action, selectors);
+}
+
+Report OperatorCommands::Flags::Execute(CommandContext& context) {
+  if (failures_list->parsed()) {
+    if (!list_id.empty()) list.id = ReadBytes(list_id);
+    return ListFailures(context, list);
+  }
+  if (failures_show->parsed()) {
+    MessageSelector selector{.scope = scope};
+    if (!shown_id.empty()) selector.id = ReadBytes(shown_id);
+    if (shown_number_option->count() > 0) selector.number = shown_number;
+    if (selector.id.has_value() == selector.number.has_value()) {
+      return ReportError(
+          absl::InvalidArgumentError("name a message: an ID, or --number N, and not both"));
+    }
+    return ShowLetters(context, selector,
+                       is_payload ? LetterDetail::kPayload : LetterDetail::kHeaders);
+  }
+  if (position_show->parsed()) {
+    if (partition_option->count() > 0) position.partition = partition;
+    return ShowPositions(context, position);
+  }
+  if (position_set->parsed() || position_adopt->parsed()) {
+    position.partition = partition;
+    if (position_adopt->parsed()) {
+      return OrderPosition(context, position, {.directive = PositionDirective::kAdopt});
+    }
+    const absl::StatusOr<PositionWish> wish = ReadPositionWish(offset);
+    return wish.ok() ? OrderPosition(context, position, *wish) : ReportError(wish.status());
+  }
+  return ExecuteDecision(context);
+}
+
+OperatorCommands::OperatorCommands(CLI::App& app) : flags_(std::make_unique<Flags>()) {
+  flags_->AddPosition(app);
+  flags_->AddFailures(app);
+  flags_->AddDecisions(app);
+}
+
+OperatorCommands::~OperatorCommands() = default;
+
+bool OperatorCommands::is_chosen() const {
+  const std::vector<CLI::App*> all = flags_->All();
+  return std::any_of(all.begin(), all.end(), [](const CLI::App* each) { return each->parsed(); });
+}
+
+ExitCode OperatorCommands::Run() {
+  const std::string name = flags_->CommandName();
+  const OutputFormat format =
+      flags_->is_json || flags_->output == "json" ? OutputFormat::kJson : OutputFormat::kTable;
+  absl::ParseDuration(flags_->timeout, &flags_->address.timeout);
+  const std::shared_ptr<Executor> executor = SystemExecutor();
+  const std::shared_ptr<Random> random = SystemRandom();
+  const absl::StatusOr<StoreAccess> access = ReachStore(flags_->address, *executor);
+  if (!access.ok()) return Print(ReportError(access.status()), format, name);
+  const bool is_yes = flags_->is_yes;
+  CommandContext context{
+      .operations = *access->operations,
+      .random = *random,
+      .store = access->path,
+      .is_running = access->is_running(),
+      .confirm = [is_yes](std::string_view question) { return is_yes || AskPerson(question); }};
+  Report report = flags_->Execute(context);
+  report.document["through"] = access->is_running() ? "owner" : "file";
+  if (access->is_running()) {
+    report.notes.insert(report.notes.begin(), absl::StrCat("through process ", access->process,
+                                                           ", which has the store open"));
+  }
+  return Print(report, format, name);
+}
+
+}  // namespace once::cli

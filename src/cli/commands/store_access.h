@@ -1,0 +1,36 @@
+// How a command reaches a store: it opens one that is closed, and goes through the owner's socket to
+// one that is open in another process.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "once/dedup_store.h"
+#include "once/executor.h"
+#include "once/operator_socket.h"
+
+namespace once::cli {
+
+struct StoreAddress {
+  std::string text;  // as the user gave it: "sqlite:PATH" or PATH
+  absl::Duration timeout = absl::Seconds(30);
+};
+
+struct StoreAccess {
+  std::string path;
+  std::shared_ptr<DedupStore> store;       // opened here …
+  std::unique_ptr<StoreOperations> owner;  // … or the way through its owner
+  pid_t process = 0;                       // of the owner
+  StoreOperations* operations = nullptr;   // of one of the two
+  bool is_running() const { return owner != nullptr; }
+};
+
+// Never creates a store. kNotFound: there is none; kInvalidArgument: no address of a store; else
+// what stands in the way, and the way out.
+absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& executor);
+
+}  // namespace once::cli

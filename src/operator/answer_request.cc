@@ -1,0 +1,149 @@
+// Calls by name, checked before they reach the store.
+#include "src/operator/answer_request.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "once/operator_socket.h"
+#include "src/operator/codec.h"
+
+namespace once::operators {
+namespace {
+
+using nlohmann::json;
+
+// Letters read from the store for one answer, and bytes after which no further one joins it: far
+// below the longest line, so that one more letter of any usual size still fits.
+constexpr std::size_t kLettersPerAnswer = 32;
+constexpr std::size_t kLetterBytesPerAnswer = 8 * 1024 * 1024;
+
+constexpr const char* kDone = "done";
+
+json Outer() { return {{kVersionName, kVersion}}; }
+
+absl::Status BadArgument(std::string_view call) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the argument of ", ToAbsl(call), " is not what it should be"));
+}
+
+// Calls `change` with the decoded argument; its OK becomes a result.
+template <typename Argument, typename Change>
+absl::StatusOr<json> Apply(std::string_view call, const json& from, Change change) {
+  Argument argument{};
+  if (!Decode(from, argument)) return BadArgument(call);
+  const absl::Status changed = change(std::as_const(argument));
+  if (!changed.ok()) return changed;
+  return json(kDone);
+}
+
+// What of the letters fits into one answer; the client asks for the rest.
+absl::StatusOr<json> FindFailures(StoreOperations& operations, const json& from) {
+  FailureQuery query;
+  if (!Decode(from, query)) return BadArgument(kFindFailures);
+  const std::size_t wanted = query.letters_max;
+  query.letters_max = std::min(wanted, kLettersPerAnswer);
+  const absl::StatusOr<std::vector<StoredFailure>> found = operations.FindFailures(query);
+  if (!found.ok()) return found.status();
+  json letters = json::array();
+  std::size_t bytes = 0;
+  for (const StoredFailure& failure : *found) {
+    if (bytes > kLetterBytesPerAnswer) break;
+    bytes += SizeBytes(failure.letter);
+    letters.push_back(Encode(failure));
+  }
+  const bool is_cut = letters.size() < found->size();
+  const bool may_be_more = found->size() == query.letters_max && query.letters_max < wanted;
+  return json{{kLettersName, std::move(letters)}, {kHasMoreName, is_cut || may_be_more}};
+}
+
+absl::StatusOr<json> FindId(StoreOperations& operations, const json& from) {
+  std::string id;
+  if (!Decode(from, id)) return BadArgument(kFindId);
+  const absl::StatusOr<std::vector<StoreOperations::FoundId>> found = operations.FindId(id);
+  if (!found.ok()) return found.status();
+  return Encode(*found);
+}
+
+absl::StatusOr<json> Call(StoreOperations& operations, std::string_view call, const json& from) {
+  if (call == kGreet) return json(kDone);
+  if (call == kListPositions) {
+    const absl::StatusOr<std::vector<StoredPosition>> positions = operations.ListPositions();
+    if (!positions.ok()) return positions.status();
+    return Encode(*positions);
+  }
+  if (call == kFindFailures) return FindFailures(operations, from);
+  if (call == kFindId) return FindId(operations, from);
+  if (call == kOrderPosition) {
+    return Apply<PositionOrder>(
+        call, from, [&](const PositionOrder& order) { return operations.OrderPosition(order); });
+  }
+  if (call == kRedrive) {
+    return Apply<RedriveRequest>(
+        call, from, [&](const RedriveRequest& request) { return operations.Redrive(request); });
+  }
+  if (call == kDiscard) {
+    return Apply<OwnedIdKey>(call, from, [&](const OwnedIdKey& key) {
+      return operations.Discard({.scope = key.scope, .id = key.id});
+    });
+  }
+  if (call == kResolve) {
+    return Apply<OwnedIdKey>(call, from, [&](const OwnedIdKey& key) {
+      return operations.Resolve({.scope = key.scope, .id = key.id});
+    });
+  }
+  if (call == kDropLetter) {
+    return Apply<std::int64_t>(call, from,
+                               [&](std::int64_t number) { return operations.DropLetter(number); });
+  }
+  return absl::UnimplementedError(
+      "there is no such call; use the `once` command of the owner's version");
+}
+
+absl::StatusOr<json> Serve(StoreOperations& operations, std::string_view line) {
+  const absl::StatusOr<json> request = ParseDocument(line);
+  if (!request.ok()) return request.status();
+  std::int64_t version = 0;
+  if (!DecodeMember(*request, kVersionName, version)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the request has no member \"", kVersionName, "\""));
+  }
+  if (version != kVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the owner of the store speaks version ", kVersion, " of the operators' protocol, not ",
+        version, "; use the `once` command of the owner's version, or stop the owner"));
+  }
+  const auto call = request->find(kCallName);
+  if (call == request->end() || !call->is_string()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the request has no member \"", kCallName, "\""));
+  }
+  const auto argument = request->find(kArgumentName);
+  return Call(operations, call->get_ref<const std::string&>(),
+              argument == request->end() ? json() : *argument);
+}
+
+}  // namespace
+
+std::string AnswerError(const absl::Status& error) {
+  json answer = Outer();
+  answer[kErrorName] = Encode(error);
+  return PrintDocument(answer);
+}
+
+std::string AnswerRequest(StoreOperations& operations, std::string_view line) {
+  absl::StatusOr<json> result = Serve(operations, line);
+  if (!result.ok()) return AnswerError(result.status());
+  json answer = Outer();
+  answer[kResultName] = *std::move(result);
+  std::string text = PrintDocument(answer);
+  if (text.size() <= kOperatorLineBytesMax) return text;
+  return AnswerError(absl::ResourceExhaustedError(
+      absl::StrCat("the answer has ", text.size(), " bytes, and ", kOperatorLineBytesMax,
+                   " is the limit; stop the owner and run the command on the closed store")));
+}
+
+}  // namespace once::operators

@@ -1,0 +1,19 @@
+// One request of an operator and its answer: the owner's side of the protocol, without the socket.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "once/operations.h"
+
+namespace once::operators {
+
+// The answer to `line` (a request without its newline), with its newline and never longer than
+// kOperatorLineBytesMax. Whatever the line is, there is an answer.
+std::string AnswerRequest(StoreOperations& operations, std::string_view line);
+
+// An answer that only says what went wrong.
+std::string AnswerError(const absl::Status& error);
+
+}  // namespace once::operators
