@@ -63,6 +63,7 @@ void Say(const std::string& line) { std::fprintf(stderr, "bench: %s\n", line.c_s
 int DoDuty(const Duty& duty) {
   LimitChild();
   if (duty.what == "fill") {
+    CreateTopic(duty.task.brokers, duty.task.topic);
     FillTopic(duty.task.brokers, duty.task.topic, duty.task.messages);
     return 0;
   }
@@ -110,7 +111,6 @@ class Benchmark {
   // The exit code.
   int Run() {
     Say("filling " + topic_ + " with " + std::to_string(options_.messages) + " messages");
-    CreateTopic(options_.brokers, topic_);
     RunSelf(ArgumentsOf("fill", TaskOf("fill", 0)));
     // Not counted: it warms the broker, whose first reading is slower than all others.
     RunSelf(ArgumentsOf("raw", TaskOf("warm", 0)));
