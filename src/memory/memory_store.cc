@@ -14,7 +14,7 @@
 namespace once::memory {
 
 void Contents::Apply(StagedWrites writes) {
-  for (const auto& [key, record] : writes.ids) ids.Put(key, record);
+  ids.Put(writes.ids);
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
   for (auto& [key, row] : writes.positions) positions.Set(key, std::move(row));
@@ -64,28 +64,16 @@ absl::Status MemoryTransaction::FindIds(std::span<const IdKey> keys, std::span<I
   if (!state_.ok()) return state_;
   assert(records.size() == keys.size());
   const absl::Time now = data_->Now();
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    const std::string key = EncodeIdKey(keys[i]);
-    const auto staged = staged_.ids.find(key);
-    records[i] =
-        staged != staged_.ids.end()
-            ? staged->second
-            : data_->Access([&](Contents& contents) { return contents.ids.Find(key, now); });
+  data_->Access([&](Contents& contents) { contents.ids.Find(keys, now, records); });
+  for (std::size_t i = 0; i < keys.size() && !staged_.ids.empty(); ++i) {
+    if (const IdRecord* staged = staged_.ids.Find(keys[i])) records[i] = *staged;
   }
   return absl::OkStatus();
 }
 
 absl::Status MemoryTransaction::PutIds(std::span<const IdWrite> writes) {
   if (!state_.ok()) return state_;
-  for (const IdWrite& write : writes) {
-    std::string key = EncodeIdKey(write.key);
-    const auto [staged, is_new] = staged_.ids.try_emplace(key);
-    if (savepoint_) {
-      savepoint_->ids.emplace_back(std::move(key),
-                                   is_new ? std::nullopt : std::optional(staged->second));
-    }
-    staged->second = write.record;
-  }
+  for (const IdWrite& write : writes) staged_.ids.Append(write);
   return absl::OkStatus();
 }
 
@@ -104,8 +92,8 @@ absl::Status MemoryTransaction::SetSavepoint() {
   if (!state_.ok()) return state_;
   savepoint_ = Savepoint{.outgoing = staged_.outgoing.size(),
                          .records = staged_.records.size(),
-                         .positions = staged_.positions,
-                         .ids = {}};
+                         .ids = staged_.ids.size(),
+                         .positions = staged_.positions};
   return absl::OkStatus();
 }
 
@@ -120,15 +108,7 @@ absl::Status MemoryTransaction::RollbackToSavepoint() {
   }
   staged_.records.resize(savepoint_->records);
   staged_.positions = savepoint_->positions;
-  // Newest first, so that an id written twice ends at what it was at the savepoint.
-  for (; !savepoint_->ids.empty(); savepoint_->ids.pop_back()) {
-    const auto& [key, former] = savepoint_->ids.back();
-    if (former) {
-      staged_.ids[key] = *former;
-    } else {
-      staged_.ids.erase(key);
-    }
-  }
+  staged_.ids.Truncate(savepoint_->ids);
   return absl::OkStatus();
 }
 
