@@ -31,13 +31,13 @@ class StagedIds {
   }
 
   IdRecord Find(const IdKey& key) const {
-    const std::uint64_t number = FindNumber(key, HashOf(key));
+    const std::uint32_t number = FindNumber(key, HashOf(key));
     return number == HashIndex::kNone ? IdRecord{} : entries_[number].write.record;
   }
 
   void Put(const IdKey& key, const IdRecord& record) {
     const std::uint64_t hash = HashOf(key);
-    std::uint64_t number = FindNumber(key, hash);
+    std::uint32_t number = FindNumber(key, hash);
     if (number == HashIndex::kNone) number = Add(key, hash, {});
     Entry& entry = entries_[number];
     if (!entry.is_written) order_.push_back(number);
@@ -49,7 +49,7 @@ class StagedIds {
   std::vector<IdWrite> Writes() const {
     std::vector<IdWrite> writes;
     writes.reserve(order_.size());
-    for (const std::uint64_t number : order_) writes.push_back(entries_[number].write);
+    for (const std::uint32_t number : order_) writes.push_back(entries_[number].write);
     return writes;
   }
 
@@ -59,20 +59,21 @@ class StagedIds {
     bool is_written = false;
   };
 
-  std::uint64_t FindNumber(const IdKey& key, std::uint64_t hash) const {
+  std::uint32_t FindNumber(const IdKey& key, std::uint64_t hash) const {
     return index_.Find(hash,
-                       [&](std::uint64_t number) { return entries_[number].write.key == key; });
+                       [&](std::uint32_t number) { return entries_[number].write.key == key; });
   }
 
-  std::uint64_t Add(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
+  std::uint32_t Add(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
     entries_.push_back({.write = {.key = key, .record = record}});
-    index_.Insert(hash, entries_.size() - 1);
-    return entries_.size() - 1;
+    const auto number = static_cast<std::uint32_t>(entries_.size() - 1);
+    index_.Insert(hash, number);
+    return number;
   }
 
   std::vector<Entry> entries_;
   HashIndex index_;                   // into entries_
-  std::vector<std::uint64_t> order_;  // of the first puts
+  std::vector<std::uint32_t> order_;  // of the first puts
 };
 
 }  // namespace once

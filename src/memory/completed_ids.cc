@@ -11,11 +11,15 @@ namespace once::memory {
 namespace {
 
 constexpr std::size_t kChunkBytes = 256 * 1024;
+constexpr std::size_t kUnitBytes = 8;  // of an entry's number
+constexpr std::size_t kChunkUnits = kChunkBytes / kUnitBytes;
+// The last one is left out: its last number could be HashIndex::kNone.
+constexpr std::size_t kChunksMax = HashIndex::kNone / kChunkUnits - 1;
 
 }  // namespace
 
-bool CompletedIds::CanKeep(const IdKey& key, const IdRecord& record) {
-  return record.state == IdState::kCompleted &&
+bool CompletedIds::CanKeep(const IdKey& key, const IdRecord& record) const {
+  return chunks_.size() < kChunksMax && record.state == IdState::kCompleted &&
          key.id.size() <= std::numeric_limits<std::uint8_t>::max() && record.attempt >= 0 &&
          record.attempt <= std::numeric_limits<std::uint16_t>::max() &&
          record.first_failed_at == absl::InfinitePast() &&
@@ -23,29 +27,32 @@ bool CompletedIds::CanKeep(const IdKey& key, const IdRecord& record) {
 }
 
 std::optional<IdRecord> CompletedIds::Find(const IdKey& key, std::uint64_t hash) const {
-  const Entry* entry = FindEntry(key, hash);
-  if (entry == nullptr) return std::nullopt;
-  return IdRecord{
-      .state = IdState::kCompleted, .fingerprint = entry->fingerprint, .attempt = entry->attempt};
+  const std::uint32_t number = FindNumber(key, hash);
+  if (number == HashIndex::kNone) return std::nullopt;
+  return RecordOf(*EntryAt(number));
 }
 
 void CompletedIds::Put(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
-  Entry* entry = FindEntry(key, hash);
-  if (entry == nullptr) {
-    const std::uint32_t scope = InternScope(key.scope);
-    entry = NewEntry(key.id);
-    entry->scope = scope;
-    index_.Insert(hash, reinterpret_cast<std::uintptr_t>(entry));
+  std::uint32_t number = FindNumber(key, hash);
+  if (number == HashIndex::kNone) {
+    number = AddEntry(key.id);
+    EntryAt(number)->scope = InternScope(key.scope);
+    index_.Insert(hash, number);
   }
+  Entry* entry = EntryAt(number);
   entry->fingerprint = record.fingerprint;
   entry->attempt = static_cast<std::uint16_t>(record.attempt);
 }
 
 void CompletedIds::Erase(const IdKey& key, std::uint64_t hash) {
-  Entry* entry = FindEntry(key, hash);
-  if (entry == nullptr) return;
-  index_.Erase(hash, reinterpret_cast<std::uintptr_t>(entry));
-  entry->is_erased = true;
+  const std::uint32_t number = FindNumber(key, hash);
+  if (number == HashIndex::kNone) return;
+  index_.Erase(hash, number);
+  EntryAt(number)->is_erased = true;
+}
+
+IdRecord CompletedIds::RecordOf(const Entry& entry) {
+  return {.state = IdState::kCompleted, .fingerprint = entry.fingerprint, .attempt = entry.attempt};
 }
 
 void CompletedIds::ForEach(absl::FunctionRef<void(const IdKey&, const IdRecord&)> visit) const {
@@ -53,24 +60,25 @@ void CompletedIds::ForEach(absl::FunctionRef<void(const IdKey&, const IdRecord&)
     for (std::size_t at = 0; at < chunk.used;) {
       const auto* entry = std::launder(reinterpret_cast<const Entry*>(chunk.bytes.get() + at));
       if (!entry->is_erased) {
-        visit({.scope = scopes_[entry->scope], .id = entry->id()},
-              {.state = IdState::kCompleted,
-               .fingerprint = entry->fingerprint,
-               .attempt = entry->attempt});
+        visit({.scope = scopes_[entry->scope], .id = entry->id()}, RecordOf(*entry));
       }
       at += SizeOf(entry->id_size);
     }
   }
 }
 
-CompletedIds::Entry* CompletedIds::FindEntry(const IdKey& key, std::uint64_t hash) const {
+CompletedIds::Entry* CompletedIds::EntryAt(std::uint32_t number) const {
+  std::byte* const chunk = chunks_[number / kChunkUnits].bytes.get();
+  return std::launder(reinterpret_cast<Entry*>(chunk + number % kChunkUnits * kUnitBytes));
+}
+
+std::uint32_t CompletedIds::FindNumber(const IdKey& key, std::uint64_t hash) const {
   const std::optional<std::uint32_t> scope = FindScope(key.scope);
-  if (!scope) return nullptr;
-  const std::uint64_t found = index_.Find(hash, [&](std::uint64_t address) {
-    const auto* entry = reinterpret_cast<const Entry*>(address);
+  if (!scope) return HashIndex::kNone;
+  return index_.Find(hash, [&](std::uint32_t number) {
+    const Entry* entry = EntryAt(number);
     return entry->scope == *scope && entry->id() == key.id;
   });
-  return found == HashIndex::kNone ? nullptr : reinterpret_cast<Entry*>(found);
 }
 
 std::optional<std::uint32_t> CompletedIds::FindScope(std::string_view name) const {
@@ -87,17 +95,19 @@ std::uint32_t CompletedIds::InternScope(std::string_view name) {
   return number;
 }
 
-CompletedIds::Entry* CompletedIds::NewEntry(std::string_view id) {
+std::uint32_t CompletedIds::AddEntry(std::string_view id) {
+  static_assert(alignof(Entry) == kUnitBytes);
   const std::size_t size = SizeOf(id.size());
   if (chunks_.empty() || chunks_.back().used + size > kChunkBytes) {
     chunks_.push_back({.bytes = std::make_unique_for_overwrite<std::byte[]>(kChunkBytes)});
   }
   Chunk& chunk = chunks_.back();
+  const std::size_t number = (chunks_.size() - 1) * kChunkUnits + chunk.used / kUnitBytes;
   auto* entry = new (chunk.bytes.get() + chunk.used) Entry;
   entry->id_size = static_cast<std::uint8_t>(id.size());
   std::memcpy(entry + 1, id.data(), id.size());
   chunk.used += size;
-  return entry;
+  return static_cast<std::uint32_t>(number);
 }
 
 }  // namespace once::memory

@@ -1,6 +1,6 @@
 // CompletedIds: ids whose effect is committed and of which nothing else is known but the fingerprint
 // and the number of attempts. That is nearly every id there ever was, so an id costs its own bytes
-// and about 50 more. Private to src/memory.
+// and about 40 more. Private to src/memory.
 // Thread-safety: none of its own.
 #pragma once
 
@@ -23,8 +23,8 @@ namespace once::memory {
 
 class CompletedIds {
  public:
-  // True when `record` says no more than this table can keep.
-  static bool CanKeep(const IdKey& key, const IdRecord& record);
+  // True when `record` says no more than this table can keep, and there is room: for 32 GiB.
+  bool CanKeep(const IdKey& key, const IdRecord& record) const;
 
   // `hash` is HashOf(key) everywhere.
   std::optional<IdRecord> Find(const IdKey& key, std::uint64_t hash) const;
@@ -38,7 +38,8 @@ class CompletedIds {
   void Prefetch(std::uint64_t hash) const { index_.Prefetch(hash); }
 
  private:
-  // Lies in a chunk, with the bytes of the id behind it.
+  // Lies in a chunk, with the bytes of the id behind it. Its number is where: in units of its own
+  // alignment, over all chunks.
   struct Entry {
     Fingerprint fingerprint;
     std::uint32_t scope = 0;  // in scopes_
@@ -53,12 +54,15 @@ class CompletedIds {
   static constexpr std::size_t SizeOf(std::size_t id_size) {
     return (sizeof(Entry) + id_size + alignof(Entry) - 1) / alignof(Entry) * alignof(Entry);
   }
-  Entry* FindEntry(const IdKey& key, std::uint64_t hash) const;
+  static IdRecord RecordOf(const Entry& entry);
+  Entry* EntryAt(std::uint32_t number) const;
+  // The number of the entry of `key`; else kNone.
+  std::uint32_t FindNumber(const IdKey& key, std::uint64_t hash) const;
   std::optional<std::uint32_t> FindScope(std::string_view name) const;
   std::uint32_t InternScope(std::string_view name);
-  Entry* NewEntry(std::string_view id);
+  std::uint32_t AddEntry(std::string_view id);
 
-  HashIndex index_;                  // to addresses of entries
+  HashIndex index_;                  // to numbers of entries
   std::vector<std::string> scopes_;  // a handful by nature: group × topic
   absl::flat_hash_map<std::string, std::uint32_t> scope_numbers_;
   struct Chunk {

@@ -77,14 +77,16 @@ void IdTable::Find(std::span<const IdKey> keys, absl::Time now, std::span<IdReco
 }
 
 void IdTable::Put(const StagedIdWrites& writes) {
+  constexpr std::size_t kAhead = 8;
   for (std::size_t i = 0; i < writes.size(); ++i) {
+    if (i + kAhead < writes.size()) completed_.Prefetch(writes.hash(i + kAhead));
     const IdWrite write = writes.at(i);
     Put(write.key, writes.hash(i), write.record);
   }
 }
 
 void IdTable::Put(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
-  if (CompletedIds::CanKeep(key, record)) {
+  if (completed_.CanKeep(key, record)) {
     if (!entries_.empty()) entries_.erase(EncodeIdKey(key));
     completed_.Put(key, hash, record);
     return;

@@ -73,6 +73,7 @@ absl::Status MemoryTransaction::FindIds(std::span<const IdKey> keys, std::span<I
 
 absl::Status MemoryTransaction::PutIds(std::span<const IdWrite> writes) {
   if (!state_.ok()) return state_;
+  staged_.ids.Reserve(writes.size());
   for (const IdWrite& write : writes) staged_.ids.Append(write);
   return absl::OkStatus();
 }

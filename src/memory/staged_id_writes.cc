@@ -8,6 +8,8 @@
 
 namespace once::memory {
 
+void StagedIdWrites::Reserve(std::size_t more) { rows_.reserve(rows_.size() + more); }
+
 void StagedIdWrites::Append(const IdWrite& write) {
   Row row{.hash = HashOf(write.key), .record = write.record};
   const bool is_same_scope = !rows_.empty() && KeyOf(rows_.back()).scope == write.key.scope;
@@ -30,10 +32,12 @@ void StagedIdWrites::Truncate(std::size_t size) {
 
 const IdRecord* StagedIdWrites::Find(const IdKey& key) const {
   if (rows_.empty()) return nullptr;
-  for (; indexed_ < rows_.size(); ++indexed_) index_.Insert(rows_[indexed_].hash, indexed_);
+  for (; indexed_ < rows_.size(); ++indexed_) {
+    index_.Insert(rows_[indexed_].hash, static_cast<std::uint32_t>(indexed_));
+  }
   // All rows of the id are in the index; the newest one counts.
   const Row* newest = nullptr;
-  index_.Find(HashOf(key), [&](std::uint64_t number) {
+  index_.Find(HashOf(key), [&](std::uint32_t number) {
     const Row& row = rows_[number];
     if (KeyOf(row) == key) newest = std::max(newest, &row);
     return false;

@@ -16,6 +16,8 @@ namespace once::memory {
 
 class StagedIdWrites {
  public:
+  // So many will be appended soon.
+  void Reserve(std::size_t more);
   void Append(const IdWrite& write);
   // Forgets all but the first `size` writes.
   void Truncate(std::size_t size);
