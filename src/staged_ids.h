@@ -48,9 +48,14 @@ class StagedIds {
   // The final record of every id that was put, in the order of the first put.
   std::vector<IdWrite> Writes() const {
     std::vector<IdWrite> writes;
+    CopyWrites(writes);
+    return writes;
+  }
+  // The same into a vector that has room already; what was in it goes.
+  void CopyWrites(std::vector<IdWrite>& writes) const {
+    writes.clear();
     writes.reserve(order_.size());
     for (const std::uint32_t number : order_) writes.push_back(entries_[number].write);
-    return writes;
   }
 
  private:

@@ -81,6 +81,11 @@ struct Received::Buffers {
 Received::Received(std::shared_ptr<const Client> client)
     : buffers_(std::make_shared<Buffers>(std::move(client))) {}
 
+void Received::Reserve(std::size_t more) {
+  messages_.reserve(messages_.size() + more);
+  buffers_->messages.reserve(buffers_->messages.size() + more);
+}
+
 void Received::Add(rd_kafka_message_t* message, std::uint64_t assignment) {
   buffers_->messages.push_back(message);
   if (message->rkt != last_topic_) {

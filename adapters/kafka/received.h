@@ -24,6 +24,8 @@ class Received {
  public:
   explicit Received(std::shared_ptr<const Client> client);
 
+  // So many may be added soon.
+  void Reserve(std::size_t more);
   // Takes `message` over.
   void Add(rd_kafka_message_t* message, std::uint64_t assignment);
   bool empty() const { return messages_.empty(); }

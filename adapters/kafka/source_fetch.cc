@@ -78,6 +78,7 @@ void KafkaLogSource::Fetch(std::size_t messages_max, int wait_ms, Received& rece
   // that this very call had counted as consumed. So nothing of the call is delivered, and every
   // partition begins again where we know it was.
   const bool is_disturbed = rebalances != rebalances_;
+  received.Reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     rd_kafka_message_t* message = taken_[i];
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -13,7 +13,7 @@
 
 namespace once::memory {
 
-void Contents::Apply(StagedWrites writes) {
+void Contents::Apply(StagedWrites& writes) {
   ids.Put(writes.ids);
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
@@ -24,6 +24,13 @@ void Contents::Apply(StagedWrites writes) {
 MemoryData::MemoryData(const StoreOptions& options)
     : begin_timeout_(std::clamp(options.begin_timeout, absl::ZeroDuration(), absl::Hours(24))),
       now_(options.now ? options.now : [executor = SystemExecutor()] { return executor->Now(); }) {}
+
+void MemoryData::GiveRoom(StagedIdWrites room) {
+  constexpr std::size_t kWritesMax = 10'000;  // what a large batch needs
+  if (room.size() > kWritesMax) return;
+  room.Truncate(0);
+  room_ = std::move(room);
+}
 
 absl::Status MemoryData::Enter(std::string_view operation) {
   std::unique_lock lock(mutex_);
@@ -58,6 +65,7 @@ MemoryTransaction::MemoryTransaction(std::shared_ptr<MemoryData> data,
                                      std::span<const PositionLock> locks)
     : data_(std::move(data)) {
   for (const PositionLock& lock : locks) locks_.emplace(lock.key, lock.expected);
+  staged_.ids = data_->TakeRoom();
 }
 
 absl::Status MemoryTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
@@ -136,7 +144,7 @@ absl::Status MemoryTransaction::Commit(Durability /*wanted*/) {
     Rollback();
     return error;
   }
-  data_->Access([&](Contents& contents) { contents.Apply(std::move(staged_)); });
+  data_->Access([&](Contents& contents) { contents.Apply(staged_); });
   Finish(absl::FailedPreconditionError("memory: the transaction was committed already"));
   return absl::OkStatus();
 }
@@ -157,6 +165,7 @@ absl::Status MemoryTransaction::Fail(absl::Status error) {
 void MemoryTransaction::Finish(absl::Status state) {
   if (!data_) return;
   state_ = std::move(state);
+  data_->GiveRoom(std::move(staged_.ids));
   staged_ = {};
   savepoint_.reset();
   std::exchange(data_, nullptr)->Leave();

@@ -48,7 +48,7 @@ struct Contents {
   OutboxTable outbox;
   std::map<std::string, std::vector<std::string>, std::less<>> records;
 
-  void Apply(StagedWrites writes);
+  void Apply(StagedWrites& writes);
 };
 
 // The contents behind one mutex, and the turn to change them: an open transaction has it until it
@@ -58,6 +58,10 @@ class MemoryData {
   explicit MemoryData(const StoreOptions& options);
 
   absl::Time Now() const { return now_(); }
+
+  // For whoever has the turn: the room of a former transaction's staged ids, and where it goes.
+  StagedIdWrites TakeRoom() { return std::exchange(room_, {}); }
+  void GiveRoom(StagedIdWrites room);
 
   // Waits until no transaction is open, then marks one as open. Every OK is paired with one
   // Leave().
@@ -84,6 +88,7 @@ class MemoryData {
   std::mutex mutex_;
   std::condition_variable left_;
   bool is_open_ = false;
+  StagedIdWrites room_;  // used in turns, without the mutex
   Contents contents_;
 };
 

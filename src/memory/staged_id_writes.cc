@@ -24,6 +24,7 @@ void StagedIdWrites::Append(const IdWrite& write) {
 
 void StagedIdWrites::Truncate(std::size_t size) {
   rows_.resize(size);
+  if (rows_.empty()) bytes_.clear();
   if (indexed_ > size) {
     index_.Reset(0);
     indexed_ = 0;
