@@ -33,7 +33,7 @@ absl::StatusOr<Batch> KafkaLogSource::Poll(const PollOptions& options, SourceLis
   const absl::Cleanup done = [this] { listener_ = nullptr; };
   if (absl::Status status = Join(); !status.ok()) return status;
 
-  Received received(client_);
+  Received received(client_, header_interest_);
   while (true) {
     ApplyPositions();
     const bool is_woken = is_woken_.exchange(false);

@@ -19,8 +19,8 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 // queued.min.messages are buffered, which a consumer slower than the fetch pays for with most of
 // its speed: so there is room for the topic's messages, bounded in bytes.
 inline Settings FetchSettings() {
-  return {{"queued.min.messages", "400000"},
-          {"queued.max.messages.kbytes", "65536"},
+  return {{"queued.min.messages", "1000000"},
+          {"queued.max.messages.kbytes", "262144"},
           {"fetch.wait.max.ms", "100"}};
 }
 
