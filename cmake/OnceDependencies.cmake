@@ -5,7 +5,9 @@ include_guard()
 find_package(absl CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(PkgConfig REQUIRED)
+# Of these two only headers are used, and only by sources.
 pkg_check_modules(ONCE_XXHASH REQUIRED IMPORTED_TARGET GLOBAL libxxhash)
+find_package(nlohmann_json CONFIG REQUIRED)
 
 # once::testing is also for users: it is built wherever its dependencies are.
 if(ONCE_BUILD_TESTS)
@@ -18,5 +20,4 @@ endif()
 
 if(ONCE_BUILD_COMMAND)
   find_package(CLI11 CONFIG REQUIRED)
-  find_package(nlohmann_json CONFIG REQUIRED)
 endif()

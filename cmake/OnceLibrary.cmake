@@ -10,13 +10,16 @@ if(ONCE_SANITIZE STREQUAL "thread")
 endif()
 
 # once_library(NAME <name> SOURCES <file>... HEADERS <file>... HEADER_ROOT <folder>
-#              [PUBLIC <library>...] [PRIVATE <library>...])
+#              [PUBLIC <library>...] [PRIVATE <library>...] [BUILD_ONLY <library>...])
 #
 # Creates the target once_<name>, known to users as once::<name>. HEADERS are its public contract:
 # each must compile on its own (target all_verify_interface_header_sets). Private headers are
-# included by their path from the top folder: #include "src/lanes.h".
+# included by their path from the top folder: #include "src/lanes.h". A library whose headers alone
+# are used, and only by sources, belongs in BUILD_ONLY: users of the installed library need not have
+# it.
 function(once_library)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;HEADER_ROOT" "SOURCES;HEADERS;PUBLIC;PRIVATE")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;HEADER_ROOT"
+                        "SOURCES;HEADERS;PUBLIC;PRIVATE;BUILD_ONLY")
   set(target once_${arg_NAME})
   if(NOT arg_SOURCES)
     # A library of templates only still needs one object to be a library.
@@ -30,9 +33,12 @@ function(once_library)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${target} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
+  foreach(library IN LISTS arg_BUILD_ONLY)
+    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:${library}>)
+  endforeach()
   set_target_properties(${target} PROPERTIES
     EXPORT_NAME ${arg_NAME} VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
-  once_install_library(${arg_NAME})
+  once_install_library(NAME ${arg_NAME} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
 endfunction()
 
 # once_adapter(NAME <name> [PACKAGES <pkg-config module>...] [DEBIAN <package>...]
@@ -45,6 +51,7 @@ endfunction()
 function(once_adapter)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "PACKAGES;DEBIAN;LIBRARIES")
   string(TOUPPER "${arg_NAME}" upper)
+  once_know_adapter(${arg_NAME} "${arg_PACKAGES}" "${arg_DEBIAN}")
   set(ONCE_WITH_${upper} AUTO CACHE STRING "The ${arg_NAME} adapter: AUTO, ON or OFF.")
   set_property(CACHE ONCE_WITH_${upper} PROPERTY STRINGS AUTO ON OFF)
   set(choice "${ONCE_WITH_${upper}}")
@@ -72,6 +79,7 @@ function(once_adapter)
       message(FATAL_ERROR "ONCE_WITH_${upper}=${choice}, but ${remedy}. "
                           "Install it, or set ONCE_WITH_${upper}=OFF.")
     endif()
+    set_property(TARGET PkgConfig::${prefix} PROPERTY ONCE_MODULE "${package}")
     list(APPEND libraries PkgConfig::${prefix})
     list(APPEND found "${module} ${${prefix}_VERSION}")
   endforeach()
@@ -87,7 +95,6 @@ function(once_adapter)
                HEADERS ${headers} HEADER_ROOT "${folder}/include"
                PUBLIC once::core ${libraries})
   set_property(GLOBAL APPEND PROPERTY ONCE_ADAPTERS ${arg_NAME})
-  set_property(TARGET once_${arg_NAME} PROPERTY ONCE_PACKAGES ${arg_PACKAGES})
   list(JOIN found ", " found)
   once_note_adapter(${arg_NAME} built "${found}")
 

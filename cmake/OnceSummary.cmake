@@ -39,7 +39,8 @@ function(once_print_summary)
   message(STATUS "once ${PROJECT_VERSION}: ${CMAKE_CXX_COMPILER_ID} "
                  "${CMAKE_CXX_COMPILER_VERSION}, ${flags}")
   once_print_row(core built
-    "abseil ${absl_VERSION}, libxxhash ${ONCE_XXHASH_VERSION}, OpenSSL ${OPENSSL_VERSION}")
+    "abseil ${absl_VERSION}, libxxhash ${ONCE_XXHASH_VERSION}, nlohmann-json \
+${nlohmann_json_VERSION}, OpenSSL ${OPENSSL_VERSION}")
   once_state_of(once_testing state)
   set(note "GoogleTest or Boost.Context is missing")
   if(state STREQUAL "built")
@@ -57,7 +58,7 @@ function(once_print_summary)
   once_state_of(once_cli state)
   set(note "ONCE_BUILD_COMMAND=${ONCE_BUILD_COMMAND}")
   if(state STREQUAL "built")
-    set(note "CLI11 ${CLI11_VERSION}, nlohmann-json ${nlohmann_json_VERSION}")
+    set(note "CLI11 ${CLI11_VERSION}")
   endif()
   once_print_row("once command" ${state} "${note}")
 endfunction()

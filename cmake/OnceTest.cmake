@@ -13,6 +13,7 @@ set(ONCE_TIMEOUT_simulation 180)
 set(ONCE_TIMEOUT_integration 180)
 set(ONCE_TIMEOUT_compile 60)
 set(ONCE_TIMEOUT_example 60)
+set(ONCE_TIMEOUT_install 300)
 
 # once_test(NAME <target> PREFIX <word> LABEL <label> SOURCES <file>... [LIBRARIES <library>...])
 #

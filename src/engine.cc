@@ -112,6 +112,8 @@ void Engine::Turn() {
   SubmitAudit();
   Collect();
   SubmitBatch();
+  // While the worker has the next one: to give a batch back costs the client a call per message.
+  spent_.reset();
   SendHints(executor_.Now());
 }
 
@@ -153,7 +155,8 @@ void Engine::Execute(WorkOrder& order) {
                  .executor = executor_,
                  .random = *options_.random,
                  .group = source_.traits().group,
-                 .batch_max_duration = options_.limits.batch_max_duration},
+                 .batch_max_duration = options_.limits.batch_max_duration,
+                 .buffers = settle_buffers_},
                 order);
   } else if (order.take) {
     order.take->result = store().Take(order.take->requests);
@@ -179,6 +182,7 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
         "redelivered");
   }
   Collect();
+  spent_.reset();
   absl::Status left = source_.Close(deadline, *this);
   is_relay_stopping_ = true;
   relay_wake_->Set();
@@ -186,6 +190,7 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
   worker_.Close();
   if (keeper_ != nullptr) keeper_->Stop();
   Collect();
+  spent_.reset();
   if (!fatal_.ok()) return fatal_;
   if (is_late) {
     return absl::DeadlineExceededError(

@@ -153,6 +153,7 @@ class Engine : private SourceListener {
   absl::Time last_poll_ = absl::InfinitePast();
   absl::Time next_hint_ = absl::InfinitePast();
   absl::Time next_relay_ = absl::InfinitePast();  // Step() only; Run() has a task for it
+  std::unique_ptr<WorkOrder> spent_;              // collected; destroyed when there is time for it
   absl::Status fatal_;
   bool is_started_ = false;
   bool is_closed_ = false;
@@ -165,6 +166,8 @@ class Engine : private SourceListener {
   mutable std::mutex mutex_;  // guards what follows; never held over a seam call
   ConsumerStats stats_;
   std::vector<StoppedPartition> stopped_;
+
+  SettleBuffers settle_buffers_;  // of the worker
 
   OrderWorker worker_;  // after everything that its task touches
   std::unique_ptr<Task> relay_;

@@ -91,13 +91,14 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
 }
 
 void Engine::Collect() {
-  const std::unique_ptr<WorkOrder> order = worker_.Collect();
+  std::unique_ptr<WorkOrder> order = worker_.Collect();
   if (order == nullptr) return;
   if (order->batch && has_rows()) ApplyBatch(*order->batch);
   if (order->batch && !has_rows()) ApplyClaims(*order->batch);
   if (order->take) ApplyTake(*order->take);
   if (order->audit) ApplyAudit(*order->audit);
   if (order->rows) ApplyRows(*order->rows);
+  spent_ = std::move(order);
 }
 
 void Engine::ApplyBatch(BatchOrder& order) {
@@ -235,15 +236,17 @@ void Engine::CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const 
 
 // Settles what a known commit has settled and puts the rest back where it came from.
 void Engine::Return(Partition& partition, WorkPartition& work) {
-  for (auto item = work.items.rbegin(); item != work.items.rend(); ++item) {
-    const bool is_settled = work.is_committed && item->verdict != Verdict::kUnsettled;
-    if (!is_settled) {
-      partition.queue.push_front(std::move(item->delivery));
-      continue;
-    }
-    partition.tracker.Settle(item->delivery.message().offset());
+  const auto is_settled = [&](const WorkItem& item) {
+    return work.is_committed && item.verdict != Verdict::kUnsettled;
+  };
+  for (const WorkItem& item : work.items) {
+    if (!is_settled(item)) continue;
+    partition.tracker.Settle(item.delivery.message().offset());
     --buffered_messages_;
-    buffered_bytes_ -= item->delivery.bytes();
+    buffered_bytes_ -= item.delivery.bytes();
+  }
+  for (auto item = work.items.rbegin(); item != work.items.rend(); ++item) {
+    if (!is_settled(*item)) partition.queue.push_front(std::move(item->delivery));
   }
 }
 

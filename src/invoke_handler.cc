@@ -19,7 +19,7 @@ Outcome InvokeHandler(absl::FunctionRef<Outcome()> call) {
   }
 }
 
-absl::Status CatchExceptions(std::string_view what, const std::function<void()>& body) {
+absl::Status CatchExceptions(std::string_view what, absl::FunctionRef<void()> body) {
   try {
     body();
     return absl::OkStatus();

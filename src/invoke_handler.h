@@ -15,6 +15,6 @@ Outcome InvokeHandler(absl::FunctionRef<Outcome()> call);
 
 // Runs any other function of the user's: an id extractor, a fingerprint, a classification, a topic
 // name. kInternal, naming `what`, when it throws.
-absl::Status CatchExceptions(std::string_view what, const std::function<void()>& body);
+absl::Status CatchExceptions(std::string_view what, absl::FunctionRef<void()> body);
 
 }  // namespace once

@@ -16,9 +16,13 @@ bool OffsetTracker::Deliver(std::int64_t offset) {
 }
 
 bool OffsetTracker::Settle(std::int64_t offset) {
-  const auto entry = std::lower_bound(
-      entries_.begin(), entries_.end(), offset,
-      [](const Entry& candidate, std::int64_t wanted) { return candidate.offset < wanted; });
+  // Mostly they settle in order.
+  auto entry = entries_.begin();
+  if (entry != entries_.end() && entry->offset != offset) {
+    entry = std::lower_bound(
+        entries_.begin(), entries_.end(), offset,
+        [](const Entry& candidate, std::int64_t wanted) { return candidate.offset < wanted; });
+  }
   if (entry == entries_.end() || entry->offset != offset || entry->settled) return false;
   entry->settled = true;
   --unsettled_;

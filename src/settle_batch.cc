@@ -21,19 +21,6 @@
 namespace once {
 namespace {
 
-// A message with what was computed from it once per batch, however often the batch is replayed.
-struct Candidate {
-  WorkPartition* partition = nullptr;
-  WorkItem* item = nullptr;
-  std::string scratch;  // holds the id when it is not a view into the message
-  std::string_view id;  // empty when there is none, or when it is invalid
-  Fingerprint fingerprint;
-  absl::Status id_error;  // kNotFound: no id; kInvalidArgument: not a valid one
-  // The outcome of an invocation that was rolled back with its neighbours': it is decided upon, not
-  // repeated, so that attempts count invocations.
-  std::optional<Outcome> failed;
-};
-
 // How soon an id that somebody else has claimed under the same scope is looked at again.
 constexpr absl::Duration kOpenClaimRecheck = absl::Seconds(1);
 
@@ -52,7 +39,12 @@ enum class PassEnd : std::uint8_t {
 class BatchTransaction {
  public:
   BatchTransaction(const SettleContext& context, WorkOrder& work, absl::Time deadline)
-      : context_(context), work_(work), order_(*work.batch), deadline_(deadline) {
+      : context_(context),
+        work_(work),
+        order_(*work.batch),
+        deadline_(deadline),
+        candidates_(context.buffers.candidates),
+        staged_(context.buffers.staged) {
     Prepare();
   }
 
@@ -94,12 +86,12 @@ class BatchTransaction {
   WorkOrder& work_;
   BatchOrder& order_;
   const absl::Time deadline_;
-  std::vector<Candidate> candidates_;
+  std::vector<Candidate>& candidates_;
   std::size_t decided_end_ = 0;  // one past the last candidate with a failed outcome to decide upon
 
   // State of the current pass.
   absl::Time now_;
-  StagedIds staged_;
+  StagedIds& staged_;
   std::vector<OutboxRow> letters_;
   std::vector<LogEvent> events_;  // logged once the commit is known
   std::uint64_t retries_ = 0;
@@ -110,6 +102,7 @@ class BatchTransaction {
 void BatchTransaction::Prepare() {
   std::size_t count = 0;
   for (const WorkPartition& partition : order_.partitions) count += partition.items.size();
+  candidates_.clear();
   candidates_.reserve(count);  // ids may point into Candidate::scratch: it must not move
   for (WorkPartition& partition : order_.partitions) {
     for (WorkItem& item : partition.items) {
@@ -146,15 +139,16 @@ PassEnd BatchTransaction::EndWith(PassEnd end, const absl::Status& error) {
 }
 
 absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t count) {
-  std::vector<IdKey> keys;
-  keys.reserve(count);
+  std::vector<IdKey>& keys = context_.buffers.keys;
+  keys.clear();
   for (std::size_t i = 0; i < count; ++i) {
     const Candidate& candidate = candidates_[i];
     if (candidate.id_error.ok()) {
       keys.push_back({.scope = candidate.partition->scope, .id = candidate.id});
     }
   }
-  std::vector<IdRecord> records(keys.size());
+  std::vector<IdRecord>& records = context_.buffers.records;
+  records.assign(keys.size(), IdRecord{});
   absl::Status status = transaction.FindIds(keys, records);
   if (status.ok()) staged_.Reset(keys, records);
   return status;
@@ -459,7 +453,8 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
                            .revision = partition.lock.expected.revision + 1,
                            .writer = partition.lock.expected.writer};
   }
-  const std::vector<IdWrite> writes = staged_.Writes();
+  std::vector<IdWrite>& writes = context_.buffers.writes;
+  staged_.CopyWrites(writes);
   absl::Status status = transaction.PutIds(writes);
   if (status.ok()) status = transaction.PutOutgoing(letters_);
   if (status.ok()) status = transaction.SetPositions(updates);

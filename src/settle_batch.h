@@ -3,10 +3,11 @@
 // back and replays message by message with savepoints, so that the failing message alone is
 // retried, dead-lettered or skipped while its neighbours commit.
 //
-// Called from one thread at a time. It owns no state between two calls.
+// Called from one thread at a time. It owns no state between two calls; `buffers` is room, no more.
 #pragma once
 
 #include "once/consumer.h"
+#include "src/candidate.h"
 #include "src/work_order.h"
 
 namespace once {
@@ -24,6 +25,7 @@ struct SettleContext {
   Random& random;
   std::string_view group;
   absl::Duration batch_max_duration;
+  SettleBuffers& buffers;
 };
 
 // REQUIRES: order.batch is set, every partition has at least one item.

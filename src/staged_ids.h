@@ -6,62 +6,79 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "once/abseil.h"
 #include "once/transaction.h"
+#include "src/hash_index.h"
+#include "src/id_hash.h"
 
 namespace once {
 
 class StagedIds {
  public:
-  // Starts over with what the store said.
+  // Starts over with what the store said. Of a key that is there twice the first answer counts.
   void Reset(std::span<const IdKey> keys, std::span<const IdRecord> records) {
     entries_.clear();
     entries_.reserve(keys.size());
+    index_.Reset(keys.size());
     order_.clear();
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      entries_.try_emplace(Key{keys[i]}, Entry{.record = records[i], .is_written = false});
+      const std::uint64_t hash = HashOf(keys[i]);
+      if (FindNumber(keys[i], hash) == HashIndex::kNone) Add(keys[i], hash, records[i]);
     }
   }
 
   IdRecord Find(const IdKey& key) const {
-    const auto entry = entries_.find(Key{key});
-    return entry == entries_.end() ? IdRecord{} : entry->second.record;
+    const std::uint32_t number = FindNumber(key, HashOf(key));
+    return number == HashIndex::kNone ? IdRecord{} : entries_[number].write.record;
   }
 
   void Put(const IdKey& key, const IdRecord& record) {
-    Entry& entry = entries_[Key{key}];
-    if (!entry.is_written) order_.push_back(key);
-    entry = {.record = record, .is_written = true};
+    const std::uint64_t hash = HashOf(key);
+    std::uint32_t number = FindNumber(key, hash);
+    if (number == HashIndex::kNone) number = Add(key, hash, {});
+    Entry& entry = entries_[number];
+    if (!entry.is_written) order_.push_back(number);
+    entry.write.record = record;
+    entry.is_written = true;
   }
 
   // The final record of every id that was put, in the order of the first put.
   std::vector<IdWrite> Writes() const {
     std::vector<IdWrite> writes;
-    writes.reserve(order_.size());
-    for (const IdKey& key : order_) writes.push_back({.key = key, .record = Find(key)});
+    CopyWrites(writes);
     return writes;
+  }
+  // The same into a vector that has room already; what was in it goes.
+  void CopyWrites(std::vector<IdWrite>& writes) const {
+    writes.clear();
+    writes.reserve(order_.size());
+    for (const std::uint32_t number : order_) writes.push_back(entries_[number].write);
   }
 
  private:
-  struct Key {
-    IdKey key;
-    friend bool operator==(const Key&, const Key&) = default;
-    template <typename H>
-    friend H AbslHashValue(H state, const Key& value) {
-      return H::combine(std::move(state), ToAbsl(value.key.scope), ToAbsl(value.key.id));
-    }
-  };
   struct Entry {
-    IdRecord record;
+    IdWrite write;
     bool is_written = false;
   };
 
-  absl::flat_hash_map<Key, Entry> entries_;
-  std::vector<IdKey> order_;
+  std::uint32_t FindNumber(const IdKey& key, std::uint64_t hash) const {
+    return index_.Find(hash,
+                       [&](std::uint32_t number) { return entries_[number].write.key == key; });
+  }
+
+  std::uint32_t Add(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
+    entries_.push_back({.write = {.key = key, .record = record}});
+    const auto number = static_cast<std::uint32_t>(entries_.size() - 1);
+    index_.Insert(hash, number);
+    return number;
+  }
+
+  std::vector<Entry> entries_;
+  HashIndex index_;                   // into entries_
+  std::vector<std::uint32_t> order_;  // of the first puts
 };
 
 }  // namespace once

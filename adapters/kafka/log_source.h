@@ -114,6 +114,7 @@ class KafkaLogSource final : public LogSource, private ClientListener {
   std::string member_id_;               // under which the last assignment came
   SourceListener* listener_ = nullptr;  // of the running Poll or Close
   std::vector<rd_kafka_message_t*> taken_;
+  const std::shared_ptr<HeaderInterest> header_interest_ = std::make_shared<HeaderInterest>();
   std::uint64_t rebalances_ = 0;
   bool is_joined_ = false;
   bool is_closed_ = false;

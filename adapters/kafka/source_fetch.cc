@@ -33,7 +33,7 @@ absl::StatusOr<Batch> KafkaLogSource::Poll(const PollOptions& options, SourceLis
   const absl::Cleanup done = [this] { listener_ = nullptr; };
   if (absl::Status status = Join(); !status.ok()) return status;
 
-  Received received(client_);
+  Received received(client_, header_interest_);
   while (true) {
     ApplyPositions();
     const bool is_woken = is_woken_.exchange(false);
@@ -78,6 +78,7 @@ void KafkaLogSource::Fetch(std::size_t messages_max, int wait_ms, Received& rece
   // that this very call had counted as consumed. So nothing of the call is delivered, and every
   // partition begins again where we know it was.
   const bool is_disturbed = rebalances != rebalances_;
+  received.Reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     rd_kafka_message_t* message = taken_[i];
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {

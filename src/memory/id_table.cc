@@ -51,21 +51,52 @@ void IdTable::EndHold(Entry& entry) {
   entry.hold.reset();
 }
 
-IdRecord IdTable::Find(const std::string& encoded_key, absl::Time now) const {
-  const auto found = entries_.find(encoded_key);
-  if (found == entries_.end()) return {};
-  if (!IsOver(found->second, now)) return found->second.record;
-  Entry ended = found->second;
+IdRecord IdTable::RecordAt(const Entry& entry, absl::Time now) {
+  if (!IsOver(entry, now)) return entry.record;
+  Entry ended = entry;
   EndHold(ended);
   return ended.record.state == IdState::kAbsent ? IdRecord{} : ended.record;
 }
 
-void IdTable::Put(const std::string& encoded_key, const IdRecord& record) {
-  if (record.state == IdState::kAbsent) {
-    entries_.erase(encoded_key);
+IdRecord IdTable::Find(const IdKey& key, std::uint64_t hash, absl::Time now) const {
+  if (const std::optional<IdRecord> completed = completed_.Find(key, hash)) return *completed;
+  if (entries_.empty()) return {};
+  const auto found = entries_.find(EncodeIdKey(key));
+  return found == entries_.end() ? IdRecord{} : RecordAt(found->second, now);
+}
+
+void IdTable::Find(std::span<const IdKey> keys, absl::Time now, std::span<IdRecord> records) const {
+  assert(records.size() == keys.size());
+  std::vector<std::uint64_t> hashes;
+  hashes.reserve(keys.size());
+  for (const IdKey& key : keys) {
+    hashes.push_back(HashOf(key));
+    completed_.Prefetch(hashes.back());
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) records[i] = Find(keys[i], hashes[i], now);
+}
+
+void IdTable::Put(const StagedIdWrites& writes) {
+  constexpr std::size_t kAhead = 8;
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    if (i + kAhead < writes.size()) completed_.Prefetch(writes.hash(i + kAhead));
+    const IdWrite write = writes.at(i);
+    Put(write.key, writes.hash(i), write.record);
+  }
+}
+
+void IdTable::Put(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
+  if (completed_.CanKeep(key, record)) {
+    if (!entries_.empty()) entries_.erase(EncodeIdKey(key));
+    completed_.Put(key, hash, record);
     return;
   }
-  Entry& entry = entries_[encoded_key];
+  completed_.Erase(key, hash);
+  if (record.state == IdState::kAbsent) {
+    entries_.erase(EncodeIdKey(key));
+    return;
+  }
+  Entry& entry = entries_[EncodeIdKey(key)];
   // A transaction that failed knows no more than before what a lost invocation has done.
   const bool keeps_doubt = record.state == IdState::kRetrying && record.attempt > 0;
   const bool is_in_doubt = entry.may_have_run || (entry.hold && entry.hold->is_begun);
@@ -79,16 +110,23 @@ std::vector<StoreOperations::FoundId> IdTable::FindInEveryScope(const std::strin
     const auto key = DecodeIdKey(encoded_key);
     assert(key);
     if (key->id != id) continue;
-    IdRecord record = Find(encoded_key, now);
+    IdRecord record = RecordAt(entry, now);
     if (record.state == IdState::kAbsent) continue;
     found.push_back({.scope = std::string(key->scope), .record = record});
   }
+  completed_.ForEach([&](const IdKey& key, const IdRecord& record) {
+    if (key.id == id) found.push_back({.scope = std::string(key.scope), .record = record});
+  });
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return a.scope < b.scope; });
   return found;
 }
 
 ClaimResult IdTable::TryClaim(const ClaimRequest& request, absl::Time now, absl::Duration lease) {
+  if (const auto completed = completed_.Find(request.key, HashOf(request.key))) {
+    const bool is_same = completed->fingerprint.Matches(request.fingerprint);
+    return {.verdict = is_same ? ClaimVerdict::kDuplicate : ClaimVerdict::kConflict};
+  }
   Entry& entry = entries_[EncodeIdKey(request.key)];
   if (entry.hold && entry.hold->fence == request.fence) {
     entry.hold->lease_end = now + lease;

@@ -14,7 +14,7 @@ namespace {
 // Of a letter's message; absent where the letter names no id.
 IdRecord RecordOf(const Contents& contents, const OutboxRow& letter, absl::Time now) {
   if (letter.id.empty()) return {};
-  return contents.ids.Find(EncodeIdKey({.scope = letter.scope, .id = letter.id}), now);
+  return contents.ids.Find({.scope = letter.scope, .id = letter.id}, now);
 }
 
 absl::Status CheckState(std::string_view operation, IdState state,
@@ -38,7 +38,7 @@ absl::Status NoLetter(std::string_view operation, std::int64_t number) {
 // The record of `key`, which must exist.
 absl::StatusOr<IdRecord> Require(const Contents& contents, const IdKey& key,
                                  std::string_view operation, absl::Time now) {
-  IdRecord record = contents.ids.Find(EncodeIdKey(key), now);
+  IdRecord record = contents.ids.Find(key, now);
   if (record.state != IdState::kAbsent) return record;
   return absl::NotFoundError(
       absl::StrCat("memory: ", ToAbsl(operation), ": the id is not known under this scope"));
@@ -117,7 +117,7 @@ absl::Status MemoryOperations::Redrive(const RedriveRequest& request) {
     absl::Status permitted =
         CheckState("redrive", former.state, {IdState::kDead, IdState::kUncertain});
     if (!permitted.ok()) return permitted;
-    const std::string key = EncodeIdKey({.scope = letter->row.scope, .id = letter->row.id});
+    const IdKey key{.scope = letter->row.scope, .id = letter->row.id};
     contents.ids.Put(key, {.state = IdState::kRetrying, .fingerprint = former.fingerprint});
     contents.outbox.AppendRedrive(request.number, request.row);
     return absl::OkStatus();
@@ -131,10 +131,10 @@ absl::Status MemoryOperations::Discard(const IdKey& key) {
     absl::Status permitted = CheckState("discard", former->state,
                                         {IdState::kDead, IdState::kUncertain, IdState::kRetrying});
     if (!permitted.ok()) return permitted;
-    contents.ids.Put(EncodeIdKey(key), {.state = IdState::kDiscarded,
-                                        .fingerprint = former->fingerprint,
-                                        .attempt = former->attempt,
-                                        .first_failed_at = former->first_failed_at});
+    contents.ids.Put(key, {.state = IdState::kDiscarded,
+                           .fingerprint = former->fingerprint,
+                           .attempt = former->attempt,
+                           .first_failed_at = former->first_failed_at});
     if (const auto letter = contents.outbox.FindLetterOf(key)) contents.outbox.DropLetter(*letter);
     return absl::OkStatus();
   });
@@ -146,10 +146,10 @@ absl::Status MemoryOperations::Resolve(const IdKey& key) {
     if (!former.ok()) return former.status();
     absl::Status permitted = CheckState("resolve", former->state, {IdState::kUncertain});
     if (!permitted.ok()) return permitted;
-    contents.ids.Put(EncodeIdKey(key), {.state = IdState::kCompleted,
-                                        .fingerprint = former->fingerprint,
-                                        .attempt = former->attempt,
-                                        .first_failed_at = former->first_failed_at});
+    contents.ids.Put(key, {.state = IdState::kCompleted,
+                           .fingerprint = former->fingerprint,
+                           .attempt = former->attempt,
+                           .first_failed_at = former->first_failed_at});
     if (const auto letter = contents.outbox.FindLetterOf(key)) contents.outbox.DropLetter(*letter);
     return absl::OkStatus();
   });

@@ -13,8 +13,8 @@
 
 namespace once::memory {
 
-void Contents::Apply(StagedWrites writes) {
-  for (const auto& [key, record] : writes.ids) ids.Put(key, record);
+void Contents::Apply(StagedWrites& writes) {
+  ids.Put(writes.ids);
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
   for (auto& [key, row] : writes.positions) positions.Set(key, std::move(row));
@@ -24,6 +24,13 @@ void Contents::Apply(StagedWrites writes) {
 MemoryData::MemoryData(const StoreOptions& options)
     : begin_timeout_(std::clamp(options.begin_timeout, absl::ZeroDuration(), absl::Hours(24))),
       now_(options.now ? options.now : [executor = SystemExecutor()] { return executor->Now(); }) {}
+
+void MemoryData::GiveRoom(StagedIdWrites room) {
+  constexpr std::size_t kWritesMax = 10'000;  // what a large batch needs
+  if (room.size() > kWritesMax) return;
+  room.Truncate(0);
+  room_ = std::move(room);
+}
 
 absl::Status MemoryData::Enter(std::string_view operation) {
   std::unique_lock lock(mutex_);
@@ -58,34 +65,24 @@ MemoryTransaction::MemoryTransaction(std::shared_ptr<MemoryData> data,
                                      std::span<const PositionLock> locks)
     : data_(std::move(data)) {
   for (const PositionLock& lock : locks) locks_.emplace(lock.key, lock.expected);
+  staged_.ids = data_->TakeRoom();
 }
 
 absl::Status MemoryTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   if (!state_.ok()) return state_;
   assert(records.size() == keys.size());
   const absl::Time now = data_->Now();
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    const std::string key = EncodeIdKey(keys[i]);
-    const auto staged = staged_.ids.find(key);
-    records[i] =
-        staged != staged_.ids.end()
-            ? staged->second
-            : data_->Access([&](Contents& contents) { return contents.ids.Find(key, now); });
+  data_->Access([&](Contents& contents) { contents.ids.Find(keys, now, records); });
+  for (std::size_t i = 0; i < keys.size() && !staged_.ids.empty(); ++i) {
+    if (const IdRecord* staged = staged_.ids.Find(keys[i])) records[i] = *staged;
   }
   return absl::OkStatus();
 }
 
 absl::Status MemoryTransaction::PutIds(std::span<const IdWrite> writes) {
   if (!state_.ok()) return state_;
-  for (const IdWrite& write : writes) {
-    std::string key = EncodeIdKey(write.key);
-    const auto [staged, is_new] = staged_.ids.try_emplace(key);
-    if (savepoint_) {
-      savepoint_->ids.emplace_back(std::move(key),
-                                   is_new ? std::nullopt : std::optional(staged->second));
-    }
-    staged->second = write.record;
-  }
+  staged_.ids.Reserve(writes.size());
+  for (const IdWrite& write : writes) staged_.ids.Append(write);
   return absl::OkStatus();
 }
 
@@ -104,8 +101,8 @@ absl::Status MemoryTransaction::SetSavepoint() {
   if (!state_.ok()) return state_;
   savepoint_ = Savepoint{.outgoing = staged_.outgoing.size(),
                          .records = staged_.records.size(),
-                         .positions = staged_.positions,
-                         .ids = {}};
+                         .ids = staged_.ids.size(),
+                         .positions = staged_.positions};
   return absl::OkStatus();
 }
 
@@ -120,15 +117,7 @@ absl::Status MemoryTransaction::RollbackToSavepoint() {
   }
   staged_.records.resize(savepoint_->records);
   staged_.positions = savepoint_->positions;
-  // Newest first, so that an id written twice ends at what it was at the savepoint.
-  for (; !savepoint_->ids.empty(); savepoint_->ids.pop_back()) {
-    const auto& [key, former] = savepoint_->ids.back();
-    if (former) {
-      staged_.ids[key] = *former;
-    } else {
-      staged_.ids.erase(key);
-    }
-  }
+  staged_.ids.Truncate(savepoint_->ids);
   return absl::OkStatus();
 }
 
@@ -155,7 +144,7 @@ absl::Status MemoryTransaction::Commit(Durability /*wanted*/) {
     Rollback();
     return error;
   }
-  data_->Access([&](Contents& contents) { contents.Apply(std::move(staged_)); });
+  data_->Access([&](Contents& contents) { contents.Apply(staged_); });
   Finish(absl::FailedPreconditionError("memory: the transaction was committed already"));
   return absl::OkStatus();
 }
@@ -176,6 +165,7 @@ absl::Status MemoryTransaction::Fail(absl::Status error) {
 void MemoryTransaction::Finish(absl::Status state) {
   if (!data_) return;
   state_ = std::move(state);
+  data_->GiveRoom(std::move(staged_.ids));
   staged_ = {};
   savepoint_.reset();
   std::exchange(data_, nullptr)->Leave();

@@ -19,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -29,12 +28,13 @@
 #include "src/memory/id_table.h"
 #include "src/memory/outbox_table.h"
 #include "src/memory/position_table.h"
+#include "src/memory/staged_id_writes.h"
 
 namespace once::memory {
 
 // What one transaction adds: applied to MemoryData as a whole, or thrown away.
 struct StagedWrites {
-  absl::flat_hash_map<std::string, IdRecord> ids;  // by EncodeIdKey
+  StagedIdWrites ids;
   std::vector<OutboxRow> outgoing;
   std::set<OutboxOrigin> origins;  // of `outgoing`
   std::vector<std::pair<std::string, std::string>> records;
@@ -48,7 +48,7 @@ struct Contents {
   OutboxTable outbox;
   std::map<std::string, std::vector<std::string>, std::less<>> records;
 
-  void Apply(StagedWrites writes);
+  void Apply(StagedWrites& writes);
 };
 
 // The contents behind one mutex, and the turn to change them: an open transaction has it until it
@@ -58,6 +58,10 @@ class MemoryData {
   explicit MemoryData(const StoreOptions& options);
 
   absl::Time Now() const { return now_(); }
+
+  // For whoever has the turn: the room of a former transaction's staged ids, and where it goes.
+  StagedIdWrites TakeRoom() { return std::exchange(room_, {}); }
+  void GiveRoom(StagedIdWrites room);
 
   // Waits until no transaction is open, then marks one as open. Every OK is paired with one
   // Leave().
@@ -84,6 +88,7 @@ class MemoryData {
   std::mutex mutex_;
   std::condition_variable left_;
   bool is_open_ = false;
+  StagedIdWrites room_;  // used in turns, without the mutex
   Contents contents_;
 };
 
@@ -110,9 +115,8 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
   struct Savepoint {
     std::size_t outgoing = 0;
     std::size_t records = 0;
+    std::size_t ids = 0;
     std::map<PartitionKey, PositionRow> positions;
-    // Former staged records of the ids written since, newest last; nullopt: was not staged.
-    std::vector<std::pair<std::string, std::optional<IdRecord>>> ids;
   };
 
   absl::Status Fail(absl::Status error);

@@ -191,6 +191,51 @@ TEST(KafkaSource, HeadersOfOneMessageAreReadByManyThreadsAndTheBatchMayDieOnAnot
   last.join();
 }
 
+// The first message whose headers are read has them parsed by librdkafka at that moment, every later
+// one as it arrives.
+TEST(KafkaSource, HeadersAreTheSameWhetherParsedAtTheFirstLookOrAhead) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  const std::string large(100'000, 'x');  // more than the room for copies grows by at a time
+  const std::vector<OwnedHeader> headers = {{"a", "1"},    {"", "no name"}, {"null", std::nullopt},
+                                            {"empty", ""}, {"a", "2"},      {"b", large}};
+  auto source = NewSource(broker, UniqueName("group"), topic);
+  CountingListener listener(*source);
+  std::vector<Batch> batches;  // kept, so that later ones cannot write over them
+  for (int message = 0; message < 3; ++message) {
+    broker.Produce(
+        {{.topic = topic, .partition = 0, .key = {}, .value = "v", .headers = headers},
+         {.topic = topic, .partition = 0, .key = {}, .value = "without", .headers = {}}});
+    std::size_t arrived = 0;
+    for (int i = 0; i < 300 && arrived < 2; ++i) {
+      auto polled = source->Poll({.deadline = absl::Now() + absl::Milliseconds(100)}, listener);
+      ASSERT_TRUE(polled.ok()) << polled.status();
+      arrived += polled->size();
+      // From the second round on somebody has read a header.
+      if (!polled->empty()) batches.push_back(*std::move(polled));
+      if (!batches.empty()) static_cast<void>(batches.back().messages()[0].header_count());
+    }
+    ASSERT_EQ(arrived, 2U);
+  }
+  int with_headers = 0;
+  for (const Batch& batch : batches) {
+    for (const Message& message : batch.messages()) {
+      if (message.value() == "without") {
+        EXPECT_EQ(message.header_count(), 0U);
+        EXPECT_FALSE(message.FindHeader("a").has_value());
+        continue;
+      }
+      ++with_headers;
+      EXPECT_EQ(CopyHeaders(message), headers);
+      EXPECT_EQ(message.FindHeader("a")->value, "2");
+      EXPECT_EQ(message.FindHeader("null")->value, std::nullopt);
+      EXPECT_EQ(message.FindHeader("empty")->value, "");
+      EXPECT_FALSE(message.FindHeader("c").has_value());
+    }
+  }
+  EXPECT_EQ(with_headers, 3);
+}
+
 // Values of Java's Utils.murmur2, from Apache Kafka's UtilsTest.
 TEST(KafkaPublisher, KeysGoWhereJavaClientsSendThem) {
   ONCE_REQUIRE_KAFKA(broker);

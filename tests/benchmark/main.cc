@@ -1,0 +1,256 @@
+// once_bench consume: fills a topic of a real broker, lets the contestants consume it in turns, each
+// in a process of its own, checks their effects, and prints one JSON object to standard output.
+// `./dev bench consume` starts the broker and this. Exit codes: 0 done; 1 a contestant's effects
+// are not exact, or it failed; other codes are CLI11's, for wrong flags.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "tests/benchmark/child.h"
+#include "tests/benchmark/contestants.h"
+#include "tests/benchmark/effects_table.h"
+#include "tests/benchmark/report.h"
+#include "tests/benchmark/topic.h"
+#include "tests/benchmark/workload.h"
+
+namespace once::benchmark {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Contestant {
+  const char* name;
+  Finish (*consume)(const Task&);
+  bool has_table;  // its effects are rows that can be read afterwards
+};
+
+// Those that are compared with one another run one after the other.
+constexpr std::array kContestants = {
+    Contestant{"raw", &ConsumeRaw, false}, Contestant{"memory", &ConsumeWithMemoryStore, false},
+    Contestant{"hand_written", &ConsumeByHand, true},
+    Contestant{"sqlite_transactional", &ConsumeWithSqliteStore, true}};
+
+const std::vector<Ratio> kRatios = {
+    {"memory_to_raw", "memory", "raw"},
+    {"sqlite_transactional_to_hand_written", "sqlite_transactional", "hand_written"}};
+
+struct Options {
+  std::string brokers;
+  std::int64_t messages = 1'000'000;
+  int rounds = 3;
+  std::string commit;
+  bool is_json = false;
+};
+
+struct Duty {
+  std::string what;  // "fill", "check" or a contestant's name; empty in the parent
+  Task task;
+};
+
+void Say(const std::string& line) { std::fprintf(stderr, "bench: %s\n", line.c_str()); }
+
+int DoDuty(const Duty& duty) {
+  LimitChild();
+  if (duty.what == "fill") {
+    CreateTopic(duty.task.brokers, duty.task.topic);
+    FillTopic(duty.task.brokers, duty.task.topic, duty.task.messages);
+    return 0;
+  }
+  if (duty.what == "check") {
+    std::fputs(FindWrongEffects(duty.task.database, duty.task.messages).c_str(), stdout);
+    return 0;
+  }
+  for (const Contestant& contestant : kContestants) {
+    if (duty.what != contestant.name) continue;
+    const Finish finish = contestant.consume(duty.task);
+    const ordered_json line = {{"seconds", finish.seconds},
+                               {"messages", finish.messages},
+                               {"processed", finish.processed},
+                               {"duplicates", finish.duplicates}};
+    std::fputs(line.dump().c_str(), stdout);
+    return 0;
+  }
+  throw std::runtime_error("there is no contestant " + duty.what);
+}
+
+std::vector<std::string> ArgumentsOf(const std::string& what, const Task& task) {
+  return {what,         "--topic",    task.topic,
+          "--group",    task.group,   "--brokers",
+          task.brokers, "--messages", std::to_string(task.messages),
+          "--database", task.database};
+}
+
+class Benchmark {
+ public:
+  explicit Benchmark(const Options& options)
+      : options_(options), topic_("once-bench-" + std::to_string(getpid())) {
+    std::string folder = std::filesystem::temp_directory_path() / "once-bench-XXXXXX";
+    if (mkdtemp(folder.data()) == nullptr) {
+      throw std::runtime_error("no scratch folder " + folder + "; set TMPDIR to a writable one");
+    }
+    folder_ = folder;
+  }
+  Benchmark(const Benchmark&) = delete;
+  Benchmark& operator=(const Benchmark&) = delete;
+  ~Benchmark() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+
+  // The exit code.
+  int Run() {
+    Say("filling " + topic_ + " with " + std::to_string(options_.messages) + " messages");
+    RunSelf(ArgumentsOf("fill", TaskOf("fill", 0)));
+    // Not counted: it warms the broker, whose first reading is slower than all others.
+    RunSelf(ArgumentsOf("raw", TaskOf("warm", 0)));
+    std::vector<Round> rounds;
+    for (int number = 1; number <= options_.rounds; ++number) rounds.push_back(RunRound(number));
+    DeleteTopic(options_.brokers, topic_);
+    const Summary summary = Summarize(rounds, kRatios);
+    if (!options_.is_json) PrintTable(summary);
+    std::printf("%s\n", Render(summary).dump().c_str());
+    return is_exact_ ? 0 : 1;
+  }
+
+ private:
+  Task TaskOf(const std::string& name, int round) const {
+    const std::string group = topic_ + "-" + name + "-" + std::to_string(round);
+    return {.brokers = options_.brokers,
+            .topic = topic_,
+            .group = group,
+            .messages = options_.messages,
+            .database = folder_ / (group + ".db")};
+  }
+
+  Round RunRound(int number) {
+    Round round;
+    std::vector<Contestant> order(kContestants.begin(), kContestants.end());
+    // Every other round backwards, so that nobody always runs after the same one.
+    if (number % 2 == 0) std::reverse(order.begin(), order.end());
+    for (const Contestant& contestant : order) {
+      round[contestant.name] = RunContestant(contestant, number);
+    }
+    return round;
+  }
+
+  Measurement RunContestant(const Contestant& contestant, int number) {
+    const Task task = TaskOf(contestant.name, number);
+    const ChildResult child = RunSelf(ArgumentsOf(contestant.name, task));
+    const ordered_json line = ordered_json::parse(child.output);
+    CheckEffects(contestant, task, line);
+    std::filesystem::remove(task.database);
+    const double messages = static_cast<double>(options_.messages);
+    constexpr double kMillion = 1e6;
+    const Measurement measured{.messages_per_second = messages / line.at("seconds").get<double>(),
+                               .cpu_seconds_per_million = child.cpu_seconds / messages * kMillion,
+                               .peak_mb = child.peak_mb};
+    std::array<char, 160> text{};
+    std::snprintf(text.data(), text.size(), "round %d  %-22s %9.0f msg/s  %6.2f CPU s/M  %5.0f MB",
+                  number, contestant.name, measured.messages_per_second,
+                  measured.cpu_seconds_per_million, measured.peak_mb);
+    Say(text.data());
+    return measured;
+  }
+
+  // What it counted, and, where there is a table, what is in it.
+  void CheckEffects(const Contestant& contestant, const Task& task, const ordered_json& line) {
+    const std::int64_t orders = CountOrders(options_.messages);
+    const bool is_raw = contestant.consume == &ConsumeRaw;
+    std::string wrong;
+    if (line.at("messages") != options_.messages) {
+      wrong = "it took " + line.at("messages").dump() + " messages";
+    } else if (!is_raw && (line.at("processed") != orders ||
+                           line.at("duplicates") != options_.messages - orders)) {
+      wrong = "it counted " + line.at("processed").dump() + " effects and " +
+              line.at("duplicates").dump() + " duplicates";
+    } else if (contestant.has_table) {
+      wrong = RunSelf(ArgumentsOf("check", task)).output;
+    }
+    if (wrong.empty()) return;
+    is_exact_ = false;
+    Say("NOT EXACT: " + std::string(contestant.name) + ": " + wrong);
+  }
+
+  static void PrintTable(const Summary& summary) {
+    for (const auto& [name, ratio] : summary.ratios) {
+      std::fprintf(stderr, "%-40s %6.2f\n", name.c_str(), ratio);
+    }
+  }
+
+  ordered_json Render(const Summary& summary) const {
+    ordered_json json;
+    for (const auto& [name, ratio] : summary.ratios) json["ratios"][name] = Rounded(ratio, 1000);
+    for (const Contestant& contestant : kContestants) {
+      const Measurement& measured = summary.contestants.at(contestant.name);
+      json["messages_per_second"][contestant.name] = Rounded(measured.messages_per_second, 1);
+      json["cpu_seconds_per_million"][contestant.name] =
+          Rounded(measured.cpu_seconds_per_million, 100);
+      json["peak_mb"][contestant.name] = Rounded(measured.peak_mb, 1);
+    }
+    json["effects_exact"] = is_exact_;
+    json["messages"] = options_.messages;
+    json["rounds"] = options_.rounds;
+    json["commit"] = options_.commit;
+    return json;
+  }
+
+  static double Rounded(double value, double parts) { return std::round(value * parts) / parts; }
+
+  const Options options_;
+  const std::string topic_;
+  std::filesystem::path folder_;
+  bool is_exact_ = true;
+};
+
+int Main(int argc, char** argv) {
+  CLI::App app("Benchmarks of once against what one would use instead.", "once_bench");
+  app.require_subcommand(1);
+  Options options;
+  CLI::App* consume = app.add_subcommand("consume", "consuming a topic");
+  consume->add_option("--brokers", options.brokers, "Kafka brokers, HOST:PORT[,…]")->required();
+  consume->add_option("--messages", options.messages, "messages in the topic")
+      ->check(CLI::Range(std::int64_t{1000}, std::int64_t{100'000'000}))
+      ->capture_default_str();
+  consume->add_option("--rounds", options.rounds, "how often each contestant runs")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  consume->add_option("--commit", options.commit, "the commit that is measured, for the output");
+  consume->add_flag("--json", options.is_json, "nothing but the JSON object and the progress");
+  Duty duty;
+  std::vector<std::string> duties = {"fill", "check"};
+  for (const Contestant& contestant : kContestants) duties.emplace_back(contestant.name);
+  for (const std::string& name : duties) {
+    CLI::App* command = app.add_subcommand(name)->group("");  // for the program's own use
+    command->add_option("--brokers", duty.task.brokers);
+    command->add_option("--topic", duty.task.topic);
+    command->add_option("--group", duty.task.group);
+    command->add_option("--messages", duty.task.messages);
+    command->add_option("--database", duty.task.database);
+    command->callback([&duty, name] { duty.what = name; });
+  }
+  CLI11_PARSE(app, argc, argv);
+  return duty.what.empty() ? Benchmark(options).Run() : DoDuty(duty);
+}
+
+}  // namespace
+}  // namespace once::benchmark
+
+int main(int argc, char** argv) {
+  try {
+    return once::benchmark::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "once_bench: %s\n", error.what());
+    return 1;
+  }
+}

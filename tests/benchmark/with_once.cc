@@ -1,0 +1,145 @@
+// The same work by a once::Consumer, at its default limits.
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <stop_token>
+#include <utility>
+
+#include "once/consumer.h"
+#include "once/kafka/source.h"
+#include "once/memory/store.h"
+#include "once/sqlite/store.h"
+#include "tests/benchmark/client.h"
+#include "tests/benchmark/contestants.h"
+#include "tests/benchmark/effects_table.h"
+#include "tests/benchmark/stopwatch.h"
+#include "tests/benchmark/workload.h"
+
+namespace once::benchmark {
+namespace {
+
+void Check(const absl::Status& status, const std::string& operation) {
+  if (!status.ok()) throw std::runtime_error(operation + ": " + status.ToString());
+}
+
+// Passes everything on, and starts the stopwatch when the first message arrives.
+class TimedSource final : public LogSource {
+ public:
+  TimedSource(std::unique_ptr<LogSource> inner, Stopwatch& stopwatch)
+      : inner_(std::move(inner)), stopwatch_(stopwatch) {}
+
+  const SourceTraits& traits() const override { return inner_->traits(); }
+  absl::StatusOr<Batch> Poll(const PollOptions& options, SourceListener& listener) override {
+    absl::StatusOr<Batch> batch = inner_->Poll(options, listener);
+    if (batch.ok() && !batch->empty()) stopwatch_.Start();
+    return batch;
+  }
+  void Wake() override { inner_->Wake(); }
+  absl::Status Close(absl::Time deadline, SourceListener& listener) override {
+    return inner_->Close(deadline, listener);
+  }
+  absl::StatusOr<std::vector<PartitionBounds>> Describe(
+      std::span<const TopicPartition> partitions) override {
+    return inner_->Describe(partitions);
+  }
+  absl::Status Start(std::span<const PartitionOffset> positions) override {
+    return inner_->Start(positions);
+  }
+  absl::Status Pause(std::span<const TopicPartition> partitions) override {
+    return inner_->Pause(partitions);
+  }
+  absl::Status Commit(std::span<const PartitionOffset> positions, CommitMode mode) override {
+    return inner_->Commit(positions, mode);
+  }
+  std::optional<std::int64_t> Lag(const TopicPartition& partition) override {
+    return inner_->Lag(partition);
+  }
+
+ private:
+  const std::unique_ptr<LogSource> inner_;
+  Stopwatch& stopwatch_;
+};
+
+// Counts settled messages, once per committed batch; with the last one it reads the stopwatch and
+// asks the consumer to stop. The engine counts on the thread that polls.
+class FinishLine final : public MetricsSink {
+ public:
+  FinishLine(std::int64_t messages, const Stopwatch& stopwatch)
+      : messages_(messages), stopwatch_(stopwatch) {}
+
+  void Add(std::string_view name, std::span<const Label> labels, double delta) override {
+    if (name != "once_consumer_messages_total" || labels.front().value == "retry_scheduled") return;
+    settled_ += static_cast<std::int64_t>(delta);
+    if (settled_ < messages_ || seconds_ > 0) return;
+    seconds_ = stopwatch_.seconds();
+    stop_.request_stop();
+  }
+  void Set(std::string_view, std::span<const Label>, double) override {}
+
+  std::stop_token stop_token() const { return stop_.get_token(); }
+  double seconds() const { return seconds_; }
+
+ private:
+  const std::int64_t messages_;
+  const Stopwatch& stopwatch_;
+  std::int64_t settled_ = 0;
+  double seconds_ = 0;
+  std::stop_source stop_;
+};
+
+template <TransactionalHandler F>
+Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler) {
+  auto source = kafka::Subscribe({.brokers = task.brokers,
+                                  .group = task.group,
+                                  .topics = {task.topic},
+                                  .properties = FetchSettings(),
+                                  .log = JsonLog(LogLevel::kWarning)});
+  Check(source.status(), "subscribing");
+  Stopwatch stopwatch;
+  const auto finish_line = std::make_shared<FinishLine>(task.messages, stopwatch);
+  auto consumer =
+      Consumer::Create({.source = std::make_unique<TimedSource>(*std::move(source), stopwatch),
+                        .store = std::move(store),
+                        .id = HeaderId(kIdHeader),
+                        .log = JsonLog(LogLevel::kWarning),
+                        .metrics = finish_line},
+                       std::move(handler));
+  Check(consumer.status(), "creating the consumer");
+  Check((*consumer)->Run(finish_line->stop_token()), "consuming");
+  const ConsumerStats stats = (*consumer)->stats();
+  return {.seconds = finish_line->seconds(),
+          .messages = static_cast<std::int64_t>(stats.processed + stats.duplicates +
+                                                stats.dead_lettered + stats.discarded),
+          .processed = static_cast<std::int64_t>(stats.processed),
+          .duplicates = static_cast<std::int64_t>(stats.duplicates)};
+}
+
+}  // namespace
+
+Finish ConsumeWithMemoryStore(const Task& task) {
+  return Consume(task, memory::OpenStore(),
+                 [](const Message&, Transaction&) { return absl::OkStatus(); });
+}
+
+Finish ConsumeWithSqliteStore(const Task& task) {
+  Statement effect;  // finalised before the store, which the consumer owns, is closed
+  auto store = sqlite::OpenStore({.path = task.database, .setup = [&effect](sqlite3* connection) {
+                                    CreateEffectsTable(connection);
+                                    effect = PrepareEffect(connection);
+                                    return absl::OkStatus();
+                                  }});
+  Check(store.status(), "opening the store");
+  const std::shared_ptr<DedupStore> kept = *store;
+  const Finish finish =
+      Consume(task, *std::move(store), [&effect](const Message& message, Transaction&) {
+        AddEffect(effect.get(), {.id = message.id(),
+                                 .value = *message.value(),
+                                 .partition = message.partition(),
+                                 .offset = message.offset()});
+        return absl::OkStatus();
+      });
+  effect.reset();
+  return finish;
+}
+
+}  // namespace once::benchmark
