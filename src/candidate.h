@@ -2,13 +2,11 @@
 #pragma once
 
 #include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "once/outcome.h"
 #include "once/transaction.h"
+#include "src/identify.h"
 #include "src/staged_ids.h"
 #include "src/work_order.h"
 
@@ -18,13 +16,13 @@ namespace once {
 struct Candidate {
   WorkPartition* partition = nullptr;
   WorkItem* item = nullptr;
-  std::string scratch;  // holds the id when it is not a view into the message
-  std::string_view id;  // empty when there is none, or when it is invalid
-  Fingerprint fingerprint;
-  absl::Status id_error;  // kNotFound: no id; kInvalidArgument: not a valid one
+  Identity identity;
   // The outcome of an invocation that was rolled back with its neighbours': it is decided upon, not
   // repeated, so that attempts count invocations.
   std::optional<Outcome> failed;
+
+  const Message& message() const { return item->delivery.message(); }
+  IdKey key() const { return {.scope = partition->scope, .id = identity.id}; }
 };
 
 // Kept from one batch to the next: large allocations are slow, and make the small ones slow that

@@ -124,9 +124,14 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
                  "handled again"
                : "C6: the handler has no effect outside its transaction",
       "the handler reports every failure: one that is swallowed has settled the message",
-      "the store is not restored to before its first commit on a partition: without a row there, "
-      "the broker's committed offset decides where to begin",
   };
+  if (is_plain) return guarantee;
+  guarantee.assumptions.emplace_back(
+      inputs.store.id.empty()
+          ? "the store is not restored to before its first commit on a partition: it has no id, so "
+            "without a row there the broker's committed offset decides where to begin"
+          : "only consumers of this kind commit the group's offsets: these name the store, and a "
+            "tool that commits others hides that a store was replaced or has lost its rows");
   return guarantee;
 }
 

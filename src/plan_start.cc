@@ -5,22 +5,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "once/abseil.h"
+#include "src/position_command.h"
 #include "src/store_mark.h"
 
 namespace once {
 namespace {
 
 std::string Text(std::int64_t number) { return std::to_string(number); }
-
-// "`once position set --store STORE orders 0 earliest`"
-std::string Command(const StartFacts& facts, std::string_view verb, std::string_view argument) {
-  std::string text = "`once position ";
-  text.append(verb).append(" --store STORE ").append(facts.partition.topic);
-  text.append(" ").append(std::to_string(facts.partition.partition));
-  if (!argument.empty()) text.append(" ").append(argument);
-  return text.append("`");
-}
 
 class Planner {
  public:
@@ -72,6 +63,9 @@ class Planner {
     plan_.position = facts_.row.value_or(bounds_.committed.value_or(0));
     plan_.stop = std::move(reason);
   }
+  std::string Command(std::string_view verb, std::string_view argument) const {
+    return PositionCommand(facts_.partition, verb, argument);
+  }
   std::int64_t ChosenStart() const {
     return facts_.start == StartAt::kLatest ? bounds_.end : bounds_.first;
   }
@@ -104,7 +98,7 @@ void Planner::Obey() {
              absl::FailedPreconditionError("an operator ordered to go on at the group's offset, "
                                            "and the group has none; order a "
                                            "position instead: " +
-                                           Command(facts_, "set", "OFFSET|earliest|latest")));
+                                           Command("set", "OFFSET|earliest|latest")));
         return;
       }
       SetTo(*bounds_.committed);
@@ -160,8 +154,7 @@ void Planner::PlanFromRow() {
   if (committed == row || facts_.store_id.empty()) return;
   Find(LogLevel::kWarning, "offsets_reset",
        "somebody set the group's offset to " + Text(committed) + "; this consumer goes on at " +
-           Text(row) +
-           ", which its store says; to move it: " + Command(facts_, "set", Text(committed)));
+           Text(row) + ", which its store says; to move it: " + Command("set", Text(committed)));
 }
 
 void Planner::PlanNewRow() {
@@ -218,10 +211,10 @@ void Planner::MeetForeignStore() {
     case ForeignStore::kRefuse: {
       finding += "; open that one, or say what is to become of them: to go on at " +
                  Text(committed) + ", " +
-                 (facts_.has_rows ? Command(facts_, "adopt", "") + " or " : std::string()) +
+                 (facts_.has_rows ? Command("adopt", "") + " or " : std::string()) +
                  "ConsumerOptions::foreign_store = ForeignStore::kAdopt; to go on at " +
                  Text(replay) + " and handle them with this store, " +
-                 (facts_.has_rows ? Command(facts_, "set", Text(replay)) + " or " : std::string()) +
+                 (facts_.has_rows ? Command("set", Text(replay)) + " or " : std::string()) +
                  "ForeignStore::kReplay";
       Stop("foreign_store", absl::FailedPreconditionError(finding));
       return;
@@ -279,7 +272,7 @@ void Planner::CheckRange() {
                                         ": the topic was recreated or the log truncated";
   if (facts_.out_of_range == OutOfRange::kStop) {
     const std::string command =
-        facts_.has_rows ? Command(facts_, "set", "earliest")
+        facts_.has_rows ? Command("set", "earliest")
                         : std::string("move the group's offsets with the broker's tools");
     Stop("gap",
          absl::OutOfRangeError(finding + "; to go on with the oldest message there is, " + command +
@@ -307,7 +300,6 @@ StartPlan PlanStart(const StartFacts& facts) { return Planner(facts).Plan(); }
 
 absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecord& witness,
                              const AppliedRecord& found, std::int64_t position) {
-  const StartFacts facts{.partition = partition};
   const std::string difference = witness.fingerprint.Matches(found.fingerprint)
                                      ? "was written at another time (" + Text(found.timestamp_ms) +
                                            " ms, not " + Text(witness.timestamp_ms) + ")"
@@ -317,8 +309,9 @@ absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecor
       " is not the one that was handled there: it " + difference +
       "; the topic was deleted and made anew, or its log was cut and written anew; to go on with "
       "the oldest message of the log there is now: " +
-      Command(facts, "set", "earliest") +
-      "; to go on where the row says all the same: " + Command(facts, "set", Text(position)));
+      PositionCommand(partition, "set", "earliest") +
+      "; to go on where the row says all the same: " +
+      PositionCommand(partition, "set", Text(position)));
 }
 
 }  // namespace once

@@ -9,11 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "src/identify.h"
 #include "src/invoke_handler.h"
 #include "src/judge.h"
 #include "src/letter.h"
+#include "src/position_command.h"
 #include "src/row_marks.h"
 #include "src/staged_ids.h"
 #include "src/store_errors.h"
@@ -65,7 +67,6 @@ class BatchTransaction {
 
  private:
   void Prepare();
-  void Identify(const Message& message, Candidate& candidate);
   absl::Status Lookup(StoreTransaction& transaction, std::size_t count);
   PassEnd RunMessages(StoreTransaction& transaction, std::size_t count, bool is_careful);
   // False when the pass cannot go on: `end` says why.
@@ -109,28 +110,11 @@ void BatchTransaction::Prepare() {
       Candidate& candidate = candidates_.emplace_back();
       candidate.partition = &partition;
       candidate.item = &item;
-      Identify(item.delivery.message(), candidate);
+      Identify(candidate.message(), context_.id, context_.fingerprint, candidate.identity);
+      const absl::Status& printed = candidate.identity.fingerprint_error;
+      if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
     }
   }
-}
-
-void BatchTransaction::Identify(const Message& message, Candidate& candidate) {
-  std::optional<std::string_view> id;
-  const absl::Status extracted = CatchExceptions(
-      "the id extractor", [&] { id = context_.id.Extract(message, candidate.scratch); });
-  if (!extracted.ok()) {
-    candidate.id_error = absl::InvalidArgumentError(extracted.message());
-    return;
-  }
-  candidate.id_error =
-      id ? ValidateMessageId(*id)
-         : absl::NotFoundError("no message id: " + context_.id.name() + " found nothing");
-  if (!candidate.id_error.ok()) return;
-  candidate.id = *id;
-  if (!context_.fingerprint) return;
-  const absl::Status printed = CatchExceptions(
-      "the fingerprint function", [&] { candidate.fingerprint = context_.fingerprint(message); });
-  if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
 }
 
 PassEnd BatchTransaction::EndWith(PassEnd end, const absl::Status& error) {
@@ -143,8 +127,8 @@ absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t
   keys.clear();
   for (std::size_t i = 0; i < count; ++i) {
     const Candidate& candidate = candidates_[i];
-    if (candidate.id_error.ok()) {
-      keys.push_back({.scope = candidate.partition->scope, .id = candidate.id});
+    if (candidate.identity.id_error.ok()) {
+      keys.push_back(candidate.key());
     }
   }
   std::vector<IdRecord>& records = context_.buffers.records;
@@ -157,11 +141,11 @@ absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t
 BatchEnd BatchTransaction::Mark() {
   if (work_.doomed) return BatchEnd::kDoomed;
   const Candidate& first = candidates_.front();
-  const bool is_invoked = first.id_error.ok() && !first.failed;
-  const SingleMessage single = {
-      .key = {.scope = first.partition->scope, .id = is_invoked ? first.id : std::string_view()},
-      .fingerprint = first.fingerprint,
-      .offset = first.item->delivery.message().offset()};
+  const bool is_invoked = first.identity.id_error.ok() && !first.failed;
+  const SingleMessage single = {.key = {.scope = first.partition->scope,
+                                        .id = is_invoked ? first.identity.id : std::string_view()},
+                                .fingerprint = first.identity.fingerprint,
+                                .offset = first.item->delivery.message().offset()};
   return MarkInvocations(context_.store, order_, order_.is_single ? &single : nullptr,
                          context_.retry.max_attempts, context_.executor.Now());
 }
@@ -222,16 +206,15 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
   WorkPartition& partition = *candidate.partition;
   const bool is_blocked = partition.not_before > now_ || !partition.stop.ok();
   if (is_blocked) return true;
-  if (!candidate.id_error.ok()) {
-    const bool is_missing = candidate.id_error.code() == absl::StatusCode::kNotFound;
+  if (!candidate.identity.id_error.ok()) {
+    const bool is_missing = candidate.identity.id_error.code() == absl::StatusCode::kNotFound;
     DeadLetter(candidate, {}, is_missing ? Disposition::kNoId : Disposition::kInvalidId,
-               candidate.id_error);
+               candidate.identity.id_error);
     return true;
   }
-  const IdRecord record =
-      WithoutRecorded(staged_.Find({.scope = partition.scope, .id = candidate.id}),
-                      partition.attempt, candidate.item->delivery.message().offset());
-  switch (Judge(record, candidate.fingerprint, context_.retry.max_attempts, now_)) {
+  const IdRecord record = WithoutRecorded(staged_.Find(candidate.key()), partition.attempt,
+                                          candidate.message().offset());
+  switch (Judge(record, candidate.identity.fingerprint, context_.retry.max_attempts, now_)) {
     case Judgement::kDuplicate:
       candidate.item->verdict = Verdict::kDuplicate;
       is_changed_ = true;
@@ -251,7 +234,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
                          "with its process"))) {
         IdRecord dead = record;
         dead.state = IdState::kDead;
-        staged_.Put({.scope = partition.scope, .id = candidate.id}, dead);
+        staged_.Put(candidate.key(), dead);
       }
       return true;
     case Judgement::kWait:
@@ -279,8 +262,9 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     }
   }
   Message& message = candidate.item->delivery.message();
-  message.SetContext(
-      {.id = candidate.id, .scope = candidate.partition->scope, .attempt = record.attempt + 1});
+  message.SetContext({.id = candidate.identity.id,
+                      .scope = candidate.partition->scope,
+                      .attempt = record.attempt + 1});
   Outcome outcome = InvokeHandler([&] { return context_.handler(message, transaction); });
   message.SetContext({});
   const absl::Status open = transaction.CheckOpen();
@@ -293,10 +277,9 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     return false;
   }
   if (outcome.is_done()) {
-    staged_.Put({.scope = candidate.partition->scope, .id = candidate.id},
-                {.state = IdState::kCompleted,
-                 .fingerprint = candidate.fingerprint,
-                 .attempt = record.attempt + 1});
+    staged_.Put(candidate.key(), {.state = IdState::kCompleted,
+                                  .fingerprint = candidate.identity.fingerprint,
+                                  .attempt = record.attempt + 1});
     candidate.item->verdict = Verdict::kProcessed;
     is_changed_ = true;
     return true;
@@ -324,13 +307,13 @@ void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {
 void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& record,
                                      const Outcome& outcome) {
   WorkPartition& partition = *candidate.partition;
-  const IdKey key{.scope = partition.scope, .id = candidate.id};
+  const IdKey key = candidate.key();
   const int attempt = record.attempt + 1;
   const absl::Time now = context_.executor.Now();
   const absl::Time first_failed_at =
       record.first_failed_at == absl::InfinitePast() ? now : record.first_failed_at;
   IdRecord failed{.state = IdState::kRetrying,
-                  .fingerprint = candidate.fingerprint,
+                  .fingerprint = candidate.identity.fingerprint,
                   .attempt = attempt,
                   .first_failed_at = first_failed_at};
   constexpr double kRandomRange = 18446744073709551616.0;  // 2^64: Next() becomes [0, 1)
@@ -377,7 +360,12 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
            "skipped by the handler: " + std::string(ToStd(outcome.status().message())), candidate);
       return;
     case RetryAction::kPause:
-      partition.stop = Annotate(outcome.status(), "the handler asked for a pause");
+      partition.stop =
+          absl::Status(outcome.status().code(),
+                       absl::StrCat("the handler asked for a pause: ", outcome.status().message(),
+                                    "; to go on once the cause is gone, restart, or ",
+                                    PositionCommand(partition.lock.key.partition, "set",
+                                                    std::to_string(candidate.message().offset()))));
       LeaveUncounted(candidate, record);
       return;
     case RetryAction::kDone:
@@ -387,7 +375,7 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
 
 // Takes back an attempt that was recorded in advance and has had no outcome that counts.
 void BatchTransaction::LeaveUncounted(const Candidate& candidate, const IdRecord& record) {
-  const IdKey key{.scope = candidate.partition->scope, .id = candidate.id};
+  const IdKey key = candidate.key();
   if (staged_.Find(key) == record) return;
   staged_.Put(key, record);
   is_changed_ = true;
@@ -396,26 +384,29 @@ void BatchTransaction::LeaveUncounted(const Candidate& candidate, const IdRecord
 bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
                                   Disposition disposition, const absl::Status& error) {
   WorkPartition& partition = *candidate.partition;
-  const Message& message = candidate.item->delivery.message();
-  const DeadLetterReason reason{
-      .disposition = disposition,
-      .id = candidate.id,
-      .scope = partition.scope,
-      .attempt = disposition == Disposition::kConflict ? 0 : record.attempt,
-      .first_failed_at =
-          record.first_failed_at == absl::InfinitePast() ? now_ : record.first_failed_at,
-      .last_failed_at = now_,
-      .error = error};
+  const Message& message = candidate.message();
+  const bool is_conflict = disposition == Disposition::kConflict;
+  const bool has_failed = record.first_failed_at != absl::InfinitePast();
+  const DeadLetterReason reason{.disposition = disposition,
+                                .id = candidate.identity.id,
+                                .scope = partition.scope,
+                                .attempt = is_conflict ? 0 : record.attempt,
+                                .first_failed_at = has_failed ? record.first_failed_at : now_,
+                                .last_failed_at = now_,
+                                .error = error};
   absl::StatusOr<OutboxRow> letter = MakeLetter({.sink = context_.dead_letters,
                                                  .origin = partition.lock.key,
                                                  .message = message,
                                                  .reason = reason});
   if (!letter.ok()) {
-    partition.stop = letter.status();
+    partition.stop =
+        absl::Status(letter.status().code(),
+                     absl::StrCat(letter.status().message(), "; to leave the message out: ",
+                                  PositionCommand(partition.lock.key.partition, "set",
+                                                  std::to_string(message.offset() + 1))));
     return false;
   }
   letters_.push_back(*std::move(letter));
-  const bool is_conflict = disposition == Disposition::kConflict;
   candidate.item->verdict = is_conflict ? Verdict::kConflict : Verdict::kDeadLettered;
   is_changed_ = true;
   Note(LogLevel::kWarning, "dead_lettered",
@@ -484,13 +475,13 @@ void BatchTransaction::Note(LogLevel level, std::string_view action, std::string
                             const Candidate& candidate) {
   if (level < context_.log.level()) return;
   const TopicPartition& origin = candidate.partition->lock.key.partition;
-  const std::int64_t offset = candidate.item->delivery.message().offset();
+  const std::int64_t offset = candidate.message().offset();
   events_.push_back(
       {.level = level,
        .time = now_,
        .action = action,
        .message = std::move(message),
-       .fields = {{"once.id", std::string(candidate.id)},
+       .fields = {{"once.id", std::string(candidate.identity.id)},
                   {"messaging.destination.name", origin.topic},
                   {"messaging.destination.partition.id", std::to_string(origin.partition)},
                   {"messaging.kafka.offset", std::to_string(offset)}}});

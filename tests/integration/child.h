@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -53,7 +54,15 @@ class Child {
     return true;
   }
 
-  // The wait status.
+  // The wait status of a child that has ended by itself; nullopt while it runs.
+  std::optional<int> Ended() {
+    int status = 0;
+    if (pid_ > 0 && waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+    pid_ = -1;
+    return status;
+  }
+
+  // The wait status. REQUIRES: it has not Ended().
   int End(int signal) {
     int status = 0;
     kill(pid_, signal);

@@ -88,13 +88,20 @@ bool AwaitCondition(Condition condition) {
   return true;
 }
 
-// Counts the engine's events by action.
+// Counts the engine's events by action, and keeps the last text of each.
 class CountingLog : public LogSink {
  public:
   LogLevel level() const override { return LogLevel::kDebug; }
   void Log(const LogEvent& event) override {
     const std::lock_guard lock(mutex_);
     ++counts_[std::string(event.action)];
+    texts_[std::string(event.action)] = event.message;
+  }
+  // What the last event of this action said; empty without one.
+  std::string text(const std::string& action) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = texts_.find(action);
+    return found == texts_.end() ? "" : found->second;
   }
   int count(const std::string& action) const {
     const std::lock_guard lock(mutex_);
@@ -105,6 +112,7 @@ class CountingLog : public LogSink {
  private:
   mutable std::mutex mutex_;
   std::map<std::string, int> counts_;
+  std::map<std::string, std::string> texts_;
 };
 
 }  // namespace once::testing

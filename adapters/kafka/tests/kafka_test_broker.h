@@ -97,6 +97,33 @@ class TestBroker {
     Check(error, "creating " + topic);
   }
 
+  // The topic is gone, and its name free, when this returns.
+  void DeleteTopic(const std::string& topic) {
+    rd_kafka_DeleteTopic_t* deleted = rd_kafka_DeleteTopic_new(topic.c_str());
+    rd_kafka_queue_t* queue = rd_kafka_queue_new(handle_.get());
+    rd_kafka_DeleteTopics(handle_.get(), &deleted, 1, nullptr, queue);
+    rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
+    const rd_kafka_resp_err_t error =
+        event == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    if (event != nullptr) rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_DeleteTopic_destroy(deleted);
+    Check(error, "deleting " + topic);
+  }
+
+  // What an operator's tool does to the offset of a group without members: a commit without
+  // metadata.
+  void CommitOffset(const std::string& group, const TopicPartition& partition,
+                    std::int64_t offset) {
+    const Handle tool = NewHandle(RD_KAFKA_CONSUMER, {{"group.id", group}});
+    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, partition.topic.c_str(), partition.partition)->offset =
+        offset;
+    const rd_kafka_resp_err_t error = rd_kafka_commit(tool.get(), list, /*async=*/0);
+    rd_kafka_topic_partition_list_destroy(list);
+    Check(error, "committing for " + group);
+  }
+
   // Removes everything below `offset`.
   void Truncate(const TopicPartition& partition, std::int64_t offset) {
     rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);

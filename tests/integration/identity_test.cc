@@ -1,0 +1,311 @@
+// Against a real broker: a topic that was made anew, a store that is not the one the group's offsets
+// belong to, offsets that an operator has moved, a failover to another cluster. Each is noticed, the
+// message says what to do, and doing it works.
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "adapters/kafka/tests/kafka_test_broker.h"
+#include "tests/integration/consumer_group.h"
+
+namespace once {
+namespace {
+
+using kafka::testing::TestBroker;
+using testing::AwaitCondition;
+using testing::CountingLog;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::Must;
+using testing::RunningConsumer;
+
+// One group, one topic of one partition, and stores that come and go.
+class Scene {
+ public:
+  explicit Scene(const TestBroker& broker, std::string topic)
+      : brokers_(broker.brokers()), topic_(std::move(topic)) {}
+
+  TopicPartition partition() const { return {.topic = topic_, .partition = 0}; }
+  const std::string& topic() const { return topic_; }
+  std::string group() const { return topic_ + "-group"; }
+  std::string PathOf(const std::string& name) const { return folder_.File(name); }
+  std::int64_t CountEffects(const std::string& name) const {
+    return testing::ReadEffects(PathOf(name)).rows;
+  }
+
+  std::vector<OutgoingMessage> Orders(const std::string& prefix, int count) const {
+    std::vector<OutgoingMessage> orders;
+    for (int i = 0; i < count; ++i) {
+      orders.push_back(testing::Order(topic_, 0, absl::StrCat(prefix, i)));
+    }
+    return orders;
+  }
+
+  void UseBroker(std::string brokers) { brokers_ = std::move(brokers); }
+
+ private:
+  const testing::ScratchFolder folder_;
+  std::string brokers_;
+  const std::string topic_;
+
+  friend class Session;
+};
+
+// A consumer of the scene over the store file `name`, from its start to its end.
+class Session {
+ public:
+  Session(const Scene& scene, const std::string& name, ForeignStore foreign = ForeignStore::kRefuse)
+      : scene_(scene),
+        name_(name),
+        store_(testing::OpenEffects(scene.PathOf(name))),
+        consumer_({.source = Must(kafka::Subscribe({.brokers = scene.brokers_,
+                                                    .group = scene.group(),
+                                                    .topics = {scene.topic()},
+                                                    .session_timeout = absl::Seconds(6)})),
+                   .store = store_,
+                   .id = HeaderId("order-id"),
+                   .foreign_store = foreign,
+                   .times = {.idle_audit = absl::Milliseconds(200)},
+                   .log = log_},
+                  testing::BookEffect) {}
+
+  const CountingLog& log() const { return *log_; }
+  ConsumerStats stats() const { return consumer_->stats(); }
+  bool AwaitEffects(std::int64_t count) const {
+    return AwaitCondition([&] { return scene_.CountEffects(name_) == count; });
+  }
+  // The reason of the stop that comes; empty when none does.
+  std::string AwaitStop() const {
+    AwaitCondition([&] { return !consumer_->stopped_partitions().empty(); });
+    const auto stopped = consumer_->stopped_partitions();
+    return stopped.empty() ? "" : stopped.front().reason.ToString();
+  }
+  std::vector<StoppedPartition> stopped() const { return consumer_->stopped_partitions(); }
+  // What `once position set|adopt` does.
+  void Order(PositionDirective directive, std::int64_t position = 0) {
+    PositionOrder order{.directive = directive, .position = position, .writer = 4711};
+    const auto rows = Must(store_->operations()->ListPositions());
+    for (const StoredPosition& row : rows) order.key = row.key;
+    if (rows.empty()) {
+      order.key = {.cluster = cluster_, .group = scene_.group(), .partition = scene_.partition()};
+    }
+    const absl::Status ordered = store_->operations()->OrderPosition(order);
+    EXPECT_TRUE(ordered.ok()) << ordered;
+  }
+  // Where there is no row yet, an order must name the cluster.
+  void KnowCluster(std::string cluster) { cluster_ = std::move(cluster); }
+  std::string ClusterOfRow() const {
+    return Must(store_->operations()->ListPositions()).back().key.cluster;
+  }
+  void Stop() {
+    const absl::Status stopped = consumer_.Stop();
+    EXPECT_TRUE(stopped.ok()) << stopped;
+  }
+
+ private:
+  const Scene& scene_;
+  const std::string name_;
+  const std::shared_ptr<CountingLog> log_ = std::make_shared<CountingLog>();
+  const std::shared_ptr<DedupStore> store_;
+  std::string cluster_;
+  RunningConsumer consumer_;
+};
+
+// The topic's five first messages are handled with the store "a.db"; its cluster's id.
+std::string HandleFive(TestBroker& broker, const Scene& scene) {
+  broker.Produce(scene.Orders("order-", 5));
+  Session run(scene, "a.db");
+  EXPECT_TRUE(run.AwaitEffects(5));
+  std::string cluster = run.ClusterOfRow();
+  run.Stop();
+  return cluster;
+}
+
+void Recreate(TestBroker& broker, const std::string& topic) {
+  broker.DeleteTopic(topic);
+  EXPECT_TRUE(AwaitCondition([&] {
+    try {
+      broker.CreateTopic(topic, 1);
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;  // the name is not free yet
+    }
+  }));
+}
+
+TEST(Identity, ATopicMadeAnewWithAsManyMessagesIsNoticedAndReadOnOrder) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFive(broker, scene);
+  Recreate(broker, scene.topic());
+  broker.Produce(scene.Orders("new-", 6));
+  Session run(scene, "a.db");
+  const std::string reason = run.AwaitStop();
+  EXPECT_THAT(reason, HasSubstr("the message at offset 4 is not the one that was handled there"));
+  EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(),
+                                             " 0 earliest`")));
+  EXPECT_EQ(scene.CountEffects("a.db"), 5);
+  run.Order(PositionDirective::kEarliest);
+  EXPECT_TRUE(run.AwaitEffects(11));
+  EXPECT_THAT(run.stopped(), IsEmpty());
+  run.Stop();
+}
+
+TEST(Identity, ATopicMadeAnewWithFewerMessagesIsNoticedAndReadOnOrder) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFive(broker, scene);
+  Recreate(broker, scene.topic());
+  broker.Produce(scene.Orders("new-", 2));
+  Session run(scene, "a.db");
+  const std::string reason = run.AwaitStop();
+  EXPECT_THAT(reason, HasSubstr("position 5 lies beyond the log's end 2"));
+  EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(),
+                                             " 0 earliest`")));
+  run.Order(PositionDirective::kEarliest);
+  EXPECT_TRUE(run.AwaitEffects(7));
+  run.Stop();
+}
+
+TEST(Identity, AnotherStoreIsRefusedAndAdoptsOnOrder) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  const std::string cluster = HandleFive(broker, scene);
+  broker.Produce(scene.Orders("later-", 1));
+  {
+    Session refused(scene, "b.db");
+    const std::string reason = refused.AwaitStop();
+    EXPECT_THAT(reason, HasSubstr("the messages below offset 5 were handled with another store"));
+    EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position adopt --store STORE ", scene.topic(),
+                                               " 0`")));
+    EXPECT_THAT(reason, HasSubstr("ForeignStore::kReplay"));
+    refused.Stop();
+    EXPECT_EQ(scene.CountEffects("b.db"), 0);
+  }
+  // A refused store has left the offsets as they were: it is refused again.
+  Session run(scene, "b.db");
+  EXPECT_THAT(run.AwaitStop(), HasSubstr("another store"));
+  run.KnowCluster(cluster);
+  run.Order(PositionDirective::kAdopt);
+  EXPECT_TRUE(run.AwaitEffects(1)) << "the one after offset 5";
+  EXPECT_THAT(run.stopped(), IsEmpty());
+  run.Stop();
+  // Now the offsets belong to b, and a is the stranger.
+  Session stranger(scene, "a.db");
+  EXPECT_THAT(stranger.AwaitStop(), HasSubstr("the messages below offset 6 were handled with"));
+  stranger.Stop();
+}
+
+TEST(Identity, AnotherStoreAdoptsOrReplaysAsConfigured) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFive(broker, scene);
+  broker.Produce(scene.Orders("later-", 1));
+  {
+    Session adopting(scene, "b.db", ForeignStore::kAdopt);
+    EXPECT_TRUE(adopting.AwaitEffects(1));
+    EXPECT_THAT(adopting.log().text("foreign_store"), HasSubstr("going on at 5"));
+    adopting.Stop();
+  }
+  {
+    Session replaying(scene, "c.db", ForeignStore::kReplay);
+    EXPECT_TRUE(replaying.AwaitEffects(6));
+    EXPECT_THAT(replaying.log().text("foreign_store"), HasSubstr("going on at 0"));
+    replaying.Stop();
+  }
+  EXPECT_EQ(scene.CountEffects("b.db"), 1);
+}
+
+TEST(Identity, OffsetsThatAnOperatorHasMovedAreReportedWithTheCommandThatMovesTheRow) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFive(broker, scene);
+  broker.CommitOffset(scene.group(), scene.partition(), 1);
+  broker.Produce(scene.Orders("later-", 1));
+  Session run(scene, "a.db");
+  EXPECT_TRUE(run.AwaitEffects(6));
+  EXPECT_EQ(run.stats().duplicates, 0U) << "the row is the authority";
+  const std::string text = run.log().text("offsets_reset");
+  EXPECT_THAT(text, HasSubstr("somebody set the group's offset to 1"));
+  EXPECT_THAT(text,
+              HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(), " 0 1`")));
+  run.Order(PositionDirective::kSet, 1);
+  EXPECT_TRUE(AwaitCondition([&] { return run.stats().duplicates == 5; }));
+  EXPECT_EQ(scene.CountEffects("a.db"), 6) << "ids protect";
+  run.Stop();
+}
+
+TEST(Identity, AStoreThatWasRestoredFromABackupSaysSoAndReplays) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFive(broker, scene);
+  std::filesystem::copy_file(scene.PathOf("a.db"), scene.PathOf("backup"));
+  broker.Produce(scene.Orders("later-", 3));
+  {
+    Session run(scene, "a.db");
+    EXPECT_TRUE(run.AwaitEffects(8));
+    run.Stop();
+  }
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(scene.PathOf(std::string("a.db") + suffix));
+  }
+  std::filesystem::copy_file(scene.PathOf("backup"), scene.PathOf("a.db"));
+  Session restored(scene, "a.db");
+  EXPECT_TRUE(restored.AwaitEffects(8));
+  EXPECT_THAT(
+      restored.log().text("store_rolled_back"),
+      HasSubstr("the group's offset is 8, and this store has handled the messages below 5"));
+  restored.Stop();
+}
+
+// librdkafka's own cluster in this process: another one, with another id.
+class MockCluster {
+ public:
+  explicit MockCluster(const std::string& topic) {
+    std::array<char, 512> reason{};
+    host_ = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), reason.data(), reason.size());
+    cluster_ = rd_kafka_mock_cluster_new(host_, 1);
+    rd_kafka_mock_topic_create(cluster_, topic.c_str(), 1, 1);
+  }
+  ~MockCluster() {
+    rd_kafka_mock_cluster_destroy(cluster_);
+    rd_kafka_destroy(host_);
+  }
+  MockCluster(const MockCluster&) = delete;
+  MockCluster& operator=(const MockCluster&) = delete;
+
+  std::string brokers() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
+
+ private:
+  rd_kafka_t* host_ = nullptr;
+  rd_kafka_mock_cluster_t* cluster_ = nullptr;
+};
+
+TEST(Identity, AfterAFailoverToAMirrorPositionsStartAnewAndIdsProtect) {
+  ONCE_REQUIRE_KAFKA(broker);
+  Scene scene(broker, broker.NewTopic(1));
+  const std::string former = HandleFive(broker, scene);
+  const MockCluster mirror(scene.topic());
+  TestBroker mirror_broker(mirror.brokers());
+  // The mirror has what the first cluster had, and one message more.
+  mirror_broker.Produce(scene.Orders("order-", 6));
+  scene.UseBroker(mirror.brokers());
+  Session run(scene, "a.db");
+  EXPECT_TRUE(run.AwaitEffects(6));
+  EXPECT_EQ(run.stats().duplicates, 5U);
+  EXPECT_THAT(run.log().text("failover"),
+              HasSubstr("this store knows the partition from another cluster, " + former));
+  run.Stop();
+}
+
+}  // namespace
+}  // namespace once
