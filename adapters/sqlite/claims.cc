@@ -83,13 +83,16 @@ absl::Status PutRows(IdTable& ids, const IdKey& key, const IdRows& rows) {
   return ids.PutClaim(key, rows.claim);
 }
 
-// The record in its last state, held by nobody.
-absl::Status Settle(IdTable& ids, const IdKey& key, IdRows rows, IdState state) {
+// The record in its last state, held by nobody. What has completed or is discarded needs no letter.
+absl::Status Settle(Database& database, IdTable& ids, const IdKey& key, IdRows rows,
+                    IdState state) {
   rows.record.state = state;
   rows.record.not_before = absl::InfinitePast();
   if (!rows.record.fingerprint.is_set()) rows.record.fingerprint = rows.claim->fingerprint;
   rows.claim.reset();
-  return PutRows(ids, key, rows);
+  if (absl::Status put = PutRows(ids, key, rows); !put.ok()) return put;
+  const bool is_failure = state == IdState::kDead || state == IdState::kUncertain;
+  return is_failure ? absl::OkStatus() : VoidLetters(database, ids, key);
 }
 
 ClaimResult AnswerHolder(const IdRows& rows) {
@@ -212,9 +215,9 @@ absl::Status SqliteClaims::Complete(std::span<const CompletedClaim> claims,
                      " are kept; keep it elsewhere and record where"));
   }
   return ForEach(*database_, "complete", Wanted::kWorking, claims, outcomes,
-                 [](IdTable& ids, const CompletedClaim& completed, IdRows& rows) {
+                 [&](IdTable& ids, const CompletedClaim& completed, IdRows& rows) {
                    const IdKey& key = completed.claim.key;
-                   absl::Status put = Settle(ids, key, rows, IdState::kCompleted);
+                   absl::Status put = Settle(*database_, ids, key, rows, IdState::kCompleted);
                    if (!put.ok() || completed.result.empty()) return put;
                    return ids.PutResult(key, completed.result);
                  });
@@ -264,8 +267,8 @@ absl::Status SqliteClaims::Kill(std::span<const Claim> claims, std::span<absl::S
       *database_, "record as dead", Wanted::kDying, claims, outcomes,
       [&](IdTable& ids, const Claim& claim, IdRows& rows) {
         const bool may_have_happened = rows.claim->disposition == Disposition::kUncertain;
-        absl::Status put =
-            Settle(ids, claim.key, rows, may_have_happened ? IdState::kUncertain : IdState::kDead);
+        absl::Status put = Settle(*database_, ids, claim.key, rows,
+                                  may_have_happened ? IdState::kUncertain : IdState::kDead);
         if (!put.ok()) return put;
         return MarkLetterPublished(*database_, ids, claim.key);
       });
@@ -274,8 +277,8 @@ absl::Status SqliteClaims::Kill(std::span<const Claim> claims, std::span<absl::S
 absl::Status SqliteClaims::Discard(std::span<const Claim> claims,
                                    std::span<absl::Status> outcomes) {
   return ForEach(*database_, "discard", Wanted::kWorking, claims, outcomes,
-                 [](IdTable& ids, const Claim& claim, IdRows& rows) {
-                   return Settle(ids, claim.key, rows, IdState::kDiscarded);
+                 [&](IdTable& ids, const Claim& claim, IdRows& rows) {
+                   return Settle(*database_, ids, claim.key, rows, IdState::kDiscarded);
                  });
 }
 

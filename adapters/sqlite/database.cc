@@ -183,12 +183,17 @@ absl::Status Database::CheckBeforeUse(const StoreOptions& options) {
   now_ = options.now ? options.now : [] { return absl::Now(); };
   // Once per opening, so that the claims of an opening that is over are told from ours.
   sqlite3_randomness(sizeof incarnation_, &incarnation_);
+  const std::string operation = absl::StrCat("find claims and letters in ", path());
   const auto has_claims = QueryText(
       writer_.get(),
       "SELECT EXISTS(SELECT 1 FROM main.once_claims) OR EXISTS(SELECT 1 FROM main.once_results)",
-      absl::StrCat("find claims in ", path()));
+      operation);
   if (!has_claims.ok()) return has_claims.status();
   has_claims_ = *has_claims != "0";
+  const auto has_letters = QueryText(
+      writer_.get(), "SELECT EXISTS(SELECT 1 FROM main.once_outbox WHERE kept = 1)", operation);
+  if (!has_letters.ok()) return has_letters.status();
+  has_letters_ = *has_letters != "0";
   return absl::OkStatus();
 }
 

@@ -85,6 +85,9 @@ class Database {
   // False as long as nobody has ever claimed an id in this file: nobody then needs to look.
   bool has_claims() const { return has_claims_; }
   void NoteClaims() { has_claims_ = true; }
+  // Likewise of letters that are kept under an id.
+  bool has_letters() const { return has_letters_; }
+  void NoteLetters() { has_letters_ = true; }
 
   // From any thread, at any time: the claims of this opening …
   std::uint64_t incarnation() const { return incarnation_; }
@@ -129,6 +132,7 @@ class Database {
   std::atomic<std::uint64_t> last_fence_ = 0;
   std::function<absl::Time()> now_;
   std::atomic<bool> has_claims_ = false;
+  std::atomic<bool> has_letters_ = false;
   WriterStatements statements_;
   ScopeNumbers known_scopes_;
 

@@ -51,6 +51,7 @@ absl::StatusOr<bool> PutOutboxRow(Database& database, IdTable& ids, const Outbox
   if (absl::Status status = put.Run(); !status.ok()) return status;
   if (sqlite3_changes(database.writer()) == 0) return false;
   if (!is_letter || row.id.empty()) return true;
+  database.NoteLetters();
   absl::Status made_void = VoidLetters(database, ids, {.scope = row.scope, .id = row.id},
                                        sqlite3_last_insert_rowid(database.writer()));
   if (!made_void.ok()) return made_void;
@@ -68,6 +69,7 @@ absl::Status HoldLetter(Database& database, IdTable& ids, const IdKey& key, cons
   hold.Bind(3, *scope);
   hold.BindBytes(4, key.id);
   if (absl::Status held = hold.Run(); !held.ok()) return held;
+  database.NoteLetters();
   return VoidLetters(database, ids, key, sqlite3_last_insert_rowid(database.writer()));
 }
 
@@ -81,6 +83,7 @@ absl::Status MarkLetterPublished(Database& database, IdTable& ids, const IdKey& 
 }
 
 absl::Status VoidLetters(Database& database, IdTable& ids, const IdKey& key, std::int64_t except) {
+  if (!database.has_letters()) return absl::OkStatus();
   const auto scope = ids.FindScope(key.scope);
   if (!scope.ok()) return scope.status();
   if (!*scope) return absl::OkStatus();

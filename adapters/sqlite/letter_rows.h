@@ -1,5 +1,6 @@
 // The rows of once_outbox: what is to be published, and the dead letters that are kept beyond that
-// for an operator. One letter per id at most is kept: the newest.
+// for an operator: the newest of each id, until the message is completed or discarded, and those
+// without an id until an operator drops them.
 // Thread-safety: as the connection of the transaction.
 #pragma once
 
@@ -26,7 +27,8 @@ absl::Status HoldLetter(Database& database, IdTable& ids, const IdKey& key, cons
 // … and has done so.
 absl::Status MarkLetterPublished(Database& database, IdTable& ids, const IdKey& key);
 
-// Letters of `key` are no longer kept, but for number `except`.
+// Letters of `key` are no longer kept, but for number `except`. Costs nothing in a store without
+// letters.
 absl::Status VoidLetters(Database& database, IdTable& ids, const IdKey& key,
                          std::int64_t except = 0);
 absl::Status DropLetter(Database& database, std::int64_t number);

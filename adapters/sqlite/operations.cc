@@ -181,8 +181,7 @@ absl::Status SqliteOperations::Redrive(const RedriveRequest& request) {
     for (row.origin.ordinal = *ordinal; is_new.ok() && !*is_new; --row.origin.ordinal) {
       is_new = PutOutboxRow(*database_, ids, row);
     }
-    if (!is_new.ok()) return is_new.status();
-    return VoidLetters(*database_, ids, key);
+    return is_new.status();
   });
 }
 

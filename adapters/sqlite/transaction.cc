@@ -62,7 +62,10 @@ absl::Status SqliteTransaction::PutId(const IdWrite& write) {
     }
     if (absl::Status dropped = ids_.PutResult(write.key, {}); !dropped.ok()) return dropped;
   }
-  return ids_.PutRecord(write.key, write.record);
+  if (absl::Status put = ids_.PutRecord(write.key, write.record); !put.ok()) return put;
+  const bool is_settled =
+      write.record.state == IdState::kCompleted || write.record.state == IdState::kDiscarded;
+  return is_settled ? VoidLetters(*database_, ids_, write.key) : absl::OkStatus();
 }
 
 absl::Status SqliteTransaction::PutIds(std::span<const IdWrite> writes) {
