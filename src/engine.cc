@@ -156,6 +156,7 @@ void Engine::Execute(WorkOrder& order) {
                  .random = *options_.random,
                  .group = source_.traits().group,
                  .batch_max_duration = options_.limits.batch_max_duration,
+                 .has_deadline = options_.times.handler_deadline < absl::InfiniteDuration(),
                  .buffers = settle_buffers_},
                 order);
   } else if (order.take) {

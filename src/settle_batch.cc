@@ -48,7 +48,11 @@ class BatchTransaction {
         candidates_(context.buffers.candidates),
         staged_(context.buffers.staged) {
     Prepare();
+    token_ = &work_.cancellation.Begin(absl::InfiniteFuture());
   }
+  ~BatchTransaction() { work_.cancellation.End(); }
+  BatchTransaction(const BatchTransaction&) = delete;
+  BatchTransaction& operator=(const BatchTransaction&) = delete;
 
   std::size_t size() const { return candidates_.size(); }
 
@@ -87,6 +91,7 @@ class BatchTransaction {
   WorkOrder& work_;
   BatchOrder& order_;
   const absl::Time deadline_;
+  const std::stop_token* token_ = nullptr;  // of the invocation at hand
   std::vector<Candidate>& candidates_;
   std::size_t decided_end_ = 0;  // one past the last candidate with a failed outcome to decide upon
 
@@ -262,11 +267,15 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     }
   }
   Message& message = candidate.item->delivery.message();
+  // One token for the whole batch is enough where no invocation has a deadline of its own.
+  if (context_.has_deadline) token_ = &work_.cancellation.Begin(context_.executor.Now());
   message.SetContext({.id = candidate.identity.id,
                       .scope = candidate.partition->scope,
-                      .attempt = record.attempt + 1});
+                      .attempt = record.attempt + 1,
+                      .cancellation = token_});
   Outcome outcome = InvokeHandler([&] { return context_.handler(message, transaction); });
   message.SetContext({});
+  if (context_.has_deadline) work_.cancellation.End();
   const absl::Status open = transaction.CheckOpen();
   if (!open.ok()) {
     // Whatever ran after the end of our transaction is not in it. A store that ended it by itself

@@ -25,6 +25,7 @@ struct SettleContext {
   Random& random;
   std::string_view group;
   absl::Duration batch_max_duration;
+  bool has_deadline = false;  // ConsumerTimes::handler_deadline is finite
   SettleBuffers& buffers;
 };
 
