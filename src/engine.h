@@ -3,8 +3,8 @@
 // source says, engine_rows.cc the position rows, engine_start.cc where a partition goes on,
 // engine_batches.cc the batches.
 //
-// A transactional handler's authority is the store's position row; a plain handler's is the broker's
-// committed offset, and its partitions have no row.
+// A transactional handler's authority is the store's position row; a plain handler's is the
+// broker's committed offset, and its partitions have no row.
 //
 // No time, sleep, randomness, thread or I/O except through the seams in ConsumerOptions.
 #pragma once

@@ -5,6 +5,7 @@
 
 #include "once/abseil.h"
 #include "src/engine.h"
+#include "src/position_command.h"
 
 namespace once {
 namespace {
@@ -65,8 +66,9 @@ void Engine::Buffer(Batch batch) {
                          last_buffered_->name().topic == message.topic();
     if (!is_same) last_buffered_ = Find({std::string(message.topic()), message.partition()});
     Partition* partition = last_buffered_;
-    // Of an assignment that has ended, or from before the fetch that was asked for. A partition whose row must be read again goes on buffering: what it dropped now,
-    // nobody would fetch again. A paused one is fetched again from where its buffer ends.
+    // Of an assignment that has ended, or from before the fetch that was asked for. A partition
+    // whose row must be read again goes on buffering: what it dropped now, nobody would fetch
+    // again. A paused one is fetched again from where its buffer ends.
     const bool is_stale = partition == nullptr || !partition->is_fetching || partition->is_paused ||
                           partition->assignment != message.assignment();
     if (is_stale) continue;
@@ -285,7 +287,13 @@ void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& er
   Partition* partition = Find(name);
   if (partition == nullptr || partition->phase == PartitionPhase::kStopped) return;
   if (error.code() != absl::StatusCode::kOutOfRange) {
-    StopPartition(*partition, error);
+    std::string way_out = "; to go on once the cause is gone, restart";
+    if (has_rows()) {
+      way_out +=
+          ", or " + PositionCommand(name, "set", std::to_string(partition->expected.position));
+    }
+    StopPartition(*partition,
+                  absl::Status(error.code(), std::string(ToStd(error.message())) + way_out));
     return;
   }
   Log(LogLevel::kWarning, "out_of_range", error.ToString(), &name);

@@ -58,9 +58,9 @@ void Engine::ServeUnread() {
 
 // A row that this consumer had taken is read again, because somebody else or a rollback changed it,
 // or because a commit's answer was lost. Only a commit that carries our generation proves that the
-// partition is still ours to take. Where the group's offset is somebody else's word, it is committed
-// as it stands: it may still have to be read. A start that is planned elsewhere is committed before
-// it is carried out, so that whoever comes next begins there too.
+// partition is still ours to take. Where the group's offset is somebody else's word, it is
+// committed as it stands: it may still have to be read. A start that is planned elsewhere is
+// committed before it is carried out, so that whoever comes next begins there too.
 void Engine::VerifyUnread(absl::Time now) {
   std::vector<PartitionOffset> positions;
   for (const auto& [name, partition] : partitions_) {
@@ -200,9 +200,9 @@ void Engine::ApplyRows(const RowsOrder& order) {
   }
 }
 
-// Records that no handler was cut off in these partitions: their next owner may run batches at once.
-// Only what is sure: not while the worker is busy with something, not while messages still run
-// singly after somebody else's unclean end.
+// Records that no handler was cut off in these partitions: their next owner may run batches at
+// once. Only what is sure: not while the worker is busy with something, not while messages still
+// run singly after somebody else's unclean end.
 void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline) {
   if (worker_.is_busy() || !has_rows() || !fatal_.ok()) return;
   RowsOrder rows{.is_clean_end = true};

@@ -1,5 +1,5 @@
-// Where a partition goes on: asking the broker, carrying out what PlanStart decides, and setting the
-// buffer to it.
+// Where a partition goes on: asking the broker, carrying out what PlanStart decides, and setting
+// the buffer to it.
 #include <algorithm>
 #include <utility>
 

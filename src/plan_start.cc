@@ -1,5 +1,5 @@
-// The table behind PlanStart(). Where two facts speak against each other, the choice is the one that
-// loses nothing: ids that are in the store keep what is replayed from being applied again.
+// The table behind PlanStart(). Where two facts speak against each other, the choice is the one
+// that loses nothing: ids that are in the store keep what is replayed from being applied again.
 #include "src/plan_start.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // PlanStart decides where a partition begins, from everything that is known when it is assigned:
-// the row in the store, the group's offset at the broker and whose it is, the bounds of the log, and
-// an operator's directive. Pure: no clock, no I/O. The engine carries the decision out.
+// the row in the store, the group's offset at the broker and whose it is, the bounds of the log,
+// and an operator's directive. Pure: no clock, no I/O. The engine carries the decision out.
 #pragma once
 
 #include <cstdint>

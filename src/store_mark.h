@@ -1,6 +1,6 @@
-// A StoreMark is what every commit of offsets carries as its metadata at the broker: which store the
-// offset was settled in. Whoever reads the offset later can tell a store that lost its tail from
-// another store, and both from a tool that moved the group's offsets.
+// A StoreMark is what every commit of offsets carries as its metadata at the broker: which store
+// the offset was settled in. Whoever reads the offset later can tell a store that lost its tail
+// from another store, and both from a tool that moved the group's offsets.
 //
 //   once/1 open=12 began=400 store=5f0c9a…
 //

@@ -52,8 +52,8 @@ int SignalOf(std::string_view how) {
 
 std::string PoisonId() { return absl::StrCat("order-", kPoison); }
 
-// The child: `--consume BROKERS GROUP TOPIC PATH TRACE HOW`. Each invocation is a line of the trace,
-// written before anything happens, and a beat.
+// The child: `--consume BROKERS GROUP TOPIC PATH TRACE HOW`. Each invocation is a line of the
+// trace, written before anything happens, and a beat.
 int Consume(char** arguments) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};

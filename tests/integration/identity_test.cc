@@ -1,6 +1,6 @@
-// Against a real broker: a topic that was made anew, a store that is not the one the group's offsets
-// belong to, offsets that an operator has moved, a failover to another cluster. Each is noticed, the
-// message says what to do, and doing it works.
+// Against a real broker: a topic that was made anew, a store that is not the one the group's
+// offsets belong to, offsets that an operator has moved, a failover to another cluster. Each is
+// noticed, the message says what to do, and doing it works.
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 

@@ -388,6 +388,7 @@ TEST_F(EngineIdentity, AStoppedPartitionIsWokenByAnOrderAndByNothingElse) {
   for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);
   StartAndSettle({kOrders0});
   EXPECT_THAT(StopReason(), HasSubstr("offset 1 must be dead-lettered"));
+  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 2`"));
   for (int i = 0; i < 3; ++i) SettleAudit();
   EXPECT_THAT(consumer_->stopped_partitions(), SizeIs(1));
   EXPECT_THAT(effects(), ElementsAre("a"));
@@ -396,6 +397,21 @@ TEST_F(EngineIdentity, AStoppedPartitionIsWokenByAnOrderAndByNothingElse) {
   EXPECT_THAT(consumer_->stopped_partitions(), IsEmpty());
   EXPECT_THAT(effects(), ElementsAre("a", "c"));
   EXPECT_THAT(events_->actions(), Contains("woken"));
+}
+
+TEST_F(EngineIdentity, APausedPartitionGoesOnWithTheSameMessageOnOrder) {
+  bool is_out = true;
+  When("b", [&is_out](const Message& message, Transaction& transaction) -> Outcome {
+    return is_out ? Pause("the downstream is out") : Book(message, transaction);
+  });
+  for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);
+  StartAndSettle({kOrders0});
+  EXPECT_THAT(StopReason(), HasSubstr("the downstream is out"));
+  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 1`"));
+  is_out = false;
+  Order(PositionDirective::kSet, 1);
+  SettleAudit();
+  EXPECT_THAT(effects(), ElementsAre("a", "b", "c"));
 }
 
 TEST_F(EngineIdentity, AWokenPartitionIsTakenOnlyWithTheBrokersConfirmation) {

@@ -189,5 +189,19 @@ TEST_F(EngineOutbox, ALetterKeepsKeyValueAndForeignHeadersAndForgedOnesAreReplac
   EXPECT_EQ(letter.headers[2], (OwnedHeader{"trace", "2"}));
 }
 
+TEST_F(EngineOutbox, AnOperatorFindsALetterByItsId) {
+  When("bad", [](const Message&, Transaction&) -> Outcome { return Reject("never"); });
+  Send(kOrders0, "bad");
+  log_->Append(kOrders0, {.value = "no id"});
+  StartAndSettle({kOrders0});
+  const auto failures = store_->operations()->FindFailures({});
+  ASSERT_TRUE(failures.ok()) << failures.status();
+  ASSERT_THAT(*failures, SizeIs(2));
+  EXPECT_EQ(failures->at(0).id, "bad");
+  EXPECT_EQ(failures->at(0).scope, GroupTopicScope("billing", "orders"));
+  EXPECT_EQ(failures->at(0).state, IdState::kDead);
+  EXPECT_EQ(failures->at(1).id, "");
+}
+
 }  // namespace
 }  // namespace once

@@ -4,6 +4,7 @@
 namespace once {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -169,8 +170,9 @@ TEST_F(EngineRange, APartitionThatCannotBeReadStopsAloneWithTheSourcesError) {
   Settle();
   EXPECT_THAT(effects(), ::testing::UnorderedElementsAre("a", "b", "d"));
   ASSERT_THAT(consumer_->stopped_partitions(), SizeIs(1));
-  EXPECT_THAT(std::string(consumer_->stopped_partitions()[0].reason.message()),
-              HasSubstr("authorization"));
+  EXPECT_THAT(
+      std::string(consumer_->stopped_partitions()[0].reason.message()),
+      AllOf(HasSubstr("authorization"), HasSubstr("`once position set --store STORE orders 0 1`")));
 }
 
 TEST_F(EngineRange, ABrokerThatCannotDescribeIsAskedAgain) {

@@ -1,0 +1,287 @@
+// The passes over a batch: begin, look up, invoke, commit. What a single message becomes is decided
+// by Judge() and Decide().
+#include "src/batch_transaction.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "once/abseil.h"
+#include "src/invoke_handler.h"
+#include "src/judge.h"
+#include "src/row_marks.h"
+#include "src/store_errors.h"
+
+namespace once {
+namespace {
+
+// How soon an id that somebody else has claimed under the same scope is looked at again.
+constexpr absl::Duration kOpenClaimRecheck = absl::Seconds(1);
+
+// Position, reach and last applied record as this transaction leaves them.
+PositionUpdate NextPosition(const WorkPartition& partition) {
+  PositionUpdate update{.key = partition.lock.key,
+                        .position = partition.lock.expected.position,
+                        .last_applied = partition.last_applied};
+  const Message* last = nullptr;
+  for (const WorkItem& item : partition.items) {
+    const Message& message = item.delivery.message();
+    const bool is_settled = item.verdict != Verdict::kUnsettled;
+    update.position = is_settled ? message.offset() + 1 : message.offset();
+    if (!is_settled) break;
+    last = &message;
+  }
+  if (last != nullptr) {
+    update.last_applied = {.offset = last->offset(),
+                           .timestamp_ms = last->timestamp_ms(),
+                           .fingerprint = Fingerprint::Of(last->value())};
+  }
+  update.reach = std::max(update.position, partition.next_reach);
+  return update;
+}
+
+}  // namespace
+
+void BatchTransaction::Prepare() {
+  std::size_t count = 0;
+  for (const WorkPartition& partition : order_.partitions) count += partition.items.size();
+  candidates_.clear();
+  candidates_.reserve(count);  // ids may point into Candidate::scratch: it must not move
+  for (WorkPartition& partition : order_.partitions) {
+    for (WorkItem& item : partition.items) {
+      Candidate& candidate = candidates_.emplace_back();
+      candidate.partition = &partition;
+      candidate.item = &item;
+      Identify(candidate.message(), context_.id, context_.fingerprint, candidate.identity);
+      const absl::Status& printed = candidate.identity.fingerprint_error;
+      if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
+    }
+  }
+}
+
+PassEnd BatchTransaction::EndWith(PassEnd end, const absl::Status& error) {
+  error_ = error;
+  return end;
+}
+
+absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t count) {
+  std::vector<IdKey>& keys = context_.buffers.keys;
+  keys.clear();
+  for (std::size_t i = 0; i < count; ++i) {
+    const Candidate& candidate = candidates_[i];
+    if (candidate.identity.id_error.ok()) {
+      keys.push_back(candidate.key());
+    }
+  }
+  std::vector<IdRecord>& records = context_.buffers.records;
+  records.assign(keys.size(), IdRecord{});
+  absl::Status status = transaction.FindIds(keys, records);
+  if (status.ok()) staged_.Reset(keys, records);
+  return status;
+}
+
+BatchEnd BatchTransaction::Mark() {
+  if (work_.doomed) return BatchEnd::kDoomed;
+  const Candidate& first = candidates_.front();
+  const bool is_invoked = first.identity.id_error.ok() && !first.failed;
+  const SingleMessage single = {.key = {.scope = first.partition->scope,
+                                        .id = is_invoked ? first.identity.id : std::string_view()},
+                                .fingerprint = first.identity.fingerprint,
+                                .offset = first.item->delivery.message().offset()};
+  return MarkInvocations(context_.store, order_, order_.is_single ? &single : nullptr,
+                         context_.retry.max_attempts, context_.executor.Now());
+}
+
+PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
+  letters_.clear();
+  events_.clear();
+  error_ = absl::OkStatus();
+  retries_ = 0;
+  is_changed_ = false;
+  now_ = context_.executor.Now();
+  std::vector<PositionLock> locks;
+  for (WorkPartition& partition : order_.partitions) {
+    for (WorkItem& item : partition.items) item.verdict = Verdict::kUnsettled;
+    partition.not_before = absl::InfinitePast();
+    partition.stop = absl::OkStatus();
+    locks.push_back(partition.lock);
+  }
+  absl::StatusOr<BeginResult> begun = context_.store.Begin(locks);
+  if (!begun.ok()) return EndWith(PassEnd::kStoreTrouble, begun.status());
+  if (begun->transaction == nullptr) {
+    order_.mismatches = std::move(begun->mismatches);
+    return PassEnd::kMismatch;
+  }
+  StoreTransaction& transaction = *begun->transaction;
+  PassEnd end = PassEnd::kNothing;
+  if (const absl::Status found = Lookup(transaction, count); !found.ok()) {
+    end = EndWith(PassEnd::kStoreTrouble, found);
+  } else {
+    end = RunMessages(transaction, count, is_careful);
+  }
+  const bool is_over =
+      end == PassEnd::kCommitted || end == PassEnd::kUnknown || end == PassEnd::kRefusedCommit;
+  if (!is_over) transaction.Rollback();
+  if (end != PassEnd::kCommitted && end != PassEnd::kUnknown) ++order_.rollbacks;
+  return end;
+}
+
+PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t count,
+                                      bool is_careful) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (work_.doomed) return PassEnd::kDoomed;
+    // However late it is, at least one message per batch, and every failure that is known:
+    // otherwise nothing would move, or a failed invocation would be repeated without being counted.
+    // A recorded attempt is made, or it would be charged to a message that never ran.
+    const bool is_late = i > 0 && context_.executor.Now() >= deadline_;
+    const bool is_ending = (work_.finish_early && !order_.is_single) || is_late;
+    if (i >= decided_end_ && is_ending) break;
+    PassEnd end = PassEnd::kNothing;
+    if (!RunMessage(transaction, i, is_careful, end)) return end;
+  }
+  return is_changed_ ? Finish(transaction) : PassEnd::kNothing;
+}
+
+bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t index, bool is_careful,
+                                  PassEnd& end) {
+  Candidate& candidate = candidates_[index];
+  WorkPartition& partition = *candidate.partition;
+  const bool is_blocked = partition.not_before > now_ || !partition.stop.ok();
+  if (is_blocked) return true;
+  if (!candidate.identity.id_error.ok()) {
+    const bool is_missing = candidate.identity.id_error.code() == absl::StatusCode::kNotFound;
+    DeadLetter(candidate, {}, is_missing ? Disposition::kNoId : Disposition::kInvalidId,
+               candidate.identity.id_error);
+    return true;
+  }
+  const IdRecord record = WithoutRecorded(staged_.Find(candidate.key()), partition.attempt,
+                                          candidate.message().offset());
+  switch (Judge(record, candidate.identity.fingerprint, context_.retry.max_attempts, now_)) {
+    case Judgement::kDuplicate:
+      candidate.item->verdict = Verdict::kDuplicate;
+      is_changed_ = true;
+      return true;
+    case Judgement::kSettled:
+      candidate.item->verdict = Verdict::kDiscarded;
+      is_changed_ = true;
+      return true;
+    case Judgement::kConflict:
+      DeadLetter(candidate, record, Disposition::kConflict,
+                 absl::AlreadyExistsError("another message has this id and a different value"));
+      return true;
+    case Judgement::kExhausted:
+      if (DeadLetter(candidate, record, Disposition::kRetriesExhausted,
+                     absl::ResourceExhaustedError(
+                         "all attempts were used up earlier; a last one without an outcome ended "
+                         "with its process"))) {
+        IdRecord dead = record;
+        dead.state = IdState::kDead;
+        staged_.Put(candidate.key(), dead);
+      }
+      return true;
+    case Judgement::kWait:
+      // A claim of a plain handler has no time of its own: look again after a while.
+      partition.not_before = std::max(
+          record.not_before,
+          now_ + (record.state == IdState::kRetrying ? absl::Nanoseconds(1) : kOpenClaimRecheck));
+      return true;
+    case Judgement::kHandle:
+      break;
+  }
+  return Invoke(transaction, candidate, record, is_careful, end);
+}
+
+bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidate,
+                              const IdRecord& record, bool is_careful, PassEnd& end) {
+  if (candidate.failed) {
+    DecideFailure(candidate, record, *candidate.failed);
+    return true;
+  }
+  if (is_careful) {
+    if (const absl::Status set = transaction.SetSavepoint(); !set.ok()) {
+      end = EndWith(PassEnd::kStoreTrouble, set);
+      return false;
+    }
+  }
+  Message& message = candidate.item->delivery.message();
+  // One token for the whole batch is enough where no invocation has a deadline of its own.
+  if (context_.has_deadline) token_ = &work_.cancellation.Begin(context_.executor.Now());
+  message.SetContext({.id = candidate.identity.id,
+                      .scope = candidate.partition->scope,
+                      .attempt = record.attempt + 1,
+                      .cancellation = token_});
+  Outcome outcome = InvokeHandler([&] { return context_.handler(message, transaction); });
+  message.SetContext({});
+  if (context_.has_deadline) work_.cancellation.End();
+  const absl::Status open = transaction.CheckOpen();
+  if (!open.ok()) {
+    // Whatever ran after the end of our transaction is not in it. A store that ended it by itself
+    // is in trouble; a handler that did has failed.
+    const bool is_handlers_doing = open.code() == absl::StatusCode::kFailedPrecondition;
+    if (is_handlers_doing) RememberFailure(candidate, Reject(ToStd(open.message())));
+    end = EndWith(is_handlers_doing ? PassEnd::kFailedHandler : PassEnd::kStoreTrouble, open);
+    return false;
+  }
+  if (outcome.is_done()) {
+    staged_.Put(candidate.key(), {.state = IdState::kCompleted,
+                                  .fingerprint = candidate.identity.fingerprint,
+                                  .attempt = record.attempt + 1});
+    candidate.item->verdict = Verdict::kProcessed;
+    is_changed_ = true;
+    return true;
+  }
+  if (!is_careful) {
+    RememberFailure(candidate, std::move(outcome));
+    end = PassEnd::kFailedHandler;
+    return false;
+  }
+  if (const absl::Status undone = transaction.RollbackToSavepoint(); !undone.ok()) {
+    end = EndWith(PassEnd::kStoreTrouble, undone);
+    return false;
+  }
+  RememberFailure(candidate, std::move(outcome));
+  DecideFailure(candidate, record, *candidate.failed);
+  return true;
+}
+
+void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {
+  candidate.failed = std::move(outcome);
+  const auto index = static_cast<std::size_t>(&candidate - candidates_.data());
+  decided_end_ = std::max(decided_end_, index + 1);
+}
+
+PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
+  std::vector<PositionUpdate> updates;
+  for (WorkPartition& partition : order_.partitions) {
+    updates.push_back(NextPosition(partition));
+    partition.committed = {.position = updates.back().position,
+                           .revision = partition.lock.expected.revision + 1,
+                           .writer = partition.lock.expected.writer};
+  }
+  std::vector<IdWrite>& writes = context_.buffers.writes;
+  staged_.CopyWrites(writes);
+  absl::Status status = transaction.PutIds(writes);
+  if (status.ok()) status = transaction.PutOutgoing(letters_);
+  if (status.ok()) status = transaction.SetPositions(updates);
+  if (status.ok()) status = transaction.CheckOpen();
+  if (!status.ok()) return EndWith(PassEnd::kStoreTrouble, status);
+  if (work_.doomed) return PassEnd::kDoomed;
+  status = transaction.Commit(Durability::kMachine);
+  if (status.ok() || status.code() == absl::StatusCode::kUnknown) {
+    order_.retries += retries_;
+    order_.letters += letters_.size();
+  }
+  if (status.ok()) {
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      WorkPartition& partition = order_.partitions[i];
+      partition.is_committed = true;
+      partition.reach = updates[i].reach;
+      partition.last_applied = updates[i].last_applied;
+    }
+    for (const LogEvent& event : events_) context_.log.Log(event);
+    return PassEnd::kCommitted;
+  }
+  if (status.code() == absl::StatusCode::kUnknown) return EndWith(PassEnd::kUnknown, status);
+  return EndWith(IsRefusal(status) ? PassEnd::kRefusedCommit : PassEnd::kStoreTrouble, status);
+}
+
+}  // namespace once
