@@ -3,10 +3,10 @@
 #include "once/testing/claims_conformance.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include "tests/unit/memory_fixture.h"
+#include "tests/unit/suite_runner.h"
 #include "tests/unit/wrong_claims.h"
 
 namespace once {
@@ -36,31 +36,12 @@ class WrongFixture final : public memory::MemoryFixture {
   WrongStore wrong_;
 };
 
-// The names of the checks that fail on a store with `bug`.
-std::vector<std::string> ChecksThatFail(const ClaimsBug& bug) {
-  testing::StoreUnderTest under_test = memory::MemoryUnderTest();
-  under_test.make = [&] { return std::make_unique<WrongFixture>(bug); };
-  std::vector<std::string> failed;
-  for (const testing::StoreCheck& check : testing::ClaimChecks()) {
-    ::testing::TestPartResultArray results;
-    {
-      const ::testing::ScopedFakeTestPartResultReporter reporter(
-          ::testing::ScopedFakeTestPartResultReporter::INTERCEPT_ALL_THREADS, &results);
-      check.run(under_test);
-    }
-    for (int i = 0; i < results.size(); ++i) {
-      if (!results.GetTestPartResult(i).failed()) continue;
-      failed.push_back(check.name);
-      break;
-    }
-  }
-  return failed;
-}
-
 class ClaimsSuite : public ::testing::TestWithParam<ClaimsBug> {};
 
 TEST_P(ClaimsSuite, NoticesABugAndNothingElse) {
-  const std::vector<std::string> failed = ChecksThatFail(GetParam());
+  testing::StoreUnderTest store = memory::MemoryUnderTest();
+  store.make = [] { return std::make_unique<WrongFixture>(GetParam()); };
+  const std::vector<std::string> failed = ChecksThatFail(testing::ClaimChecks(), store);
   if (GetParam().name == "nothing") {
     EXPECT_THAT(failed, IsEmpty());
   } else {
@@ -75,16 +56,8 @@ INSTANTIATE_TEST_SUITE_P(Planted, ClaimsSuite, ::testing::ValuesIn(PlantedClaims
                          [](const auto& bug) { return bug.param.name; });
 
 TEST(ClaimChecks, AreTheTestsOfTheSuite) {
-  std::size_t listed = 0;
-  const ::testing::UnitTest& all = *::testing::UnitTest::GetInstance();
-  for (int i = 0; i < all.total_test_suite_count(); ++i) {
-    const ::testing::TestSuite& suite = *all.GetTestSuite(i);
-    if (std::string_view(suite.name()) == "Memory/ClaimStoreConformance") {
-      listed += static_cast<std::size_t>(suite.total_test_count());
-    }
-  }
-  EXPECT_GT(listed, 0u);
-  EXPECT_EQ(testing::ClaimChecks().size(), listed);
+  EXPECT_GT(testing::ClaimChecks().size(), 0u);
+  EXPECT_EQ(testing::ClaimChecks().size(), CountTests("Memory/ClaimStoreConformance"));
 }
 
 }  // namespace
