@@ -244,6 +244,27 @@ TEST_F(WrapUnderClaim, AStalledFailureDoesNotTouchItsSuccessorsSuccess) {
   EXPECT_THAT(stalled({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
 }
 
+TEST_F(WrapUnderClaim, AStalledTransientFailureIsALostLeaseToo) {
+  const Wrapped<Charge> successor = WrapCharging();
+  const Wrapped<Charge> stalled = WrapCharging(Options(), [&] {
+    clock_->Advance(kLease + absl::Seconds(1));
+    EXPECT_THAT(successor({.id = "a"}), IsAnswer(CallVerdict::kDone));
+    return CallEnd(absl::UnavailableError("closed"));
+  });
+  EXPECT_THAT(stalled({.id = "a"}), IsError(absl::StatusCode::kAborted));
+}
+
+TEST_F(WrapUnderClaim, NoAttemptFollowsLongAfterTheFirstFailure) {
+  WrapOptions<Charge> options = Options();
+  options.retry.max_elapsed = absl::Minutes(1);
+  const Wrapped<Charge> charge = WrapOutcome(std::move(options), [] { return Retry("closed"); });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  clock_->Advance(absl::Seconds(40));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  clock_->Advance(absl::Seconds(40));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDead));
+}
+
 TEST_F(WrapUnderClaim, AnIdWhoseProcessDiedInsideRunsAgainByDefault) {
   DieInside({.id = "a"});
   const auto answer = WrapCharging()({.id = "a"});

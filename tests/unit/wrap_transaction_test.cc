@@ -236,6 +236,28 @@ TEST_F(WrapInTransaction, ALostAnswerToARecordedFailureDoesNotCountItTwice) {
   EXPECT_EQ(attempts_.size(), 1);
 }
 
+TEST_F(WrapInTransaction, ARepetitionThatMeetsTroubleIsKnownNotToHaveHappened) {
+  int commits = 0;
+  store_->OnCommit([&](const auto&) {
+    return ++commits == 1 ? CommitFate::kUnknownUndone : CommitFate::kTrouble;
+  });
+  const auto troubled = WrapBooking()({.id = "a"});
+  EXPECT_THAT(troubled, IsError(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(std::string(troubled.status().message()), HasSubstr("nothing was committed"));
+  EXPECT_THAT(booked(), IsEmpty());
+}
+
+TEST_F(WrapInTransaction, NoAttemptFollowsLongAfterTheFirstFailure) {
+  WrapOptions<Charge> options = Options();
+  options.retry.max_elapsed = absl::Minutes(1);
+  const Wrapped<Charge> charge = WrapBooking(std::move(options), [] { return Retry("closed"); });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  clock_->Advance(absl::Seconds(40));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  clock_->Advance(absl::Seconds(40));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDead));
+}
+
 TEST_F(WrapInTransaction, AStoreThatFallsSilentAfterACommitLeavesAnErrorThatSaysSo) {
   const Wrapped<Charge> charge = WrapBooking();
   store_->OnCommit([this](const auto&) {
