@@ -35,7 +35,8 @@ inline std::shared_ptr<DedupStore> OpenEffects(const std::string& path) {
 // Run() on a thread; the destructor stops it and waits.
 class RunningConsumer {
  public:
-  RunningConsumer(ConsumerOptions options, TransactionalHandlerFunction handler)
+  template <typename Handler>
+  RunningConsumer(ConsumerOptions options, Handler handler)
       : consumer_(Must(Consumer::Create(std::move(options), std::move(handler)))),
         thread_([this](std::stop_token stop) { status_ = consumer_->Run(std::move(stop)); }) {}
 

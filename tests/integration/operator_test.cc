@@ -1,6 +1,7 @@
 // The way out, on a real broker: a person with the `once` command beside a running consumer, and on
 // the store that it has left.
 #include <atomic>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -143,6 +144,53 @@ TEST_F(Operator, CallsOffARetryThatHoldsItsPartition) {
   EXPECT_EQ(discarded.code, 0) << discarded.errors;
   ASSERT_TRUE(AwaitCondition([&] { return ReadEffects(path_) == EffectTotals{1, 1}; }));
   EXPECT_EQ(consumer->stats().discarded, 1);
+  EXPECT_TRUE(consumer.Stop().ok());
+}
+
+// Two messages whose plain handler was begun by a process that died in it.
+TEST_F(Operator, ResolvesWhatMayHaveHappened) {
+  const std::string scope = GroupTopicScope("billing", topic_);
+  const std::vector<std::string> ids = {"paid", "not-paid"};
+  for (const std::string& id : ids) Produce({Order(topic_, 0, id)});
+  {
+    const auto store = testing::OpenEffects(path_);
+    ClaimStore& claims = *store->claims();
+    for (const std::string& id : ids) {
+      const ClaimRequest request{.key = {.scope = scope, .id = id},
+                                 .fingerprint = Fingerprint::Of("value of " + id),
+                                 .fence = claims.NewFence()};
+      ClaimResult result;
+      ASSERT_TRUE(
+          claims.TryClaim(std::span(&request, 1), absl::Hours(1), std::span(&result, 1)).ok());
+      const Claim claim{.key = request.key, .fence = request.fence};
+      absl::Status outcome;
+      ASSERT_TRUE(claims.Begun(std::span(&claim, 1), std::span(&outcome, 1)).ok());
+      ASSERT_TRUE(outcome.ok());
+    }
+  }
+  ConsumerOptions options = Options();
+  options.claims.on_lost = LostClaim::kPark;
+  std::atomic<int> paid = 0;
+  std::atomic<int> not_paid = 0;
+  RunningConsumer consumer(std::move(options), [&](const Message& message) -> Outcome {
+    ++(message.id() == "paid" ? paid : not_paid);
+    return Done();
+  });
+  ASSERT_TRUE(AwaitCondition([&] { return consumer->stats().uncertain == 2; }));
+  const CommandResult list = Once({"failures", "list"});
+  ASSERT_EQ(list.Json()["failures"].size(), 2) << list.output;
+  EXPECT_EQ(list.Json()["failures"][0]["state"], "uncertain");
+  EXPECT_EQ(list.Json()["failures"][0]["disposition"], "uncertain");
+
+  EXPECT_EQ(Once({"resolve", "paid", "--happened"}).code, 0);
+  EXPECT_EQ(Once({"resolve", "not-paid", "--not-happened"}).code, 0);
+  ASSERT_TRUE(AwaitCondition([&] { return consumer->stats().processed == 1; }));
+  EXPECT_EQ(CountFailures(), 0);
+  Produce({Order(topic_, 0, "paid"), Order(topic_, 0, "not-paid")});
+  ASSERT_TRUE(AwaitCondition([&] { return consumer->stats().duplicates == 2; }));
+  EXPECT_EQ(paid, 0) << "it had happened";
+  EXPECT_EQ(not_paid, 1);
+  EXPECT_EQ(Once({"resolve", "paid", "--happened"}).code, 5) << "nothing is uncertain any more";
   EXPECT_TRUE(consumer.Stop().ok());
 }
 

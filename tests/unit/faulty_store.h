@@ -80,7 +80,6 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
       std::span<const PartitionKey> keys) override;
   Outbox& outbox() override { return inner()->transactions()->outbox(); }
-  StoreOperations* operations() override { return inner()->operations(); }
 
  private:
   friend class FaultyTransaction;

@@ -98,18 +98,29 @@ std::string ShowSelector(const MessageSelector& selector) {
 // Why there is no letter: what the store knows of the id instead.
 absl::Status NoLetter(StoreOperations& operations, const MessageSelector& selector) {
   std::string known;
+  bool is_open = false;
   if (selector.id) {
     const auto found = operations.FindId(*selector.id);
     if (!found.ok()) return found.status();
-    known = absl::StrJoin(*found, "; ", [](std::string* out, const auto& each) {
-      absl::StrAppend(out, "it is ", ToAbsl(NameOf(each.record.state)), " in ",
+    for (const StoreOperations::FoundId& each : *found) {
+      if (!selector.scope.empty() && !IsNameOfScope(selector.scope, each.scope)) continue;
+      const IdState state = each.record.state;
+      is_open = is_open || state == IdState::kDead || state == IdState::kUncertain;
+      absl::StrAppend(&known, known.empty() ? ": " : "; ", "it is ", ToAbsl(NameOf(state)), " in ",
                       ShowScope(each.scope));
-    });
+    }
   }
-  return absl::NotFoundError(absl::StrCat(
-      "no dead letter of ", ShowSelector(selector), " is kept",
-      selector.scope.empty() ? "" : absl::StrCat(" in scope ", selector.scope),
-      known.empty() ? "; `once failures list` lists what there is" : absl::StrCat(": ", known)));
+  std::string_view way_out = known.empty() ? "; `once failures list` lists what there is" : "";
+  // A wrapped call, or a message whose dead letter was never kept here.
+  if (is_open) {
+    way_out =
+        ", and there is nothing to send again; `once resolve ID --happened` (an uncertain one) or "
+        "`once discard ID` settles it";
+  }
+  return absl::NotFoundError(
+      absl::StrCat("no dead letter of ", ShowSelector(selector), " is kept",
+                   selector.scope.empty() ? "" : absl::StrCat(" in scope ", selector.scope), known,
+                   ToAbsl(way_out)));
 }
 
 }  // namespace

@@ -120,6 +120,15 @@ TEST_F(MessageCommand, ResolveNotHappenedSendsTheUncertainOneAround) {
   EXPECT_THAT(NotesOf(dead), HasSubstr("once redrive"));
 }
 
+TEST_F(MessageCommand, AnUncertainCallThatLeftNoLetterIsNotSentAround) {
+  operations_.ids = {{.scope = NamedScope("refunds"), .record = {.state = IdState::kUncertain}}};
+  const Report report = Decide(MessageAction::kResolveNotHappened, {{.id = "a"}});
+  EXPECT_EQ(report.code, kNotFound);
+  EXPECT_THAT(NotesOf(report), HasSubstr("it is uncertain in scope refunds"));
+  EXPECT_THAT(NotesOf(report), HasSubstr("once discard ID"));
+  EXPECT_EQ(Decide(MessageAction::kResolveHappened, {{.id = "a"}}).code, kDone);
+}
+
 TEST_F(MessageCommand, SomeOfSeveralMayFail) {
   operations_.failures = {FailureOf(1, "a"), FailureOf(2, "c")};
   const Report report = Decide(MessageAction::kRedrive, {{.id = "a"}, {.id = "b"}, {.id = "c"}});
