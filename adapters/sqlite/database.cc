@@ -15,6 +15,11 @@ namespace {
 // A -wal that grew while somebody was reading for long is cut back to this at its next reset.
 constexpr std::int64_t kWalBytesKept = 64 * 1024 * 1024;
 
+// How many pages of the -wal are moved to the database at a time. Ids lie at random, so a batch of
+// them is more than SQLite's default of 1000 pages, and each commit would end with the syncs of a
+// checkpoint. At 4 KiB a page this is half of kWalBytesKept.
+constexpr int kCheckpointPages = 8192;
+
 // Scopes are a handful by nature (group × topic); this keeps an odd user's from growing for ever.
 constexpr std::size_t kKnownScopesMax = 10'000;
 
@@ -131,7 +136,8 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
               absl::StrCat("PRAGMA main.synchronous = ", ToAbsl(PragmaOf(options.synchronous)),
                            "; PRAGMA main.cache_size = -",
                            std::max<std::int64_t>(options.cache_bytes / 1024, 1),
-                           "; PRAGMA main.journal_size_limit = ", kWalBytesKept),
+                           "; PRAGMA main.journal_size_limit = ", kWalBytesKept,
+                           "; PRAGMA main.wal_autocheckpoint = ", kCheckpointPages),
               operation);
   if (!set.ok()) return set;
   // Nobody may switch the journal off or write to sqlite_schema directly.
