@@ -151,6 +151,12 @@ void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
     before_[static_cast<std::size_t>(partition)] =
         it == before.positions.end() ? 0 : it->second.stamp.position;
   }
+  for (const StoreChange::Id& id : change.ids) {
+    const IdRecord& record = id.entry.record;
+    const bool is_recorded =
+        change.durability == Durability::kProcess && record.state == IdState::kRetrying;
+    if (is_recorded) recorded_[{process, id.key}] = record.attempt;
+  }
   for (const PositionLock& lock : locks) {
     const int partition = lock.key.partition.partition;
     const auto row = before.positions.find(lock.key);
@@ -361,7 +367,13 @@ void InvariantChecker::OnHandler(const Process& process, const Message& message,
     Fail(Check::kHandledAgain, absl::StrCat("the handler runs for ", id, ", which is settled"),
          message.partition(), id);
   }
-  if (message.attempt() != record.attempt + 1) {
+  // An attempt that this process has recorded in advance, and that has had no verdict, is the one.
+  const auto recorded = recorded_.find(
+      {process.number(), EncodeIdKey({.scope = message.scope(), .id = message.id()})});
+  const bool is_recorded = recorded != recorded_.end() && recorded->second == record.attempt &&
+                           record.state == IdState::kRetrying &&
+                           record.not_before == absl::InfinitePast();
+  if (message.attempt() != record.attempt + (is_recorded ? 0 : 1)) {
     Fail(Check::kHandledAgain,
          absl::StrCat("the handler of ", id, " sees attempt ", message.attempt(),
                       ", the store has ", record.attempt, " before it"),

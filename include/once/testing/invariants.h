@@ -156,6 +156,8 @@ class InvariantChecker : public SimulationObserver {
   std::optional<Violation> violation_;
   std::vector<HistoryLine> history_;
   std::map<std::pair<int, int>, Knowledge> knowledge_;  // by process and partition
+  // The last attempt that a process recorded before its handler ran; by process and EncodeIdKey.
+  std::map<std::pair<int, std::string>, int> recorded_;
   std::unordered_map<std::string, int> effect_counts_;  // by EncodeIdKey
   std::vector<std::int64_t> before_;                    // positions before the change at hand
   std::vector<std::int64_t> furthest_;                  // highest position ever visible
