@@ -187,7 +187,7 @@ absl::Status SqliteOperations::Redrive(const RedriveRequest& request) {
 
 absl::Status SqliteOperations::Discard(const IdKey& key) {
   return Settle(*database_, "discard", key, IdState::kDiscarded,
-                {IdState::kDead, IdState::kUncertain, IdState::kRetrying});
+                {IdState::kDead, IdState::kUncertain, IdState::kRetrying, IdState::kDying});
 }
 
 absl::Status SqliteOperations::Resolve(const IdKey& key) {

@@ -74,7 +74,7 @@ struct ClaimOptions {
   // claims sooner. At least a second.
   absl::Duration lease = absl::Seconds(30);
   LostClaim on_lost = LostClaim::kRerun;
-  // Called like the handler, in its place. Required for kReconcile.
+  // Called like the handler, in its place. Required for kReconcile. May throw: asked again later.
   std::function<Reconciled(const Message&)> reconcile;
 };
 

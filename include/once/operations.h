@@ -90,7 +90,8 @@ class StoreOperations {
   // dead or uncertain → retrying with all attempts before it, due now; the row joins the outbox, in
   // one transaction.
   virtual absl::Status Redrive(const RedriveRequest& request) = 0;
-  // dead, uncertain or retrying → discarded. The letter is no longer kept.
+  // dead, uncertain, retrying, or dying (its letter cannot be published) → discarded. The letter is
+  // no longer kept; an owner that is about to publish it loses its claim.
   virtual absl::Status Discard(const IdKey& key) = 0;
   // uncertain → completed: it did happen.
   virtual absl::Status Resolve(const IdKey& key) = 0;

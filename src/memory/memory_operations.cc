@@ -128,8 +128,9 @@ absl::Status MemoryOperations::Discard(const IdKey& key) {
   return data_->Change("discard", [&](Contents& contents, absl::Time now) {
     const auto former = Require(contents, key, "discard", now);
     if (!former.ok()) return former.status();
-    absl::Status permitted = CheckState("discard", former->state,
-                                        {IdState::kDead, IdState::kUncertain, IdState::kRetrying});
+    absl::Status permitted =
+        CheckState("discard", former->state,
+                   {IdState::kDead, IdState::kUncertain, IdState::kRetrying, IdState::kDying});
     if (!permitted.ok()) return permitted;
     contents.ids.Put(key, {.state = IdState::kDiscarded,
                            .fingerprint = former->fingerprint,

@@ -271,9 +271,20 @@ OPERATIONS_CHECK(AnIdThatSomebodyHoldsIsLeftToItsHolder) {
   ExpectRefusal(ResolveId("id"), IdState::kClaimed);
   EXPECT_TRUE(Dying(holder).ok());
   ExpectRefusal(Redrive(FailureOf("id")), IdState::kDying);
-  ExpectRefusal(DiscardId("id"), IdState::kDying);
   ExpectRefusal(ResolveId("id"), IdState::kDying);
   EXPECT_TRUE(Kill(holder).ok());
+}
+
+// Its letter may be one that no retry can publish: then this is the only way out.
+OPERATIONS_CHECK(ADyingIdIsDiscardedAndItsHolderHasLostItsClaim) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_claims);
+  CommitLetter(Letter(5, "id"));
+  ASSERT_TRUE(Redrive(FailureOf("id")).ok());
+  const Holder holder = Ask("id");
+  ASSERT_TRUE(Dying(holder).ok());
+  EXPECT_TRUE(DiscardId("id").ok());
+  EXPECT_FALSE(Kill(holder).ok());
+  EXPECT_EQ(RecordOf(operations(), "id").state, IdState::kDiscarded);
 }
 
 // ---- Discard ----
