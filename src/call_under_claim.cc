@@ -53,7 +53,7 @@ class ClaimedCall {
   Answer Bury(Disposition disposition, int attempt, CallAnswer answer);
   Answer Kill(CallAnswer answer);
   Answer Finish(const Heard& heard, CallAnswer answer);
-  Answer AskWhatHappened(CallAnswer answer);
+  Answer AskWhatHappened(const CallAnswer& answer);
 
   Heard Tell(Patience patience, const Word& word) const;
   void Release();
@@ -251,7 +251,7 @@ Answer ClaimedCall::Finish(const Heard& heard, CallAnswer answer) {
     return Trouble(heard.status,
                    std::string(ToString(answer.verdict)) + ", which could not be recorded");
   }
-  if (!heard.is_ours) return heard.was_lost ? AskWhatHappened(std::move(answer)) : LeaseLost();
+  if (!heard.is_ours) return heard.was_lost ? AskWhatHappened(answer) : LeaseLost();
   const StoreAnswer synced =
       AskStore(context_.executor, Patience::kAnyTrouble, [&] { return terms_.store.Sync(); });
   if (!synced.status.ok()) {
@@ -261,7 +261,7 @@ Answer ClaimedCall::Finish(const Heard& heard, CallAnswer answer) {
   return answer;
 }
 
-Answer ClaimedCall::AskWhatHappened(CallAnswer answer) {
+Answer ClaimedCall::AskWhatHappened(const CallAnswer& answer) {
   if (++questions_ > kQuestionsMax) {
     return Trouble(absl::UnavailableError("the store loses its answers"),
                    "has an end that is not known");
