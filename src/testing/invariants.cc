@@ -186,7 +186,9 @@ void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& st
     }
   }
   for (const StoreChange::Id& id : change.ids) {
-    if (!is_plain()) CheckId(id, state);
+    if (is_plain()) continue;
+    CheckId(id, state);
+    CheckAttempt(id);
   }
   for (const OutboxRow& row : change.outgoing) {
     letters_.push_back(row.message);
@@ -199,6 +201,25 @@ void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& st
   for (const StoreChange::Position& position : change.positions) {
     CheckRow(position, state, before_[static_cast<std::size_t>(position.key.partition.partition)]);
   }
+}
+
+int InvariantChecker::RecordedInAdvance(const std::string& id) const {
+  const std::string key = KeyOf(id);
+  return static_cast<int>(
+      std::count_if(recorded_.begin(), recorded_.end(),
+                    [&key](const auto& recorded) { return recorded.first.second == key; }));
+}
+
+// Attempts count invocations, and what was recorded by processes that may have died before one.
+void InvariantChecker::CheckAttempt(const StoreChange::Id& id) {
+  const auto key = DecodeIdKey(id.key);
+  const std::string text(key ? key->id : "?");
+  const int made = invocations_[id.key] + RecordedInAdvance(text);
+  if (id.entry.record.attempt <= made) return;
+  Fail(Check::kAttempts,
+       absl::StrCat(text, " is charged with ", id.entry.record.attempt, " attempts, and had ",
+                    invocations_[id.key]),
+       -1, text);
 }
 
 void InvariantChecker::CheckId(const StoreChange::Id& id, const StoreState& state) {
@@ -361,6 +382,7 @@ void InvariantChecker::OnHandler(const Process& process, const Message& message,
            message.partition(), id);
   }
   CheckMessage(message);
+  ++invocations_[EncodeIdKey({.scope = message.scope(), .id = message.id()})];
   // Without its session the transaction has no locks, and its effect will never be.
   if (!effects.is_open()) return;
   if (record.state != IdState::kAbsent && record.state != IdState::kRetrying) {

@@ -101,6 +101,21 @@ void DrawMessages(SplitMix& random, Scenario& scenario) {
   }
 }
 
+// Handlers that kill their process: all copies of a message alike.
+void DrawDeaths(SplitMix& random, Scenario& scenario) {
+  for (ScenarioMessage& message : scenario.messages) {
+    const bool is_plain_done = message.handling == Handling::kDone && message.value.empty();
+    if (!is_plain_done || message.id.empty() || !random.OneIn(12)) continue;
+    const Handling handling = random.OneIn(3) ? Handling::kDieAlways : Handling::kDieFirst;
+    const int failures = 1 + random.Below(3);
+    for (ScenarioMessage& copy : scenario.messages) {
+      if (copy.id != message.id || !copy.value.empty()) continue;
+      copy.handling = handling;
+      copy.failures = failures;
+    }
+  }
+}
+
 // Half of the cases have a plain handler, whose claims need settings of their own.
 void DrawProtocol(SplitMix& random, Scenario& scenario) {
   scenario.store_loss = random.OneIn(2) ? StoreLoss::kTail : StoreLoss::kUnsynced;
@@ -119,17 +134,6 @@ void DrawProtocol(SplitMix& random, Scenario& scenario) {
     // Step() renews nothing: its handlers must be quicker than the lease.
     const absl::Duration longest = scenario.claims.lease / 4;
     if (!is_renewed) message.duration = std::min(message.duration, longest);
-  }
-  for (ScenarioMessage& message : scenario.messages) {
-    const bool is_plain_done = message.handling == Handling::kDone && message.value.empty();
-    if (!is_plain_done || message.id.empty() || !random.OneIn(12)) continue;
-    const Handling handling = random.OneIn(3) ? Handling::kDieAlways : Handling::kDieFirst;
-    const int failures = 1 + random.Below(3);
-    for (ScenarioMessage& copy : scenario.messages) {
-      if (copy.id != message.id || !copy.value.empty()) continue;
-      copy.handling = handling;
-      copy.failures = failures;
-    }
   }
 }
 
@@ -257,6 +261,7 @@ SeededCase CaseOfSeed(std::uint64_t seed) {
   DrawMessages(random, scenario);
   DrawSettings(random, scenario);
   DrawProtocol(random, scenario);
+  DrawDeaths(random, scenario);
   for (std::size_t fault = 1; fault < kFaultCount; ++fault) {
     if (random.OneIn(3)) scenario.faults = scenario.faults.Without({static_cast<Fault>(fault)});
   }

@@ -57,6 +57,7 @@ class Simulation {
   bool is_plain() const { return scenario_.handler == HandlerKind::kPlain; }
   void CleanUp(FiberScheduler::End end);
   void CheckOutcomes();
+  bool IsExcused(const ScenarioMessage& message, const std::string& outcome) const;
   bool IsRightAfterDeaths(const ScenarioMessage& message, const std::string& outcome) const;
   SubjectParts MakeParts(Worker& worker);
   FakeStore& store() { return *stores_.back(); }

@@ -30,6 +30,11 @@ struct PlantedBug {
 void PrintTo(const PlantedBug& bug, std::ostream* out);
 
 const std::vector<PlantedBug>& PlantedBugs();
+// Of the claim protocol (planted_claim_bugs.cc) …
+const std::vector<PlantedBug>& PlantedClaimBugs();
+// … of attempts recorded in advance, and of the identity of logs and stores (planted_row_bugs.cc).
+const std::vector<PlantedBug>& PlantedRowBugs();
+const std::vector<PlantedBug>& AllPlantedBugs();
 
 // The checks that look at calls rather than at what is stored; without them only the invariants
 // that an operator could see in the store remain.

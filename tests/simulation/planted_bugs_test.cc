@@ -46,7 +46,7 @@ TEST_P(PlantedBugTest, IsCaughtByStateAloneOrMasked) {
                bug.state_caught_by, "state alone");
 }
 
-INSTANTIATE_TEST_SUITE_P(Simulator, PlantedBugTest, ::testing::ValuesIn(PlantedBugs()),
+INSTANTIATE_TEST_SUITE_P(Simulator, PlantedBugTest, ::testing::ValuesIn(AllPlantedBugs()),
                          [](const ::testing::TestParamInfo<PlantedBug>& one) {
                            std::string name = one.param.name;
                            for (char& c : name) c = c == '-' ? '_' : c;

@@ -55,6 +55,71 @@ Scenario Plain(Scenario scenario) {
   return scenario;
 }
 
+// Transactional handlers that kill their process.
+void AddDeadlyCases(std::vector<ExhaustiveCase>& cases) {
+  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
+  Scenario poison = ThreeMessages("poison", 1);
+  poison.workers = 1;
+  poison.messages[1].handling = Handling::kDieAlways;
+  // One more charge than its own failures, and it would be dead.
+  poison.messages[2].handling = Handling::kFailFirst;
+  poison.messages[2].failures = 2;
+  cases.push_back({poison, light});
+
+  Scenario late = ThreeMessages("late-poison", 1);
+  late.workers = 1;
+  late.messages[2].handling = Handling::kDieAlways;
+  cases.push_back({late, light});
+
+  Scenario dying = ThreeMessages("dying-once", 2);
+  dying.messages[0].handling = Handling::kDieFirst;
+  dying.messages[0].failures = 1;
+  cases.push_back({dying, light});
+
+  // What is not synced may be lost with the machine: the reach, and attempts.
+  Scenario loss = WithStoreLoss(ThreeMessages("poison-store-loss", 1));
+  loss.store_loss = StoreLoss::kUnsynced;
+  loss.workers = 1;
+  loss.messages[1].handling = Handling::kDieAlways;
+  cases.push_back({loss, light});
+}
+
+// Worlds in which the log or the store is another one after everything was handled.
+Scenario TwoActs(std::string name, Act act) {
+  Scenario scenario = ThreeMessages(std::move(name), 1);
+  act.faults = scenario.faults;
+  scenario.faults = {};
+  scenario.sequel = {std::move(act)};
+  return scenario;
+}
+
+void AddIdentityCases(std::vector<ExhaustiveCase>& cases) {
+  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
+  const ScenarioMessage x = {.id = "x"};
+  const ScenarioMessage y = {.id = "y"};
+  const ScenarioMessage z = {.id = "z"};
+  cases.push_back(
+      {TwoActs("recreated",
+               {.turn = Turn::kRecreateTopic, .messages = {x, y, z}, .is_refused = true}),
+       light});
+  cases.push_back({TwoActs("recreated-shorter",
+                           {.turn = Turn::kRecreateTopic, .messages = {x}, .is_refused = true}),
+                   light});
+  cases.push_back(
+      {TwoActs("truncated",
+               {.turn = Turn::kTruncate, .kept = 2, .messages = {x, y}, .is_refused = true}),
+       light});
+  cases.push_back(
+      {TwoActs("foreign-store", {.turn = Turn::kNewStore, .messages = {x}, .is_refused = true}),
+       light});
+  Scenario adopted = TwoActs("foreign-store-adopted", {.turn = Turn::kNewStore, .messages = {x}});
+  adopted.foreign_store = ForeignStore::kAdopt;
+  cases.push_back({adopted, light});
+  cases.push_back(
+      {TwoActs("offsets-reset", {.turn = Turn::kResetOffsets, .messages = {x}}), light});
+  cases.push_back({TwoActs("same-again", {.messages = {x}}), light});
+}
+
 void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
   const std::vector<Budget> full = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
@@ -188,6 +253,8 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   retries.messages[1].handling = Handling::kFailFirst;
   retries.messages[1].failures = 1;
   cases.push_back({retries, {{.faults = 1, .preemptions = 1}}});
+  AddDeadlyCases(cases);
+  AddIdentityCases(cases);
   AddPlainCases(cases);
   return cases;
 }

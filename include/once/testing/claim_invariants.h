@@ -56,6 +56,7 @@ class ClaimInvariants {
   void CheckEnd(const StoreState& state);
   // Invocations of this id that were cut off, so that more than one outcome is right.
   int CutOffs(const std::string& id) const;
+  std::size_t cut_off_count() const { return cut_offs_.size(); }
   bool HasEffect(const Message& message) const;
   std::size_t effect_count() const;
   void OnRecreated();

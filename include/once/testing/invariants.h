@@ -115,6 +115,9 @@ class InvariantChecker : public SimulationObserver {
   void OnRecreated();
   void OnNewStore();
 
+  // How many processes have recorded an attempt of this id before its handler ran.
+  int RecordedInAdvance(const std::string& id) const;
+
   // True when every message has an outcome and every letter is out.
   bool IsDrained(const StoreState& state) const;
   // The checks that belong to the end: all of the log, all letters.
@@ -142,6 +145,7 @@ class InvariantChecker : public SimulationObserver {
   void CheckRow(const StoreChange::Position& position, const StoreState& state,
                 std::int64_t before);
   void CheckId(const StoreChange::Id& id, const StoreState& state);
+  void CheckAttempt(const StoreChange::Id& id);
   static bool HasLetter(const StoreState& state, const std::string& id);
   void CheckOutcome(const StoreState& state, int partition, std::int64_t offset);
   void CountEffects(const StoreState& state);
@@ -158,6 +162,7 @@ class InvariantChecker : public SimulationObserver {
   std::map<std::pair<int, int>, Knowledge> knowledge_;  // by process and partition
   // The last attempt that a process recorded before its handler ran; by process and EncodeIdKey.
   std::map<std::pair<int, std::string>, int> recorded_;
+  std::unordered_map<std::string, int> invocations_;    // by EncodeIdKey
   std::unordered_map<std::string, int> effect_counts_;  // by EncodeIdKey
   std::vector<std::int64_t> before_;                    // positions before the change at hand
   std::vector<std::int64_t> furthest_;                  // highest position ever visible
