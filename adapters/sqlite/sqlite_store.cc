@@ -50,11 +50,11 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
     auto server = OperatorServer::Start(
         absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)), operations_);
     if (!server.ok()) {
-      return absl::Status(server.status().code(),
-                          absl::StrCat("sqlite: open ", database_->path(), ": ",
-                                       server.status().message(),
-                                       "; mend that, or set StoreOptions::serve_operators = false "
-                                       "and do without the `once` command while it is open"));
+      return absl::Status(
+          server.status().code(),
+          absl::StrCat("sqlite: open ", database_->path(), ": ", server.status().message(),
+                       "; mend that, or set StoreOptions::serve_operators = false "
+                       "and do without the `once` command while it is open"));
     }
     operators_ = *std::move(server);
     return absl::OkStatus();

@@ -1,5 +1,5 @@
-// The `once` command on real SQLite stores: closed ones, ones that this or another process has open,
-// ones whose owner was killed, hangs, or serves nobody. Every exit code, every way in.
+// The `once` command on real SQLite stores: closed ones, ones that this or another process has
+// open, ones whose owner was killed, hangs, or serves nobody. Every exit code, every way in.
 #include "tests/once_command.h"
 
 #include <signal.h>

@@ -48,8 +48,8 @@ struct StoreOptions {
   bool quick_check = false;
   // Pages kept in memory. Ids are looked up at random, so a store of many ids likes more.
   std::int64_t cache_bytes = 32 * 1024 * 1024;
-  // Lets the `once` command reach the store while it is open, by a socket at <path>.once-socket that
-  // serves the same user only. False: where the file system has no sockets, or nobody shall.
+  // Lets the `once` command reach the store while it is open, by a socket at <path>.once-socket
+  // that serves the same user only. False: where the file system has no sockets, or nobody shall.
   bool serve_operators = true;
   // The clock of leases and retry delays (claims.h). Null: the system's. Only how soon another may
   // take over depends on it, never who is right.
