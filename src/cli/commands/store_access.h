@@ -1,5 +1,5 @@
-// How a command reaches a store: it opens one that is closed, and goes through the owner's socket to
-// one that is open in another process.
+// How a command reaches a store: it opens one that is closed, and goes through the owner's socket
+// to one that is open in another process.
 #pragma once
 
 #include <sys/types.h>
