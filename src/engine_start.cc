@@ -67,6 +67,7 @@ void Engine::PlanOrDescribe(Partition& partition, const TakenPosition& taken) {
   StartFacts facts{.partition = partition.name(),
                    .store_id = options_.store->traits().id,
                    .open_count = options_.store->traits().open_count,
+                   .is_store_shared = options_.store->traits().is_shared,
                    .has_rows = has_rows(),
                    .last_applied = taken.last_applied,
                    .directive = taken.directive,

@@ -243,7 +243,7 @@ void Planner::AdoptForeign() {
 }
 
 void Planner::NoticeOlderCopy() {
-  if (mark_->open_count <= facts_.open_count) return;
+  if (facts_.is_store_shared || mark_->open_count <= facts_.open_count) return;
   Find(LogLevel::kError, "store_rolled_back",
        "this store was opened " + std::to_string(facts_.open_count) +
            " times, and the group's offset was committed at its opening number " +

@@ -23,6 +23,7 @@ struct StartFacts {
   // The store.
   std::string store_id;  // StoreTraits::id; empty: it keeps nothing
   std::uint64_t open_count = 0;
+  bool is_store_shared = false;  // other processes open it too: a greater open count says nothing
   // False for plain handlers: their store has no rows, and the group's offset at the broker is the
   // authority. The six after it are then as they are here.
   bool has_rows = true;

@@ -81,6 +81,10 @@ struct Given {
     facts.open_count = 0;
     return std::move(*this);
   }
+  Given SharedStore() && {
+    facts.is_store_shared = true;
+    return std::move(*this);
+  }
   Given EndUncertain() && {
     facts.is_end_certain = false;
     return std::move(*this);
@@ -208,6 +212,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"AGreaterOpenCountMeansAnOlderCopy", Given().Row().Committed(40, Mark("mine", 10, 4)),
              kGoOn, kRow}
             .Finds("store_rolled_back")
+            .Began(10),
+        Case{"AGreaterOpenCountOfASharedStoreMeansNothing",
+             Given().SharedStore().Row().Committed(40, Mark("mine", 10, 4)), kGoOn, kRow}
             .Began(10),
         Case{"NoMarkElsewhereMeansAnOperatorsReset", Given().Row().Committed(20), kGoOn, kRow}
             .Finds("offsets_reset"),
