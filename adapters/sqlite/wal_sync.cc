@@ -45,20 +45,20 @@ WalSync& WalSync::Of(sqlite3_file* file) {
 int WalSync::OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_int64 offset) {
   WalSync& self = Of(file);
   // Only the header is written at the beginning.
-  (offset == 0 ? self.is_header_new_ : self.has_frames_) = true;
+  if (offset != 0) self.has_frames_ = true;
   return self.real_->xWrite(file, content, size, offset);
 }
 
 int WalSync::OnSync(sqlite3_file* file, int flags) {
   WalSync& self = Of(file);
-  if (self.may_skip_ && self.has_frames_ && !self.is_header_new_) {
+  // Without a frame before it, it is the header's.
+  if (self.may_skip_ && self.has_frames_) {
     self.may_skip_ = false;
     self.has_unsynced_ = true;
     return SQLITE_OK;
   }
   const int code = self.real_->xSync(file, flags);
   if (code == SQLITE_OK) {
-    self.is_header_new_ = false;
     if (!self.is_doubtful_) self.has_unsynced_ = false;
   } else if (self.has_unsynced_) {
     self.is_doubtful_ = true;

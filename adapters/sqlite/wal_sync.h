@@ -67,9 +67,8 @@ class WalSync {
   sqlite3_file* const file_;
   const sqlite3_io_methods* const real_;
   Methods methods_;
-  bool may_skip_ = false;       // inside UnsyncedScope, and nothing skipped yet
-  bool has_frames_ = false;     // a frame was written inside UnsyncedScope
-  bool is_header_new_ = false;  // a header was written and not synced yet
+  bool may_skip_ = false;    // inside UnsyncedScope, and nothing skipped yet
+  bool has_frames_ = false;  // a frame was written inside UnsyncedScope
   std::atomic<bool> has_unsynced_ = false;
   bool is_doubtful_ = false;
 };
