@@ -41,8 +41,8 @@ absl::StatusOr<SocketPlace> FindPlace(const std::string& path);
 // meets the former socket, from then on one that answers. Not blocking.
 absl::StatusOr<Descriptor> ListenAt(const SocketPlace& place);
 
-// kNotFound: nothing is there; kUnavailable: nobody listens; kDeadlineExceeded: somebody listens and
-// accepts nobody; kFailedPrecondition: it is no socket. Not blocking.
+// kNotFound: nothing is there; kUnavailable: nobody listens; kDeadlineExceeded: somebody listens
+// and accepts nobody; kFailedPrecondition: it is no socket. Not blocking.
 absl::StatusOr<Descriptor> ConnectTo(const SocketPlace& place);
 
 // Who is at the other end, as the kernel says.
