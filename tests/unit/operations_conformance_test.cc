@@ -1,5 +1,5 @@
-// The suite of operations is itself tested: the in-memory store behind a wrapper that gets one thing
-// wrong must fail some of its checks, and behind an honest one none.
+// The suite of operations is itself tested: the in-memory store behind a wrapper that gets one
+// thing wrong must fail some of its checks, and behind an honest one none.
 #include "once/testing/operations_conformance.h"
 
 #include <memory>
