@@ -95,7 +95,8 @@ TEST(Simulation, AStoreThatUsesALostSequenceAgainIsCaught) {
   };
   const SearchResult result = SearchSeeds(1, 50'000, make_case, {.is_shortened = false});
   ASSERT_TRUE(result.witness.has_value());
-  EXPECT_EQ(result.witness->report.violation->check, Check::kPublished);
+  EXPECT_EQ(result.witness->report.violation->check, Check::kPublished)
+      << Describe(*result.witness);
 }
 
 TEST(Simulation, AWitnessTellsHowToReplayIt) {
