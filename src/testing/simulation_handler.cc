@@ -23,11 +23,12 @@ bool Simulation::CheckHandled(const Message& message) {
 }
 
 bool Simulation::DiesOf(const ScenarioMessage& message, Process& process) {
-  int& deaths = deaths_[message.id];
+  const auto before = deaths_.find(message.id);
+  const int died = before == deaths_.end() ? 0 : before->second;
   const bool is_deadly = message.handling == Handling::kDieAlways ||
-                         (message.handling == Handling::kDieFirst && deaths < message.failures);
+                         (message.handling == Handling::kDieFirst && died < message.failures);
   if (!is_deadly) return false;
-  ++deaths;
+  const int deaths = ++deaths_[message.id];
   // In a batch that nobody expects to fail, a death is charged to nobody; only a fault can bring
   // about more than one such batch.
   const int deaths_max = scenario_.retry.max_attempts + (is_plain() ? 0 : 1);

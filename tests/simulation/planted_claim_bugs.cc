@@ -204,7 +204,8 @@ const std::vector<PlantedBug>& PlantedClaimBugs() {
        "plain-one-partition", kOne, Check::kAcknowledged},
       {"fence-ignored", "a former owner may record an outcome",
        [](Scenario& scenario) { scenario.compares_fences = false; },  //
-       "plain-one-partition", kOne, Check::kFencedEffect, ""},
+       "plain-one-partition", kOne, Check::kFencedEffect,             //
+       "plain-one-partition", kOne, Check::kOneEffect},
       {"takeover-forgets-attempt", "every takeover is a first attempt",
        PlantClaims<TakeoverForgetsAttempt>,          //
        "plain-poison", kNone, Check::kHandledAgain,  //

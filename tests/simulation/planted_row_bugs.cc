@@ -120,8 +120,8 @@ const std::vector<PlantedBug>& PlantedRowBugs() {
        "late-poison", kNone, Check::kAttempts,  //
        "late-poison", kNone, Check::kAttempts},
       {"exhausted-goes-on", "a message without attempts left is invoked again",
-       PlantTransaction<ExhaustedGoesOn>,      //
-       "poison", kNone, Check::kHandledAgain,  //
+       PlantTransaction<ExhaustedGoesOn>,  //
+       "poison", kNone, Check::kAttempts,  //
        "poison", kNone, Check::kAttempts},
       {"attempt-committed-twice", "one invocation is charged twice",
        PlantTransaction<AttemptCommittedTwice>,  //

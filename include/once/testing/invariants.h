@@ -115,7 +115,7 @@ class InvariantChecker : public SimulationObserver {
   void OnRecreated();
   void OnNewStore();
 
-  // How many processes have recorded an attempt of this id before its handler ran.
+  // How often an attempt of this id was recorded before its handler ran.
   int RecordedInAdvance(const std::string& id) const;
 
   // True when every message has an outcome and every letter is out.
@@ -162,6 +162,7 @@ class InvariantChecker : public SimulationObserver {
   std::map<std::pair<int, int>, Knowledge> knowledge_;  // by process and partition
   // The last attempt that a process recorded before its handler ran; by process and EncodeIdKey.
   std::map<std::pair<int, std::string>, int> recorded_;
+  std::unordered_map<std::string, int> recordings_;     // in advance, by EncodeIdKey
   std::unordered_map<std::string, int> invocations_;    // by EncodeIdKey
   std::unordered_map<std::string, int> effect_counts_;  // by EncodeIdKey
   std::vector<std::int64_t> before_;                    // positions before the change at hand
