@@ -1,7 +1,6 @@
 // The boundary to user code: the library's only `try`.
 #pragma once
 
-#include <functional>
 #include <string_view>
 
 #include "absl/functional/function_ref.h"

@@ -1,5 +1,5 @@
-// Received collects the client's messages of one poll and makes them a Batch without copying keys or
-// values: the Batch's buffers are the librdkafka messages themselves.
+// Received collects the client's messages of one poll and makes them a Batch without copying keys
+// or values: the Batch's buffers are the librdkafka messages themselves.
 #pragma once
 
 #include <librdkafka/rdkafka.h>

@@ -1,6 +1,6 @@
-// CompletedIds: ids whose effect is committed and of which nothing else is known but the fingerprint
-// and the number of attempts. That is nearly every id there ever was, so an id costs its own bytes
-// and about 40 more. Private to src/memory.
+// CompletedIds: ids whose effect is committed and of which nothing else is known but the
+// fingerprint and the number of attempts. That is nearly every id there ever was, so an id costs
+// its own bytes and about 40 more. Private to src/memory.
 // Thread-safety: none of its own.
 #pragma once
 

@@ -1,19 +1,21 @@
-// once_bench consume: fills a topic of a real broker, lets the contestants consume it in turns, each
-// in a process of its own, checks their effects, and prints one JSON object to standard output.
-// `./dev bench consume` starts the broker and this. Exit codes: 0 done; 1 a contestant's effects
-// are not exact, or it failed; other codes are CLI11's, for wrong flags.
+// once_bench consume: fills a topic of a real broker, lets the contestants consume it in turns,
+// each in a process of its own, checks their effects, and prints one JSON object to standard
+// output. `./dev bench consume` starts the broker and this. Exit codes: 0 done; 1 a contestant's
+// effects are not exact, or it failed; other codes are CLI11's, for wrong flags.
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <functional>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "CLI/CLI.hpp"

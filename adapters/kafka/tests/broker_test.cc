@@ -191,8 +191,8 @@ TEST(KafkaSource, HeadersOfOneMessageAreReadByManyThreadsAndTheBatchMayDieOnAnot
   last.join();
 }
 
-// The first message whose headers are read has them parsed by librdkafka at that moment, every later
-// one as it arrives.
+// The first message whose headers are read has them parsed by librdkafka at that moment, every
+// later one as it arrives.
 TEST(KafkaSource, HeadersAreTheSameWhetherParsedAtTheFirstLookOrAhead) {
   ONCE_REQUIRE_KAFKA(broker);
   const std::string topic = broker.NewTopic(1);
