@@ -99,7 +99,12 @@ CLAIM_CHECK(AFenceThatNeverClaimedIsRefusedAndLeavesNoTrace) {
 }
 
 CLAIM_CHECK(BothPartsOfAFenceCount) {
-  const Holder owner = Ask("id");
+  Holder owner = Ask("id");
+  // Of a store that numbers its openings, the two parts may be equal by chance.
+  if (owner.fence.incarnation == owner.fence.counter) {
+    ASSERT_TRUE(Release(owner).ok());
+    owner = Ask("id");
+  }
   for (const Fence fence : {Fence{owner.fence.incarnation + 1, owner.fence.counter},
                             Fence{owner.fence.incarnation, owner.fence.counter + 1},
                             Fence{owner.fence.counter, owner.fence.incarnation}, Fence{}}) {

@@ -48,7 +48,7 @@ TEST_F(EngineClaims, NothingIsAcknowledgedBeforeASyncSucceeds) {
   EXPECT_EQ(stats().processed, 0u);
   for (int i = 0; i < 2; ++i) SettleAfter(absl::Seconds(10));
   EXPECT_THAT(invoked_, ElementsAre("a#1"));
-  EXPECT_EQ(stats().processed, 1u);
+  EXPECT_EQ(stats().duplicates, 1u) << "asked again: the store might have lost the completion";
   EXPECT_EQ(StopAndReadOffset(kOrders0), 1);
 }
 
