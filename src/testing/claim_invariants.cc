@@ -328,7 +328,9 @@ void ClaimInvariants::OnEffect(const Process& /*process*/, const Message& messag
   if (checker_.is_recording()) {
     checker_.Record("world", "the effect happens", message.partition(), id);
   }
-  const auto allowed = 1 + static_cast<std::size_t>(cut_offs_[key]);
+  const auto cut_offs = cut_offs_.find(key);
+  const auto allowed =
+      1 + static_cast<std::size_t>(cut_offs == cut_offs_.end() ? 0 : cut_offs->second);
   if (values.size() <= allowed) return;
   checker_.Fail(Check::kOneEffect,
                 absl::StrCat(id, " has ", values.size(), " effects, and ", allowed - 1,

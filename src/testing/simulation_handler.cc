@@ -30,8 +30,8 @@ bool Simulation::DiesOf(const ScenarioMessage& message, Process& process) {
   if (!is_deadly) return false;
   const int deaths = ++deaths_[message.id];
   // In a batch that nobody expects to fail, a death is charged to nobody; only a fault can bring
-  // about more than one such batch.
-  const int deaths_max = scenario_.retry.max_attempts + (is_plain() ? 0 : 1);
+  // about more than one such batch in a partition.
+  const int deaths_max = scenario_.retry.max_attempts + (is_plain() ? 0 : scenario_.partitions);
   if (deaths > deaths_max + oracle_.faults_used()) {
     checker_.Fail(Check::kAttempts,
                   absl::StrCat(message.id, " has killed ", deaths, " processes, there may be ",
