@@ -352,7 +352,10 @@ int ClaimInvariants::CutOffs(const std::string& id) const {
 
 bool ClaimInvariants::HasEffect(const Message& message) const {
   const auto it = effects_.find(EncodeIdKey({.scope = message.scope(), .id = message.id()}));
-  return it != effects_.end() && !it->second.empty();
+  if (it == effects_.end()) return false;
+  // By value too: a downstream that is asked about a message knows what it did.
+  const std::string_view value = message.value().value_or("");
+  return std::find(it->second.begin(), it->second.end(), value) != it->second.end();
 }
 
 void ClaimInvariants::OnRecreated() {

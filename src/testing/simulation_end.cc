@@ -63,8 +63,11 @@ void Simulation::FailDrained(std::string why) {
 bool Simulation::IsExcused(const ScenarioMessage& message, const std::string& outcome) const {
   if (is_plain()) return oracle_.faults_used() > 0 && checker_.claims().CutOffs(message.id) > 0;
   const bool is_dead = outcome == "letter" || outcome == "dead";
-  const int charged = checker_.RecordedInAdvance(message.id) + message.failures;
-  return is_dead && oracle_.faults_used() > 0 && charged >= scenario_.retry.max_attempts;
+  const int failures = message.handling == Handling::kThrow ? 1 : message.failures;
+  const int charged = checker_.RecordedInAdvance(message.id) + failures;
+  // A stop that would not wait for the handler cuts it off like a crash.
+  const bool is_disturbed = oracle_.faults_used() > 0 || restarts_ > 0;
+  return is_dead && is_disturbed && charged >= scenario_.retry.max_attempts;
 }
 
 // What the handler wants of a message is what becomes of it, where only one answer is right.

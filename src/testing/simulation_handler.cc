@@ -32,7 +32,9 @@ bool Simulation::DiesOf(const ScenarioMessage& message, Process& process) {
   // In a batch that nobody expects to fail, a death is charged to nobody; only a fault can bring
   // about more than one such batch in a partition.
   const int deaths_max = scenario_.retry.max_attempts + (is_plain() ? 0 : scenario_.partitions);
-  if (deaths > deaths_max + oracle_.faults_used()) {
+  // A store that loses its tail forgets attempts: then they begin anew.
+  const int forgotten_max = oracle_.faults_used() * scenario_.retry.max_attempts;
+  if (deaths > deaths_max + forgotten_max) {
     checker_.Fail(Check::kAttempts,
                   absl::StrCat(message.id, " has killed ", deaths, " processes, there may be ",
                                scenario_.retry.max_attempts, " attempts"),
