@@ -170,8 +170,11 @@ bool ClaimBatch::SettleVerdict(ClaimCandidate& candidate) {
 // The first message of this id has had its turn in this batch, or waits.
 void ClaimBatch::SettleCopy(ClaimCandidate& candidate) {
   const ClaimCandidate& former = *candidate.former;
-  const bool is_conflict = !former.identity.fingerprint.Matches(candidate.identity.fingerprint) &&
-                           former.item->verdict != Verdict::kUnsettled;
+  // Of a former message that does not own the id itself nothing follows.
+  const bool is_owner =
+      former.item->verdict != Verdict::kUnsettled && former.item->verdict != Verdict::kConflict;
+  const bool is_conflict =
+      is_owner && !former.identity.fingerprint.Matches(candidate.identity.fingerprint);
   if (is_conflict) {
     BuryUnclaimed(candidate, Disposition::kConflict,
                   absl::AlreadyExistsError("another message has this id and a different value"));

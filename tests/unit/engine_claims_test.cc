@@ -210,6 +210,20 @@ TEST_F(EngineClaims, ACopyInTheSameBatchWithAnotherValueIsAConflict) {
   EXPECT_EQ(stats().conflicts, 1u);
 }
 
+TEST_F(EngineClaims, ACopyBehindAConflictIsJudgedByTheStoreAndNotByTheConflict) {
+  Send(kOrders0, "a", "v");
+  StartAndSettle({kOrders0});
+  consumer_.reset();
+  log_->SetCommitted(kOrders0, 1);
+  Send(kOrders0, "a", "another value");
+  Send(kOrders1, "a", "v");
+  StartAndSettle({kOrders0, kOrders1});
+  SettleAfter(absl::Seconds(1));
+  EXPECT_EQ(stats().conflicts, 1u);
+  EXPECT_EQ(stats().duplicates, 1u);
+  EXPECT_THAT(publisher_->published(), SizeIs(1));
+}
+
 TEST_F(EngineClaims, CopiesInOneBatchSettleWithTheFirst) {
   Send(kOrders0, "a");
   Send(kOrders0, "a");
