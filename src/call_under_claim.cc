@@ -252,8 +252,9 @@ Answer ClaimedCall::Finish(const Heard& heard, CallAnswer answer) {
                    std::string(ToString(answer.verdict)) + ", which could not be recorded");
   }
   if (!heard.is_ours) return heard.was_lost ? AskWhatHappened(answer) : LeaseLost();
+  // A store that failed to sync may have lost what it had recorded: only the id itself can tell.
   const StoreAnswer synced =
-      AskStore(context_.executor, Patience::kAnyTrouble, [&] { return terms_.store.Sync(); });
+      AskStore(context_.executor, Patience::kLostAnswers, [&] { return terms_.store.Sync(); });
   if (!synced.status.ok()) {
     return Trouble(synced.status,
                    std::string(ToString(answer.verdict)) + ", which is not durable yet");

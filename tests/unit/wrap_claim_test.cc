@@ -478,6 +478,15 @@ TEST_F(WrapUnderClaim, WhatIsNotDurableIsNotAnswered) {
   EXPECT_EQ(charged_.size(), 1);
 }
 
+TEST_F(WrapUnderClaim, ASyncThatFailedIsRepeatedByTheNextCallOnlyWhichAsksForTheIdAgain) {
+  store_->Jam("sync", {WordFate::kTrouble});
+  const Wrapped<Charge> charge = WrapCharging();
+  EXPECT_THAT(charge({.id = "a"}), IsError(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(store_->CountOf("sync"), 1) << "a store that restarted would sync without the record";
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
+  EXPECT_EQ(charged_.size(), 1);
+}
+
 TEST_F(WrapUnderClaim, TheFunctionLearnsWhatItMayPassDownstream) {
   std::string key;
   const Wrapped<Charge> charge =
