@@ -73,7 +73,7 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
           absl::Status(outcome.status().code(),
                        absl::StrCat("the handler asked for a pause: ", outcome.status().message(),
                                     "; to go on once the cause is gone, restart, or ",
-                                    PositionCommand(partition.lock.key.partition, "set",
+                                    PositionCommand(partition.lock.key, "set",
                                                     std::to_string(candidate.message().offset()))));
       LeaveUncounted(candidate, record);
       return;
@@ -111,7 +111,7 @@ bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
     partition.stop =
         absl::Status(letter.status().code(),
                      absl::StrCat(letter.status().message(), "; to leave the message out: ",
-                                  PositionCommand(partition.lock.key.partition, "set",
+                                  PositionCommand(partition.lock.key, "set",
                                                   std::to_string(message.offset() + 1))));
     return false;
   }

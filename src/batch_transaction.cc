@@ -58,6 +58,19 @@ void BatchTransaction::Prepare() {
   }
 }
 
+// A plain handler has given it up and has not published its dead letter yet.
+void BatchTransaction::WarnOfDying(const Candidate& candidate) {
+  context_.log.Log({.level = LogLevel::kWarning,
+                    .time = now_,
+                    .action = "waits_for_dead_letter",
+                    .message = "a consumer with a plain handler owes the dead letter of " +
+                               ToString(candidate.partition->lock.key.partition) + " offset " +
+                               std::to_string(candidate.message().offset()) +
+                               "; the partition waits for it; if no such consumer runs any more, "
+                               "discard the message with `once discard`",
+                    .fields = {{"once.id", std::string(candidate.identity.id)}}});
+}
+
 PassEnd BatchTransaction::EndWith(PassEnd end, const absl::Status& error) {
   error_ = error;
   return end;
@@ -179,6 +192,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
       }
       return true;
     case Judgement::kWait:
+      if (record.state == IdState::kDying) WarnOfDying(candidate);
       // A claim of a plain handler has no time of its own: look again after a while.
       partition.not_before = std::max(
           record.not_before,

@@ -78,6 +78,7 @@ class BatchTransaction {
   bool DeadLetter(Candidate& candidate, const IdRecord& record, Disposition disposition,
                   const absl::Status& error);
   PassEnd Finish(StoreTransaction& transaction);
+  void WarnOfDying(const Candidate& candidate);
   PassEnd EndWith(PassEnd end, const absl::Status& error);
   void Note(LogLevel level, std::string_view action, std::string message,
             const Candidate& candidate);

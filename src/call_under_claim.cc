@@ -95,10 +95,12 @@ Answer ClaimedCall::AnswerTo(const ClaimResult& claimed) {
     case ClaimVerdict::kTakeover:
       return RunClaimed(claimed);
     case ClaimVerdict::kPublish:
-      return Kill(SettledEarlier(claimed.disposition == Disposition::kUncertain
-                                     ? CallVerdict::kUncertain
-                                     : CallVerdict::kDead,
-                                 call_));
+      // A consumer of this scope may owe the letter to its topic: that is its to finish.
+      Release();
+      return Finish({.is_ours = true}, SettledEarlier(claimed.disposition == Disposition::kUncertain
+                                                          ? CallVerdict::kUncertain
+                                                          : CallVerdict::kDead,
+                                                      call_));
     case ClaimVerdict::kInProgress:
       return NotNow(CallVerdict::kInProgress, claimed.wait, call_);
     case ClaimVerdict::kNotBefore:

@@ -45,6 +45,8 @@ bool ClaimBatch::TakeOver(ClaimCandidate& candidate) {
       break;
     }
   }
+  candidate.is_reconciled =
+      context_.claims.on_lost == LostClaim::kReconcile && answer == Reconciled::kNotHappened;
   if (answer == Reconciled::kHappened) {
     candidate.is_granted = false;
     candidate.held()->stage = ClaimStage::kCompleted;
@@ -88,7 +90,8 @@ bool ClaimBatch::Invoke(ClaimCandidate& candidate) {
   message.SetContext({.id = candidate.identity.id,
                       .scope = candidate.partition->scope,
                       .attempt = candidate.result.attempt,
-                      .maybe_repeated = candidate.result.verdict == ClaimVerdict::kTakeover,
+                      .maybe_repeated = candidate.result.verdict == ClaimVerdict::kTakeover &&
+                                        !candidate.is_reconciled,
                       .cancellation = &token});
   const Outcome outcome = InvokeHandler([&] { return context_.handler(message); });
   message.SetContext({});
@@ -131,8 +134,11 @@ bool ClaimBatch::ApplyOutcome(ClaimCandidate& candidate, const Outcome& outcome)
            "attempt " + std::to_string(result.attempt) + " failed: " + reason, candidate);
       break;
     case RetryAction::kPause:
+      held.is_charged = false;
       candidate.partition->stop =
-          decided.ok() ? Annotate(outcome.status(), "the handler asked for a pause") : decided;
+          decided.ok() ? Annotate(outcome.status(),
+                                  "the handler asked for a pause; remove the cause and restart")
+                       : Annotate(decided, "mend RetryPolicy::classify and restart");
       break;
   }
   held.stage = ClaimStage::kFailed;
@@ -196,8 +202,10 @@ void ClaimBatch::BuryUnclaimed(ClaimCandidate& candidate, Disposition dispositio
     candidate.partition->stop = letter.status();
     return;
   }
-  if (!Publish(candidate, letter->message)) return;
   const bool is_conflict = disposition == Disposition::kConflict;
+  // The owner of the id may have completed in this very batch: its claim to it must be durable.
+  if (is_conflict && !Sync()) return;
+  if (!Publish(candidate, letter->message)) return;
   Note(LogLevel::kWarning, "dead_lettered",
        std::string(ToString(disposition)) + ": " + std::string(ToStd(error.message())), candidate);
   Settled(candidate, is_conflict ? Verdict::kConflict : Verdict::kDeadLettered);
@@ -248,7 +256,10 @@ Recorded ClaimBatch::RecordStage(ClaimCandidate& candidate) {
       }
       case ClaimStage::kFailed: {
         const FailedClaim failed{
-            .claim = claim, .delay = held.delay, .first_failed_at = held.first_failed_at};
+            .claim = claim,
+            .delay = held.delay,
+            .first_failed_at = held.first_failed_at,
+            .is_charged = held.is_charged};
         return context_.store.Fail(std::span(&failed, 1), outcomes);
       }
       case ClaimStage::kDiscarded:
@@ -293,12 +304,15 @@ bool ClaimBatch::Publish(ClaimCandidate& candidate, const OutgoingMessage& lette
     return true;
   }
   if (outcome.code() == absl::StatusCode::kInvalidArgument) {
+    const bool held_by_us = candidate.held() != nullptr;
     candidate.partition->stop = Annotate(
         outcome, "no retry can publish the dead letter of " +
                      ToString(candidate.partition->lock.key.partition) + " offset " +
                      std::to_string(candidate.message().offset()) +
-                     "; mend the dead-letter topic and restart, or discard the message with `once "
-                     "discard`");
+                     (held_by_us ? "; mend the dead-letter topic and restart, or discard the message "
+                                   "with `once discard` and restart"
+                                 : "; mend the dead-letter topic and restart, or move the group's "
+                                   "offset past the message"));
     return false;
   }
   Note(LogLevel::kWarning, "dead_letter_delayed", outcome.ToString(), candidate);

@@ -242,7 +242,7 @@ void Engine::SendHints(absl::Time now) {
     const bool is_read = partition.phase == PartitionPhase::kActive;
     if (!is_read || position == partition.committed_hint) continue;
     positions.push_back(
-        {.partition = name, .offset = position, .metadata = MarkOf(partition.began)});
+        {.partition = name, .offset = position, .metadata = MarkOf(has_rows() ? partition.began : position)});
     partition.committed_hint = position;
   }
   if (!positions.empty()) {

@@ -126,7 +126,9 @@ bool Engine::Trim(Partition& partition) {
   bool is_cut = false;
   while (partition.queue.size() > 1 &&
          (partition.queue.size() > messages_share || bytes > bytes_share)) {
-    const Delivery& last = partition.queue.back();
+    Delivery& last = partition.queue.back();
+    // What is owed to the claim store would be forgotten, and its handler run again.
+    if (last.held() != nullptr && last.held()->stage != ClaimStage::kAsked) break;
     bytes -= last.bytes();
     buffered_bytes_ -= last.bytes();
     --buffered_messages_;
@@ -231,7 +233,7 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
       if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
       positions.push_back({.partition = name,
                            .offset = partition->expected.position,
-                           .metadata = MarkOf(partition->began)});
+                           .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
     }
     const absl::Status committed =
         positions.empty() ? absl::OkStatus() : source_.Commit(positions, CommitMode::kVerified);
@@ -290,7 +292,7 @@ void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& er
     std::string way_out = "; to go on once the cause is gone, restart";
     if (has_rows()) {
       way_out +=
-          ", or " + PositionCommand(name, "set", std::to_string(partition->expected.position));
+          ", or " + PositionCommand(partition->key, "set", std::to_string(partition->expected.position));
     }
     StopPartition(*partition,
                   absl::Status(error.code(), std::string(ToStd(error.message())) + way_out));

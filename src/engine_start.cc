@@ -64,7 +64,7 @@ void Engine::PlanOrDescribe(Partition& partition, const TakenPosition& taken) {
     partition.needs_description = true;
     return;
   }
-  StartFacts facts{.partition = partition.name(),
+  StartFacts facts{.key = partition.key,
                    .store_id = options_.store->traits().id,
                    .open_count = options_.store->traits().open_count,
                    .is_store_shared = options_.store->traits().is_shared,
@@ -194,7 +194,7 @@ bool Engine::MeetWitness(Partition& partition, const Message& message) {
   if (is_other) {
     CountFinding("other_topic");
     StopPartition(partition,
-                  OtherTopicError(partition.name(), witness, found, partition.expected.position));
+                  OtherTopicError(partition.key, witness, found, partition.expected.position));
   }
   return true;
 }

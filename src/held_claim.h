@@ -32,6 +32,7 @@ struct HeldClaim {
   Verdict verdict = Verdict::kUnsettled;  // what it becomes once the stage is through
 
   absl::Duration delay = absl::ZeroDuration();  // kFailed
+  bool is_charged = true;                       // kFailed
   absl::Time first_failed_at = absl::InfinitePast();
   // kDying.
   Disposition disposition = Disposition::kRejected;

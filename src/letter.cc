@@ -26,7 +26,8 @@ absl::StatusOr<OutboxRow> MakeLetter(const LetterRequest& request) {
   if (!named.ok()) return named;
   OutboxRow row{.origin = {.key = request.origin,
                            .offset = message.offset(),
-                           .timestamp_ms = message.timestamp_ms()},
+                           .timestamp_ms = message.timestamp_ms(),
+                           .scope = std::string(reason.scope)},
                 .message = MakeDeadLetter(message, reason, std::move(topic))};
   // A conflict is not the failure of the message that owns the id.
   if (!reason.id.empty() && reason.disposition != Disposition::kConflict) {

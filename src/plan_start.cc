@@ -64,7 +64,7 @@ class Planner {
     plan_.stop = std::move(reason);
   }
   std::string Command(std::string_view verb, std::string_view argument) const {
-    return PositionCommand(facts_.partition, verb, argument);
+    return PositionCommand(facts_.key, verb, argument);
   }
   std::int64_t ChosenStart() const {
     return facts_.start == StartAt::kLatest ? bounds_.end : bounds_.first;
@@ -196,6 +196,9 @@ void Planner::PlanNewRow() {
 
 void Planner::PlanWithoutRows() {
   GoTo(StartAction::kGoOn, bounds_.committed.value_or(ChosenStart()));
+  // Committed before anything is handled: a crash must not begin at another "latest".
+  plan_.commits_first = !bounds_.committed;
+  plan_.commit_began = plan_.position;
   if (IsForeign()) MeetForeignStore();
   if (IsOurs()) NoticeOlderCopy();
 }
@@ -298,7 +301,7 @@ void Planner::PlanBegan() {
 
 StartPlan PlanStart(const StartFacts& facts) { return Planner(facts).Plan(); }
 
-absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecord& witness,
+absl::Status OtherTopicError(const PartitionKey& key, const AppliedRecord& witness,
                              const AppliedRecord& found, std::int64_t position) {
   const std::string difference = witness.fingerprint.Matches(found.fingerprint)
                                      ? "was written at another time (" + Text(found.timestamp_ms) +
@@ -309,9 +312,9 @@ absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecor
       " is not the one that was handled there: it " + difference +
       "; the topic was deleted and made anew, or its log was cut and written anew; to go on with "
       "the oldest message of the log there is now: " +
-      PositionCommand(partition, "set", "earliest") +
+      PositionCommand(key, "set", "earliest") +
       "; to go on where the row says all the same: " +
-      PositionCommand(partition, "set", Text(position)));
+      PositionCommand(key, "set", Text(position)));
 }
 
 }  // namespace once

@@ -18,7 +18,7 @@
 namespace once {
 
 struct StartFacts {
-  TopicPartition partition;
+  PartitionKey key;
 
   // The store.
   std::string store_id;  // StoreTraits::id; empty: it keeps nothing
@@ -77,7 +77,7 @@ struct StartPlan {
 StartPlan PlanStart(const StartFacts& facts);
 
 // Why a partition stops whose witness was not what the broker has at that offset, and the way out.
-absl::Status OtherTopicError(const TopicPartition& partition, const AppliedRecord& witness,
+absl::Status OtherTopicError(const PartitionKey& key, const AppliedRecord& witness,
                              const AppliedRecord& found, std::int64_t position);
 
 }  // namespace once

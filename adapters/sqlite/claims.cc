@@ -229,9 +229,9 @@ absl::Status SqliteClaims::Fail(std::span<const FailedClaim> claims,
                  [&](IdTable& ids, const FailedClaim& failed, IdRows& rows) {
                    IdRecord& record = rows.record;
                    record.state = IdState::kRetrying;
-                   ++record.attempt;
+                   if (failed.is_charged) ++record.attempt;
                    record.not_before = database_->Now() + failed.delay;
-                   if (record.first_failed_at == absl::InfinitePast()) {
+                   if (failed.is_charged && record.first_failed_at == absl::InfinitePast()) {
                      record.first_failed_at = failed.first_failed_at;
                    }
                    if (!record.fingerprint.is_set()) record.fingerprint = rows.claim->fingerprint;

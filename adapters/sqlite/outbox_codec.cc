@@ -37,6 +37,7 @@ class Reader {
 
   bool is_ok() const { return is_ok_; }
   bool is_at_end() const { return rest_.empty(); }
+  std::size_t left() const { return rest_.size(); }
 
   template <typename Int>
   Int TakeInt() {
@@ -120,6 +121,7 @@ std::string EncodeOrigin(const OutboxOrigin& origin) {
   AppendInt(out, origin.key.partition.partition);
   AppendInt(out, origin.offset);
   AppendInt(out, origin.timestamp_ms);
+  if (!origin.scope.empty()) AppendBytes(out, origin.scope);
   AppendInt(out, origin.ordinal);
   return out;
 }
@@ -134,6 +136,8 @@ absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes) {
   origin.key.partition.partition = reader.TakeInt<std::int32_t>();
   origin.offset = reader.TakeInt<std::int64_t>();
   origin.timestamp_ms = reader.TakeInt<std::int64_t>();
+  // Letters of files from before they had a scope, and what is no letter, have none.
+  if (reader.left() > sizeof(std::int32_t)) origin.scope = reader.TakeBytes();
   origin.ordinal = reader.TakeInt<std::int32_t>();
   if (version != kVersion || !reader.is_ok() || !reader.is_at_end()) {
     return absl::DataLossError("not an outbox origin");

@@ -87,6 +87,7 @@ struct FailedClaim {
   Claim claim;
   absl::Duration delay = absl::ZeroDuration();        // on the store's clock
   absl::Time first_failed_at = absl::InfinitePast();  // kept when it was known before
+  bool is_charged = true;  // false: the invocation says nothing about the message (a pause)
 };
 
 // A claim whose message is about to be dead-lettered.

@@ -98,7 +98,8 @@ class Message {
   std::string_view scope() const { return context_.scope; }
   int attempt() const { return context_.attempt; }
   // True when an earlier invocation for this id was begun and nobody knows how it ended: its effect
-  // may have happened. Plain handlers only; a transaction that ended so was rolled back.
+  // may have happened. Plain handlers only; a transaction that ended so was rolled back. A redriven
+  // message begins anew: whoever redrives it has said that it may run.
   bool maybe_repeated() const { return context_.maybe_repeated; }
   // Names (scope, id) to a downstream that deduplicates by itself: SHA-256 of both, 64 hex digits,
   // the same on every attempt, in every process.

@@ -24,6 +24,8 @@ struct OutboxOrigin {
   PartitionKey key;
   std::int64_t offset = 0;
   std::int64_t timestamp_ms = -1;  // Message::timestamp_ms()
+  // Of letters: a delivery that is reprocessed under another scope has another letter.
+  std::string scope = {};
   // 0: the dead letter; a handler's own messages count from 1, redrives of the letter from -1 down
   std::int32_t ordinal = 0;
 
@@ -67,8 +69,8 @@ class Outbox {
   virtual absl::StatusOr<std::size_t> CountPending() = 0;
 
   // Their origin stays, their payload is dropped, except that of dead letters (ordinal 0): they are
-  // kept for StoreOperations until a newer letter of the same id, a redrive or an operator's word
-  // makes them void. Unknown sequences are ignored: marking twice is
+  // kept for StoreOperations until their message completes, or a newer letter of the same id or an
+  // operator's word makes them void. Unknown sequences are ignored: marking twice is
   // harmless. kUnknown: the rows may be published again, with the same ids.
   virtual absl::Status MarkPublished(std::span<const std::int64_t> sequences) = 0;
 

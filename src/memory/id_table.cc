@@ -235,9 +235,9 @@ absl::Status IdTable::Fail(const FailedClaim& failed, absl::Time now) {
   if (Entry* entry = FindHeld(failed.claim, "fail", refusal)) {
     IdRecord& record = entry->record;
     record.state = IdState::kRetrying;
-    ++record.attempt;
+    if (failed.is_charged) ++record.attempt;
     record.not_before = now + failed.delay;
-    if (record.first_failed_at == absl::InfinitePast()) {
+    if (failed.is_charged && record.first_failed_at == absl::InfinitePast()) {
       record.first_failed_at = failed.first_failed_at;
     }
     entry->hold.reset();

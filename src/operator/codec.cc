@@ -47,12 +47,13 @@ json EncodeOrigin(const OutboxOrigin& origin) {
   return {{"key", Encode(origin.key)},
           {"offset", origin.offset},
           {"timestamp_ms", origin.timestamp_ms},
+          {"scope", Encode(origin.scope)},
           {"ordinal", origin.ordinal}};
 }
 
 bool DecodeOrigin(const json& from, OutboxOrigin& to) {
   return DecodeMember(from, "key", to.key) && DecodeMember(from, "offset", to.offset) &&
-         DecodeMember(from, "timestamp_ms", to.timestamp_ms) &&
+         DecodeMember(from, "timestamp_ms", to.timestamp_ms) && DecodeMember(from, "scope", to.scope) &&
          DecodeMember(from, "ordinal", to.ordinal);
 }
 

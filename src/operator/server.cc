@@ -154,6 +154,7 @@ class SocketServer final : public OperatorServer {
   void ServeClient(Client& client) {
     if (!client.answer.empty()) {
       Send(client);
+      if (client.answer.empty() && !client.is_over) AnswerWhatCame(client);
     } else {
       Receive(client);
     }
@@ -167,11 +168,19 @@ class SocketServer final : public OperatorServer {
       return;
     }
     client.request.append(chunk.data(), static_cast<std::size_t>(size));
-    AnswerNext(client);
+    AnswerWhatCame(client);
+  }
+
+  // A client that sent two requests at once gets its second answer, too.
+  void AnswerWhatCame(Client& client) {
+    while (AnswerNext(client) && !client.is_over && client.answer.empty() &&
+           !client.request.empty()) {
+    }
   }
 
   // Answers the first whole line that has come, if there is one.
-  void AnswerNext(Client& client) {
+  // False when there is none, or no room for its answer yet.
+  bool AnswerNext(Client& client) {
     const std::size_t end = client.request.find('\n', client.looked);
     client.looked = client.request.size();
     const std::size_t size = end == std::string::npos ? client.request.size() : end;
@@ -180,14 +189,15 @@ class SocketServer final : public OperatorServer {
                                  "the request is longer than ", kOperatorLineBytesMax,
                                  " bytes; stop the owner and run the command on the closed "
                                  "store")));
-      return;
+      return false;
     }
-    if (end == std::string::npos) return;
+    if (end == std::string::npos) return false;
     client.answer = Answer(operations_, std::string_view(client.request).substr(0, end));
     client.request.erase(0, end + 1);
     client.looked = 0;
     Extend(client);
     Send(client);
+    return true;
   }
 
   void AnswerAndClose(Client& client, const absl::Status& error) {
@@ -211,8 +221,6 @@ class SocketServer final : public OperatorServer {
     client.sent = 0;
     client.is_over = client.is_last;
     Extend(client);
-    // A client that sent two requests at once gets its second answer, too.
-    if (!client.is_over && !client.request.empty()) AnswerNext(client);
   }
 
   const operators::SocketPlace place_;

@@ -264,8 +264,8 @@ absl::Status FakeConnection::Fail(std::span<const FailedClaim> claims,
                     [claims](const Step& step) {
                       const FailedClaim& failed = claims[step.index];
                       IdRecord& record = step.entry.record;
-                      ++record.attempt;
-                      if (record.first_failed_at == absl::InfinitePast()) {
+                      if (failed.is_charged) ++record.attempt;
+                      if (failed.is_charged && record.first_failed_at == absl::InfinitePast()) {
                         record.first_failed_at = failed.first_failed_at;
                       }
                       EndClaim(step.entry, IdState::kRetrying);

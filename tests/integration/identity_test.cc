@@ -152,7 +152,7 @@ TEST(Identity, ATopicMadeAnewWithAsManyMessagesIsNoticedAndReadOnOrder) {
   const std::string reason = run.AwaitStop();
   EXPECT_THAT(reason, HasSubstr("the message at offset 4 is not the one that was handled there"));
   EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(),
-                                             " 0 earliest`")));
+                                             " 0 earliest")));
   EXPECT_EQ(scene.CountEffects("a.db"), 5);
   run.Order(PositionDirective::kEarliest);
   EXPECT_TRUE(run.AwaitEffects(11));
@@ -170,7 +170,7 @@ TEST(Identity, ATopicMadeAnewWithFewerMessagesIsNoticedAndReadOnOrder) {
   const std::string reason = run.AwaitStop();
   EXPECT_THAT(reason, HasSubstr("position 5 lies beyond the log's end 2"));
   EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(),
-                                             " 0 earliest`")));
+                                             " 0 earliest")));
   run.Order(PositionDirective::kEarliest);
   EXPECT_TRUE(run.AwaitEffects(7));
   run.Stop();
@@ -186,7 +186,7 @@ TEST(Identity, AnotherStoreIsRefusedAndAdoptsOnOrder) {
     const std::string reason = refused.AwaitStop();
     EXPECT_THAT(reason, HasSubstr("the messages below offset 5 were handled with another store"));
     EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position adopt --store STORE ", scene.topic(),
-                                               " 0`")));
+                                               " 0")));
     EXPECT_THAT(reason, HasSubstr("ForeignStore::kReplay"));
     refused.Stop();
     EXPECT_EQ(scene.CountEffects("b.db"), 0);
@@ -237,7 +237,7 @@ TEST(Identity, OffsetsThatAnOperatorHasMovedAreReportedWithTheCommandThatMovesTh
   const std::string text = run.log().text("offsets_reset");
   EXPECT_THAT(text, HasSubstr("somebody set the group's offset to 1"));
   EXPECT_THAT(text,
-              HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(), " 0 1`")));
+              HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(), " 0 1")));
   run.Order(PositionDirective::kSet, 1);
   EXPECT_TRUE(AwaitCondition([&] { return run.stats().duplicates == 5; }));
   EXPECT_EQ(scene.CountEffects("a.db"), 6) << "ids protect";

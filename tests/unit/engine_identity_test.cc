@@ -72,7 +72,7 @@ TEST_F(EngineIdentity, ARecreatedTopicWithAsManyMessagesStopsThePartition) {
   StartAndSettle({kOrders0});
   EXPECT_THAT(effects(), ElementsAre("a", "b", "c"));
   EXPECT_THAT(StopReason(), HasSubstr("offset 2 is not the one that was handled there"));
-  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 earliest`"));
+  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 earliest"));
   EXPECT_EQ(metrics_->counter("once_start_findings_total other_topic"), 1);
   EXPECT_EQ(PositionOf(kOrders0), 3);
 }
@@ -208,7 +208,7 @@ TEST_F(EngineIdentity, AnotherStoreIsRefusedAndChangesNothing) {
   EXPECT_THAT(invoked(), ElementsAre("a", "b", "c"));
   EXPECT_THAT(StopReason(),
               HasSubstr("handled with another store, mine, not with this one, other"));
-  EXPECT_THAT(StopReason(), HasSubstr("`once position adopt --store STORE orders 0`"));
+  EXPECT_THAT(StopReason(), HasSubstr("`once position adopt --store STORE orders 0"));
   EXPECT_THAT(StopReason(), HasSubstr("ForeignStore::kReplay"));
   ASSERT_TRUE(consumer_->Stop().ok());
   EXPECT_EQ(log_->committed(kOrders0), 3);
@@ -311,7 +311,7 @@ TEST_F(EngineIdentity, AnOperatorsResetOfTheGroupsOffsetsIsReportedWithTheComman
   EXPECT_THAT(events_->messages(),
               Contains(HasSubstr("offsets_reset: somebody set the group's offset to 1")));
   EXPECT_THAT(events_->messages(),
-              Contains(HasSubstr("`once position set --store STORE orders 0 1`")));
+              Contains(HasSubstr("`once position set --store STORE orders 0 1")));
   EXPECT_EQ(metrics_->counter("once_start_findings_total offsets_reset"), 1);
 }
 
@@ -388,7 +388,7 @@ TEST_F(EngineIdentity, AStoppedPartitionIsWokenByAnOrderAndByNothingElse) {
   for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);
   StartAndSettle({kOrders0});
   EXPECT_THAT(StopReason(), HasSubstr("offset 1 must be dead-lettered"));
-  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 2`"));
+  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 2"));
   for (int i = 0; i < 3; ++i) SettleAudit();
   EXPECT_THAT(consumer_->stopped_partitions(), SizeIs(1));
   EXPECT_THAT(effects(), ElementsAre("a"));
@@ -407,7 +407,7 @@ TEST_F(EngineIdentity, APausedPartitionGoesOnWithTheSameMessageOnOrder) {
   for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);
   StartAndSettle({kOrders0});
   EXPECT_THAT(StopReason(), HasSubstr("the downstream is out"));
-  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 1`"));
+  EXPECT_THAT(StopReason(), HasSubstr("`once position set --store STORE orders 0 1"));
   is_out = false;
   Order(PositionDirective::kSet, 1);
   SettleAudit();

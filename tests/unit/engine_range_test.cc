@@ -172,7 +172,7 @@ TEST_F(EngineRange, APartitionThatCannotBeReadStopsAloneWithTheSourcesError) {
   ASSERT_THAT(consumer_->stopped_partitions(), SizeIs(1));
   EXPECT_THAT(
       std::string(consumer_->stopped_partitions()[0].reason.message()),
-      AllOf(HasSubstr("authorization"), HasSubstr("`once position set --store STORE orders 0 1`")));
+      AllOf(HasSubstr("authorization"), HasSubstr("`once position set --store STORE orders 0 1")));
 }
 
 TEST_F(EngineRange, ABrokerThatCannotDescribeIsAskedAgain) {

@@ -32,7 +32,7 @@ struct Given {
   StartFacts facts;
 
   Given() {
-    facts.partition = {"orders", 0};
+    facts.key.partition = {"orders", 0};
     facts.store_id = "mine";
     facts.open_count = 3;
     facts.bounds = {.first = kFirst, .end = kEnd};
@@ -389,14 +389,14 @@ TEST(PlanStart, StopsNameTheWayOut) {
 TEST(PlanStart, AnotherTopicUnderTheSameNameIsDescribed) {
   AppliedRecord found = kApplied;
   found.fingerprint.low = 3;
-  const std::string value = OtherTopicError({"orders", 0}, kApplied, found, kRow).ToString();
+  const std::string value = OtherTopicError({.partition = {"orders", 0}}, kApplied, found, kRow).ToString();
   EXPECT_THAT(value, HasSubstr("offset 49"));
   EXPECT_THAT(value, HasSubstr("another value"));
   EXPECT_THAT(value, HasSubstr("`once position set --store STORE orders 0 earliest`"));
   EXPECT_THAT(value, HasSubstr("`once position set --store STORE orders 0 50`"));
   found = kApplied;
   found.timestamp_ms = 8;
-  EXPECT_THAT(OtherTopicError({"orders", 0}, kApplied, found, kRow).ToString(),
+  EXPECT_THAT(OtherTopicError({.partition = {"orders", 0}}, kApplied, found, kRow).ToString(),
               HasSubstr("at another time (8 ms, not 7)"));
 }
 

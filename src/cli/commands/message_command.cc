@@ -122,7 +122,8 @@ absl::StatusOr<Decided> Discard(CommandContext& context, MessageSelector selecto
     scope = letter->scope;
   } else {
     const absl::StatusOr<StoreOperations::FoundId> found =
-        FindScope(context, selector, {IdState::kDead, IdState::kUncertain, IdState::kRetrying});
+        FindScope(context, selector, {IdState::kDead, IdState::kUncertain,
+                                                IdState::kRetrying, IdState::kDying});
     if (!found.ok()) return found.status();
     scope = found->scope;
     if (found->record.state == IdState::kRetrying) {
