@@ -1,5 +1,5 @@
-// The claims of one batch: asking for them, what the answers say, giving back, syncing. Control flow
-// lives in Run() and Settle().
+// The claims of one batch: asking for them, what the answers say, giving back, syncing. Control
+// flow lives in Run() and Settle().
 #include "src/claim_batch.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // ClaimBatch is one batch order of a plain handler while it is being settled. Private to
-// SettleClaims: claim_batch.cc has the claims and what they say, claim_outcomes.cc what becomes of a
-// message whose claim is ours. Every word to the store goes through Record(), which repeats it while
-// its answer is lost. Thread-safety: none.
+// SettleClaims: claim_batch.cc has the claims and what they say, claim_outcomes.cc what becomes of
+// a message whose claim is ours. Every word to the store goes through Record(), which repeats it
+// while its answer is lost. Thread-safety: none.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // What may be handed to Consumer::Create. The signature decides the guarantee, not a flag:
 //
 //   (const Message&, Transaction&)   effect, id and position commit together: effectively-once
-//   (const Message&)                 the effect lies elsewhere; a claim guards the id: deduplicated,
-//                                    one rerun possible per crash between effect and completion
+//   (const Message&)                 the effect lies elsewhere, a claim guards the id: deduplicated
+//                                    (one rerun possible per crash between effect and completion)
 //
 // A handler returns absl::Status or Outcome. It may throw: an exception is a failed attempt that is
 // retried; std::bad_alloc stops the partition. It must not swallow its own errors: whoever returns

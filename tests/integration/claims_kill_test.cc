@@ -1,6 +1,6 @@
 // kill -9 of a process with a plain handler, twenty times under load, against a real broker. The
-// effect is a line in a file that no transaction covers: none is missing, a kill repeats at most the
-// one that was running, and whatever is repeated was told so.
+// effect is a line in a file that no transaction covers: none is missing, a kill repeats at most
+// the one that was running, and whatever is repeated was told so.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
