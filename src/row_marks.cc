@@ -62,10 +62,9 @@ BatchEnd EndWith(BatchOrder& order, BatchEnd end, absl::Status error) {
 IdRecord WithoutRecorded(const IdRecord& record, const std::optional<RecordedAttempt>& recorded,
                          std::int64_t offset) {
   // A failure that somebody met with a copy meanwhile has a time to wait for.
-  const bool is_recorded = recorded && recorded->offset == offset &&
-                           record.state == IdState::kRetrying &&
-                           record.attempt == recorded->attempt &&
-                           record.not_before == absl::InfinitePast();
+  const bool is_recorded =
+      recorded && recorded->offset == offset && record.state == IdState::kRetrying &&
+      record.attempt == recorded->attempt && record.not_before == absl::InfinitePast();
   if (!is_recorded) return record;
   if (record.attempt == 1) return {};
   IdRecord before = record;
