@@ -1,6 +1,7 @@
 // A HeldClaim is what this process owes the claim store, or the dead-letter topic, for one message
 // that it has not settled yet: an answer that was lost, or a step that could not be taken, is made
-// good in a later batch with the same fence instead of running the handler again.
+// good in a later batch with the same fence instead of running the handler again. It goes with the
+// message: a revoke or a stop in that state leaves a claim whose lease ends.
 #pragma once
 
 #include <cstdint>

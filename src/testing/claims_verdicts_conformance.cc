@@ -83,6 +83,22 @@ CLAIM_CHECK(AFailedIdIsFreshAgainWithTheNextAttempt) {
   EXPECT_EQ(AskUntilFree("id").result.attempt, 4);
 }
 
+CLAIM_CHECK(AnUnchargedFailureCountsNoAttempt) {
+  for (int i = 0; i < 3; ++i) {
+    const Holder holder = AskUntilFree("id");
+    EXPECT_EQ(holder.result.verdict, ClaimVerdict::kFresh);
+    EXPECT_EQ(holder.result.attempt, 1);
+    EXPECT_EQ(holder.result.first_failed_at, absl::InfinitePast());
+    EXPECT_TRUE(Begun(holder).ok());
+    const FailedClaim failed{.claim = holder.claim(),
+                             .first_failed_at = absl::FromUnixSeconds(1'700'000'000),
+                             .is_charged = false};
+    absl::Status outcome;
+    ASSERT_TRUE(claims().Fail(std::span(&failed, 1), std::span(&outcome, 1)).ok());
+    EXPECT_TRUE(outcome.ok()) << outcome;
+  }
+}
+
 CLAIM_CHECK(TheFirstFailureIsRemembered) {
   const absl::Time first = absl::FromUnixMicros(1'700'000'000'123'456);
   Holder holder = Ask("id");

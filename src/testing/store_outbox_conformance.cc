@@ -96,11 +96,13 @@ TEST_P(TransactionalStoreConformance, OneDeliveryHasOneOutboxRowAlsoInLaterTrans
   EXPECT_THAT(Values(Pending()), ElementsAre("first of round 0"));
 }
 
-TEST_P(TransactionalStoreConformance, OriginsDifferByClusterGroupTopicPartitionAndOffset) {
-  const OutboxOrigin origins[] = {{{"c", "g", {"t", 0}}, 0}, {{"C", "g", {"t", 0}}, 0},
-                                  {{"c", "G", {"t", 0}}, 0}, {{"c", "g", {"T", 0}}, 0},
-                                  {{"c", "g", {"t", 1}}, 0}, {{"c", "g", {"t", 0}}, 1},
-                                  {{"cg", "", {"t", 0}}, 0}};
+TEST_P(TransactionalStoreConformance, OriginsDifferByClusterGroupTopicPartitionOffsetAndScope) {
+  const OutboxOrigin origins[] = {
+      {{"c", "g", {"t", 0}}, 0},         {{"C", "g", {"t", 0}}, 0},
+      {{"c", "G", {"t", 0}}, 0},         {{"c", "g", {"T", 0}}, 0},
+      {{"c", "g", {"t", 1}}, 0},         {{"c", "g", {"t", 0}}, 1},
+      {{"cg", "", {"t", 0}}, 0},         {{"c", "g", {"t", 0}}, 0, -1, "s"},
+      {{"c", "g", {"t", 0}}, 0, -1, "S"}};
   const auto transaction = Begin(std::span<const PositionLock>());
   ASSERT_NE(transaction, nullptr);
   for (const OutboxOrigin& origin : origins) {

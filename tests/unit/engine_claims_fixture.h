@@ -41,6 +41,7 @@ class EngineClaimsTest : public ::testing::Test {
     options.retry = options_.retry;
     options.dead_letters = options_.dead_letters;
     options.claims = options_.claims;
+    options.start = options_.start;
     options.limits = options_.limits;
     options.times = options_.times;
     options.log = events_;

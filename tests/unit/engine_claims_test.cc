@@ -4,6 +4,7 @@
 namespace once {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -188,6 +189,31 @@ TEST_F(EngineClaims, APauseStopsThePartitionAndKeepsTheMessage) {
   EXPECT_EQ(consumer_->stopped_partitions()[0].position, 1);
   EXPECT_THAT(invoked_, ElementsAre("a#1", "b#1"));
   EXPECT_EQ(RecordOf("b").state, IdState::kRetrying);
+  EXPECT_EQ(RecordOf("b").attempt, 0) << "an outage says nothing about the message";
+  EXPECT_THAT(consumer_->stopped_partitions()[0].reason.ToString(), HasSubstr("restart"));
+}
+
+TEST_F(EngineClaims, AConflictIsPublishedOnlyOnceTheOwnersCompletionIsSynced) {
+  Send(kOrders0, "a", "v");
+  Send(kOrders0, "a", "another value");
+  claims().Script("sync", std::vector<ClaimFate>(3, ClaimFate::kRefused));
+  log_->Assign({kOrders0});
+  StartConsumer();
+  Settle(3);
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+  for (int i = 0; i < 4; ++i) SettleAfter(absl::Seconds(5));
+  EXPECT_THAT(publisher_->published(), SizeIs(1));
+  EXPECT_THAT(invoked_, ElementsAre("a#1"));
+}
+
+TEST_F(EngineClaims, ANewGroupThatBeginsWithTheLatestCommitsWhereBeforeItHandlesAnything) {
+  options_.start = StartAt::kLatest;
+  Send(kOrders0, "old");
+  log_->Assign({kOrders0});
+  StartConsumer();
+  Settle();
+  EXPECT_EQ(log_->committed(kOrders0), 1);
+  EXPECT_THAT(log_->calls(), Contains("verify orders[0]@1"));
 }
 
 TEST_F(EngineClaims, AConflictIsDeadLetteredAndTheOwnerOfTheIdIsNotTouched) {

@@ -45,7 +45,11 @@ std::string NewRedriveId(Random& random) {
                       absl::Hex(random.Next(), absl::kZeroPad16));
 }
 
-absl::StatusOr<Decided> Redrive(CommandContext& context, const MessageSelector& selector) {
+// Of a message that may have happened only `resolve` may say that it did not.
+enum class Doubt : std::uint8_t { kRefused, kResolved };
+
+absl::StatusOr<Decided> Redrive(CommandContext& context, const MessageSelector& selector,
+                                Doubt doubt) {
   absl::StatusOr<StoredFailure> letter = FindNewestLetter(context.operations, selector);
   if (!letter.ok()) return letter.status();
   if (letter->id.empty()) {
@@ -54,6 +58,12 @@ absl::StatusOr<Decided> Redrive(CommandContext& context, const MessageSelector& 
         " has no id of its own, so it would only become a dead letter again; send the mended "
         "message anew, then `once discard --number ",
         letter->number, "`"));
+  }
+  if (letter->state == IdState::kUncertain && doubt == Doubt::kRefused) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(ShowBytes(letter->id),
+                     " is uncertain: its effect may have happened; find out, then `once resolve ID "
+                     "--happened` or `--not-happened`"));
   }
   const TopicPartition& origin = letter->origin.key.partition;
   Decided decided{.scope = letter->scope, .redrive_id = NewRedriveId(context.random)};
@@ -70,7 +80,7 @@ absl::StatusOr<Decided> Redrive(CommandContext& context, const MessageSelector& 
   const std::string place = absl::StrCat(ShowBytes(origin.topic), "[", origin.partition, "]");
   decided.next =
       context.is_running
-          ? absl::StrCat("the running consumer publishes it to ", place,
+          ? absl::StrCat("the running consumer, if it has dead_letters, publishes it to ", place,
                          " and handles it again under its own id")
           : absl::StrCat("it is published to ", place,
                          " when a consumer with dead_letters opens this store, and is then "
@@ -122,8 +132,8 @@ absl::StatusOr<Decided> Discard(CommandContext& context, MessageSelector selecto
     scope = letter->scope;
   } else {
     const absl::StatusOr<StoreOperations::FoundId> found =
-        FindScope(context, selector, {IdState::kDead, IdState::kUncertain,
-                                                IdState::kRetrying, IdState::kDying});
+        FindScope(context, selector,
+                  {IdState::kDead, IdState::kUncertain, IdState::kRetrying, IdState::kDying});
     if (!found.ok()) return found.status();
     scope = found->scope;
     if (found->record.state == IdState::kRetrying) {
@@ -161,14 +171,14 @@ absl::StatusOr<Decided> ResolveNotHappened(CommandContext& context,
         absl::StrCat(ShowSelector(selector), " is ", ToAbsl(cli::NameOf(letter->state)),
                      ", not uncertain; `once redrive` sends a dead message around once more"));
   }
-  return Redrive(context, selector);
+  return Redrive(context, selector, Doubt::kResolved);
 }
 
 absl::StatusOr<Decided> Decide(CommandContext& context, MessageAction action,
                                const MessageSelector& selector) {
   switch (action) {
     case MessageAction::kRedrive:
-      return Redrive(context, selector);
+      return Redrive(context, selector, Doubt::kRefused);
     case MessageAction::kDiscard:
       return Discard(context, selector);
     case MessageAction::kResolveHappened:

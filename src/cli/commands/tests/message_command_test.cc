@@ -111,6 +111,9 @@ TEST_F(MessageCommand, ResolveHappenedCompletesTheUncertainOne) {
 TEST_F(MessageCommand, ResolveNotHappenedSendsTheUncertainOneAround) {
   operations_.failures = {FailureOf(1, "a")};
   operations_.failures[0].state = IdState::kUncertain;
+  const Report redriven = Decide(MessageAction::kRedrive, {{.id = "a"}});
+  EXPECT_EQ(redriven.code, kRefused) << "it may have happened";
+  EXPECT_THAT(NotesOf(redriven), HasSubstr("--not-happened"));
   EXPECT_EQ(Decide(MessageAction::kResolveNotHappened, {{.id = "a"}}).code, kDone);
   EXPECT_THAT(operations_.redrives, SizeIs(1));
   EXPECT_THAT(operations_.resolves, IsEmpty());
