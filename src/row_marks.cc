@@ -86,6 +86,8 @@ BatchEnd MarkInvocations(TransactionalStore& store, BatchOrder& order, const Sin
     return BatchEnd::kMismatch;
   }
   StoreTransaction& transaction = *begun->transaction;
+  // What is certainly not recorded is not remembered either: a copy's attempt may have its number.
+  const std::optional<RecordedAttempt> remembered = order.partitions.front().attempt;
   absl::StatusOr<bool> is_recorded = false;
   if (single != nullptr) {
     is_recorded = RecordAttempt(transaction, order.partitions.front(), *single, max_attempts, now);
@@ -99,13 +101,17 @@ BatchEnd MarkInvocations(TransactionalStore& store, BatchOrder& order, const Sin
   if (status.ok()) status = transaction.SetPositions(updates);
   if (!status.ok()) {
     transaction.Rollback();
+    order.partitions.front().attempt = remembered;
     return EndWith(order, BatchEnd::kStoreTrouble, status);
   }
   status = transaction.Commit(Durability::kProcess);
   if (status.code() == absl::StatusCode::kUnknown) {
     return EndWith(order, BatchEnd::kMarkUnknown, status);
   }
-  if (!status.ok()) return EndWith(order, BatchEnd::kStoreTrouble, status);
+  if (!status.ok()) {
+    order.partitions.front().attempt = remembered;
+    return EndWith(order, BatchEnd::kStoreTrouble, status);
+  }
   for (std::size_t i = 0; i < updates.size(); ++i) {
     ++order.partitions[i].lock.expected.revision;
     order.partitions[i].reach = updates[i].reach;

@@ -214,7 +214,7 @@ void ClaimInvariants::OnSynced(const StoreState& state) {
     const auto it = state.ids.find(key);
     if (it == state.ids.end()) continue;
     const IdRecord& record = it->second.record;
-    if (IsSettledState(record.state)) settled_[key] = record.fingerprint;
+    if (IsSettledState(record.state)) settled_[key].push_back(record.fingerprint);
     if (record.state == IdState::kDying) dying_.insert(key);
   }
   unsynced_.clear();
@@ -230,7 +230,10 @@ void ClaimInvariants::OnLost(const StoreState& before, const StoreState& state) 
 
 bool ClaimInvariants::IsSettled(const std::string& key, const LogRecord& record) const {
   const auto it = settled_.find(key);
-  return it != settled_.end() && it->second.Matches(Fingerprint::Of(record.value));
+  if (it == settled_.end()) return false;
+  const Fingerprint print = Fingerprint::Of(record.value);
+  return std::any_of(it->second.begin(), it->second.end(),
+                     [&print](const Fingerprint& settled) { return settled.Matches(print); });
 }
 
 void ClaimInvariants::OnAcknowledge(const Process& process, int partition, std::int64_t offset) {
@@ -309,8 +312,10 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
                         it->second.claim.fence == knowledge.fence;
   if (!is_owner) return;
   const IdEntry& entry = it->second;
-  const bool is_right = message.attempt() == entry.record.attempt + 1 &&
-                        message.maybe_repeated() == entry.claim.maybe_ran;
+  // Who has asked the downstream may know that the lost invocation had no effect.
+  const bool is_told = message.maybe_repeated() == entry.claim.maybe_ran ||
+                       (entry.claim.maybe_ran && !HasEffect(message));
+  const bool is_right = message.attempt() == entry.record.attempt + 1 && is_told;
   if (is_right) return;
   checker_.Fail(Check::kHandledAgain,
                 absl::StrCat("the handler of ", id, " sees attempt ", message.attempt(),

@@ -96,10 +96,11 @@ class ClaimInvariants {
   std::unordered_map<std::string, int> invocations_;
   std::unordered_map<std::string, int> cut_offs_;
   int losses_ = 0;
-  std::set<std::string> unsynced_;              // keys written since the last sync
-  std::map<std::string, Fingerprint> settled_;  // ever, and synced
-  std::set<std::string> dying_;                 // ever, and synced
-  std::set<std::string> discarded_;             // ever
+  std::set<std::string> unsynced_;  // keys written since the last sync
+  // Ever, and synced: a store that loses what it had synced may settle an id a second time.
+  std::map<std::string, std::vector<Fingerprint>> settled_;
+  std::set<std::string> dying_;      // ever, and synced
+  std::set<std::string> discarded_;  // ever
   std::map<Delivery, Letter> letters_;
   std::vector<std::int64_t> acknowledged_;  // by partition
 };

@@ -50,7 +50,7 @@ TEST_F(MessageCommand, SaysWhoPublishesIt) {
               HasSubstr("when a consumer with dead_letters opens this store"));
   is_running_ = true;
   EXPECT_THAT(Decide(MessageAction::kRedrive, {{.id = "a"}}).text,
-              HasSubstr("the running consumer publishes it to orders[3]"));
+              HasSubstr("the running consumer, if it has dead_letters, publishes it to orders[3]"));
 }
 
 TEST_F(MessageCommand, AnIdInSeveralScopesMustBeToldApart) {
