@@ -108,11 +108,11 @@ bool BatchTransaction::DeadLetter(Candidate& candidate, const IdRecord& record,
                                                  .message = message,
                                                  .reason = reason});
   if (!letter.ok()) {
-    partition.stop =
-        absl::Status(letter.status().code(),
-                     absl::StrCat(letter.status().message(), "; to leave the message out: ",
-                                  PositionCommand(partition.lock.key, "set",
-                                                  std::to_string(message.offset() + 1))));
+    partition.stop = absl::Status(
+        letter.status().code(),
+        absl::StrCat(
+            letter.status().message(), "; to leave the message out: ",
+            PositionCommand(partition.lock.key, "set", std::to_string(message.offset() + 1))));
     return false;
   }
   letters_.push_back(*std::move(letter));

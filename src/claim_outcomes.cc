@@ -255,11 +255,10 @@ Recorded ClaimBatch::RecordStage(ClaimCandidate& candidate) {
         return context_.store.Complete(std::span(&completed, 1), outcomes);
       }
       case ClaimStage::kFailed: {
-        const FailedClaim failed{
-            .claim = claim,
-            .delay = held.delay,
-            .first_failed_at = held.first_failed_at,
-            .is_charged = held.is_charged};
+        const FailedClaim failed{.claim = claim,
+                                 .delay = held.delay,
+                                 .first_failed_at = held.first_failed_at,
+                                 .is_charged = held.is_charged};
         return context_.store.Fail(std::span(&failed, 1), outcomes);
       }
       case ClaimStage::kDiscarded:
@@ -306,13 +305,14 @@ bool ClaimBatch::Publish(ClaimCandidate& candidate, const OutgoingMessage& lette
   if (outcome.code() == absl::StatusCode::kInvalidArgument) {
     const bool held_by_us = candidate.held() != nullptr;
     candidate.partition->stop = Annotate(
-        outcome, "no retry can publish the dead letter of " +
-                     ToString(candidate.partition->lock.key.partition) + " offset " +
-                     std::to_string(candidate.message().offset()) +
-                     (held_by_us ? "; mend the dead-letter topic and restart, or discard the message "
-                                   "with `once discard` and restart"
-                                 : "; mend the dead-letter topic and restart, or move the group's "
-                                   "offset past the message"));
+        outcome,
+        "no retry can publish the dead letter of " +
+            ToString(candidate.partition->lock.key.partition) + " offset " +
+            std::to_string(candidate.message().offset()) +
+            (held_by_us ? "; mend the dead-letter topic and restart, or discard the message "
+                          "with `once discard` and restart"
+                        : "; mend the dead-letter topic and restart, or move the group's "
+                          "offset past the message"));
     return false;
   }
   Note(LogLevel::kWarning, "dead_letter_delayed", outcome.ToString(), candidate);

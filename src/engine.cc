@@ -241,8 +241,9 @@ void Engine::SendHints(absl::Time now) {
     const std::int64_t position = partition.expected.position;
     const bool is_read = partition.phase == PartitionPhase::kActive;
     if (!is_read || position == partition.committed_hint) continue;
-    positions.push_back(
-        {.partition = name, .offset = position, .metadata = MarkOf(has_rows() ? partition.began : position)});
+    positions.push_back({.partition = name,
+                         .offset = position,
+                         .metadata = MarkOf(has_rows() ? partition.began : position)});
     partition.committed_hint = position;
   }
   if (!positions.empty()) {

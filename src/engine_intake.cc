@@ -231,9 +231,10 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
     for (const TopicPartition& name : partitions) {
       const Partition* partition = Find(name);
       if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
-      positions.push_back({.partition = name,
-                           .offset = partition->expected.position,
-                           .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
+      positions.push_back(
+          {.partition = name,
+           .offset = partition->expected.position,
+           .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
     }
     const absl::Status committed =
         positions.empty() ? absl::OkStatus() : source_.Commit(positions, CommitMode::kVerified);
@@ -291,8 +292,8 @@ void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& er
   if (error.code() != absl::StatusCode::kOutOfRange) {
     std::string way_out = "; to go on once the cause is gone, restart";
     if (has_rows()) {
-      way_out +=
-          ", or " + PositionCommand(partition->key, "set", std::to_string(partition->expected.position));
+      way_out += ", or " + PositionCommand(partition->key, "set",
+                                           std::to_string(partition->expected.position));
     }
     StopPartition(*partition,
                   absl::Status(error.code(), std::string(ToStd(error.message())) + way_out));

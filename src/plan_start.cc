@@ -313,8 +313,7 @@ absl::Status OtherTopicError(const PartitionKey& key, const AppliedRecord& witne
       "; the topic was deleted and made anew, or its log was cut and written anew; to go on with "
       "the oldest message of the log there is now: " +
       PositionCommand(key, "set", "earliest") +
-      "; to go on where the row says all the same: " +
-      PositionCommand(key, "set", Text(position)));
+      "; to go on where the row says all the same: " + PositionCommand(key, "set", Text(position)));
 }
 
 }  // namespace once

@@ -53,8 +53,8 @@ json EncodeOrigin(const OutboxOrigin& origin) {
 
 bool DecodeOrigin(const json& from, OutboxOrigin& to) {
   return DecodeMember(from, "key", to.key) && DecodeMember(from, "offset", to.offset) &&
-         DecodeMember(from, "timestamp_ms", to.timestamp_ms) && DecodeMember(from, "scope", to.scope) &&
-         DecodeMember(from, "ordinal", to.ordinal);
+         DecodeMember(from, "timestamp_ms", to.timestamp_ms) &&
+         DecodeMember(from, "scope", to.scope) && DecodeMember(from, "ordinal", to.ordinal);
 }
 
 bool DecodeOriginMember(const json& from, OutboxOrigin& to) {

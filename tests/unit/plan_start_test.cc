@@ -389,7 +389,8 @@ TEST(PlanStart, StopsNameTheWayOut) {
 TEST(PlanStart, AnotherTopicUnderTheSameNameIsDescribed) {
   AppliedRecord found = kApplied;
   found.fingerprint.low = 3;
-  const std::string value = OtherTopicError({.partition = {"orders", 0}}, kApplied, found, kRow).ToString();
+  const std::string value =
+      OtherTopicError({.partition = {"orders", 0}}, kApplied, found, kRow).ToString();
   EXPECT_THAT(value, HasSubstr("offset 49"));
   EXPECT_THAT(value, HasSubstr("another value"));
   EXPECT_THAT(value, HasSubstr("`once position set --store STORE orders 0 earliest`"));
