@@ -34,7 +34,12 @@ class Planner {
     }
     const bool is_set = facts_.directive == PositionDirective::kSet;
     if (plan_.action != StartAction::kStop && !is_set) CheckRange();
-    if (facts_.has_rows) PlanBegan();
+    if (facts_.has_rows) {
+      PlanBegan();
+    } else {
+      // Should a transactional handler follow, it begins where this one ends.
+      plan_.commit_began = plan_.position;
+    }
     return std::move(plan_);
   }
 
@@ -137,8 +142,9 @@ void Planner::PlanFromRow() {
   if (IsOurs() && mark_->began.value_or(row) > row) {
     AdoptForeign();
     Find(LogLevel::kWarning, "foreign_store",
-         "the adoption of the group's offset " + Text(committed) +
-             " was cut off before this store knew of it; it is finished now");
+         "the group's offset " + Text(committed) +
+             " is this store's, which came there without its row: a plain handler did, or an "
+             "adoption that was cut off; going on there");
     return;
   }
   if (IsOurs() && committed > row) {
@@ -198,7 +204,6 @@ void Planner::PlanWithoutRows() {
   GoTo(StartAction::kGoOn, bounds_.committed.value_or(ChosenStart()));
   // Committed before anything is handled: a crash must not begin at another "latest".
   plan_.commits_first = !bounds_.committed;
-  plan_.commit_began = plan_.position;
   if (IsForeign()) MeetForeignStore();
   if (IsOurs()) NoticeOlderCopy();
 }

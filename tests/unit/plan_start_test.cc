@@ -324,10 +324,22 @@ INSTANTIATE_TEST_SUITE_P(
     NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
+    AfterAPlainHandler, PlanStartTable,
+    ::testing::Values(Case{"BeginsWhereThatOneEnded", Given().Committed(70, Mark("mine", 70)),
+                           kMakeRow, 70}
+                          .Finds("row_lost")
+                          .Began(70),
+                      Case{"ARowFromBeforeItIsMovedToWhereThatOneEnded",
+                           Given().Row().Committed(70, Mark("mine", 70)), kMoveRow, 70}
+                          .Finds("foreign_store")
+                          .CommitsFirst(70)),
+    [](const auto& test) { return test.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
     PlainHandler, PlanStartTable,
     ::testing::Values(
-        Case{"BeginsAtTheOldest", Given().Plain(), kGoOn, kFirst},
-        Case{"MayBeginAtTheEnd", Given().Plain().Latest(), kGoOn, kEnd},
+        Case{"BeginsAtTheOldest", Given().Plain(), kGoOn, kFirst}.CommitsFirst(kFirst),
+        Case{"MayBeginAtTheEnd", Given().Plain().Latest(), kGoOn, kEnd}.CommitsFirst(kEnd),
         Case{"GoesOnAtTheGroupsOffset", Given().Plain().Committed(70, Mark("mine")), kGoOn, 70},
         Case{"GoesOnWhereAnOperatorSaid", Given().Plain().Committed(20), kGoOn, 20},
         Case{"NoticesAnOlderCopyOfItsStore",
@@ -339,7 +351,7 @@ INSTANTIATE_TEST_SUITE_P(
              Given().Plain().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kAdopt), kGoOn,
              70}
             .Finds("foreign_store")
-            .CommitsFirst(),
+            .CommitsFirst(70),
         Case{"ReplaysAForeignStoresMessages",
              Given().Plain().Committed(70, Mark("yours")).ForeignIs(ForeignStore::kReplay), kGoOn,
              kFirst}
@@ -347,7 +359,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"StopsAtAGap", Given().Plain().Committed(5), kStop, 5}.Finds("gap"),
         Case{"GoesOnAfterAGap", Given().Plain().Committed(5).EarliestIfOutOfRange(), kGoOn, kFirst}
             .Finds("gap")
-            .CommitsFirst(),
+            .CommitsFirst(kFirst),
         Case{"AsksAgainBeyondTheEnd", Given().Plain().Committed(101).EndUncertain(), kAskAgain,
              101}),
     NameOf);
