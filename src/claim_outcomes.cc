@@ -45,8 +45,6 @@ bool ClaimBatch::TakeOver(ClaimCandidate& candidate) {
       break;
     }
   }
-  candidate.is_reconciled =
-      context_.claims.on_lost == LostClaim::kReconcile && answer == Reconciled::kNotHappened;
   if (answer == Reconciled::kHappened) {
     candidate.is_granted = false;
     candidate.held()->stage = ClaimStage::kCompleted;
@@ -90,8 +88,8 @@ bool ClaimBatch::Invoke(ClaimCandidate& candidate) {
   message.SetContext({.id = candidate.identity.id,
                       .scope = candidate.partition->scope,
                       .attempt = candidate.result.attempt,
-                      .maybe_repeated = candidate.result.verdict == ClaimVerdict::kTakeover &&
-                                        !candidate.is_reconciled,
+                      // Also after a reconciliation: a stalled invocation may yet have its effect.
+                      .maybe_repeated = candidate.result.verdict == ClaimVerdict::kTakeover,
                       .cancellation = &token});
   const Outcome outcome = InvokeHandler([&] { return context_.handler(message); });
   message.SetContext({});

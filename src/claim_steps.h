@@ -30,7 +30,6 @@ struct ClaimCandidate {
   ClaimResult result;                // what TryClaim said, unless …
   ClaimCandidate* former = nullptr;  // … an earlier message of this batch has the same id …
   bool is_resumed = false;           // … or a former batch left steps to be made good
-  bool is_reconciled = false;        // the downstream says that it did not happen
   bool is_granted = false;           // claimed by us, and its handler has not begun
 
   std::unique_ptr<HeldClaim>& held() const { return item->delivery.held(); }

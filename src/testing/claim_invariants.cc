@@ -312,10 +312,8 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
                         it->second.claim.fence == knowledge.fence;
   if (!is_owner) return;
   const IdEntry& entry = it->second;
-  // Who has asked the downstream may know that the lost invocation had no effect.
-  const bool is_told = message.maybe_repeated() == entry.claim.maybe_ran ||
-                       (entry.claim.maybe_ran && !HasEffect(message));
-  const bool is_right = message.attempt() == entry.record.attempt + 1 && is_told;
+  const bool is_right = message.attempt() == entry.record.attempt + 1 &&
+                        message.maybe_repeated() == entry.claim.maybe_ran;
   if (is_right) return;
   checker_.Fail(Check::kHandledAgain,
                 absl::StrCat("the handler of ", id, " sees attempt ", message.attempt(),
