@@ -232,17 +232,8 @@ void ClaimBatch::SyncAll() {
         return candidate.item->verdict != Verdict::kUnsettled;
       });
   if (!is_anything_settled) return;
-  if (has_lost_records_ || !Sync()) {
-    // The store may have died and lost what it had recorded: each id is asked for again.
-    for (ClaimCandidate& candidate : candidates_) {
-      if (candidate.item->verdict != Verdict::kUnsettled) candidate.held().reset();
-    }
-    return;
-  }
+  if (has_lost_records_ || !Sync()) return;
   for (WorkPartition& partition : order_.partitions) partition.is_committed = true;
-  for (ClaimCandidate& candidate : candidates_) {
-    if (candidate.item->verdict != Verdict::kUnsettled) candidate.held().reset();
-  }
 }
 
 void ClaimBatch::WaitUntil(ClaimCandidate& candidate, absl::Time time) {

@@ -224,13 +224,11 @@ bool ClaimBatch::Advance(ClaimCandidate& candidate) {
     if (!Publish(candidate, held.letter->message)) return true;
     held.stage = ClaimStage::kPublished;
   }
-  if (held.stage != ClaimStage::kRecorded) {
-    const Recorded recorded = RecordStage(candidate);
-    if (recorded == Recorded::kTrouble) return false;
-    if (recorded == Recorded::kLost) {
-      Lose(candidate);
-      return true;
-    }
+  const Recorded recorded = RecordStage(candidate);
+  if (recorded == Recorded::kTrouble) return false;
+  if (recorded == Recorded::kLost) {
+    Lose(candidate);
+    return true;
   }
   const bool is_uncertain =
       held.stage == ClaimStage::kPublished && held.disposition == Disposition::kUncertain;
@@ -271,7 +269,6 @@ Recorded ClaimBatch::RecordStage(ClaimCandidate& candidate) {
       case ClaimStage::kPublished:
         return context_.store.Kill(std::span(&claim, 1), outcomes);
       case ClaimStage::kAsked:
-      case ClaimStage::kRecorded:
         break;
     }
     return absl::OkStatus();
@@ -329,13 +326,10 @@ void ClaimBatch::Lose(ClaimCandidate& candidate) {
   WaitUntil(candidate, now_ + absl::Nanoseconds(1));
 }
 
-// Acknowledged once Sync() is through; kept until then.
+// Nothing more is owed to the store. Acknowledged once Sync() is through; should that fail, the store
+// may have died and lost what it had recorded, and the id is asked for again.
 void ClaimBatch::Settled(ClaimCandidate& candidate, Verdict verdict) {
-  std::unique_ptr<HeldClaim>& held = candidate.held();
-  if (held == nullptr) held = std::make_unique<HeldClaim>();
-  held->stage = ClaimStage::kRecorded;
-  held->verdict = verdict;
-  held->lease = {};
+  candidate.held().reset();
   candidate.item->verdict = verdict;
 }
 

@@ -23,7 +23,6 @@ enum class ClaimStage : std::uint8_t {
   kDiscarded,  // it chose to skip: Discard()
   kDying,      // it failed for good: Dying(), then publish
   kPublished,  // the letter is acknowledged: Kill()
-  kRecorded,   // the store knows the outcome: only Sync() is missing
 };
 
 struct HeldClaim {
