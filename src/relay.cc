@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -48,7 +49,9 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   messages.reserve(rows->size());
   for (const PendingRow& row : *rows) messages.push_back(row.message);
   std::vector<absl::Status> outcomes(messages.size(), absl::UnknownError("not published"));
+  ONCE_KILL_POINT("relay.before_publish");
   context.publisher.Publish(messages, context.executor.Now() + context.publish_timeout, outcomes);
+  ONCE_KILL_POINT("relay.published");
 
   std::vector<std::int64_t> published;
   absl::Status park_error;
@@ -68,6 +71,7 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   }
   if (published.empty() && park_error.ok()) return round;
   if (absl::Status marked = MarkPublished(context.outbox, published); !marked.ok()) return marked;
+  ONCE_KILL_POINT("relay.marked");
   if (!park_error.ok()) return park_error;  // after the marks: they must not be published again
   round.published = published.size();
   return round;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/judge.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -104,7 +105,10 @@ BatchEnd MarkInvocations(TransactionalStore& store, BatchOrder& order, const Sin
     order.partitions.front().attempt = remembered;
     return EndWith(order, BatchEnd::kStoreTrouble, status);
   }
+  ONCE_KILL_POINT("marks.before_commit");
   status = transaction.Commit(Durability::kProcess);
+  ONCE_KILL_POINT("marks.committed");
+  if (*is_recorded) ONCE_KILL_POINT("marks.attempt_recorded");
   if (status.code() == absl::StatusCode::kUnknown) {
     return EndWith(order, BatchEnd::kMarkUnknown, status);
   }

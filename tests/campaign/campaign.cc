@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <cstdio>
+
+#include "tests/campaign/all_campaigns.h"
 namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
-  static const std::vector<Campaign>* const all = new std::vector<Campaign>{};
+  static const std::vector<Campaign>* const all = new std::vector<Campaign>{
+      KafkaKillCampaign(),
+  };
   return *all;
 }
 
