@@ -244,7 +244,9 @@ void Engine::SendHints(absl::Time now) {
   for (auto& [name, partition] : partitions_) {
     // Not the watermark: a hole behind the last message must not look as if the broker were ahead
     // of the store.
-    const std::int64_t position = partition.expected.position;
+    const std::int64_t position = ONCE_PLANTED_BUG("fetched-is-committed")
+                                      ? partition.fetch_next()
+                                      : partition.expected.position;
     const bool is_read = partition.phase == PartitionPhase::kActive;
     if (!is_read || position == partition.committed_hint) continue;
     positions.push_back({.partition = name,

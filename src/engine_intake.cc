@@ -236,7 +236,8 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
       if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
       positions.push_back(
           {.partition = name,
-           .offset = partition->expected.position,
+           .offset = ONCE_PLANTED_BUG("revoked-fetch-is-committed") ? partition->fetch_next()
+                                                                    : partition->expected.position,
            .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
     }
     const absl::Status committed =

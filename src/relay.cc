@@ -49,6 +49,11 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   messages.reserve(rows->size());
   for (const PendingRow& row : *rows) messages.push_back(row.message);
   std::vector<absl::Status> outcomes(messages.size(), absl::UnknownError("not published"));
+  if (ONCE_PLANTED_BUG("marked-before-published")) {
+    std::vector<std::int64_t> all;
+    for (const PendingRow& row : *rows) all.push_back(row.sequence);
+    if (absl::Status marked = MarkPublished(context.outbox, all); !marked.ok()) return marked;
+  }
   ONCE_KILL_POINT("relay.before_publish");
   context.publisher.Publish(messages, context.executor.Now() + context.publish_timeout, outcomes);
   ONCE_KILL_POINT("relay.published");
@@ -57,7 +62,7 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   absl::Status park_error;
   for (std::size_t i = 0; i < rows->size(); ++i) {
     const PendingRow& row = (*rows)[i];
-    if (outcomes[i].ok()) {
+    if (outcomes[i].ok() || ONCE_PLANTED_BUG("unpublished-marked")) {
       published.push_back(row.sequence);
       continue;
     }
