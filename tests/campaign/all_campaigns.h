@@ -6,5 +6,6 @@
 namespace once::campaign {
 
 Campaign KafkaKillCampaign();
+Campaign StorePowerCampaign();
 
 }  // namespace once::campaign
