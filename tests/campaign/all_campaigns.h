@@ -6,6 +6,10 @@
 namespace once::campaign {
 
 Campaign KafkaKillCampaign();
+Campaign CommitCutCampaign();
+Campaign DiskFullCampaign();
+Campaign StoreDamageCampaign();
+Campaign StoreKillCampaign();
 Campaign StorePowerCampaign();
 
 }  // namespace once::campaign

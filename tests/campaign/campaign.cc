@@ -10,6 +10,7 @@ namespace once::campaign {
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
       KafkaKillCampaign(),
+      CommitCutCampaign(), DiskFullCampaign(), StoreDamageCampaign(), StoreKillCampaign(),
       StorePowerCampaign(),
   };
   return *all;

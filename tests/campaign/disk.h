@@ -72,6 +72,7 @@ class Disk {
   // deletion is made but not durable, a sync is not made.
   void CutPowerAt(std::int64_t change);
   void CutPowerNow() { has_power_ = false; }
+  void KeepPower() { cut_at_ = 0; }
   bool has_power() const { return has_power_; }
   // The machine starts again, and this is what its disk holds. The files must be there already.
   void PowerUp(const FileContents& contents);
@@ -80,6 +81,8 @@ class Disk {
   void Mend() { fault_.reset(); }
   // Calls that failed since Fail().
   std::int64_t failures() const { return failures_; }
+  // Calls since Fail() that the fault could have struck.
+  std::int64_t fault_calls() const { return fault_calls_; }
 
   std::int64_t changes() const { return changes_; }
   // Calls of all kinds.

@@ -13,8 +13,11 @@
 namespace once::campaign {
 namespace {
 
-// "table.column" or "table.": names of stores, openings, writers and owners.
-constexpr std::array<std::string_view, 7> kHidden = {"once_meta.",
+// "table.column" or "table.": names of stores, openings, writers and owners; and numbers of letters,
+// which are never given twice by an open store.
+constexpr std::array<std::string_view, 9> kHidden = {"once_meta.",
+                                                     "once_outbox.sequence",
+                                                     "sqlite_sequence.",
                                                      "once_positions.revision",
                                                      "once_positions.writer",
                                                      "once_claims.fence_incarnation",

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -198,6 +199,7 @@ class PowerCuts {
       return Complain(script, absl::StrCat("the store does not open after ", cut.Describe(), ": ",
                                            opened.ToString()));
     }
+    disk_.KeepPower();
     Compare(script, cut, durable, begun, writer);
     writer.Close();
   }

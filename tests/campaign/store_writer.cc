@@ -97,6 +97,7 @@ absl::Status StoreWriter::Open() {
 }
 
 absl::Status StoreWriter::TakeRow() {
+  if (store_ == nullptr) return absl::FailedPreconditionError("it is not open");
   const TakeRequest request{.key = Partition(), .writer = Dice(seed_).Next()};
   const auto taken = store_->transactions()->Take({&request, 1});
   if (!taken.ok()) return taken.status();
