@@ -96,28 +96,6 @@ IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock) {
   return seen.record;
 }
 
-std::string_view StateName(IdState state) {
-  switch (state) {
-    case IdState::kAbsent:
-      return "absent";
-    case IdState::kCompleted:
-      return "completed";
-    case IdState::kRetrying:
-      return "retrying";
-    case IdState::kDead:
-      return "dead";
-    case IdState::kDiscarded:
-      return "discarded";
-    case IdState::kUncertain:
-      return "uncertain";
-    case IdState::kClaimed:
-      return "claimed";
-    case IdState::kDying:
-      return "dying";
-  }
-  return "unknown";
-}
-
 absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column) {
   IdRecord record;
   if (row.IsNull(column)) return record;

@@ -54,9 +54,6 @@ std::optional<ClaimRow> AfterWriting(const ClaimRow& claim, const IdRecord& reco
 // What others see of `rows`: kClaimed while somebody works on it.
 IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock);
 
-// "completed", "retrying", …: as refusals name a state.
-std::string_view StateName(IdState state);
-
 // Columns of once_ids and once_claims, from `column` on: 6 and 8 of them.
 inline constexpr int kRecordColumns = 6;
 absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column);

@@ -5,6 +5,7 @@
 //   once_sim --exhaustive --scenario letters   one of them
 //   once_sim --seeds 10000 [--seed 1]          so many seeds, from that one on
 //   once_sim --scenario NAME --replay CHOICES  one execution, with its history
+//   once_sim --planted-bugs                    every planted bug must be caught
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,8 @@
 #include "absl/strings/str_join.h"
 #include "once/abseil.h"
 #include "once/testing/simulation.h"
+#include "src/test_hooks.h"
+#include "tests/simulation/planted_bugs.h"
 #include "tests/simulation/scenarios.h"
 
 namespace once::testing {
@@ -27,6 +30,7 @@ struct Arguments {
   bool is_exhaustive = false;
   bool is_json = false;
   bool is_listing_points = false;
+  bool is_hunting = false;
   std::int64_t seeds = 0;
   std::uint64_t seed = 1;
   std::string replay;
@@ -43,7 +47,7 @@ struct Totals {
 
 constexpr std::string_view kUsage =
     "usage: once_sim [--exhaustive] [--seeds N] [--seed S] [--scenario NAME] [--replay CHOICES]\n"
-    "                [--points] [--json]\n";
+    "                [--planted-bugs] [--points] [--json]\n";
 
 std::optional<Arguments> Parse(const std::vector<std::string>& words) {
   Arguments arguments;
@@ -54,6 +58,8 @@ std::optional<Arguments> Parse(const std::vector<std::string>& words) {
       arguments.is_exhaustive = true;
     } else if (word == "--json") {
       arguments.is_json = true;
+    } else if (word == "--planted-bugs") {
+      arguments.is_hunting = true;
     } else if (word == "--points") {
       arguments.is_listing_points = true;
     } else if (word == "--seeds" && has_value) {
@@ -131,6 +137,33 @@ bool RunReplay(const Arguments& arguments, Totals& totals) {
   return true;
 }
 
+// One line per bug on standard error, one object on standard output; false when one got away.
+bool RunHunt() {
+  if (!test_hooks::AreCompiledIn()) {
+    std::cerr << "this build has no switches in its engine: configure with -DONCE_TEST_HOOKS=ON, "
+                 "as the preset `dev` does\n";
+    return false;
+  }
+  std::size_t caught = 0;
+  std::vector<std::string> bugs;
+  for (const PlantedBug& bug : AllPlantedBugs()) {
+    const SearchResult result = HuntBug(bug, Judged::kByAllRules);
+    const bool is_caught = result.witness.has_value();
+    caught += is_caught ? 1 : 0;
+    const std::string_view rule =
+        is_caught ? ToString(result.witness->report.violation->check) : "nothing";
+    bugs.push_back(absl::StrCat("{\"bug\":\"", bug.name, "\",\"scenario\":\"", bug.scenario,
+                                "\",\"bounds\":\"", Show(bug.budget), "\",\"caught_by\":\"",
+                                ToAbsl(rule), "\",\"executions\":", result.executions, "}"));
+    std::cerr << (is_caught ? "caught   " : "NOT CAUGHT ") << bug.name << " (" << bug.what
+              << "): by " << rule << " in " << bug.scenario << " after " << result.executions
+              << " executions\n";
+  }
+  std::cout << "{\"planted\":" << bugs.size() << ",\"caught\":" << caught << ",\"bugs\":["
+            << absl::StrJoin(bugs, ",") << "]}" << std::endl;
+  return caught == bugs.size();
+}
+
 void Print(const Totals& totals, bool is_listing_points) {
   const PointSet menu = AllPoints(FaultSet::All());
   const PointSet hit = totals.points & menu;
@@ -144,6 +177,7 @@ void Print(const Totals& totals, bool is_listing_points) {
 
 int Main(const std::vector<std::string>& words) {
   const std::optional<Arguments> arguments = Parse(words);
+  if (arguments.has_value() && arguments->is_hunting) return RunHunt() ? 0 : 1;
   const bool has_work =
       arguments.has_value() &&
       (arguments->is_exhaustive || arguments->seeds > 0 || !arguments->replay.empty());
