@@ -218,9 +218,9 @@ absl::StatusOr<IdRows> IdTable::Find(const IdKey& key) {
   }
   const bool is_dying = rows.claim && rows.claim->disposition;
   if (is_dying && rows.record.state != IdState::kDying) {
-    return absl::DataLossError(
-        absl::StrCat("sqlite: once_claims has a dying claim whose id is ",
-                     ToAbsl(StateName(rows.record.state)), "; restore a backup"));
+    return absl::DataLossError(absl::StrCat("sqlite: once_claims has a dying claim whose id is ",
+                                            ToAbsl(ToString(rows.record.state)),
+                                            "; restore a backup"));
   }
   return rows;
 }

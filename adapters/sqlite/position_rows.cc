@@ -40,10 +40,9 @@ absl::StatusOr<std::optional<StoredPosition>> FindPosition(Statement& find_posit
   if (!position.ok()) return position.status();
   // In a tree whose order is damaged a search may end at the row of another, unnoticed by SQLite.
   if (position->key != key) {
-    return absl::DataLossError(
-        absl::StrCat("sqlite: once_positions is out of order: looking for ",
-                     ToString(key.partition), " found ", ToString(position->key.partition),
-                     "; restore a backup"));
+    return absl::DataLossError(absl::StrCat(
+        "sqlite: once_positions is out of order: looking for ", ToString(key.partition), " found ",
+        ToString(position->key.partition), "; restore a backup"));
   }
   return *std::move(position);
 }

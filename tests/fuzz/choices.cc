@@ -95,16 +95,16 @@ void CheckAnswers(FuzzInput input) {
     return Play(seeded.scenario, oracle);
   }
   const std::size_t faults = number % static_cast<std::size_t>(kBudgetMax.faults + 1);
-  FuzzedOracle oracle(input, {.faults = static_cast<int>(faults),
-                              .preemptions = kBudgetMax.preemptions});
+  FuzzedOracle oracle(input,
+                      {.faults = static_cast<int>(faults), .preemptions = kBudgetMax.preemptions});
   Play(SmallCases()[number % SmallCases().size()].scenario, oracle);
 }
 
 }  // namespace
 
 std::vector<std::string> FuzzSeeds() {
-  std::vector<std::string> seeds = {"f2p1/12.3/45.1", "f0p0", "f1p1/0.1/999998.1", "f0p0/999999.1/1.1", "f-1p1",
-                                    "f99999999999p0"};
+  std::vector<std::string> seeds = {"f2p1/12.3/45.1",    "f0p0",  "f1p1/0.1/999998.1",
+                                    "f0p0/999999.1/1.1", "f-1p1", "f99999999999p0"};
   for (std::uint32_t number = 0; number < 64; ++number) {
     SeedWriter seed;
     seed.Put(static_cast<std::uint8_t>(number % 2)).Put(number * 977);

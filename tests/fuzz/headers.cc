@@ -74,9 +74,9 @@ void CheckLetter(const OutgoingMessage& sent, const OutgoingMessage& letter) {
     bytes += header.name.size() + header.value->size();
   }
   Require(bytes <= kDeadLetterHeaderBytesMax, "our headers stay within their bound");
-  for (const char* name : {"once-disposition", "once-scope", "once-attempt", "once-error-code",
-                           "once-error-message", "once-origin-topic", "once-origin-partition",
-                           "once-origin-offset"}) {
+  for (const char* name :
+       {"once-disposition", "once-scope", "once-attempt", "once-error-code", "once-error-message",
+        "once-origin-topic", "once-origin-partition", "once-origin-offset"}) {
     Require(names.contains(name), "what happened is said");
   }
 }

@@ -1,5 +1,5 @@
-// What names a message: scopes, dedup keys, fingerprints and ids that are found in messages. All are
-// injective and bounded, and what can be read is what was written.
+// What names a message: scopes, dedup keys, fingerprints and the ids that are found in messages. All
+// are injective and bounded, and what can be read is what was written.
 #include <algorithm>
 #include <array>
 
@@ -71,12 +71,16 @@ void CheckFingerprints(const Cuts& cuts) {
 // What every extractor finds in a message with these parts; the shortest form of a check that
 // nobody reads beyond the message.
 void CheckIds(const Cuts& cuts) {
-  const std::array<const char*, 6> names = {"ce_source",  "ce_id", "id", "Idempotency-Key",
-                                            "message_id", "KEYS"};
-  const std::array<IdExtractor, 8> extractors = {
-      StandardIdHeaders(),        CloudEventsId(), JsonPointerId("/order/id"),
-      JsonPointerId("/0/a~1b~0"), PositionId(),    ContentSha256Id(),
-      Sha256Of(CloudEventsId()),  JsonPointerId(std::string(cuts.Left(cuts.first)))};
+  const std::array<const char*, 6> names = {"ce_source",       "ce_id",      "id",
+                                            "Idempotency-Key", "message_id", "KEYS"};
+  const std::array<IdExtractor, 8> extractors = {StandardIdHeaders(),
+                                                 CloudEventsId(),
+                                                 JsonPointerId("/order/id"),
+                                                 JsonPointerId("/0/a~1b~0"),
+                                                 PositionId(),
+                                                 ContentSha256Id(),
+                                                 Sha256Of(CloudEventsId()),
+                                                 JsonPointerId(std::string(cuts.Left(cuts.first)))};
   std::vector<OwnedHeader> headers;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if ((cuts.first >> i & 1) == 0) continue;
@@ -103,8 +107,7 @@ void CheckPairs(const Cuts& cuts) {
   const auto id_of = [&](std::size_t cut, std::string& scratch) {
     const std::vector<OwnedHeader> headers = {{"ce_source", std::string(cuts.Left(cut))},
                                               {"ce_id", std::string(cuts.Right(cut))}};
-    const Message message(
-        {.header_reader = OwnedHeaderReader(), .headers_object = &headers});
+    const Message message({.header_reader = OwnedHeaderReader(), .headers_object = &headers});
     return CloudEventsId().Extract(message, scratch);
   };
   std::string first;

@@ -24,10 +24,9 @@ std::shared_ptr<memory::Store> MakeStore() {
   auto begun = store->transactions()->Begin({});
   Require(begun.ok(), "a transaction can begin");
   std::vector<IdWrite> writes;
-  for (const auto& [id, state] : {std::pair{"done", IdState::kCompleted},
-                                  std::pair{"dead", IdState::kDead},
-                                  std::pair{"doubt", IdState::kUncertain},
-                                  std::pair{"again", IdState::kRetrying}}) {
+  for (const auto& [id, state] :
+       {std::pair{"done", IdState::kCompleted}, std::pair{"dead", IdState::kDead},
+        std::pair{"doubt", IdState::kUncertain}, std::pair{"again", IdState::kRetrying}}) {
     writes.push_back({.key = {kScope, id}, .record = {.state = state, .attempt = 2}});
   }
   const StoredFailure failure = FailureOf(1, "dead");
@@ -123,9 +122,10 @@ std::vector<std::string> FuzzSeeds() {
        {operators::Encode(position), operators::Encode(failure), operators::Encode(found),
         operators::Encode(absl::NotFoundError("no such letter")),
         operators::Encode(std::vector<StoredPosition>{position, position})}) {
-    seeds.push_back(json{{operators::kVersionName, operators::kVersion},
-                         {operators::kResultName, result}}
-                        .dump());
+    seeds.push_back(json{
+        {operators::kVersionName, operators::kVersion},
+        {operators::kResultName,
+         result}}.dump());
   }
   return seeds;
 }

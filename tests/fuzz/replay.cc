@@ -124,7 +124,8 @@ int Main(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   LLVMFuzzerInitialize(&argc, &argv);
-  once::testing::finding = std::filesystem::absolute(
-      std::filesystem::path(argv[0]).filename().string() + ".finding").string();
+  once::testing::finding =
+      std::filesystem::absolute(std::filesystem::path(argv[0]).filename().string() + ".finding")
+          .string();
   return once::testing::Main({argv + 1, argv + argc});
 }

@@ -28,7 +28,7 @@ constexpr std::size_t kPageBytes = 1024;  // of the template
 struct Scene {
   ScratchFolder folder;
   std::string path = folder.File("store.db");
-  StoreTemplate whole = MakeStoreTemplate(std::filesystem::path(path).parent_path().string());
+  StoreTemplate whole = MakeStoreTemplate(folder.path());
 };
 
 const Scene& TheScene() {
@@ -225,8 +225,7 @@ void Use(DedupStore& store, const StoreTemplate& whole, bool is_checked) {
   if (begun.ok()) {
     absl::Status status;
     for (const KnownId& known : fresh) {
-      const IdWrite write{.key = {known.scope, known.id},
-                          .record = {.state = IdState::kCompleted}};
+      const IdWrite write{.key = {known.scope, known.id}, .record = {.state = IdState::kCompleted}};
       status.Update(begun->transaction->PutIds({&write, 1}));
     }
     if (status.ok()) status = begun->transaction->Commit(Durability::kMachine);
@@ -291,7 +290,8 @@ std::vector<std::string> FuzzSeeds() {
     SeedWriter seed;
     seed.Put(static_cast<std::uint8_t>(number & 1)).Put(static_cast<std::uint8_t>(number / 2 & 1));
     seed.Put(static_cast<std::uint8_t>(number / 4 % 9));
-    seed.Put(static_cast<std::uint32_t>(random.Next())).Put(static_cast<std::uint32_t>(random.Next()));
+    seed.Put(static_cast<std::uint32_t>(random.Next()))
+        .Put(static_cast<std::uint32_t>(random.Next()));
     seed.Put(static_cast<std::uint32_t>(random.Next()));
     seeds.push_back(seed.seed());
   }

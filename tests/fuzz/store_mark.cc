@@ -38,11 +38,18 @@ void CheckMark(FuzzInput& input) {
 
 std::vector<std::string> FuzzSeeds() {
   std::vector<std::string> seeds = {
-      "once/1 open=12 began=400 store=5f0c9a", "once/1 open=0 began=- store=a b",
+      "once/1 open=12 began=400 store=5f0c9a",
+      "once/1 open=0 began=- store=a b",
       "once/1 open=18446744073709551615 began=9223372036854775807 store=~",
-      "once/1 open=007 began=0 store=x", "once/2 open=1 began=- store=x", ""};
-  seeds.push_back(SeedWriter().Put<std::uint64_t>(7).Put<std::uint8_t>(1).Put<std::int64_t>(40)
-                      .PutText("5f0c9a").seed());
+      "once/1 open=007 began=0 store=x",
+      "once/2 open=1 began=- store=x",
+      ""};
+  seeds.push_back(SeedWriter()
+                      .Put<std::uint64_t>(7)
+                      .Put<std::uint8_t>(1)
+                      .Put<std::int64_t>(40)
+                      .PutText("5f0c9a")
+                      .seed());
   return seeds;
 }
 

@@ -104,7 +104,8 @@ void AddClaims(DedupStore& store, std::vector<KnownId>& ids) {
     const Claim claim{.key = request.key, .fence = request.fence};
     ClaimResult result;
     absl::Status outcome;
-    Require(claims.TryClaim({&request, 1}, absl::Hours(1), {&result, 1}).ok(), "ids can be claimed");
+    Require(claims.TryClaim({&request, 1}, absl::Hours(1), {&result, 1}).ok(),
+            "ids can be claimed");
     if (i % 4 > 0) Require(claims.Begun({&claim, 1}, {&outcome, 1}).ok(), "claims can begin");
     if (i % 4 == 2) {
       const CompletedClaim completed{.claim = claim, .result = "what the function returned"};

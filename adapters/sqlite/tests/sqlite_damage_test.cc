@@ -1,5 +1,5 @@
-// Damage that SQLite itself does not notice: rows out of order, names that changed, tables that
-// contradict each other. What is answered is right, or it is data loss; README.md says what remains.
+// Damage that SQLite itself does not notice: rows out of order, names that changed, tables at odds.
+// What is answered is right, or it is data loss; README.md says what remains.
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
