@@ -261,19 +261,15 @@ absl::Status Database::Begin(std::string_view operation) {
   return begun;
 }
 
-absl::Status Database::EmptyWal(std::string_view operation) {
-  const int code = sqlite3_wal_checkpoint_v2(writer_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE,
-                                             nullptr, nullptr);
-  if (code == SQLITE_OK) {
-    wal_sync_->NoteEmptied();
-    return absl::OkStatus();
-  }
+absl::Status Database::WriteWalAnew(std::string_view operation) {
+  const int code = wal_sync_->WriteAnew();
+  if (code == SQLITE_OK) return absl::OkStatus();
   const absl::Status error =
-      ErrorStatus(writer_.get(), code, absl::StrCat(ToAbsl(operation), " on ", path()));
+      ErrorStatus(nullptr, code, absl::StrCat(ToAbsl(operation), " on ", path()));
   return absl::Status(error.code(),
                       absl::StrCat(error.message(),
                                    "; a sync of the -wal has failed before, so its content must "
-                                   "first be moved to the database file"));
+                                   "first be written anew"));
 }
 
 absl::Status Database::Sync() {
@@ -286,7 +282,8 @@ absl::Status Database::Sync() {
     ResetStatementsOfHandlers();
     sqlite3_busy_timeout(writer_.get(), Milliseconds(*time_left));
     if (wal_sync_->is_doubtful()) {
-      synced = EmptyWal("sync");
+      synced = BeginImmediate("sync", *time_left);
+      if (synced.ok()) synced = statements_.rollback.Run();
     } else if (wal_sync_->has_unsynced()) {
       ONCE_KILL_POINT("sqlite.before_sync");
       const int code = wal_sync_->Sync();
@@ -306,12 +303,12 @@ absl::Status Database::BeginImmediate(std::string_view operation, absl::Duration
     if (absl::Status status = statements_.rollback.Run(); !status.ok()) return status;
   }
   sqlite3_busy_timeout(writer_.get(), Milliseconds(timeout));
-  if (wal_sync_->is_doubtful()) {
-    if (absl::Status emptied = EmptyWal(operation); !emptied.ok()) return emptied;
-  }
   absl::Status begun = statements_.begin.Run();
   if (begun.ok()) {
     guard_->NoteBegun();
+    // Within the transaction: another program's writer must leave the -wal alone meanwhile.
+    if (wal_sync_->is_doubtful()) begun = WriteWalAnew(operation);
+    if (!begun.ok()) statements_.rollback.Run().IgnoreError();
   } else if ((sqlite3_extended_errcode(writer_.get()) & 0xff) == SQLITE_BUSY) {
     begun = absl::UnavailableError(absl::StrCat(
         "sqlite: ", ToAbsl(operation), " on ", path(), ": database is locked for ",

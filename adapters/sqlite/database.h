@@ -121,7 +121,7 @@ class Database {
   absl::Status BeginImmediate(std::string_view operation, absl::Duration timeout);
   absl::Status RunCommit(Durability wanted, int& code);
   // Moves everything that is in the -wal to the database file, after a sync that failed.
-  absl::Status EmptyWal(std::string_view operation);
+  absl::Status WriteWalAnew(std::string_view operation);
 
   std::unique_ptr<StoreFiles> files_;  // first in, last out: the lock outlives the connections
   absl::Duration busy_timeout_;
