@@ -5,6 +5,10 @@
 
 namespace once::campaign {
 
+Campaign GracefulStopCampaign();
 Campaign KafkaKillCampaign();
+Campaign KillPointsCampaign();
+Campaign PlantedBugsCampaign();
+Campaign ZombieCampaign();
 
 }  // namespace once::campaign

@@ -9,7 +9,8 @@ namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
-      KafkaKillCampaign(),
+      KafkaKillCampaign(),    KillPointsCampaign(),  ZombieCampaign(),
+      GracefulStopCampaign(), PlantedBugsCampaign(),
   };
   return *all;
 }

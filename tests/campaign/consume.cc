@@ -24,6 +24,7 @@
 #include "once/kafka/source.h"
 #include "once/memory/store.h"
 #include "once/sqlite/store.h"
+#include "src/test_hooks.h"
 #include "tests/campaign/consumer_task.h"
 #include "tests/campaign/effects_book.h"
 #include "tests/campaign/recorded_seams.h"
@@ -72,7 +73,11 @@ testing::Scenario PlantedIn(const std::string& name) {
   if (name.empty()) return scenario;
   for (const testing::PlantedBug& bug : testing::AllPlantedBugs()) {
     if (bug.name != name) continue;
-    bug.plant(scenario);
+    if (bug.is_in_engine) {
+      test_hooks::PlantBug(name);
+    } else {
+      bug.plant(scenario);
+    }
     return scenario;
   }
   throw std::runtime_error("there is no planted bug " + name);
@@ -99,7 +104,8 @@ class ConsumingProcess {
     for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
     // As a program would that is all consumer.
     if (task_.members == 1 && !task_.empties_outbox) {
-      return Report(RunUntilSignal(*members_[0]->consumer));
+      members_[0]->status = RunUntilSignal(*members_[0]->consumer);
+      return Report(0);
     }
     sigset_t signals;
     sigemptyset(&signals);
@@ -115,17 +121,26 @@ class ConsumingProcess {
     }
     for (auto& member : members_) member->thread.request_stop();
     int code = 0;
-    for (auto& member : members_) {
-      if (member->thread.joinable()) member->thread.join();
-      code = std::max(code, Report(member->status));
+    for (int i = 0; i < task_.members; ++i) {
+      Member& member = *members_[static_cast<std::size_t>(i)];
+      if (member.thread.joinable()) member.thread.join();
+      code = std::max(code, Report(i));
     }
     return code;
   }
 
  private:
-  static int Report(const absl::Status& status) {
-    if (!status.ok()) std::cerr << status << "\n";
-    return status.ok() ? 0 : 1;
+  // The end of a member and what it has counted, for the history; its share of the exit code.
+  int Report(int number) {
+    const Member& member = *members_[static_cast<std::size_t>(number)];
+    const ConsumerStats stats = member.consumer->stats();
+    history_.Invoke(
+        number, "stats",
+        absl::StrCat("{\"settled\":",
+                     stats.processed + stats.duplicates + stats.dead_lettered + stats.discarded,
+                     ",\"fenced\":", stats.fenced, "}"));
+    if (!member.status.ok()) std::cerr << member.status << "\n";
+    return member.status.ok() ? 0 : 1;
   }
 
   std::shared_ptr<DedupStore> OpenStore() {
@@ -235,6 +250,7 @@ class ConsumingProcess {
     if (!task_.poison.empty() && message.id() == task_.poison) raise(SIGKILL);
     const std::optional<char> kind = KindOf(message.value().value_or(""));
     if (!kind) return Reject("a value that no workload gives");
+    if (*kind == 's') return Skip("to be skipped");
     const bool is_last = *kind == 'p' || (*kind == 'f' && message.attempt() > 1) ||
                          (task_.takes_all && IsBuried(*kind));
     // In a transaction a failing handler has its effect too, which must be rolled back.
@@ -242,7 +258,7 @@ class ConsumingProcess {
       const absl::Status booked = Book(message, *transaction);
       if (!booked.ok()) return booked;
     } else if (is_last) {
-      const absl::Status booked = file_->Book(message);
+      const absl::Status booked = file_->Book(EffectOf(message));
       if (!booked.ok()) return booked;
     }
     if (is_last) return Done();
@@ -254,7 +270,7 @@ class ConsumingProcess {
     if (sqlite::Connection(testing::Innermost(transaction)) == nullptr) {
       return absl::UnavailableError("no open transaction of the store");
     }
-    return table_.Book(message);
+    return table_.Book(EffectOf(message));
   }
 
   // The first member waits in mid-handler until its partitions are somebody else's.
