@@ -44,6 +44,7 @@ using testing::Must;
 // The first member as a zombie: when it is held, no poll reaches its client, and its polling thread
 // stands still until somebody else has handled a message of its partitions.
 struct Hold {
+  std::atomic<bool> has_begun = false;
   std::atomic<bool> is_held = false;
   std::atomic<bool> was_succeeded = false;
   std::mutex mutex;
@@ -101,16 +102,18 @@ class ConsumingProcess {
   }
 
   int Run() {
-    for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
-    // As a program would that is all consumer.
-    if (task_.members == 1 && !task_.empties_outbox) {
-      members_[0]->status = RunUntilSignal(*members_[0]->consumer);
-      return Report(0);
-    }
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    // As a program would that is all consumer; else SIGTERM waits from the beginning.
+    const bool is_plain_program = task_.members == 1 && !task_.empties_outbox;
+    if (!is_plain_program) pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
+    Beat();  // ready to be stopped
+    if (is_plain_program) {
+      members_[0]->status = RunUntilSignal(*members_[0]->consumer);
+      return Report(0);
+    }
     for (auto& member : members_) StartThread(*member);
     AwaitSignal(signals);
     if (task_.empties_outbox && store_->transactions() != nullptr) {
@@ -130,6 +133,10 @@ class ConsumingProcess {
   }
 
  private:
+  static void Beat() {
+    [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
+  }
+
   // The end of a member and what it has counted, for the history; its share of the exit code.
   int Report(int number) {
     const Member& member = *members_[static_cast<std::size_t>(number)];
@@ -191,7 +198,7 @@ class ConsumingProcess {
         .dead_letters = std::move(letters),
         .limits = {.batch_messages_max = static_cast<std::size_t>(task_.batch_messages_max)},
         .times = {.pause_after = absl::Milliseconds(100),
-                  .revoke_budget = absl::Seconds(2),
+                  .revoke_budget = absl::Milliseconds(task_.poll_interval_ms) / 4,
                   .commit_interval = absl::Milliseconds(task_.hint_ms)},
         .log = member->log};
     const auto handle = [this, recorder](const Message& message, Transaction* transaction) {
@@ -242,9 +249,7 @@ class ConsumingProcess {
 
   Outcome Handle(int member, const Message& message, Transaction* transaction) {
     const int invocation = ++invocations_;
-    if (invocation % task_.invocations_per_beat == 0) {
-      [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
-    }
+    if (invocation % task_.invocations_per_beat == 0) Beat();
     if (invocation == task_.stops_at) kill(getpid(), SIGTERM);
     if (task_.holds_at > 0) PassHold(member, message);
     if (!task_.poison.empty() && message.id() == task_.poison) raise(SIGKILL);
@@ -275,6 +280,8 @@ class ConsumingProcess {
 
   // The first member waits in mid-handler until its partitions are somebody else's.
   void PassHold(int member, const Message& message) {
+    // Slow until then: the others must leave something for the first member to hold.
+    if (!hold_.has_begun) absl::SleepFor(absl::Microseconds(500));
     if (member != 0) {
       if (!hold_.is_held) return;
       const std::lock_guard lock(hold_.mutex);
@@ -294,6 +301,7 @@ class ConsumingProcess {
     };
     const int before = assigned();
     hold_.is_held = true;
+    hold_.has_begun = true;
     AwaitCondition([&] { return assigned() > before; });
     // It notices once it has been refused, which its next transaction must be.
     releaser_ = std::jthread([this] {

@@ -36,7 +36,7 @@ class Stops {
       if (!StopOnce(stop)) return;
       if (stop % 10 == 9) Say(absl::StrCat("stop ", stop + 1, " of ", options_.runs));
     }
-    scene_.task().members = 1;
+    scene_.task().empties_outbox = true;
     if (scene_.DrainOnce(absl::Minutes(10)) != LifeEnd::kDrained) Find("the rest does not settle");
     scene_.Judge(report_, "graceful-stop");
     CountRedelivered();

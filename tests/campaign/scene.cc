@@ -78,8 +78,10 @@ std::unique_ptr<testing::Child> Scene::StartLife(const testing::Environment& env
   task_.history = folder_.File(absl::StrCat("history-", histories_.size()));
   histories_.push_back(task_.history);
   const Json task = nlohmann::json(task_);
-  return std::make_unique<testing::Child>(std::vector<std::string>{campaign_, task.dump()},
-                                          environment);
+  auto child = std::make_unique<testing::Child>(std::vector<std::string>{campaign_, task.dump()},
+                                                environment);
+  child->WaitForBeats(1, absl::Seconds(60));
+  return child;
 }
 
 bool Scene::IsDrained() {
@@ -174,12 +176,16 @@ bool AddJudgement(const Truth& truth, const std::vector<std::string>& histories,
   add("reruns", judgement.reruns);
   add("dead_letters", static_cast<std::int64_t>(truth.letters.size()) - judgement.republished);
   add("republished", judgement.republished);
+  // The first few with their witnesses: one cause has many victims.
   constexpr std::size_t kShown = 5;
-  for (std::size_t i = 0; i < judgement.findings.size(); ++i) {
+  for (std::size_t i = 0; i < std::min(judgement.findings.size(), kShown); ++i) {
     const Finding& finding = judgement.findings[i];
-    std::string text = absl::StrCat(label, ": ", finding.what);
-    if (i < kShown) absl::StrAppend(&text, "\n", FindWitness(finding, histories));
-    report.violations.push_back(std::move(text));
+    report.violations.push_back(
+        absl::StrCat(label, ": ", finding.what, "\n", FindWitness(finding, histories)));
+  }
+  if (judgement.findings.size() > kShown) {
+    report.violations.push_back(
+        absl::StrCat(label, ": and ", judgement.findings.size() - kShown, " more"));
   }
   return judgement.findings.empty();
 }

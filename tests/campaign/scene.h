@@ -42,7 +42,7 @@ class Scene {
 
   ConsumerTask& task() { return task_; }  // of the next life
 
-  // The next process.
+  // The next process, once it may be asked to stop, or has died before.
   std::unique_ptr<testing::Child> StartLife(const testing::Environment& environment = {});
   // Waits until all is settled, asks it to stop, and sees it end.
   LifeEnd Drain(testing::Child& child, absl::Duration patience);

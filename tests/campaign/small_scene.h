@@ -10,6 +10,7 @@
 namespace once::campaign {
 
 // `is_durable` false: the memory store, and no message that only a store that remembers can tell.
+// The workload is of the first seed from that of the options on that gives each of these.
 std::unique_ptr<Scene> MakeSmallScene(std::string_view campaign, const CampaignOptions& options,
                                       bool is_plain, bool is_durable = true);
 
