@@ -91,6 +91,9 @@ class IdTable {
   // Binds the key. False: the scope is not known, so there can be no row.
   absl::StatusOr<bool> BindKey(Statement& statement, const IdKey& key);
 
+  // Binds the key and steps to its row, which begins with scope and id; false: there is none.
+  absl::StatusOr<bool> StepTo(Statement& find, const IdKey& key, std::string_view table);
+
   Database& database_;
   ScopeNumbers new_scopes_;
   std::optional<ScopeNumber> last_scope_;
