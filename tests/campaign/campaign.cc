@@ -5,13 +5,15 @@
 #include <cstdio>
 
 #include "tests/campaign/all_campaigns.h"
+
 namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
-      KafkaKillCampaign(),
-      CommitCutCampaign(), DiskFullCampaign(), StoreDamageCampaign(), StoreKillCampaign(),
-      StorePowerCampaign(),
+      KafkaKillCampaign(),    KillPointsCampaign(),  ZombieCampaign(),
+      GracefulStopCampaign(), PlantedBugsCampaign(), CommitCutCampaign(),
+      StorePowerCampaign(),   StoreKillCampaign(),   StoreDamageCampaign(),
+      DiskFullCampaign(),
   };
   return *all;
 }

@@ -131,8 +131,10 @@ class StateJudge {
 
   void JudgeId(const std::string& id, const IdFacts& facts) {
     const bool is_buried = IsBuried(facts.first->kind);
-    const std::int64_t letters = is_buried ? 1 : 0;
-    const bool has_effect = !is_buried || truth_.is_redriven;
+    judgement_.buried += is_buried ? 1 : 0;
+    const bool is_skipped = facts.first->kind == 's';
+    const std::int64_t letters = is_buried && truth_.has_letters ? 1 : 0;
+    const bool has_effect = is_buried ? truth_.is_redriven : !is_skipped;
     if (facts.letters < letters) Lose("one outcome: no dead letter", *facts.first);
     if (facts.letters > letters) Find("one outcome: more than one dead letter", *facts.first);
     if (has_effect && facts.effects == 0) Lose("one outcome: no effect", *facts.first);
@@ -143,7 +145,9 @@ class StateJudge {
     if (!truth_.is_store_durable) return;
     const auto found = truth_.ids.find(id);
     const IdState state = found == truth_.ids.end() ? IdState::kAbsent : found->second;
-    const IdState wanted = has_effect ? IdState::kCompleted : IdState::kDead;
+    const IdState wanted = has_effect   ? IdState::kCompleted
+                           : is_skipped ? IdState::kDiscarded
+                                        : IdState::kDead;
     if (state != wanted) {
       Find(absl::StrCat("atomic: the store's record of the id is in state ",
                         static_cast<int>(state), ", not ", static_cast<int>(wanted)),

@@ -35,6 +35,7 @@ struct Judgement {
   std::int64_t duplicate_effects = 0;
   std::int64_t reruns = 0;       // repeated effects of plain handlers, announced ones included
   std::int64_t republished = 0;  // further copies of dead letters, same id and origin: allowed
+  std::int64_t buried = 0;       // ids that end as dead letters, conflicts excluded
   std::int64_t refused = 0;      // calls of former owners that a store or the broker refused
   std::int64_t invocations = 0;  // of handlers
   std::vector<Finding> findings;

@@ -24,6 +24,7 @@
 #include "once/kafka/source.h"
 #include "once/memory/store.h"
 #include "once/sqlite/store.h"
+#include "src/test_hooks.h"
 #include "tests/campaign/consumer_task.h"
 #include "tests/campaign/effects_book.h"
 #include "tests/campaign/recorded_seams.h"
@@ -43,6 +44,7 @@ using testing::Must;
 // The first member as a zombie: when it is held, no poll reaches its client, and its polling thread
 // stands still until somebody else has handled a message of its partitions.
 struct Hold {
+  std::atomic<bool> has_begun = false;
   std::atomic<bool> is_held = false;
   std::atomic<bool> was_succeeded = false;
   std::mutex mutex;
@@ -72,7 +74,11 @@ testing::Scenario PlantedIn(const std::string& name) {
   if (name.empty()) return scenario;
   for (const testing::PlantedBug& bug : testing::AllPlantedBugs()) {
     if (bug.name != name) continue;
-    bug.plant(scenario);
+    if (bug.is_in_engine) {
+      test_hooks::PlantBug(name);
+    } else {
+      bug.plant(scenario);
+    }
     return scenario;
   }
   throw std::runtime_error("there is no planted bug " + name);
@@ -96,15 +102,18 @@ class ConsumingProcess {
   }
 
   int Run() {
-    for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
-    // As a program would that is all consumer.
-    if (task_.members == 1 && !task_.empties_outbox) {
-      return Report(RunUntilSignal(*members_[0]->consumer));
-    }
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    // As a program would that is all consumer; else SIGTERM waits from the beginning.
+    const bool is_plain_program = task_.members == 1 && !task_.empties_outbox;
+    if (!is_plain_program) pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
+    Beat();  // ready to be stopped
+    if (is_plain_program) {
+      members_[0]->status = RunUntilSignal(*members_[0]->consumer);
+      return Report(0);
+    }
     for (auto& member : members_) StartThread(*member);
     AwaitSignal(signals);
     if (task_.empties_outbox && store_->transactions() != nullptr) {
@@ -115,17 +124,30 @@ class ConsumingProcess {
     }
     for (auto& member : members_) member->thread.request_stop();
     int code = 0;
-    for (auto& member : members_) {
-      if (member->thread.joinable()) member->thread.join();
-      code = std::max(code, Report(member->status));
+    for (int i = 0; i < task_.members; ++i) {
+      Member& member = *members_[static_cast<std::size_t>(i)];
+      if (member.thread.joinable()) member.thread.join();
+      code = std::max(code, Report(i));
     }
     return code;
   }
 
  private:
-  static int Report(const absl::Status& status) {
-    if (!status.ok()) std::cerr << status << "\n";
-    return status.ok() ? 0 : 1;
+  static void Beat() {
+    [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
+  }
+
+  // The end of a member and what it has counted, for the history; its share of the exit code.
+  int Report(int number) {
+    const Member& member = *members_[static_cast<std::size_t>(number)];
+    const ConsumerStats stats = member.consumer->stats();
+    history_.Invoke(
+        number, "stats",
+        absl::StrCat("{\"settled\":",
+                     stats.processed + stats.duplicates + stats.dead_lettered + stats.discarded,
+                     ",\"fenced\":", stats.fenced, "}"));
+    if (!member.status.ok()) std::cerr << member.status << "\n";
+    return member.status.ok() ? 0 : 1;
   }
 
   std::shared_ptr<DedupStore> OpenStore() {
@@ -176,7 +198,7 @@ class ConsumingProcess {
         .dead_letters = std::move(letters),
         .limits = {.batch_messages_max = static_cast<std::size_t>(task_.batch_messages_max)},
         .times = {.pause_after = absl::Milliseconds(100),
-                  .revoke_budget = absl::Seconds(2),
+                  .revoke_budget = absl::Milliseconds(task_.poll_interval_ms) / 4,
                   .commit_interval = absl::Milliseconds(task_.hint_ms)},
         .log = member->log};
     const auto handle = [this, recorder](const Message& message, Transaction* transaction) {
@@ -227,14 +249,13 @@ class ConsumingProcess {
 
   Outcome Handle(int member, const Message& message, Transaction* transaction) {
     const int invocation = ++invocations_;
-    if (invocation % task_.invocations_per_beat == 0) {
-      [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
-    }
+    if (invocation % task_.invocations_per_beat == 0) Beat();
     if (invocation == task_.stops_at) kill(getpid(), SIGTERM);
     if (task_.holds_at > 0) PassHold(member, message);
     if (!task_.poison.empty() && message.id() == task_.poison) raise(SIGKILL);
     const std::optional<char> kind = KindOf(message.value().value_or(""));
     if (!kind) return Reject("a value that no workload gives");
+    if (*kind == 's') return Skip("to be skipped");
     const bool is_last = *kind == 'p' || (*kind == 'f' && message.attempt() > 1) ||
                          (task_.takes_all && IsBuried(*kind));
     // In a transaction a failing handler has its effect too, which must be rolled back.
@@ -242,7 +263,7 @@ class ConsumingProcess {
       const absl::Status booked = Book(message, *transaction);
       if (!booked.ok()) return booked;
     } else if (is_last) {
-      const absl::Status booked = file_->Book(message);
+      const absl::Status booked = file_->Book(EffectOf(message));
       if (!booked.ok()) return booked;
     }
     if (is_last) return Done();
@@ -254,11 +275,13 @@ class ConsumingProcess {
     if (sqlite::Connection(testing::Innermost(transaction)) == nullptr) {
       return absl::UnavailableError("no open transaction of the store");
     }
-    return table_.Book(message);
+    return table_.Book(EffectOf(message));
   }
 
   // The first member waits in mid-handler until its partitions are somebody else's.
   void PassHold(int member, const Message& message) {
+    // Slow until then: the others must leave something for the first member to hold.
+    if (!hold_.has_begun) absl::SleepFor(absl::Microseconds(500));
     if (member != 0) {
       if (!hold_.is_held) return;
       const std::lock_guard lock(hold_.mutex);
@@ -278,6 +301,7 @@ class ConsumingProcess {
     };
     const int before = assigned();
     hold_.is_held = true;
+    hold_.has_begun = true;
     AwaitCondition([&] { return assigned() > before; });
     // It notices once it has been refused, which its next transaction must be.
     releaser_ = std::jthread([this] {

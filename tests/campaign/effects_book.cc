@@ -9,7 +9,6 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
-#include "once/abseil.h"
 #include "once/message_id.h"
 
 namespace once::campaign {
@@ -39,6 +38,14 @@ void Query(const std::string& path, const char* sql,
 
 std::uint64_t FingerprintOf(std::string_view value) { return Fingerprint::Of(value).low; }
 
+Effect EffectOf(const Message& message) {
+  return {.id = std::string(message.id()),
+          .partition = message.partition(),
+          .offset = message.offset(),
+          .value = FingerprintOf(message.value().value_or("")),
+          .is_announced = message.maybe_repeated()};
+}
+
 absl::Status EffectsTable::Create(sqlite3* connection) {
   const int code = sqlite3_exec(
       connection,
@@ -62,16 +69,15 @@ absl::Status EffectsTable::Create(sqlite3* connection) {
   return is_prepared ? absl::OkStatus() : ErrorOf(connection);
 }
 
-absl::Status EffectsTable::Book(const Message& message) const {
-  const std::string_view id = message.id();
-  const std::uint64_t value = FingerprintOf(message.value().value_or(""));
-  sqlite3_bind_text(insert_.get(), 1, id.data(), static_cast<int>(id.size()), SQLITE_STATIC);
-  sqlite3_bind_int(insert_.get(), 2, message.partition());
-  sqlite3_bind_int64(insert_.get(), 3, message.offset());
-  sqlite3_bind_int64(insert_.get(), 4, static_cast<std::int64_t>(value));
-  sqlite3_bind_int(add_.get(), 1, message.partition());
-  sqlite3_bind_int64(add_.get(), 2, static_cast<std::int64_t>(value & 0xffffffffU));
-  sqlite3_bind_int64(add_.get(), 3, static_cast<std::int64_t>(value >> 32));
+absl::Status EffectsTable::Book(const Effect& effect) const {
+  const int id_bytes = static_cast<int>(effect.id.size());
+  sqlite3_bind_text(insert_.get(), 1, effect.id.data(), id_bytes, SQLITE_STATIC);
+  sqlite3_bind_int(insert_.get(), 2, effect.partition);
+  sqlite3_bind_int64(insert_.get(), 3, effect.offset);
+  sqlite3_bind_int64(insert_.get(), 4, static_cast<std::int64_t>(effect.value));
+  sqlite3_bind_int(add_.get(), 1, effect.partition);
+  sqlite3_bind_int64(add_.get(), 2, static_cast<std::int64_t>(effect.value & 0xffffffffU));
+  sqlite3_bind_int64(add_.get(), 3, static_cast<std::int64_t>(effect.value >> 32));
   for (sqlite3_stmt* statement : {insert_.get(), add_.get()}) {
     const int code = sqlite3_step(statement);
     sqlite3_reset(statement);
@@ -87,10 +93,9 @@ EffectsFile::EffectsFile(const std::string& path)
 
 EffectsFile::~EffectsFile() { close(file_); }
 
-absl::Status EffectsFile::Book(const Message& message) const {
-  const std::string line = absl::StrCat(
-      ToAbsl(message.id()), " ", message.partition(), " ", message.offset(), " ",
-      FingerprintOf(message.value().value_or("")), " ", message.maybe_repeated() ? 1 : 0, "\n");
+absl::Status EffectsFile::Book(const Effect& effect) const {
+  const std::string line = absl::StrCat(effect.id, " ", effect.partition, " ", effect.offset, " ",
+                                        effect.value, " ", effect.is_announced ? 1 : 0, "\n");
   if (write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
     return absl::UnavailableError("the effects file cannot be written");
   }

@@ -20,12 +20,14 @@ namespace once::campaign {
 
 // Of a value, as Effect::value and Delivery::value have it.
 std::uint64_t FingerprintOf(std::string_view value);
+// What the handler of this message is to book.
+Effect EffectOf(const Message& message);
 
 class EffectsTable {
  public:
   // For sqlite::StoreOptions::setup. The table must go before the store is closed.
   absl::Status Create(sqlite3* connection);
-  absl::Status Book(const Message& message) const;
+  absl::Status Book(const Effect& effect) const;
 
  private:
   struct Finalize {
@@ -43,7 +45,7 @@ class EffectsFile {
   ~EffectsFile();
   EffectsFile(const EffectsFile&) = delete;
   EffectsFile& operator=(const EffectsFile&) = delete;
-  absl::Status Book(const Message& message) const;
+  absl::Status Book(const Effect& effect) const;
 
  private:
   const int file_;

@@ -75,6 +75,9 @@ int Main(int argc, char** argv) {
     command->add_flag("--quick", flags.is_quick, "a few runs, as the tests do");
     command->add_flag("--json", flags.is_json, "nothing but the JSON object and the progress");
   }
+  bool is_hunting = false;
+  app.add_flag("--planted-bugs", is_hunting, "the campaign planted-bugs: {planted, caught, bugs}");
+  app.add_flag("--json", flags.is_json, "as with a campaign");
   bool is_listing_points = false;
   app.add_flag("--kill-points", is_listing_points, "list the places where this program may die");
   CLI11_PARSE(app, argc, argv);
@@ -82,6 +85,7 @@ int Main(int argc, char** argv) {
     for (const std::string& point : test_hooks::KillPoints()) std::printf("%s\n", point.c_str());
     return kPassed;
   }
+  if (is_hunting) return RunCampaign(*FindCampaign("planted-bugs"), flags);
   if (app.get_subcommands().empty()) {
     std::fputs(app.help().c_str(), stderr);
     return kUnable;

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>
-#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -46,25 +45,6 @@ std::vector<Letter> ReadLetters(kafka::testing::TestBroker& broker, const std::s
   return letters;
 }
 
-std::unordered_map<std::string, IdState> ReadIds(DedupStore& store, const std::string& scope,
-                                                 const std::vector<Delivery>& deliveries) {
-  std::unordered_map<std::string, IdState> ids;
-  for (const Delivery& delivery : deliveries) {
-    if (!delivery.id.empty()) ids.emplace(delivery.id, IdState::kAbsent);
-  }
-  std::vector<IdKey> keys;
-  for (const auto& [id, state] : ids) keys.push_back({.scope = scope, .id = id});
-  std::vector<IdRecord> records(keys.size());
-  const BeginResult begun = Must(store.transactions()->Begin({}));
-  const absl::Status found = begun.transaction->FindIds(keys, records);
-  begun.transaction->Rollback();
-  if (!found.ok()) throw std::runtime_error(found.ToString());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    ids[std::string(keys[i].id)] = records[i].state;
-  }
-  return ids;
-}
-
 }  // namespace
 
 Scene::Scene(std::string_view campaign, const std::string& brokers, const Workload& workload,
@@ -98,8 +78,10 @@ std::unique_ptr<testing::Child> Scene::StartLife(const testing::Environment& env
   task_.history = folder_.File(absl::StrCat("history-", histories_.size()));
   histories_.push_back(task_.history);
   const Json task = nlohmann::json(task_);
-  return std::make_unique<testing::Child>(std::vector<std::string>{campaign_, task.dump()},
-                                          environment);
+  auto child = std::make_unique<testing::Child>(std::vector<std::string>{campaign_, task.dump()},
+                                                environment);
+  child->WaitForBeats(1, absl::Seconds(60));
+  return child;
 }
 
 bool Scene::IsDrained() {
@@ -125,11 +107,14 @@ LifeEnd Scene::Drain(testing::Child& child, absl::Duration patience) {
   if (!ended) {
     child.Send(SIGTERM);
     ended = child.AwaitEnd(absl::Seconds(60));
-    if (!ended) ended = child.End(SIGKILL) == 0 ? 0 : 1;  // it did not stop in time
+    if (!ended) {
+      child.End(SIGKILL);
+      return LifeEnd::kFailed;  // it did not stop in time
+    }
   }
   if (WIFSIGNALED(*ended) && WTERMSIG(*ended) == SIGKILL) return LifeEnd::kKilled;
-  return WIFEXITED(*ended) && WEXITSTATUS(*ended) == 0 && IsDrained() ? LifeEnd::kDrained
-                                                                      : LifeEnd::kFailed;
+  if (!WIFEXITED(*ended) || WEXITSTATUS(*ended) != 0) return LifeEnd::kFailed;
+  return IsDrained() ? LifeEnd::kDrained : LifeEnd::kStopped;
 }
 
 LifeEnd Scene::DrainOnce(absl::Duration patience) { return Drain(*StartLife(), patience); }
@@ -141,30 +126,45 @@ Truth Scene::ReadTruth() {
   truth.is_redriven = task_.takes_all;
   truth.deliveries = ReadDeliveries(broker_, task_.topic);
   truth.letters = ReadLetters(broker_, DefaultDeadLetterTopic(task_.topic, task_.group));
+  truth.partitions = ReadPartitions();
+  truth.effects = task_.is_plain ? ReadEffectsFile(task_.effects) : ReadEffectsTable(task_.store);
+  if (!truth.is_store_durable) return truth;
+  if (!task_.is_plain) truth.totals = ReadEffectTotals(task_.store);
+  const std::shared_ptr<DedupStore> store = OpenStore();
+  truth.ids = ReadIds(*store, GroupTopicScope(task_.group, task_.topic), truth.deliveries);
+  truth.outbox_pending = Must(store->transactions()->outbox().CountPending());
+  return truth;
+}
+
+std::map<std::int32_t, PartitionTruth> Scene::ReadPartitions() {
+  std::map<std::int32_t, PartitionTruth> partitions;
   const auto ends = broker_.EndOffsets(task_.topic, workload_.partitions);
   const auto committed = broker_.CommittedOffsets(task_.group, task_.topic, workload_.partitions);
   for (std::int32_t i = 0; i < workload_.partitions; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    truth.partitions[i] = {.end = ends[at], .committed = committed[at]};
+    partitions[i] = {.end = ends[at], .committed = committed[at]};
   }
-  truth.effects = task_.is_plain ? ReadEffectsFile(task_.effects) : ReadEffectsTable(task_.store);
-  if (!truth.is_store_durable) return truth;
-  if (!task_.is_plain) truth.totals = ReadEffectTotals(task_.store);
-  const std::shared_ptr<DedupStore> store =
-      Must(sqlite::OpenStore({.path = task_.store, .must_exist = true, .serve_operators = false}));
-  truth.ids = ReadIds(*store, GroupTopicScope(task_.group, task_.topic), truth.deliveries);
-  truth.outbox_pending = Must(store->transactions()->outbox().CountPending());
-  for (const StoredPosition& row : Must(store->operations()->ListPositions())) {
-    truth.partitions[row.key.partition.partition].position = row.stamp.position;
+  if (task_.store == "memory") return partitions;
+  for (const StoredPosition& row : Must(OpenStore()->operations()->ListPositions())) {
+    partitions[row.key.partition.partition].position = row.stamp.position;
   }
-  return truth;
+  return partitions;
+}
+
+std::shared_ptr<DedupStore> Scene::OpenStore() const {
+  return Must(
+      sqlite::OpenStore({.path = task_.store, .must_exist = true, .serve_operators = false}));
 }
 
 Judgement Scene::JudgeQuietly() { return campaign::Judge(ReadTruth(), histories_); }
 
 bool Scene::Judge(CampaignReport& report, const std::string& label) {
-  const Truth truth = ReadTruth();
-  const Judgement judgement = campaign::Judge(truth, histories_);
+  return AddJudgement(ReadTruth(), histories_, label, report);
+}
+
+bool AddJudgement(const Truth& truth, const std::vector<std::string>& histories,
+                  const std::string& label, CampaignReport& report) {
+  const Judgement judgement = Judge(truth, histories);
   report.messages += static_cast<std::int64_t>(truth.deliveries.size());
   report.lost += judgement.lost;
   report.duplicate_effects += judgement.duplicate_effects;
@@ -176,12 +176,16 @@ bool Scene::Judge(CampaignReport& report, const std::string& label) {
   add("reruns", judgement.reruns);
   add("dead_letters", static_cast<std::int64_t>(truth.letters.size()) - judgement.republished);
   add("republished", judgement.republished);
+  // The first few with their witnesses: one cause has many victims.
   constexpr std::size_t kShown = 5;
-  for (std::size_t i = 0; i < judgement.findings.size(); ++i) {
+  for (std::size_t i = 0; i < std::min(judgement.findings.size(), kShown); ++i) {
     const Finding& finding = judgement.findings[i];
-    std::string text = absl::StrCat(label, ": ", finding.what);
-    if (i < kShown) absl::StrAppend(&text, "\n", FindWitness(finding, histories_));
-    report.violations.push_back(std::move(text));
+    report.violations.push_back(
+        absl::StrCat(label, ": ", finding.what, "\n", FindWitness(finding, histories)));
+  }
+  if (judgement.findings.size() > kShown) {
+    report.violations.push_back(
+        absl::StrCat(label, ": and ", judgement.findings.size() - kShown, " more"));
   }
   return judgement.findings.empty();
 }

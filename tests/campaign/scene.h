@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ namespace once::campaign {
 // How a life ended that was to go on until everything is settled.
 enum class LifeEnd : std::uint8_t {
   kDrained,  // the group's offsets are at the end of the log, and it stopped as it should
+  kStopped,  // it stopped as it should, before that
   kKilled,   // by SIGKILL
   kFailed    // it ended otherwise, or nothing moved any more
 };
@@ -40,15 +42,16 @@ class Scene {
 
   ConsumerTask& task() { return task_; }  // of the next life
 
-  // The next process.
+  // The next process, once it may be asked to stop, or has died before.
   std::unique_ptr<testing::Child> StartLife(const testing::Environment& environment = {});
   // Waits until all is settled, asks it to stop, and sees it end.
   LifeEnd Drain(testing::Child& child, absl::Duration patience);
   // A life without any attack.
   LifeEnd DrainOnce(absl::Duration patience = absl::Minutes(2));
 
-  // REQUIRES: no process is alive.
+  // REQUIRES in all of these: no process is alive.
   Truth ReadTruth();
+  std::map<std::int32_t, PartitionTruth> ReadPartitions();
   // Judges, and adds figures, findings and witnesses to `report`. False when anything is wrong.
   bool Judge(CampaignReport& report, const std::string& label);
   // Without witnesses and report.
@@ -57,11 +60,12 @@ class Scene {
   // The redriven messages come on top of what was produced.
   void ExpectMore(std::int64_t messages) { expected_ += messages; }
   kafka::testing::TestBroker& broker() { return broker_; }
+  const Workload& workload() const { return workload_; }
   const std::vector<std::string>& histories() const { return histories_; }
-  int lives() const { return static_cast<int>(histories_.size()); }
 
  private:
   bool IsDrained();
+  std::shared_ptr<DedupStore> OpenStore() const;
 
   const std::string campaign_;
   const Workload workload_;
@@ -71,5 +75,10 @@ class Scene {
   std::int64_t expected_ = 0;  // messages in the topic
   std::vector<std::string> histories_;
 };
+
+// Judges `truth`, and adds figures, findings and witnesses to `report`. False when anything is
+// wrong.
+bool AddJudgement(const Truth& truth, const std::vector<std::string>& histories,
+                  const std::string& label, CampaignReport& report);
 
 }  // namespace once::campaign

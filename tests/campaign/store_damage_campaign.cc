@@ -20,6 +20,7 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "once/abseil.h"
 #include "once/sqlite/store.h"
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
@@ -74,7 +75,7 @@ void AskForIds(TransactionalStore& store, Answers& answers) {
       ++answers.errors;
       continue;
     }
-    answers.lines[id] = absl::StrCat(ToString(record.state), " ", record.attempt, " ",
+    answers.lines[id] = absl::StrCat(ToAbsl(ToString(record.state)), " ", record.attempt, " ",
                                      record.fingerprint.high, " ", record.fingerprint.low);
   }
 }
@@ -224,7 +225,7 @@ void WorkWith(const std::string& path) {
 
 Finding Judge(const Template& whole, const std::string& path, bool is_wal, bool is_checked) {
   auto store = sqlite::OpenStore(
-      {.path = path, .quick_check = is_checked, .serve_operators = false});
+      {.path = path, .integrity_check = is_checked, .serve_operators = false});
   if (!store.ok()) return Finding::kRefused;
   if ((*store)->traits().id != whole.store_id) return Finding::kEmpty;
   const Answers found = AskForAll(**store);

@@ -11,8 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "once/dedup_store.h"
 #include "once/guarantee.h"
-#include "once/transaction.h"
 
 namespace once::campaign {
 
@@ -60,6 +60,8 @@ struct Truth {
   HandlerKind handler = HandlerKind::kTransactional;
   // The store outlives its process: it remembers ids, and what was begun.
   bool is_store_durable = true;
+  // Somebody publishes dead letters; else the id says that it is dead.
+  bool has_letters = true;
   // Dead letters were redriven to a handler that takes them.
   bool is_redriven = false;
   std::vector<Delivery> deliveries;  // ascending offsets within each partition
@@ -70,5 +72,9 @@ struct Truth {
   std::unordered_map<std::string, IdState> ids;  // of every id in the topic
   std::size_t outbox_pending = 0;
 };
+
+// What the store says of every id in `deliveries`. Throws std::runtime_error when it says nothing.
+std::unordered_map<std::string, IdState> ReadIds(DedupStore& store, const std::string& scope,
+                                                 const std::vector<Delivery>& deliveries);
 
 }  // namespace once::campaign

@@ -13,7 +13,7 @@ constexpr std::size_t kValueBytes = 100;
 // A copy comes at most so many rows of its partition after what it repeats.
 constexpr std::int64_t kCopyRowsMax = 500;
 
-enum class Oddity { kNone, kFailsOnce, kRejected, kExhausted, kConflict, kNoId };
+enum class Oddity { kNone, kFailsOnce, kRejected, kExhausted, kConflict, kNoId, kSkipped };
 
 Oddity OddityAt(const Workload& workload, std::int64_t place) {
   const std::uint64_t drawn = Draw(workload.seed, static_cast<std::uint64_t>(place));
@@ -30,6 +30,8 @@ Oddity OddityAt(const Workload& workload, std::int64_t place) {
       return Oddity::kConflict;
     case 6:
       return Oddity::kNoId;
+    case 7:
+      return Oddity::kSkipped;
     default:
       return Oddity::kNone;
   }
@@ -62,9 +64,11 @@ OutgoingMessage MessageAt(const Workload& workload, const std::string& topic, st
   if (oddity == Oddity::kFailsOnce) kind = 'f';
   if (oddity == Oddity::kRejected) kind = 'r';
   if (oddity == Oddity::kExhausted) kind = 'x';
+  if (oddity == Oddity::kSkipped) kind = 's';
   const std::int64_t before = number - workload.partitions;
-  const bool is_conflict = oddity == Oddity::kConflict && number == place && before >= 0 &&
-                           !IsCopy(workload, before) && OddityAt(workload, before) == Oddity::kNone;
+  const bool is_conflict = oddity == Oddity::kConflict && workload.has_copies && number == place &&
+                           before >= 0 && !IsCopy(workload, before) &&
+                           OddityAt(workload, before) == Oddity::kNone;
   if (is_conflict) {
     number = before;
     version = "another";
@@ -96,11 +100,9 @@ std::vector<OutgoingMessage> MessagesOf(const Workload& workload, const std::str
 }
 
 std::optional<char> KindOf(std::string_view value) {
-  if (!value.starts_with("p o-") && !value.starts_with("f o-") && !value.starts_with("r o-") &&
-      !value.starts_with("x o-")) {
-    return std::nullopt;
-  }
-  return value.front();
+  constexpr std::string_view kKinds = "pfrxs";
+  const bool is_ours = value.substr(1).starts_with(" o-") && kKinds.find(value[0]) != kKinds.npos;
+  return is_ours ? std::optional(value.front()) : std::nullopt;
 }
 
 }  // namespace once::campaign
