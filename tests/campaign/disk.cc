@@ -99,7 +99,7 @@ void Disk::Fail(const DiskFault& fault) {
 }
 
 bool Disk::May(DiskWork work) {
-  if (!has_power_) return false;
+  if (!has_power()) return false;
   ++calls_;
   if ((work & kDiskChange) != 0 && ++changes_ == cut_at_) {
     has_power_ = false;

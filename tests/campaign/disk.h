@@ -73,7 +73,10 @@ class Disk {
   void CutPowerAt(std::int64_t change);
   void CutPowerNow() { has_power_ = false; }
   void KeepPower() { cut_at_ = 0; }
-  bool has_power() const { return has_power_; }
+  bool has_power() const { return has_power_ && !is_deaf_; }
+  // While a process is torn down that has died: its calls fail and change nothing, and what it has
+  // written stays in the page cache.
+  void Deafen(bool is_deaf) { is_deaf_ = is_deaf; }
   // The machine starts again, and this is what its disk holds. The files must be there already.
   void PowerUp(const FileContents& contents);
 
@@ -128,6 +131,7 @@ class Disk {
   sqlite3_vfs* const real_;
   sqlite3_vfs vfs_;
   bool has_power_ = true;
+  bool is_deaf_ = false;
   std::int64_t cut_at_ = 0;
   std::int64_t changes_ = 0;
   std::int64_t calls_ = 0;

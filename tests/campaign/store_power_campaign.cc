@@ -79,6 +79,7 @@ class PowerCuts {
     report_.extras = {{"cuts", cuts_},           {"states_checked", states_},
                       {"scripts", scripts_},     {"cuts_after_faults", faulted_},
                       {"cuts_in_recovery", recovery_cuts_},
+                      {"deaths_before", deaths_},
                       {"states_behind_the_newest", older_states_}};
     return std::move(report_);
   }
@@ -121,6 +122,7 @@ class PowerCuts {
     absl::Status status = writer.Open();
     if (status.ok()) script.dumps.push_back(DumpStore(path_));
     for (std::int64_t step = 0; step < kSteps && status.ok(); ++step) {
+      Die(writer, step);
       status = writer.Do(step);
       if (!status.ok()) status = absl::InternalError(writer.Describe(step) + ": " + status.ToString());
       script.dumps.push_back(DumpStore(path_));
@@ -128,6 +130,15 @@ class PowerCuts {
     script.changes = disk_.changes() - before;
     if (!status.ok()) Complain(script, status.ToString());
     return status.ok();
+  }
+
+  // Every other time that a store is closed, its process dies instead.
+  void Die(StoreWriter& writer, std::int64_t step) {
+    if (!writer.IsReopening(step) || step / kStepsPerBlock % 2 == 1) return;
+    disk_.Deafen(true);
+    writer.Close();
+    disk_.Deafen(false);
+    ++deaths_;
   }
 
   // Until it is OK, or the power is gone. False when a mended disk does not help.
@@ -154,6 +165,7 @@ class PowerCuts {
     std::int64_t begun = 0;
     while (is_well && disk_.has_power() && begun < kSteps) {
       const std::int64_t step = begun++;
+      Die(writer, step);
       is_well = Try(writer, [&] { return writer.Do(step); });
       if (disk_.has_power() && writer.IsDurable(step)) durable = begun;
     }
@@ -243,6 +255,7 @@ class PowerCuts {
   std::int64_t scripts_ = 0;
   std::int64_t faulted_ = 0;
   std::int64_t recovery_cuts_ = 0;
+  std::int64_t deaths_ = 0;
   std::int64_t older_states_ = 0;
 };
 

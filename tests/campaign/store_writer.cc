@@ -24,9 +24,9 @@ enum Phase : std::int64_t {
   kSyncClaims = 9,
   kKill = 10,
   kRelease = 11,
-  kPublish = 13,
-  kCommitNothing = 14,
-  kReopen = 15,
+  kReopen = 13,  // right after a transaction that may not be synced yet
+  kPublish = 14,
+  kCommitNothing = 15,
 };
 
 constexpr int kClaimsPerBlock = 4;
@@ -78,6 +78,11 @@ StoreWriter::StoreWriter(std::string path, std::uint64_t seed)
     : path_(std::move(path)), seed_(seed) {}
 
 absl::Status StoreWriter::Open() {
+  const absl::Status opened = OpenAlone();
+  return opened.ok() ? TakeRow() : opened;
+}
+
+absl::Status StoreWriter::OpenAlone() {
   static constexpr std::array<int, 5> kCheckpointPages = {1, 4, 16, 64, 8192};
   const int pages = kCheckpointPages[static_cast<std::size_t>(seed_ % kCheckpointPages.size())];
   store_ = nullptr;
@@ -93,7 +98,7 @@ absl::Status StoreWriter::Open() {
        }});
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
-  return TakeRow();
+  return absl::OkStatus();
 }
 
 absl::Status StoreWriter::TakeRow() {
@@ -133,11 +138,15 @@ bool StoreWriter::IsDurable(std::int64_t step) const {
   return phase == kSyncClaims || phase == kPublish || phase == kCommitNothing || phase == kReopen;
 }
 
+bool StoreWriter::IsReopening(std::int64_t step) const {
+  return !IsTransaction(step) && step % kStepsPerBlock == kReopen;
+}
+
 std::string StoreWriter::Describe(std::int64_t step) const {
   static constexpr std::array<const char*, kStepsPerBlock> kNames = {
       "transaction", "claim",       "transaction", "take over", "begun",   "transaction",
       "complete",    "fail",        "dying",       "sync",      "kill",    "release",
-      "transaction", "mark letter", "sync all",    "reopen"};
+      "transaction", "reopen",      "mark letter", "sync all"};
   const char* name = IsTransaction(step) ? "transaction" : kNames[step % kStepsPerBlock];
   return absl::StrCat("step ", step, " (", name, IsDurable(step) ? ", durable" : "", ")");
 }
@@ -158,8 +167,10 @@ absl::Status StoreWriter::Do(std::int64_t step) {
       auto begun = store_->transactions()->Begin({});
       return begun.ok() ? begun->transaction->Commit(Durability::kMachine) : begun.status();
     }
-    case kReopen:
-      return Open();
+    case kReopen: {
+      const absl::Status opened = OpenAlone();
+      return opened.ok() ? store_->claims()->Sync() : opened;
+    }
     default:
       return Settle(phase);
   }

@@ -36,6 +36,8 @@ class StoreWriter {
 
   // Once the step is OK, it and all before it survive a power failure.
   bool IsDurable(std::int64_t step) const;
+  // The step closes the store and opens it again.
+  bool IsReopening(std::int64_t step) const;
   // For people.
   std::string Describe(std::int64_t step) const;
 
@@ -45,6 +47,7 @@ class StoreWriter {
     Fence fence;
   };
 
+  absl::Status OpenAlone();
   Dice DiceOf(std::int64_t step) const;
   bool IsTransaction(std::int64_t step) const;
   Durability DurabilityOf(std::int64_t step) const;
