@@ -12,7 +12,8 @@
 namespace once::sqlite {
 namespace {
 
-constexpr sqlite3_int64 kBytesAnew = 256 * 1024;  // at a time
+// At a time. SQLite's file layer writes less than 128 KiB per call.
+constexpr sqlite3_int64 kBytesAnew = 64 * 1024;
 
 }  // namespace
 
@@ -32,6 +33,11 @@ absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection) {
   // SQLite has deleted it on failure.
   if (code != SQLITE_OK) return ErrorStatus(connection, code, "watch the -wal");
   file->pMethods = &sync->methods_;
+  sqlite3_int64 left = 0;
+  code = sync->real_->xFileSize(file, &left);
+  if (code != SQLITE_OK) return ErrorStatus(connection, code, "look at the -wal");
+  sync->is_doubtful_ = left > 0;
+  sync->has_unsynced_ = left > 0;
   return sync;
 }
 

@@ -24,6 +24,8 @@ constexpr std::int64_t kSteps = 3 * kStepsPerBlock;
 constexpr int kDrawsPerCut = 3;
 constexpr int kTriesMax = 20;     // of a step while the disk fails
 constexpr int kCutsInARowMax = 3;  // while it recovers from the one before
+// A prime above the changes of any life.
+constexpr std::int64_t kStride = 104'729;
 constexpr std::size_t kViolationsMax = 5;
 constexpr const char* kLockSuffix = ".once-lock";
 
@@ -71,8 +73,9 @@ class PowerCuts {
     for (std::uint64_t life = 0; !IsDone(); ++life) {
       Script script{.seed = Dice(options_.seed + life * 7919).Next()};
       if (!Rehearse(script)) break;
-      for (std::int64_t at = 1; at <= script.changes && !IsDone(); ++at) {
-        CutOnce(script, PlanOf(script, at));
+      // Every change once, in an order that spreads a few runs over the whole life.
+      for (std::int64_t i = 0; i < script.changes && !IsDone(); ++i) {
+        CutOnce(script, PlanOf(script, 1 + i * kStride % script.changes));
       }
       ++scripts_;
     }
@@ -144,8 +147,8 @@ class PowerCuts {
   // Until it is OK, or the power is gone. False when a mended disk does not help.
   bool Try(StoreWriter& writer, const std::function<absl::Status()>& work) {
     for (int i = 0; i < kTriesMax; ++i) {
-      if (work().ok()) return true;
-      if (!disk_.has_power()) return true;
+      last_ = work();
+      if (last_.ok() || !disk_.has_power()) return true;
       // The row says which of the two an unknown commit was; the step is done again in any case.
       if (is_open_) writer.TakeRow().IgnoreError();
     }
@@ -169,7 +172,10 @@ class PowerCuts {
       is_well = Try(writer, [&] { return writer.Do(step); });
       if (disk_.has_power() && writer.IsDurable(step)) durable = begun;
     }
-    if (!is_well) return Complain(script, "the store does not go on after " + cut.Describe());
+    if (!is_well) {
+      return Complain(script, absl::StrCat("the store does not go on after ", cut.Describe(), ": ",
+                                           last_.ToString()));
+    }
     if (disk_.has_power()) disk_.CutPowerNow();
     if (cut.fault && disk_.failures() > 0) ++faulted_;
     writer.Close();
@@ -249,6 +255,7 @@ class PowerCuts {
   const std::string path_ = life_ + "/store.db";
   Disk disk_;
   bool is_open_ = false;
+  absl::Status last_;  // of what was tried
   CampaignReport report_;
   std::int64_t cuts_ = 0;
   std::int64_t states_ = 0;

@@ -240,6 +240,37 @@ TEST_F(SqliteUnsynced, AReaderThatKeepsTheWalIsNotWaitedForAfterASyncHasFailed) 
   EXPECT_THAT(reader.Run("SELECT row FROM effects").rows, ElementsAre("one"));
 }
 
+TEST_F(SqliteUnsynced, AStoreThatIsClosedInDoubtLeavesTheDatabaseAloneAndTheNextOneWritesTheWalAnew) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kProcess).ok());
+  vfs_.Arm(Fault::kSyncError, "-wal", 1);
+  ASSERT_FALSE(store_->claims()->Sync().ok());
+  vfs_.Arm(Fault::kWriteError, "store.db", 1, /*is_lasting=*/true);
+  store_ = nullptr;
+  EXPECT_FALSE(vfs_.has_fired());
+  vfs_.Disarm();
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre());
+  MustOpen();
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one"));
+}
+
+// It cannot be told from one whose last sync had failed.
+TEST_F(SqliteUnsynced, WhatADeadProcessLeftUnsyncedIsDurableBeforeAnybodySeesIt) {
+  MustOpen();
+  ASSERT_TRUE(Apply("one", kProcess).ok());
+  const std::string left = folder_.File("left.db");
+  ASSERT_EQ(std::system(absl::StrCat("cp ", path(), " ", left, " && cp ", path(), "-wal ", left,
+                                     "-wal")
+                            .c_str()),
+            0);
+  StoreOptions options = OptionsFor(left);
+  MustOpen(options);
+  std::ofstream(folder_.File("cut.db"), std::ios::binary) << std::ifstream(left).rdbuf();
+  std::ofstream(folder_.File("cut.db-wal"), std::ios::binary) << vfs_.Synced(left + "-wal");
+  EXPECT_THAT(OwnConnection(folder_.File("cut.db")).Run("SELECT row FROM effects").rows,
+              ElementsAre("one"));
+}
+
 TEST_F(SqliteUnsynced, NothingGoesOnUntilTheWalCouldBeWrittenAnew) {
   MustOpen();
   ASSERT_TRUE(Claim("a").ok());
