@@ -100,10 +100,28 @@ class Consumption {
         return "the consumer gives up: " + stepped.status().ToString();
       }
       clock_->Advance(absl::Milliseconds(200));
-      if (IsSettled()) return Judge();
+      if (IsSettled()) return "";
     }
     if (consumer_ == nullptr) return wrong;
     return absl::StrCat("it does not settle everything: ", Complaint());
+  }
+
+  // What is wrong with the effects and letters; empty: nothing. REQUIRES: the disk is well.
+  std::string Judge() {
+    if (!consumer_->stopped_partitions().empty()) return "a partition is stopped: " + Complaint();
+    if (handler_ == HandlerKind::kTransactional) ReadEffects();
+    for (int i = 0; i < load_.messages; ++i) {
+      const std::string id = absl::StrCat("id-", i);
+      const int effects = effects_.contains(id) ? effects_.at(id) : 0;
+      const bool has_letter = letter_box_->letters().contains(id);
+      if (effects != (load_.IsRejected(i) ? 0 : 1)) {
+        return absl::StrCat(id, " has ", effects, " effects");
+      }
+      if (has_letter != load_.IsRejected(i)) {
+        return absl::StrCat(id, has_letter ? " has a dead letter" : " has no dead letter");
+      }
+    }
+    return "";
   }
 
   std::int64_t repeated() const { return repeated_; }
@@ -205,23 +223,6 @@ class Consumption {
     return text;
   }
 
-  std::string Judge() {
-    if (!consumer_->stopped_partitions().empty()) return "a partition is stopped: " + Complaint();
-    if (handler_ == HandlerKind::kTransactional) ReadEffects();
-    for (int i = 0; i < load_.messages; ++i) {
-      const std::string id = absl::StrCat("id-", i);
-      const int effects = effects_.contains(id) ? effects_.at(id) : 0;
-      const bool has_letter = letter_box_->letters().contains(id);
-      if (effects != (load_.IsRejected(i) ? 0 : 1)) {
-        return absl::StrCat(id, " has ", effects, " effects");
-      }
-      if (has_letter != load_.IsRejected(i)) {
-        return absl::StrCat(id, has_letter ? " has a dead letter" : " has no dead letter");
-      }
-    }
-    return "";
-  }
-
   void ReadEffects() {
     sqlite3* connection = nullptr;
     sqlite3_open_v2(path_.c_str(), &connection, SQLITE_OPEN_READWRITE, nullptr);
@@ -298,8 +299,10 @@ class FailingDisk {
     disk_.Fail({.work = trouble.work, .first = 1'000'000'000});
     Consumption consumption(folder.File("store.db"), load_, handler);
     const std::string wrong = consumption.ConsumeAll([](int) {});
+    const std::int64_t calls = disk_.fault_calls();
+    disk_.Mend();
     if (!wrong.empty()) report_.violations.push_back("without any trouble: " + wrong);
-    return calls_[key] = disk_.fault_calls();
+    return calls_[key] = calls;
   }
 
   void FailAt(HandlerKind handler, const Trouble& trouble, std::int64_t call) {
@@ -311,12 +314,13 @@ class FailingDisk {
     const testing::ScratchFolder folder;
     Consumption consumption(folder.File("store.db"), load_, handler);
     int since = -1;
-    const std::string wrong = consumption.ConsumeAll([&](int step) {
+    std::string wrong = consumption.ConsumeAll([&](int step) {
       if (since < 0 && disk_.failures() > 0) since = step;
       if (since >= 0 && step == since + kStepsOfTrouble) disk_.Mend();
     });
     if (disk_.failures() > 0) ++hit_;
     disk_.Mend();
+    if (wrong.empty()) wrong = consumption.Judge();
     report_.messages += load_.messages;
     reruns_ += consumption.repeated();
     if (wrong.empty()) return;
@@ -342,6 +346,7 @@ class FailingDisk {
       wrong = consumption.ConsumeAll([&](int step) {
         if (step == 10 * kStepsOfTrouble) std::filesystem::remove(ballast);
       });
+      if (wrong.empty()) wrong = consumption.Judge();
       if (wrong.empty() && std::filesystem::exists(ballast)) wrong = "it was never full";
     }
     umount(mounted.c_str());
