@@ -1,8 +1,8 @@
-// disk-full: the real engine consumes into an SQLite store while the disk fails at its n-th call, for
-// every n there is: once, for a spell, for want of space, and in its syncs. The process is never
-// restarted. Once the disk is well again everything must settle: one effect per id, one dead letter
-// per rejected message, positions at the end, no partition stopped. Once more on a real file system
-// that is too small, where mounting one is permitted.
+// disk-full: the real engine consumes into an SQLite store while the disk fails at its n-th call,
+// for every n there is: once, for a spell, for want of space, and in its syncs. The process is
+// never restarted. Once the disk is well again everything must settle: one effect per id, a dead
+// letter for each rejected message, positions at the end, no partition stopped. Once more on a real
+// file system that is too small, where mounting one is permitted.
 #include <sqlite3.h>
 #include <sys/mount.h>
 
@@ -78,8 +78,7 @@ class LetterBox : public Publisher {
 
 absl::Status Run(sqlite3* connection, const std::string& sql) {
   const int code = sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr);
-  return code == SQLITE_OK ? absl::OkStatus()
-                           : absl::UnavailableError(sqlite3_errmsg(connection));
+  return code == SQLITE_OK ? absl::OkStatus() : absl::UnavailableError(sqlite3_errmsg(connection));
 }
 
 // A process that consumes; and what its handlers did.
@@ -128,16 +127,17 @@ class Consumption {
 
  private:
   bool Start(std::string& wrong) {
-    auto store = sqlite::OpenStore({.path = path_,
-                                    .cache_bytes = 64 * 1024,
-                                    .serve_operators = false,
-                                    .now = [clock = clock_] { return clock->Now(); },
-                                    .setup = [](sqlite3* connection) {
-                                      return once::campaign::Run(
-                                          connection,
+    auto store = sqlite::OpenStore(
+        {.path = path_,
+         .cache_bytes = 64 * 1024,
+         .serve_operators = false,
+         .now = [clock = clock_] { return clock->Now(); },
+         .setup =
+             [](sqlite3* connection) {
+               return once::campaign::Run(connection,
                                           "CREATE TABLE IF NOT EXISTS effects(id TEXT, body TEXT);"
                                           "PRAGMA wal_autocheckpoint = 8");
-                                    }});
+             }});
     if (!store.ok()) {
       wrong = "the store does not open: " + store.status().ToString();
       return false;
@@ -268,8 +268,8 @@ class FailingDisk {
       for (const Trouble& trouble : kTroubles) points += CountCalls(handler, trouble);
     }
     // Every call of every trouble, or as many as were asked for, evenly spread.
-    const double stride = std::max(1.0, static_cast<double>(points) /
-                                            static_cast<double>(options_.runs));
+    const double stride =
+        std::max(1.0, static_cast<double>(points) / static_cast<double>(options_.runs));
     double next = 0;
     std::int64_t point = 0;
     for (const HandlerKind handler : {HandlerKind::kTransactional, HandlerKind::kPlain}) {
@@ -307,10 +307,8 @@ class FailingDisk {
 
   void FailAt(HandlerKind handler, const Trouble& trouble, std::int64_t call) {
     disk_.PowerUp({});
-    disk_.Fail({.work = trouble.work,
-                .first = call,
-                .count = trouble.count,
-                .is_full = trouble.is_full});
+    disk_.Fail(
+        {.work = trouble.work, .first = call, .count = trouble.count, .is_full = trouble.is_full});
     const testing::ScratchFolder folder;
     Consumption consumption(folder.File("store.db"), load_, handler);
     int since = -1;

@@ -48,9 +48,9 @@ int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) 
   if (written > 0) {
     const int code = Methods(file).xWrite(Real(file), data, written, offset);
     if (code != SQLITE_OK) return code;
-    disk.NoteWritten(*Ours(file).path, offset,
-                     std::string(static_cast<const char*>(data),
-                                 static_cast<std::size_t>(written)));
+    disk.NoteWritten(
+        *Ours(file).path, offset,
+        std::string(static_cast<const char*>(data), static_cast<std::size_t>(written)));
   }
   if (!disk.has_power()) return SQLITE_IOERR_WRITE;
   if (may) return SQLITE_OK;

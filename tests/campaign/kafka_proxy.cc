@@ -25,8 +25,8 @@ namespace {
 
 constexpr const char* kHost = "127.0.0.1";
 constexpr int kPollMilliseconds = 5;
-constexpr std::size_t kSizeBytes = 4;         // before every frame
-constexpr std::size_t kRequestHeadBytes = 8;  // kind, version, correlation
+constexpr std::size_t kSizeBytes = 4;          // before every frame
+constexpr std::size_t kRequestHeadBytes = 8;   // kind, version, correlation
 constexpr std::size_t kResponseHeadBytes = 4;  // correlation
 
 template <typename Integer>
@@ -139,12 +139,10 @@ void KafkaProxy::Work(const std::stop_token& stop) {
     for (const auto& link : links_) {
       // A silent link hears nothing more.
       const bool is_silent = link->ends_at.has_value();
-      ready.push_back({.fd = is_silent ? -1 : link->client,
-                       .events = EventsOf(link->to_client),
-                       .revents = 0});
-      ready.push_back({.fd = is_silent ? -1 : link->broker,
-                       .events = EventsOf(link->to_broker),
-                       .revents = 0});
+      ready.push_back(
+          {.fd = is_silent ? -1 : link->client, .events = EventsOf(link->to_client), .revents = 0});
+      ready.push_back(
+          {.fd = is_silent ? -1 : link->broker, .events = EventsOf(link->to_broker), .revents = 0});
     }
     poll(ready.data(), ready.size(), kPollMilliseconds);
     for (std::size_t i = links_.size(); i-- > 0;) {
@@ -215,8 +213,7 @@ bool KafkaProxy::TakeResponses(Link& link) {
   for (std::string frame = TakeFrame(link.from_broker); !frame.empty();
        frame = TakeFrame(link.from_broker)) {
     if (frame.size() < kSizeBytes + kResponseHeadBytes) continue;
-    const auto correlation =
-        ReadInteger<std::int32_t>(std::string_view(frame).substr(kSizeBytes));
+    const auto correlation = ReadInteger<std::int32_t>(std::string_view(frame).substr(kSizeBytes));
     if (link.lost == correlation) {
       Lose(link, chosen_.silence);
       return false;

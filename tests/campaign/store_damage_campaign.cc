@@ -106,7 +106,7 @@ struct Template {
   FileContents closed;
   FileContents died;  // by suffix
   std::string store_id;
-  Answers answers;                             // of the closed one
+  Answers answers;                              // of the closed one
   std::vector<std::vector<std::string>> dumps;  // of the one with a -wal, after each step in it
 };
 
@@ -252,8 +252,8 @@ Finding Judge(const Template& whole, const std::string& path, const Case& the_ca
     const auto dump = DumpStore(path);
     WorkWith(path);
     if (dump == whole.dumps.back()) return Finding::kHarmless;
-    const bool is_known = std::find(whole.dumps.begin(), whole.dumps.end(), dump) !=
-                          whole.dumps.end();
+    const bool is_known =
+        std::find(whole.dumps.begin(), whole.dumps.end(), dump) != whole.dumps.end();
     return is_known ? Finding::kRolledBack : Finding::kHalf;
   }
   WorkWith(path);

@@ -13,8 +13,8 @@
 namespace once::campaign {
 namespace {
 
-// "table.column" or "table.": names of stores, openings, writers and owners; and numbers of letters,
-// which are never given twice by an open store.
+// "table.column" or "table.": names of stores, openings, writers and owners; and numbers of
+// letters, which are never given twice by an open store.
 constexpr std::array<std::string_view, 9> kHidden = {"once_meta.",
                                                      "once_outbox.sequence",
                                                      "sqlite_sequence.",
@@ -69,9 +69,9 @@ std::string TextOf(sqlite3_stmt* statement, int column) {
   const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
   if (bytes == nullptr) return "null";
   const std::string value(static_cast<const char*>(bytes), size);
-  return size <= kShownBytes ? absl::CEscape(value)
-                             : absl::StrCat(absl::CEscape(value.substr(0, kShownBytes)), "… of ",
-                                            size, " bytes");
+  return size <= kShownBytes
+             ? absl::CEscape(value)
+             : absl::StrCat(absl::CEscape(value.substr(0, kShownBytes)), "… of ", size, " bytes");
 }
 
 void DumpTable(Reader& reader, const std::string& table) {

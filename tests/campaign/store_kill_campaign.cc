@@ -1,7 +1,7 @@
 // store-kill: a process writes to an SQLite store and is killed with SIGKILL, at a random moment or
-// at a kill point of the adapter. It acknowledges each step that was answered OK. Another store takes
-// the same steps in peace; after every kill the killed one must hold the same rows: of every step
-// that was acknowledged, of the one in flight all or nothing, and of no other.
+// at a kill point of the adapter. It acknowledges each step that was answered OK. Another store
+// takes the same steps in peace; after every kill the killed one must hold the same rows: of every
+// step that was acknowledged, of the one in flight all or nothing, and of no other.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -38,9 +38,8 @@ void Acknowledge(int file) {
 }
 
 int Write(const Json& task) {
-  const int acknowledgements =
-      open(task.at("acknowledgements").get<std::string>().c_str(), O_WRONLY | O_APPEND | O_CREAT,
-           0600);
+  const int acknowledgements = open(task.at("acknowledgements").get<std::string>().c_str(),
+                                    O_WRONLY | O_APPEND | O_CREAT, 0600);
   StoreWriter writer(task.at("path"), task.at("seed"));
   if (const absl::Status opened = writer.Open(); !opened.ok()) {
     Say(opened.ToString());
@@ -83,7 +82,9 @@ struct Moment {
 class KilledStore {
  public:
   explicit KilledStore(std::uint64_t seed)
-      : seed_(seed), survivor_(folder_.File("killed.db"), seed), peer_(folder_.File("peer.db"), seed) {}
+      : seed_(seed),
+        survivor_(folder_.File("killed.db"), seed),
+        peer_(folder_.File("peer.db"), seed) {}
 
   // The wait status of the life.
   int LiveAndDie(const Moment& moment) {
@@ -193,7 +194,8 @@ CampaignReport Run(const CampaignOptions& options) {
     const int status = store->LiveAndDie(moment);
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
       report.violations.push_back(absl::StrCat("kill ", kill, ": a life ended with code ",
-                                               WEXITSTATUS(status), " (--seed ", options.seed, ")"));
+                                               WEXITSTATUS(status), " (--seed ", options.seed,
+                                               ")"));
     }
     if (WIFSIGNALED(status) && !moment.point.empty()) {
       ++hits[moment.point.substr(0, moment.point.find(':'))];

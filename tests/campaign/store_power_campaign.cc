@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::int64_t kSteps = 3 * kStepsPerBlock;
 constexpr int kDrawsPerCut = 3;
-constexpr int kTriesMax = 20;     // of a step while the disk fails
+constexpr int kTriesMax = 20;      // of a step while the disk fails
 constexpr int kCutsInARowMax = 3;  // while it recovers from the one before
 // A prime above the changes of any life.
 constexpr std::int64_t kStride = 104'729;
@@ -79,8 +79,10 @@ class PowerCuts {
       }
       ++scripts_;
     }
-    report_.extras = {{"cuts", cuts_},           {"states_checked", states_},
-                      {"scripts", scripts_},     {"cuts_after_faults", faulted_},
+    report_.extras = {{"cuts", cuts_},
+                      {"states_checked", states_},
+                      {"scripts", scripts_},
+                      {"cuts_after_faults", faulted_},
                       {"cuts_in_recovery", recovery_cuts_},
                       {"deaths_before", deaths_},
                       {"states_behind_the_newest", older_states_}};
@@ -93,9 +95,8 @@ class PowerCuts {
   }
 
   void Complain(const Script& script, const std::string& what) {
-    report_.violations.push_back(
-        absl::StrCat(what, " (--seed ", options_.seed, ", life ", scripts_, " of seed ",
-                     script.seed, ", cut ", cuts_, ")"));
+    report_.violations.push_back(absl::StrCat(what, " (--seed ", options_.seed, ", life ", scripts_,
+                                              " of seed ", script.seed, ", cut ", cuts_, ")"));
   }
 
   Cut PlanOf(const Script& script, std::int64_t at) const {
@@ -127,7 +128,8 @@ class PowerCuts {
     for (std::int64_t step = 0; step < kSteps && status.ok(); ++step) {
       Die(writer, step);
       status = writer.Do(step);
-      if (!status.ok()) status = absl::InternalError(writer.Describe(step) + ": " + status.ToString());
+      if (!status.ok())
+        status = absl::InternalError(writer.Describe(step) + ": " + status.ToString());
       script.dumps.push_back(DumpStore(path_));
     }
     script.changes = disk_.changes() - before;
@@ -194,8 +196,7 @@ class PowerCuts {
   }
 
   void CheckAfterwards(const Script& script, const Cut& cut, std::int64_t durable,
-                       std::int64_t begun, FileContents left, const std::string& lock,
-                       Dice& dice) {
+                       std::int64_t begun, FileContents left, const std::string& lock, Dice& dice) {
     ++states_;
     StoreWriter writer(path_, script.seed);
     absl::Status opened;

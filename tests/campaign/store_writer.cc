@@ -52,8 +52,8 @@ absl::Status Run(sqlite3* connection, const std::string& sql) {
 }
 
 absl::Status AddEffect(sqlite3* connection, const std::string& id, std::size_t bytes) {
-  return Run(connection, absl::StrCat("INSERT INTO effects VALUES('", id, "', zeroblob(", bytes,
-                                      "))"));
+  return Run(connection,
+             absl::StrCat("INSERT INTO effects VALUES('", id, "', zeroblob(", bytes, "))"));
 }
 
 std::string ClaimedId(std::int64_t block, int place) {
@@ -144,9 +144,9 @@ bool StoreWriter::IsReopening(std::int64_t step) const {
 
 std::string StoreWriter::Describe(std::int64_t step) const {
   static constexpr std::array<const char*, kStepsPerBlock> kNames = {
-      "transaction", "claim",       "transaction", "take over", "begun",   "transaction",
-      "complete",    "fail",        "dying",       "sync",      "kill",    "release",
-      "transaction", "reopen",      "mark letter", "sync all"};
+      "transaction", "claim",  "transaction", "take over", "begun", "transaction",
+      "complete",    "fail",   "dying",       "sync",      "kill",  "release",
+      "transaction", "reopen", "mark letter", "sync all"};
   const char* name = IsTransaction(step) ? "transaction" : kNames[step % kStepsPerBlock];
   return absl::StrCat("step ", step, " (", name, IsDurable(step) ? ", durable" : "", ")");
 }
@@ -234,9 +234,8 @@ absl::Status StoreWriter::TakeOverBlock(std::int64_t block) {
   std::array<ClaimResult, kClaimsPerBlock> results;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     ids[i] = ClaimedId(block, static_cast<int>(i));
-    requests[i] = {.key = {"scope", ids[i]},
-                   .fingerprint = {1, 2},
-                   .fence = store_->claims()->NewFence()};
+    requests[i] = {
+        .key = {"scope", ids[i]}, .fingerprint = {1, 2}, .fence = store_->claims()->NewFence()};
   }
   return store_->claims()->TryClaim(requests, absl::Hours(1), results);
 }
@@ -258,8 +257,7 @@ absl::Status StoreWriter::Settle(std::int64_t phase) {
     return Both(claims.Complete({&completed, 1}, {&outcome, 1}), outcome);
   }
   if (phase == kFail) {
-    const FailedClaim failed{
-        .claim = all[1], .delay = absl::Minutes(1), .first_failed_at = Now()};
+    const FailedClaim failed{.claim = all[1], .delay = absl::Minutes(1), .first_failed_at = Now()};
     return Both(claims.Fail({&failed, 1}, {&outcome, 1}), outcome);
   }
   if (phase == kBury) {

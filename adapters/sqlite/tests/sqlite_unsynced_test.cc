@@ -240,7 +240,8 @@ TEST_F(SqliteUnsynced, AReaderThatKeepsTheWalIsNotWaitedForAfterASyncHasFailed) 
   EXPECT_THAT(reader.Run("SELECT row FROM effects").rows, ElementsAre("one"));
 }
 
-TEST_F(SqliteUnsynced, AStoreThatIsClosedInDoubtLeavesTheDatabaseAloneAndTheNextOneWritesTheWalAnew) {
+TEST_F(SqliteUnsynced,
+       AStoreThatIsClosedInDoubtLeavesTheDatabaseAloneAndTheNextOneWritesTheWalAnew) {
   MustOpen();
   ASSERT_TRUE(Apply("one", kProcess).ok());
   vfs_.Arm(Fault::kSyncError, "-wal", 1);
@@ -259,10 +260,10 @@ TEST_F(SqliteUnsynced, WhatADeadProcessLeftUnsyncedIsDurableBeforeAnybodySeesIt)
   MustOpen();
   ASSERT_TRUE(Apply("one", kProcess).ok());
   const std::string left = folder_.File("left.db");
-  ASSERT_EQ(std::system(absl::StrCat("cp ", path(), " ", left, " && cp ", path(), "-wal ", left,
-                                     "-wal")
-                            .c_str()),
-            0);
+  ASSERT_EQ(
+      std::system(
+          absl::StrCat("cp ", path(), " ", left, " && cp ", path(), "-wal ", left, "-wal").c_str()),
+      0);
   StoreOptions options = OptionsFor(left);
   MustOpen(options);
   std::ofstream(folder_.File("cut.db"), std::ios::binary) << std::ifstream(left).rdbuf();
