@@ -368,7 +368,7 @@ CampaignReport Run(const CampaignOptions& options) { return FailingDisk(options)
 Campaign DiskFullCampaign() {
   return {.name = "disk-full",
           .what = "a disk that fails at its n-th call under the consuming engine",
-          .runs = 3'000,
+          .runs = 5'000,
           .quick_runs = 100,
           .needs_broker = false,
           .run = &Run};

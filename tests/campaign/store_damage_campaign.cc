@@ -338,7 +338,7 @@ Campaign StoreDamageCampaign() {
   return {.name = "store-damage",
           .what = "flipped bytes and cuts in the files of an SQLite store",
           .runs = 1'000,
-          .quick_runs = 60,
+          .quick_runs = 30,
           .needs_broker = false,
           .run = &Run};
 }

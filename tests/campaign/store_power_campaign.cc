@@ -275,7 +275,7 @@ Campaign StorePowerCampaign() {
   return {.name = "store-power",
           .what = "power cuts at every change an SQLite store makes to its files",
           .runs = 5'000,
-          .quick_runs = 300,
+          .quick_runs = 100,
           .needs_broker = false,
           .run = &Run};
 }
