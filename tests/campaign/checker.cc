@@ -235,13 +235,12 @@ class HistoryJudge {
     if (!is_invoke && event.details.is_object()) {
       judgement_.refused += event.details.value("lost", std::int64_t{0});
     }
-    // A commit may be applied from its invoke on; what a Take finds was there before its end.
-    const bool is_store = (event.call == "commit" && is_invoke) || event.call == "take";
-    const bool is_broker = (event.call == "hint" || event.call == "verify") && is_invoke;
-    if ((!is_store && !is_broker) || !event.details.contains("at")) return;
-    for (const auto& at : event.details.at("at")) {
-      steps_.push_back(
-          {.time = event.time, .is_broker = is_broker, .partition = at.at(0), .offset = at.at(1)});
+    if (event.call == "hint" || event.call == "verify") {
+      if (is_invoke) NoteSteps(event.details, event.time, /*is_broker=*/true);
+    } else if (event.call == "take" && !is_invoke) {
+      NoteSteps(event.details, event.time, /*is_broker=*/false);
+    } else if (event.call == "commit") {
+      SeeCommit(event, is_invoke);
     }
   }
 
@@ -266,6 +265,26 @@ class HistoryJudge {
   }
 
  private:
+  // What a commit has put into the store is there when it says so. One without an end has died with
+  // its process, and whoever comes next learns by a take what became of it.
+  void SeeCommit(const HistoryEvent& event, bool is_invoke) {
+    if (is_invoke) {
+      committing_[{event.process, event.sequence}] = event.details;
+      return;
+    }
+    const auto commit = committing_.extract({event.process, event.of});
+    const bool may_be_applied = event.how != "fail";
+    if (commit && may_be_applied) NoteSteps(commit.mapped(), event.time, /*is_broker=*/false);
+  }
+
+  void NoteSteps(const nlohmann::json& details, std::int64_t time, bool is_broker) {
+    if (!details.is_object() || !details.contains("at")) return;
+    for (const auto& at : details.at("at")) {
+      steps_.push_back(
+          {.time = time, .is_broker = is_broker, .partition = at.at(0), .offset = at.at(1)});
+    }
+  }
+
   void SeeHandle(const HistoryEvent& event, bool is_invoke) {
     if (!is_invoke) {
       running_.erase({event.process, event.of});
@@ -307,6 +326,8 @@ class HistoryJudge {
   std::vector<Step> steps_;
   // Invocations without an end so far: (process, line) and the id.
   std::map<std::pair<std::int64_t, std::int64_t>, std::string> running_;
+  // Commits without an end so far, and what they are about.
+  std::map<std::pair<std::int64_t, std::int64_t>, nlohmann::json> committing_;
 };
 
 bool Concerns(const HistoryEvent& event, const Finding& finding) {

@@ -236,8 +236,18 @@ TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedBeforeItsOutcome) {
   EXPECT_THAT(Judge(CleanTruth(), files_), Finds("acknowledged: offset 5 was committed"));
 }
 
+TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedBeforeItsOutcomeWasKnown) {
+  Write(1, {kCommitFive, kHintFive, R"("e":"ok","c":"commit","of":1)"});
+  EXPECT_THAT(Judge(CleanTruth(), files_), Finds("acknowledged: offset 5 was committed"));
+}
+
+TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedAlthoughItsOutcomeFailed) {
+  Write(1, {kCommitFive, R"("e":"fail","c":"commit","of":1)", kHintFive});
+  EXPECT_THAT(Judge(CleanTruth(), files_), Finds("acknowledged: offset 5 was committed"));
+}
+
 TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseOutcomeIsInTheStore) {
-  Write(1, {kCommitFive, kHintFive});
+  Write(1, {kCommitFive, R"("e":"ok","c":"commit","of":1)", kHintFive});
   Write(2, {R"("e":"ok","c":"take","of":0,"d":{"at":[[0,8]]})",
             R"("e":"invoke","c":"verify","d":{"at":[[0,8]]})"});
   EXPECT_THAT(Judge(CleanTruth(), files_).findings, IsEmpty());

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -64,8 +65,14 @@ class Scene {
   const std::vector<std::string>& histories() const { return histories_; }
 
  private:
+  // The scene's store, in this process. No child begins meanwhile: it would keep the file's lock.
+  struct OpenStore {
+    std::shared_lock<std::shared_mutex> no_fork;
+    std::shared_ptr<DedupStore> store;
+  };
+
   bool IsDrained();
-  std::shared_ptr<DedupStore> OpenStore() const;
+  OpenStore Open() const;
 
   const std::string campaign_;
   const Workload workload_;
