@@ -35,10 +35,10 @@ Truth CleanTruth(HandlerKind handler = HandlerKind::kTransactional) {
                       {.offset = 7, .id = "o-0", .value = 999, .kind = 'p'}};
   truth.effects = {{.id = "o-0", .offset = 0, .value = 100},
                    {.id = "o-1", .offset = 1, .value = 101}};
-  truth.letters = {{.id = "o-2", .offset = 2, .disposition = "rejected"},
-                   {.id = "o-3", .offset = 3, .disposition = "retries-exhausted"},
-                   {.id = "", .offset = 5, .disposition = "no-id"},
-                   {.id = "o-0", .offset = 7, .disposition = "conflict"}};
+  truth.letters = {{.id = "o-2", .offset = 2, .disposition = "rejected", .value = 102},
+                   {.id = "o-3", .offset = 3, .disposition = "retries-exhausted", .value = 103},
+                   {.id = "", .offset = 5, .disposition = "no-id", .value = 105},
+                   {.id = "o-0", .offset = 7, .disposition = "conflict", .value = 999}};
   if (handler == HandlerKind::kTransactional) truth.totals[0] = {.count = 2, .sum = 201};
   truth.partitions[0] = {.end = 8, .committed = 8, .position = 8};
   truth.ids = {{"o-0", IdState::kCompleted},
@@ -134,6 +134,12 @@ TEST(Checker, FindsAWrongDisposition) {
   EXPECT_THAT(Judge(truth, {}), Finds("not owed: o-2"));
 }
 
+TEST(Checker, FindsADeadLetterWithAnotherValue) {
+  Truth truth = CleanTruth();
+  truth.letters[0].value = 5;
+  EXPECT_THAT(Judge(truth, {}), Finds("a dead letter with another value than its message: o-2"));
+}
+
 TEST(Checker, CountsAFurtherCopyOfADeadLetterAndAllowsIt) {
   Truth truth = CleanTruth();
   truth.letters.push_back(truth.letters[0]);
@@ -158,6 +164,15 @@ TEST(Checker, FindsAnIdWithoutItsEffectAndAnEffectWithoutItsId) {
   truth = CleanTruth();
   truth.ids["o-2"] = IdState::kRetrying;
   EXPECT_THAT(Judge(truth, {}), Finds("atomic: the store's record of the id is in state 2"));
+}
+
+TEST(Checker, AllowsAnIdToStayDyingOnlyWhereNobodyOwesItsLetter) {
+  Truth truth = CleanTruth(HandlerKind::kPlain);
+  truth.ids["o-2"] = IdState::kDying;
+  EXPECT_THAT(Judge(truth, {}), Finds("atomic: the store's record of the id is in state 7"));
+  truth.has_letters = false;
+  std::erase_if(truth.letters, [](const Letter& one) { return one.disposition[0] == 'r'; });
+  EXPECT_THAT(Judge(truth, {}).findings, IsEmpty());
 }
 
 TEST(Checker, FindsTotalsThatAreNotThoseOfTheEffects) {

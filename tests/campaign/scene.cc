@@ -37,10 +37,12 @@ std::vector<Letter> ReadLetters(kafka::testing::TestBroker& broker, const std::s
   std::vector<Letter> letters;
   broker.ReadTopic(topic, [&](const rd_kafka_message_t& message) {
     const auto header = [&](const char* name) { return broker.HeaderOf(message, name); };
-    letters.push_back({.id = header("once-id").value_or(""),
-                       .partition = std::stoi(header("once-origin-partition").value_or("-1")),
-                       .offset = std::stoll(header("once-origin-offset").value_or("-1")),
-                       .disposition = header("once-disposition").value_or("")});
+    letters.push_back(
+        {.id = header("once-id").value_or(""),
+         .partition = std::stoi(header("once-origin-partition").value_or("-1")),
+         .offset = std::stoll(header("once-origin-offset").value_or("-1")),
+         .disposition = header("once-disposition").value_or(""),
+         .value = FingerprintOf({static_cast<const char*>(message.payload), message.len})});
   });
   return letters;
 }
