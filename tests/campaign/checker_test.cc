@@ -268,6 +268,47 @@ TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseOutcomeIsInTheStore) {
   EXPECT_THAT(Judge(CleanTruth(), files_).findings, IsEmpty());
 }
 
+// The calls that settle the id of offset 0 by a claim, up to what is synced.
+std::vector<std::string> Completed() {
+  return {R"("e":"invoke","c":"complete","d":{"ids":["o-0"]})", R"("e":"ok","c":"complete","of":1)",
+          R"("e":"invoke","c":"sync","d":{})", R"("e":"ok","c":"sync","of":3)"};
+}
+
+constexpr const char* kHintOne = R"("e":"invoke","c":"hint","d":{"at":[[0,1]]})";
+
+TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseClaimIsSettledAndSynced) {
+  std::vector<std::string> lines = Completed();
+  lines.emplace_back(kHintOne);
+  Write(1, lines);
+  EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_).findings, IsEmpty());
+}
+
+TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedBeforeItsClaimWasSettledAndSynced) {
+  for (std::size_t at = 0; at < Completed().size(); ++at) {
+    std::vector<std::string> lines = Completed();
+    lines[at] = kHintOne;
+    files_.clear();
+    Write(static_cast<int>(at), lines);
+    EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_),
+                Finds("when the store had settled 0"))
+        << at;
+  }
+}
+
+TEST_F(CheckerOfHistories, FindsAnOffsetBeyondAMessageThatIsNotSettled) {
+  std::vector<std::string> lines = Completed();
+  lines.emplace_back(R"("e":"invoke","c":"hint","d":{"at":[[0,2]]})");
+  Write(1, lines);
+  EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_),
+              Finds("when the store had settled 1"));
+}
+
+TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseIdTheStoreKnowsAsSettled) {
+  Write(1, {R"("e":"invoke","c":"claim","d":{"ids":["o-1","o-0"]})",
+            R"("e":"ok","c":"claim","of":1,"d":{"verdicts":[0,2]})", kHintOne});
+  EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_).findings, IsEmpty());
+}
+
 TEST_F(CheckerOfHistories, FindsAnAttemptTooMany) {
   Write(1, {Handle(3, kAttemptsMax)});
   EXPECT_THAT(Judge(CleanTruth(), files_).findings, IsEmpty());

@@ -1,6 +1,6 @@
 // A Scene is one topic full of a workload, one consumer group, and the lives of the processes that
-// consume it one after the other, each with a history of its own. At the end it reads the truth from
-// the systems and judges. Whatever makes a campaign impossible throws std::runtime_error.
+// consume it one after the other, each with a history of its own. At the end it reads the truth
+// from the systems and judges. Whatever makes a campaign impossible throws std::runtime_error.
 // Thread-safety: none.
 #pragma once
 

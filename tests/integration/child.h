@@ -28,8 +28,9 @@ constexpr int kProgressPipe = 3;  // the descriptor under which a child finds it
 // Set in a child's environment, beside what it inherits.
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
-// A fork has a copy of every open file, and with it of the file's lock, until its exec. Whoever opens
-// and closes a store while other threads start children holds this, shared, as long as it is open.
+// A fork has a copy of every open file, and with it of the file's lock, until its exec. Whoever
+// opens and closes a store while other threads start children holds this, shared, as long as it is
+// open.
 inline std::shared_mutex& ForkMutex() {
   static std::shared_mutex mutex;
   return mutex;
