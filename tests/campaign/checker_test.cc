@@ -35,10 +35,10 @@ Truth CleanTruth(HandlerKind handler = HandlerKind::kTransactional) {
                       {.offset = 7, .id = "o-0", .value = 999, .kind = 'p'}};
   truth.effects = {{.id = "o-0", .offset = 0, .value = 100},
                    {.id = "o-1", .offset = 1, .value = 101}};
-  truth.letters = {{.id = "o-2", .offset = 2, .disposition = "rejected"},
-                   {.id = "o-3", .offset = 3, .disposition = "retries-exhausted"},
-                   {.id = "", .offset = 5, .disposition = "no-id"},
-                   {.id = "o-0", .offset = 7, .disposition = "conflict"}};
+  truth.letters = {{.id = "o-2", .offset = 2, .disposition = "rejected", .value = 102},
+                   {.id = "o-3", .offset = 3, .disposition = "retries-exhausted", .value = 103},
+                   {.id = "", .offset = 5, .disposition = "no-id", .value = 105},
+                   {.id = "o-0", .offset = 7, .disposition = "conflict", .value = 999}};
   if (handler == HandlerKind::kTransactional) truth.totals[0] = {.count = 2, .sum = 201};
   truth.partitions[0] = {.end = 8, .committed = 8, .position = 8};
   truth.ids = {{"o-0", IdState::kCompleted},
@@ -134,6 +134,12 @@ TEST(Checker, FindsAWrongDisposition) {
   EXPECT_THAT(Judge(truth, {}), Finds("not owed: o-2"));
 }
 
+TEST(Checker, FindsADeadLetterWithAnotherValue) {
+  Truth truth = CleanTruth();
+  truth.letters[0].value = 5;
+  EXPECT_THAT(Judge(truth, {}), Finds("a dead letter with another value than its message: o-2"));
+}
+
 TEST(Checker, CountsAFurtherCopyOfADeadLetterAndAllowsIt) {
   Truth truth = CleanTruth();
   truth.letters.push_back(truth.letters[0]);
@@ -158,6 +164,15 @@ TEST(Checker, FindsAnIdWithoutItsEffectAndAnEffectWithoutItsId) {
   truth = CleanTruth();
   truth.ids["o-2"] = IdState::kRetrying;
   EXPECT_THAT(Judge(truth, {}), Finds("atomic: the store's record of the id is in state 2"));
+}
+
+TEST(Checker, AllowsAnIdToStayDyingOnlyWhereNobodyOwesItsLetter) {
+  Truth truth = CleanTruth(HandlerKind::kPlain);
+  truth.ids["o-2"] = IdState::kDying;
+  EXPECT_THAT(Judge(truth, {}), Finds("atomic: the store's record of the id is in state 7"));
+  truth.has_letters = false;
+  std::erase_if(truth.letters, [](const Letter& one) { return one.disposition[0] == 'r'; });
+  EXPECT_THAT(Judge(truth, {}).findings, IsEmpty());
 }
 
 TEST(Checker, FindsTotalsThatAreNotThoseOfTheEffects) {
@@ -236,11 +251,62 @@ TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedBeforeItsOutcome) {
   EXPECT_THAT(Judge(CleanTruth(), files_), Finds("acknowledged: offset 5 was committed"));
 }
 
+TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedBeforeItsOutcomeWasKnown) {
+  Write(1, {kCommitFive, kHintFive, R"("e":"ok","c":"commit","of":1)"});
+  EXPECT_THAT(Judge(CleanTruth(), files_), Finds("acknowledged: offset 5 was committed"));
+}
+
+TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedAlthoughItsOutcomeFailed) {
+  Write(1, {kCommitFive, R"("e":"fail","c":"commit","of":1)", kHintFive});
+  EXPECT_THAT(Judge(CleanTruth(), files_), Finds("acknowledged: offset 5 was committed"));
+}
+
 TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseOutcomeIsInTheStore) {
-  Write(1, {kCommitFive, kHintFive});
+  Write(1, {kCommitFive, R"("e":"ok","c":"commit","of":1)", kHintFive});
   Write(2, {R"("e":"ok","c":"take","of":0,"d":{"at":[[0,8]]})",
             R"("e":"invoke","c":"verify","d":{"at":[[0,8]]})"});
   EXPECT_THAT(Judge(CleanTruth(), files_).findings, IsEmpty());
+}
+
+// The calls that settle the id of offset 0 by a claim, up to what is synced.
+std::vector<std::string> Completed() {
+  return {R"("e":"invoke","c":"complete","d":{"ids":["o-0"]})", R"("e":"ok","c":"complete","of":1)",
+          R"("e":"invoke","c":"sync","d":{})", R"("e":"ok","c":"sync","of":3)"};
+}
+
+constexpr const char* kHintOne = R"("e":"invoke","c":"hint","d":{"at":[[0,1]]})";
+
+TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseClaimIsSettledAndSynced) {
+  std::vector<std::string> lines = Completed();
+  lines.emplace_back(kHintOne);
+  Write(1, lines);
+  EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_).findings, IsEmpty());
+}
+
+TEST_F(CheckerOfHistories, FindsAnOffsetThatWasCommittedBeforeItsClaimWasSettledAndSynced) {
+  for (std::size_t at = 0; at < Completed().size(); ++at) {
+    std::vector<std::string> lines = Completed();
+    lines[at] = kHintOne;
+    files_.clear();
+    Write(static_cast<int>(at), lines);
+    EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_),
+                Finds("when the store had settled 0"))
+        << at;
+  }
+}
+
+TEST_F(CheckerOfHistories, FindsAnOffsetBeyondAMessageThatIsNotSettled) {
+  std::vector<std::string> lines = Completed();
+  lines.emplace_back(R"("e":"invoke","c":"hint","d":{"at":[[0,2]]})");
+  Write(1, lines);
+  EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_),
+              Finds("when the store had settled 1"));
+}
+
+TEST_F(CheckerOfHistories, AllowsAnOffsetWhoseIdTheStoreKnowsAsSettled) {
+  Write(1, {R"("e":"invoke","c":"claim","d":{"ids":["o-1","o-0"]})",
+            R"("e":"ok","c":"claim","of":1,"d":{"verdicts":[0,2]})", kHintOne});
+  EXPECT_THAT(Judge(CleanTruth(HandlerKind::kPlain), files_).findings, IsEmpty());
 }
 
 TEST_F(CheckerOfHistories, FindsAnAttemptTooMany) {

@@ -250,7 +250,10 @@ class ConsumingProcess {
   Outcome Handle(int member, const Message& message, Transaction* transaction) {
     const int invocation = ++invocations_;
     if (invocation % task_.invocations_per_beat == 0) Beat();
-    if (invocation == task_.stops_at) kill(getpid(), SIGTERM);
+    if (invocation == task_.stops_at) {
+      kill(getpid(), SIGTERM);
+      absl::SleepFor(absl::Milliseconds(300));  // until the batch knows that it is to end
+    }
     if (task_.holds_at > 0) PassHold(member, message);
     if (!task_.poison.empty() && message.id() == task_.poison) raise(SIGKILL);
     const std::optional<char> kind = KindOf(message.value().value_or(""));

@@ -1,6 +1,6 @@
-// The effects of campaign handlers. In a transaction: a row in a table without a unique key, so that
-// a duplicate shows instead of being masked, and its partition's running total. Without one: a line
-// in a file, written with one write(2). Thread-safety: one handler at a time.
+// The effects of campaign handlers. In a transaction: a row in a table without a unique key, so
+// that a duplicate shows instead of being masked, and its partition's running total. Without one: a
+// line in a file, written with one write(2). Thread-safety: one handler at a time.
 #pragma once
 
 #include <sqlite3.h>

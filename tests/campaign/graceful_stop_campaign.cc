@@ -1,6 +1,7 @@
-// graceful-stop: SIGTERM under load, with one member and with three. The process exits with 0 within
-// the deadline, what it leaves committed at the broker is what the store has settled, and in all
-// lives together every message is settled once and every id invoked once: nothing is redelivered.
+// graceful-stop: SIGTERM under load, with one member and with three. The process exits with 0
+// within the deadline, what it leaves committed at the broker is what the store has settled, and in
+// all lives together every message is settled once and every id invoked once: nothing is
+// redelivered.
 #include <signal.h>
 #include <sys/wait.h>
 

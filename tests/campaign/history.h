@@ -1,6 +1,6 @@
 // A History is what one process did at its seams: a file of JSON lines, each written with one
-// write(2) to a file opened with O_APPEND, so that a killed process leaves whole lines. A call has a
-// line before it ("invoke") and one after it: "ok"; "fail", it was not applied; "info", nobody
+// write(2) to a file opened with O_APPEND, so that a killed process leaves whole lines. A call has
+// a line before it ("invoke") and one after it: "ok"; "fail", it was not applied; "info", nobody
 // knows. An invoke without an end is unknown: its process died in it.
 //
 //   {"p":4711,"s":12,"t":881234567,"m":0,"e":"invoke","c":"handle","d":{…}}

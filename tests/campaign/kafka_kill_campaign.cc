@@ -1,6 +1,7 @@
 // kafka-kill: kill -9 of a process with three members of a group, under load, at moments that the
 // seed chooses; half of the kills with eager rebalances, half with cooperative ones. In every third
-// life one of the members leaves and comes back, so that there are rebalances to be killed in.
+// life one of the members leaves and comes back again and again, and the kill falls anywhere in
+// these rebalances.
 #include <signal.h>
 
 #include <algorithm>
@@ -15,6 +16,11 @@ namespace {
 constexpr std::int32_t kPartitions = 12;
 constexpr std::int64_t kMessagesPerKill = 5'000;
 constexpr int kInvocationsPerBeat = 100;
+// What is in flight when a process dies runs singly in the next one, with a sync each.
+constexpr int kMessagesPerBatch = 200;
+
+// The longest life with rebalances all the time.
+constexpr std::uint64_t kChurnMs = 3'000;
 
 // Beats before a kill: on average well below kMessagesPerKill, so that there is always load.
 int BeatsBefore(std::uint64_t drawn) { return 5 + static_cast<int>(drawn % 50); }
@@ -32,12 +38,16 @@ void KillGroup(const CampaignOptions& options, std::int64_t kills, bool is_coope
                .instance = "member",
                .session_ms = 2000,
                .hint_ms = 200,
+               .batch_messages_max = kMessagesPerBatch,
                .invocations_per_beat = kInvocationsPerBeat});
   for (std::int64_t kill = 0; kill < kills; ++kill) {
     const std::uint64_t drawn = Draw(seed, static_cast<std::uint64_t>(kill));
-    scene.task().churn_ms = kill % 3 == 2 ? 100 + static_cast<int>(drawn % 300) : 0;
+    const bool is_churning = kill % 3 == 2;
+    scene.task().churn_ms = is_churning ? 100 + static_cast<int>(drawn % 300) : 0;
     const auto child = scene.StartLife();
-    if (!child->WaitForBeats(BeatsBefore(drawn), absl::Seconds(60))) {
+    if (is_churning) {
+      absl::SleepFor(absl::Milliseconds(static_cast<std::int64_t>((drawn >> 16) % kChurnMs)));
+    } else if (!child->WaitForBeats(BeatsBefore(drawn), absl::Seconds(60))) {
       report.violations.push_back(
           absl::StrCat(label, ": nothing is handled before kill ", kill, " (seed ", seed, ")"));
       break;

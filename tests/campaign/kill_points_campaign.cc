@@ -48,12 +48,23 @@ const char* NameOf(Arena arena) {
 // its process has nothing left to judge.
 std::vector<Arena> ArenasOf(std::string_view point) {
   const auto begins = [&](std::string_view prefix) { return point.starts_with(prefix); };
+  const auto ends = [&](std::string_view suffix) { return point.ends_with(suffix); };
   if (begins("wrap.")) return {Arena::kWrapped};
   if (begins("wrapclaim.")) return {Arena::kWrappedPlain};
   if (begins("redrive.")) return {Arena::kRedrive};
   if (begins("claim.")) return {Arena::kPlain, Arena::kPlainInMemory};
   if (begins("hint.") || begins("revoke.") || begins("stop.")) {
     return {Arena::kTransactional, Arena::kPlain};
+  }
+  // The store's own sync, apart from any commit, is asked for by claims only.
+  if (point == "sqlite.before_sync" || point == "sqlite.synced") {
+    return {Arena::kPlain, Arena::kWrappedPlain};
+  }
+  if (point == "sqlite.before_commit" || point == "sqlite.committed") {
+    return {Arena::kTransactional, Arena::kRedrive, Arena::kWrapped};
+  }
+  if (begins("sqlite.") && (ends("_unsynced_commit") || ends("_unsynced") || ends("_skipped"))) {
+    return {Arena::kTransactional, Arena::kPlain, Arena::kWrapped};
   }
   if (begins("sqlite.")) {
     return {Arena::kTransactional, Arena::kPlain, Arena::kRedrive, Arena::kWrapped};
@@ -65,18 +76,35 @@ struct Attack {
   std::string point;
   int hit = 1;  // the how-manieth passing is the last
   Arena arena = Arena::kTransactional;
+  int stops_at = 0;  // the process asks itself to stop at this invocation; 0: never
 
-  std::string label() const { return absl::StrCat(point, ":", hit, " ", NameOf(arena)); }
+  std::string label() const {
+    return absl::StrCat(point, ":", hit, " ", NameOf(arena),
+                        stops_at == 0 ? "" : absl::StrCat(", stopped at ", stops_at));
+  }
   testing::Environment environment() const {
     return {{"ONCE_KILL_AT", absl::StrCat(point, ":", hit)}};
   }
 };
 
+// Only a stop in the middle of a batch has something to record there.
+bool NeedsStop(std::string_view point) {
+  return point.starts_with("revoke.") || point == "rows.before_write" || point == "rows.written";
+}
+
 std::vector<Attack> PlanAll() {
   std::vector<Attack> attacks;
   for (const std::string& point : test_hooks::KillPoints()) {
     for (const Arena arena : ArenasOf(point)) {
+      if (NeedsStop(point)) {
+        // One of these may be the last of its batch.
+        for (const int stops_at : {33, 45, 58}) {
+          attacks.push_back({.point = point, .arena = arena, .stops_at = stops_at});
+        }
+        continue;
+      }
       for (const int hit : {1, 2, 7}) {
+        if (point.starts_with("stop.") && hit > 1) continue;  // a life has one
         attacks.push_back({.point = point, .hit = hit, .arena = arena});
       }
     }
@@ -98,10 +126,8 @@ void AttackConsumer(const Attack& attack, const CampaignOptions& options, Outcom
   const bool is_plain = attack.arena != Arena::kTransactional;
   const bool is_durable = attack.arena != Arena::kPlainInMemory;
   const auto scene = MakeSmallScene("kill-points", options, is_plain, is_durable);
-  // Only a stop under load has something to record there.
-  const bool needs_stop = attack.point.starts_with("revoke.") ||
-                          attack.point == "rows.before_write" || attack.point == "rows.written";
-  if (needs_stop) scene->task().stops_at = 40;
+  scene->task().stops_at = attack.stops_at;
+  scene->task().empties_outbox = attack.stops_at == 0;
   if (attack.point == "marks.attempt_recorded") {
     // After an unclean end only.
     const auto life = scene->StartLife({{"ONCE_KILL_AT", "transaction.handled:30"}});
@@ -114,6 +140,7 @@ void AttackConsumer(const Attack& attack, const CampaignOptions& options, Outcom
   }
   outcome.has_died = end == LifeEnd::kKilled;
   scene->task().stops_at = 0;
+  scene->task().empties_outbox = true;
   if (end == LifeEnd::kFailed || scene->DrainOnce() != LifeEnd::kDrained) {
     outcome.report.violations.push_back(attack.label() + ": it does not settle everything");
   }

@@ -39,12 +39,12 @@ const std::vector<Hunt>& Hunts() {
       {.bug = "exhausted-goes-on", .is_poison = true},
       {.bug = "failed-claim-is-duplicate", .is_plain = true},
       {.bug = "fingerprints-ignored", .is_plain = true},
-      {.bug = "takeover-is-fresh", .is_plain = true, .kill_at = "claim.handled:20"},
-      {.bug = "begun-skipped", .is_plain = true, .kill_at = "claim.handled:20"},
+      {.bug = "takeover-is-fresh", .is_plain = true, .is_poison = true},
+      {.bug = "begun-skipped", .is_plain = true, .is_poison = true},
       {.bug = "killed-before-published", .is_plain = true, .kill_at = "claim.dying:1"},
       // In the engine.
       {.bug = "position-past-waiting", .kill_at = "transaction.committed:3", .retry_ms = 2'000},
-      {.bug = "position-set-at-begin", .kill_at = "transaction.handled:30"},
+      {.bug = "position-set-at-begin", .kill_at = "transaction.handled:5"},
       {.bug = "marked-before-published", .kill_at = "relay.before_publish:1"},
       {.bug = "fetched-is-committed", .is_plain = true, .kill_at = "claim.handled:60"},
       {.bug = "attempt-not-recorded", .is_poison = true},
@@ -77,8 +77,8 @@ bool IsCaught(const Hunt& hunt, const CampaignOptions& options, std::string& why
     const auto child = scene->StartLife(
         is_armed ? testing::Environment{{"ONCE_KILL_AT", hunt.kill_at}} : testing::Environment());
     end = scene->Drain(*child, kPatience);
-    if (is_armed && end == LifeEnd::kDrained) {
-      throw std::runtime_error(hunt.bug + ": " + hunt.kill_at + " is not passed");
+    if (is_armed && end == LifeEnd::kDrained && hunt.bug.empty()) {
+      throw std::runtime_error(hunt.kill_at + " is not passed");
     }
   }
   if (end != LifeEnd::kDrained) {
@@ -97,10 +97,10 @@ CampaignReport Run(const CampaignOptions& options) {
   // The same attacks on the right engine.
   for (const bool is_plain : {false, true}) {
     hunts.push_back({.is_plain = is_plain});
-    hunts.push_back({.is_plain = is_plain,
-                     .kill_at = is_plain ? "claim.handled:20" : "transaction.handled:30"});
+    hunts.push_back(
+        {.is_plain = is_plain, .kill_at = is_plain ? "claim.handled:20" : "transaction.handled:5"});
+    hunts.push_back({.is_plain = is_plain, .is_poison = true});
   }
-  hunts.push_back({.is_poison = true});
   CampaignReport report;
   std::mutex mutex;
   std::int64_t caught = 0;
@@ -143,7 +143,7 @@ Campaign PlantedBugsCampaign() {
   return {.name = "planted-bugs",
           .what = "wrong stores, sources and engines, each of which must be caught",
           .runs = 1'000,  // more than there are: all
-          .quick_runs = 1'000,
+          .quick_runs = 12,
           .run = &Run,
           .child = &Consume};
 }

@@ -110,6 +110,9 @@ class RecordedClaims : public testing::ForwardingClaims {
   absl::Status Kill(std::span<const Claim> claims, std::span<absl::Status> outcomes) override {
     return Tell("kill", claims, outcomes, [&] { return inner_.Kill(claims, outcomes); });
   }
+  absl::Status Discard(std::span<const Claim> claims, std::span<absl::Status> outcomes) override {
+    return Tell("discard", claims, outcomes, [&] { return inner_.Discard(claims, outcomes); });
+  }
   absl::Status Release(std::span<const Claim> claims, std::span<absl::Status> outcomes) override {
     return Tell("release", claims, outcomes, [&] { return inner_.Release(claims, outcomes); });
   }

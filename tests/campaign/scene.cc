@@ -37,10 +37,12 @@ std::vector<Letter> ReadLetters(kafka::testing::TestBroker& broker, const std::s
   std::vector<Letter> letters;
   broker.ReadTopic(topic, [&](const rd_kafka_message_t& message) {
     const auto header = [&](const char* name) { return broker.HeaderOf(message, name); };
-    letters.push_back({.id = header("once-id").value_or(""),
-                       .partition = std::stoi(header("once-origin-partition").value_or("-1")),
-                       .offset = std::stoll(header("once-origin-offset").value_or("-1")),
-                       .disposition = header("once-disposition").value_or("")});
+    letters.push_back(
+        {.id = header("once-id").value_or(""),
+         .partition = std::stoi(header("once-origin-partition").value_or("-1")),
+         .offset = std::stoll(header("once-origin-offset").value_or("-1")),
+         .disposition = header("once-disposition").value_or(""),
+         .value = FingerprintOf({static_cast<const char*>(message.payload), message.len})});
   });
   return letters;
 }
@@ -130,9 +132,9 @@ Truth Scene::ReadTruth() {
   truth.effects = task_.is_plain ? ReadEffectsFile(task_.effects) : ReadEffectsTable(task_.store);
   if (!truth.is_store_durable) return truth;
   if (!task_.is_plain) truth.totals = ReadEffectTotals(task_.store);
-  const std::shared_ptr<DedupStore> store = OpenStore();
-  truth.ids = ReadIds(*store, GroupTopicScope(task_.group, task_.topic), truth.deliveries);
-  truth.outbox_pending = Must(store->transactions()->outbox().CountPending());
+  const OpenStore open = Open();
+  truth.ids = ReadIds(*open.store, GroupTopicScope(task_.group, task_.topic), truth.deliveries);
+  truth.outbox_pending = Must(open.store->transactions()->outbox().CountPending());
   return truth;
 }
 
@@ -145,15 +147,18 @@ std::map<std::int32_t, PartitionTruth> Scene::ReadPartitions() {
     partitions[i] = {.end = ends[at], .committed = committed[at]};
   }
   if (task_.store == "memory") return partitions;
-  for (const StoredPosition& row : Must(OpenStore()->operations()->ListPositions())) {
+  const OpenStore open = Open();
+  for (const StoredPosition& row : Must(open.store->operations()->ListPositions())) {
     partitions[row.key.partition.partition].position = row.stamp.position;
   }
   return partitions;
 }
 
-std::shared_ptr<DedupStore> Scene::OpenStore() const {
-  return Must(
-      sqlite::OpenStore({.path = task_.store, .must_exist = true, .serve_operators = false}));
+Scene::OpenStore Scene::Open() const {
+  OpenStore open{.no_fork = std::shared_lock(testing::ForkMutex())};
+  open.store =
+      Must(sqlite::OpenStore({.path = task_.store, .must_exist = true, .serve_operators = false}));
+  return open;
 }
 
 Judgement Scene::JudgeQuietly() { return campaign::Judge(ReadTruth(), histories_); }

@@ -1,6 +1,6 @@
 // A Scene is one topic full of a workload, one consumer group, and the lives of the processes that
-// consume it one after the other, each with a history of its own. At the end it reads the truth from
-// the systems and judges. Whatever makes a campaign impossible throws std::runtime_error.
+// consume it one after the other, each with a history of its own. At the end it reads the truth
+// from the systems and judges. Whatever makes a campaign impossible throws std::runtime_error.
 // Thread-safety: none.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -64,8 +65,14 @@ class Scene {
   const std::vector<std::string>& histories() const { return histories_; }
 
  private:
+  // The scene's store, in this process. No child begins meanwhile: it would keep the file's lock.
+  struct OpenStore {
+    std::shared_lock<std::shared_mutex> no_fork;
+    std::shared_ptr<DedupStore> store;
+  };
+
   bool IsDrained();
-  std::shared_ptr<DedupStore> OpenStore() const;
+  OpenStore Open() const;
 
   const std::string campaign_;
   const Workload workload_;

@@ -8,20 +8,31 @@
 namespace once::campaign {
 namespace {
 
-// Every kind, a message without id, and with copies a conflict.
+constexpr int kMessagesPerBatch = 20;
+
+// Every kind, a message without id, and with copies a conflict in another batch than its original,
+// where only the store can tell.
 bool HasEverything(const Workload& workload) {
+  struct First {
+    std::string value;
+    std::int64_t place = 0;
+  };
   std::set<char> kinds;
-  std::map<std::string, std::string> values;
+  std::map<std::string, First> firsts;
   bool has_nameless = false;
   bool has_conflict = !workload.has_copies;
+  std::int64_t place = -1;
   for (const OutgoingMessage& message : MessagesOf(workload, "any", 0, workload.messages)) {
+    ++place;
     kinds.insert(*KindOf(*message.value));
     if (message.headers.empty()) {
       has_nameless = true;
       continue;
     }
-    const auto [first, is_new] = values.try_emplace(*message.headers[0].value, *message.value);
-    has_conflict = has_conflict || first->second != *message.value;
+    const auto [first, is_new] =
+        firsts.try_emplace(*message.headers[0].value, First{*message.value, place});
+    const bool is_far = place - first->second.place > kMessagesPerBatch * workload.partitions;
+    has_conflict = has_conflict || (is_far && first->second.value != *message.value);
   }
   constexpr std::size_t kKinds = 5;
   return kinds.size() == kKinds && has_nameless && has_conflict;
@@ -43,7 +54,7 @@ std::unique_ptr<Scene> MakeSmallScene(std::string_view campaign, const CampaignO
                                               .instance = "small",
                                               .hint_ms = 50,
                                               .retry_ms = 5,
-                                              .batch_messages_max = 20,
+                                              .batch_messages_max = kMessagesPerBatch,
                                               .invocations_per_beat = 1});
 }
 

@@ -40,6 +40,7 @@ struct Letter {
   std::int32_t partition = 0;  // of the origin
   std::int64_t offset = 0;     // of the origin
   std::string disposition;
+  std::uint64_t value = 0;  // its own fingerprint
 };
 
 struct PartitionTruth {

@@ -12,6 +12,8 @@ constexpr std::int64_t kOneInHowManyIsCopy = 20;
 constexpr std::size_t kValueBytes = 100;
 // A copy comes at most so many rows of its partition after what it repeats.
 constexpr std::int64_t kCopyRowsMax = 500;
+// A conflict comes at most so many rows after what it contradicts.
+constexpr std::uint64_t kConflictRowsMax = 40;
 
 enum class Oddity { kNone, kFailsOnce, kRejected, kExhausted, kConflict, kNoId, kSkipped };
 
@@ -65,7 +67,9 @@ OutgoingMessage MessageAt(const Workload& workload, const std::string& topic, st
   if (oddity == Oddity::kRejected) kind = 'r';
   if (oddity == Oddity::kExhausted) kind = 'x';
   if (oddity == Oddity::kSkipped) kind = 's';
-  const std::int64_t before = number - workload.partitions;
+  const std::uint64_t rows_back =
+      1 + Draw(workload.seed ^ 1, static_cast<std::uint64_t>(place)) % kConflictRowsMax;
+  const std::int64_t before = number - workload.partitions * static_cast<std::int64_t>(rows_back);
   const bool is_conflict = oddity == Oddity::kConflict && workload.has_copies && number == place &&
                            before >= 0 && !IsCopy(workload, before) &&
                            OddityAt(workload, before) == Oddity::kNone;

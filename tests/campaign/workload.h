@@ -9,7 +9,7 @@
 //
 // Place i lies in partition i mod partitions. Every twentieth message of a partition repeats an
 // earlier one, in whatever partition that was. Of the others a few are odd: the kinds f, r, x, s,
-// another value under the id before it in its partition (a conflict), or no id at all.
+// another value under an earlier id of its partition (a conflict), or no id at all.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <shared_mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include "tests/campaign/effects_book.h"
 #include "tests/campaign/history.h"
 #include "tests/campaign/workload.h"
+#include "tests/integration/child.h"
 #include "tests/integration/consumer_group.h"
 
 namespace once::campaign {
@@ -142,6 +144,7 @@ Truth ReadWrapTruth(const std::string& store, const std::string& effects, bool i
   truth.deliveries = ListCalls();
   truth.effects = is_plain ? ReadEffectsFile(effects) : ReadEffectsTable(store);
   if (!is_plain) truth.totals = ReadEffectTotals(store);
+  const std::shared_lock no_fork(testing::ForkMutex());
   const auto opened = Must(sqlite::OpenStore({.path = store, .serve_operators = false}));
   truth.ids = ReadIds(*opened, NamedScope(kScope), truth.deliveries);
   return truth;

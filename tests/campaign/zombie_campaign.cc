@@ -1,7 +1,7 @@
 // zombie: one of three consumers that share an open store is held in mid-handler past its poll
 // interval and does not notice that its partitions were given away; when it goes on, its next
-// transaction must be refused. Every fourth run stops a whole process, alone in its group, for twice
-// the session timeout instead.
+// transaction must be refused. Every fourth run stops a whole process, alone in its group, for
+// twice the session timeout instead.
 #include <signal.h>
 
 #include <mutex>

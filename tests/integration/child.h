@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -25,12 +28,24 @@ constexpr int kProgressPipe = 3;  // the descriptor under which a child finds it
 // Set in a child's environment, beside what it inherits.
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
+// A fork has a copy of every open file, and with it of the file's lock, until its exec. Whoever
+// opens and closes a store while other threads start children holds this, shared, as long as it is
+// open.
+inline std::shared_mutex& ForkMutex() {
+  static std::shared_mutex mutex;
+  return mutex;
+}
+
 // This very program, started again as `--consume ARGUMENT…`. It goes with the object.
 class Child {
  public:
   explicit Child(const std::vector<std::string>& arguments, const Environment& environment = {}) {
     std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    std::array<int, 2> until_exec{};
+    const std::lock_guard no_store_is_open(ForkMutex());
+    if (pipe2(ends.data(), O_CLOEXEC) != 0 || pipe2(until_exec.data(), O_CLOEXEC) != 0) {
+      throw std::runtime_error("pipe2");
+    }
     std::vector<char*> argv = {const_cast<char*>("child"), const_cast<char*>("--consume")};
     for (const std::string& argument : arguments)
       argv.push_back(const_cast<char*>(argument.c_str()));
@@ -43,6 +58,11 @@ class Child {
       _exit(127);
     }
     close(ends[1]);
+    close(until_exec[1]);
+    char nothing = 0;
+    while (read(until_exec[0], &nothing, 1) < 0 && errno == EINTR) {
+    }
+    close(until_exec[0]);
     pipe_ = ends[0];
   }
   Child(const Child&) = delete;
