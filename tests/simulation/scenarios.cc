@@ -1,6 +1,7 @@
 // Three messages in every shape that matters.
 #include "tests/simulation/scenarios.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <ostream>
 #include <utility>
@@ -176,6 +177,49 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({embedded, full});
 }
 
+// Hand-written workers at a queue, guarded by once::Wrap: with transactions, and ("plain-") with
+// claims. A store that keeps what is synced is what they ask for.
+Scenario Queue(Scenario scenario) {
+  scenario.has_queue = true;
+  scenario.make_subject = MakeQueueWorker;
+  scenario.store_loss = StoreLoss::kUnsynced;
+  scenario.has_free_order = false;
+  return scenario;
+}
+
+void AddQueueCases(std::vector<ExhaustiveCase>& cases) {
+  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
+  const std::vector<Budget> full = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
+  Scenario letters = Queue(ThreeMessages("queue-letters", 1));
+  letters.messages[0].handling = Handling::kReject;
+  letters.messages[1].handling = Handling::kFailFirst;
+  letters.messages[1].failures = 1;
+  letters.messages[2].handling = Handling::kSkip;
+
+  // A message sent twice, and another value under its id.
+  Scenario copies = Queue(ThreeMessages("queue-copies", 1));
+  for (ScenarioMessage& message : copies.messages) message.id = "a";
+  copies.messages[2].value = "another value";
+
+  Scenario store_loss = Queue(ThreeMessages("queue-store-loss", 1));
+  store_loss.faults = FaultSet::All();
+
+  const Scenario three = Queue(ThreeMessages("queue", 1));
+  for (const Scenario& scenario : {three, copies, letters}) {
+    cases.push_back({scenario, full});
+    cases.push_back({Plain(scenario), full});
+  }
+  cases.push_back({store_loss, light});
+  cases.push_back({Plain(store_loss), light});
+
+  // A function that kills its process, and one that is at work for longer than its lease.
+  Scenario dying = Plain(Queue(ThreeMessages("queue-dying", 1)));
+  dying.messages[0].handling = Handling::kDieFirst;
+  dying.messages[0].failures = 1;
+  dying.messages[1].duration = absl::Milliseconds(1500);
+  cases.push_back({dying, light});
+}
+
 }  // namespace
 
 // Three fibres per worker: too many ways to go on to play them all.
@@ -256,14 +300,17 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   AddDeadlyCases(cases);
   AddIdentityCases(cases);
   AddPlainCases(cases);
+  AddQueueCases(cases);
   return cases;
 }
 
 absl::StatusOr<Scenario> FindScenario(std::string_view name) {
-  constexpr std::string_view kSeed = "seed-";
-  if (name.starts_with(kSeed)) {
-    return CaseOfSeed(std::strtoull(std::string(name.substr(kSeed.size())).c_str(), nullptr, 10))
-        .scenario;
+  for (const Mode mode : {Mode::kLiveness, Mode::kSafety}) {
+    const std::string prefix = absl::StrCat(ToAbsl(ToString(mode)), "-");
+    const std::string number(name.substr(std::min(name.size(), prefix.size())));
+    const bool is_seed = name.starts_with(prefix) && !number.empty() &&
+                         number.find_first_not_of("0123456789") == std::string::npos;
+    if (is_seed) return CaseOfSeed(std::strtoull(number.c_str(), nullptr, 10), mode).scenario;
   }
   std::string known;
   for (ExhaustiveCase& one : ExhaustiveCases()) {
@@ -275,7 +322,7 @@ absl::StatusOr<Scenario> FindScenario(std::string_view name) {
     absl::StrAppend(&known, " ", scenario.name);
   }
   return absl::NotFoundError(
-      absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known, " and seed-<number>"));
+      absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known, " and liveness-<seed>, safety-<seed>"));
 }
 
 }  // namespace once::testing
