@@ -17,8 +17,10 @@ void QueueInvariants::OnApply(const StoreChange& change) {
 void QueueInvariants::OnSynced(const StoreState& state) {
   for (const auto& [key, entry] : state.ids) {
     const IdState now = entry.record.state;
+    // What is dying never runs again, and its callers are told that it is dead.
     const bool is_settled = now == IdState::kCompleted || now == IdState::kDiscarded ||
-                            now == IdState::kDead || now == IdState::kUncertain;
+                            now == IdState::kDead || now == IdState::kUncertain ||
+                            now == IdState::kDying;
     if (is_settled) settled_.insert(key);
   }
 }
@@ -55,8 +57,8 @@ bool QueueInvariants::IsDrained() const {
 bool QueueInvariants::IsDead(const StoreState& state, const std::string& key) {
   const auto it = state.ids.find(key);
   if (it == state.ids.end()) return false;
-  return it->second.record.state == IdState::kDead ||
-         it->second.record.state == IdState::kUncertain;
+  const IdState now = it->second.record.state;
+  return now == IdState::kDead || now == IdState::kUncertain || now == IdState::kDying;
 }
 
 bool QueueInvariants::IsConflict(const StoreState& state, const std::string& key,
