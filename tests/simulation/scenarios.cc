@@ -46,8 +46,9 @@ Scenario Cooperative(Scenario scenario) {
   return scenario;
 }
 
-// Plain handlers over a server that keeps what is synced, asleep for longer than their lease when
-// they sleep.
+// Plain handlers over a server that keeps what is synced. A process that sleeps does so for longer
+// than its lease: wherever it sleeps, in the middle of any claim word included, the lease ends in
+// virtual time and another process takes over. Nothing else in a store ends: ids are kept for ever.
 Scenario Plain(Scenario scenario) {
   scenario.name = "plain-" + scenario.name;
   scenario.handler = HandlerKind::kPlain;
@@ -132,6 +133,18 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   Scenario store_loss = Plain(ThreeMessages("store-loss", 1));
   store_loss.faults = FaultSet::All();
   cases.push_back({store_loss, full});
+
+  // Every point of the menu, also those that equal others; the claim words with a lease that ends
+  // in their middle, as wherever a process sleeps here.
+  Scenario fine = Plain(ThreeMessages("fine", 2));
+  fine.grain = Grain::kFine;
+  fine.faults = FaultSet::All();
+  fine.stop_after = {0, 4};
+  fine.messages[0].handling = Handling::kReject;
+  fine.messages[1].handling = Handling::kSkip;
+  fine.messages[2].handling = Handling::kFailFirst;
+  fine.messages[2].failures = 1;
+  cases.push_back({fine, light});
 
   Scenario copies = Plain(ThreeMessages("copies", 2));
   for (ScenarioMessage& message : copies.messages) message.id = "a";
@@ -218,6 +231,16 @@ void AddQueueCases(std::vector<ExhaustiveCase>& cases) {
   dying.messages[0].failures = 1;
   dying.messages[1].duration = absl::Milliseconds(1500);
   cases.push_back({dying, light});
+
+  // Every point of the menu of claims, renewal included. A process that sleeps does so for longer
+  // than its lease: at every claim word another one takes over meanwhile.
+  Scenario fine = letters;
+  fine.name = "queue-fine";
+  fine = Plain(fine);
+  fine.grain = Grain::kFine;
+  fine.faults = FaultSet::All();
+  fine.messages[1].duration = absl::Milliseconds(500);
+  cases.push_back({fine, full});
 }
 
 }  // namespace
