@@ -10,6 +10,7 @@
 #include "src/invoke_handler.h"
 #include "src/letter.h"
 #include "src/position_command.h"
+#include "src/test_hooks.h"
 
 namespace once {
 
@@ -44,7 +45,7 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
       failed.not_before = now + decision.delay;
       // Later copies in this very batch wait too, even where the delay is zero.
       partition.not_before = std::max(failed.not_before, now_ + absl::Nanoseconds(1));
-      staged_.Put(key, failed);
+      if (!ONCE_PLANTED_BUG("failure-not-recorded")) staged_.Put(key, failed);
       ++retries_;
       is_changed_ = true;
       Note(LogLevel::kInfo, "retry_scheduled",

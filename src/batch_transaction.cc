@@ -10,6 +10,7 @@
 #include "src/judge.h"
 #include "src/row_marks.h"
 #include "src/store_errors.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -27,7 +28,7 @@ PositionUpdate NextPosition(const WorkPartition& partition) {
     const Message& message = item.delivery.message();
     const bool is_settled = item.verdict != Verdict::kUnsettled;
     update.position = is_settled ? message.offset() + 1 : message.offset();
-    if (!is_settled) break;
+    if (!is_settled && !ONCE_PLANTED_BUG("position-past-waiting")) break;
     last = &message;
   }
   if (last != nullptr) {
@@ -182,6 +183,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
                  absl::AlreadyExistsError("another message has this id and a different value"));
       return true;
     case Judgement::kExhausted:
+      if (ONCE_PLANTED_BUG("exhausted-invoked")) break;
       if (DeadLetter(candidate, record, Disposition::kRetriesExhausted,
                      absl::ResourceExhaustedError(
                          "all attempts were used up earlier; a last one without an outcome ended "
@@ -284,7 +286,9 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
     order_.retries += retries_;
     order_.letters += letters_.size();
   }
-  if (status.ok()) {
+  const bool is_settled = status.ok() || (ONCE_PLANTED_BUG("unknown-commit-settles") &&
+                                          status.code() == absl::StatusCode::kUnknown);
+  if (is_settled) {
     for (std::size_t i = 0; i < updates.size(); ++i) {
       WorkPartition& partition = order_.partitions[i];
       partition.is_committed = true;
@@ -292,7 +296,7 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
       partition.last_applied = updates[i].last_applied;
     }
     for (const LogEvent& event : events_) context_.log.Log(event);
-    return PassEnd::kCommitted;
+    if (status.ok()) return PassEnd::kCommitted;
   }
   if (status.code() == absl::StatusCode::kUnknown) return EndWith(PassEnd::kUnknown, status);
   return EndWith(IsRefusal(status) ? PassEnd::kRefusedCommit : PassEnd::kStoreTrouble, status);

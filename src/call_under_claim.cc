@@ -175,8 +175,7 @@ Answer ClaimedCall::Invoke(const ClaimResult& claimed) {
   const Invocation invocation{.id = call_.id,
                               .scope = context_.scope,
                               .attempt = claimed.attempt,
-                              // Also after a reconciliation: a stalled invocation may yet have
-                              // its effect.
+                              // Also after a reconciliation: what stalled may yet take effect.
                               .maybe_repeated = claimed.verdict == ClaimVerdict::kTakeover,
                               .cancellation = lost.get_token()};
   std::optional<std::string> result;

@@ -11,6 +11,7 @@
 
 #include "once/abseil.h"
 #include "src/claim_steps.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -189,8 +190,13 @@ void ClaimBatch::SettleCopy(ClaimCandidate& candidate) {
     case Verdict::kDiscarded:
       Settled(candidate, Verdict::kDiscarded);
       return;
-    case Verdict::kConflict:  // another one owns the id: the store must say what becomes of us
     case Verdict::kUnsettled:
+      if (ONCE_PLANTED_BUG("copy-of-waiting-is-duplicate")) {
+        Settled(candidate, Verdict::kDuplicate);
+        return;
+      }
+      [[fallthrough]];
+    case Verdict::kConflict:  // another one owns the id: the store must say what becomes of us
       WaitUntil(candidate, std::max(former.partition->not_before, now_ + absl::Nanoseconds(1)));
       return;
   }
@@ -232,7 +238,8 @@ void ClaimBatch::SyncAll() {
         return candidate.item->verdict != Verdict::kUnsettled;
       });
   if (!is_anything_settled) return;
-  if (has_lost_records_ || !Sync()) return;
+  const bool is_unsynced = ONCE_PLANTED_BUG("acknowledged-before-sync");
+  if (has_lost_records_ || (!is_unsynced && !Sync())) return;
   for (WorkPartition& partition : order_.partitions) partition.is_committed = true;
 }
 

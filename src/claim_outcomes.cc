@@ -7,6 +7,7 @@
 #include "src/claim_steps.h"
 #include "src/invoke_handler.h"
 #include "src/letter.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -57,7 +58,9 @@ bool ClaimBatch::TakeOver(ClaimCandidate& candidate) {
                                   "`once resolve`"),
                result.attempt - 1);
   }
-  if (result.attempt > context_.retry.max_attempts) {
+  const bool is_exhausted =
+      result.attempt > context_.retry.max_attempts && !ONCE_PLANTED_BUG("exhausted-claim-invoked");
+  if (is_exhausted) {
     return Die(candidate, Disposition::kRetriesExhausted,
                absl::ResourceExhaustedError(
                    "all attempts were used up, the last of them by a process that died"),
@@ -213,20 +216,21 @@ void ClaimBatch::BuryUnclaimed(ClaimCandidate& candidate, Disposition dispositio
 bool ClaimBatch::Advance(ClaimCandidate& candidate) {
   HeldClaim& held = *candidate.held();
   if (held.stage == ClaimStage::kDying) {
-    const Recorded dying = RecordStage(candidate);
+    const bool is_skipped = ONCE_PLANTED_BUG("dying-not-recorded");
+    const Recorded dying = is_skipped ? Recorded::kYes : RecordStage(candidate);
     if (dying == Recorded::kTrouble) return false;
     if (dying == Recorded::kLost) {
       Lose(candidate);
       return true;
     }
     // Only now, and only what survives the machine: or the message might yet be handled elsewhere.
-    if (!Sync()) return false;
+    if (!ONCE_PLANTED_BUG("letter-before-sync") && !Sync()) return false;
     if (!Publish(candidate, held.letter->message)) return true;
     held.stage = ClaimStage::kPublished;
   }
   const Recorded recorded = RecordStage(candidate);
   if (recorded == Recorded::kTrouble) return false;
-  if (recorded == Recorded::kLost) {
+  if (recorded == Recorded::kLost && !ONCE_PLANTED_BUG("lost-claim-settles")) {
     Lose(candidate);
     return true;
   }
@@ -326,8 +330,8 @@ void ClaimBatch::Lose(ClaimCandidate& candidate) {
   WaitUntil(candidate, now_ + absl::Nanoseconds(1));
 }
 
-// Nothing more is owed to the store. Acknowledged once Sync() is through; should that fail, the store
-// may have died and lost what it had recorded, and the id is asked for again.
+// Nothing more is owed to the store. Acknowledged once Sync() is through; should that fail, the
+// store may have died and lost what it had recorded, and the id is asked for again.
 void ClaimBatch::Settled(ClaimCandidate& candidate, Verdict verdict) {
   candidate.held().reset();
   candidate.item->verdict = verdict;

@@ -9,12 +9,17 @@
 #include "src/relay.h"
 #include "src/row_marks.h"
 #include "src/store_errors.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
 
 // How often the relay looks at the outbox when nobody wakes it.
 constexpr absl::Duration kRelayInterval = absl::Seconds(1);
+
+// A hint is not answered and may be lost on its way: without traffic it is said again, so that the
+// broker does not report a lag for ever, nor begin there should the store be lost.
+constexpr absl::Duration kHintRepeat = absl::Minutes(1);
 
 }  // namespace
 
@@ -238,13 +243,18 @@ void Engine::SendHints(absl::Time now) {
   for (auto& [name, partition] : partitions_) {
     // Not the watermark: a hole behind the last message must not look as if the broker were ahead
     // of the store.
-    const std::int64_t position = partition.expected.position;
+    const std::int64_t position = ONCE_PLANTED_BUG("fetched-is-committed")
+                                      ? partition.fetch_next()
+                                      : partition.expected.position;
     const bool is_read = partition.phase == PartitionPhase::kActive;
-    if (!is_read || position == partition.committed_hint) continue;
+    const bool is_known =
+        position == partition.committed_hint && now < partition.hinted + kHintRepeat;
+    if (!is_read || is_known) continue;
     positions.push_back({.partition = name,
                          .offset = position,
                          .metadata = MarkOf(has_rows() ? partition.began : position)});
     partition.committed_hint = position;
+    partition.hinted = now;
   }
   if (!positions.empty()) {
     if (const absl::Status sent = source_.Commit(positions, CommitMode::kHint); !sent.ok()) {

@@ -7,6 +7,7 @@
 #include "once/abseil.h"
 #include "src/engine.h"
 #include "src/store_errors.h"
+#include "src/test_hooks.h"
 
 namespace once {
 
@@ -148,6 +149,7 @@ void Engine::ApplyBatch(BatchOrder& order) {
         Reread(*partition);
         break;
       case BatchEnd::kUnknown:
+        if (ONCE_PLANTED_BUG("unknown-not-reread")) break;
         Reread(*partition);
         partition->unknown_commit = work.committed;
         partition->unknown_counts = unknown_counts;

@@ -6,6 +6,7 @@
 #include "once/abseil.h"
 #include "src/engine.h"
 #include "src/position_command.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -233,7 +234,8 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
       if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
       positions.push_back(
           {.partition = name,
-           .offset = partition->expected.position,
+           .offset = ONCE_PLANTED_BUG("revoked-fetch-is-committed") ? partition->fetch_next()
+                                                                    : partition->expected.position,
            .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
     }
     const absl::Status committed =

@@ -7,6 +7,7 @@
 #include "once/abseil.h"
 #include "src/engine.h"
 #include "src/store_errors.h"
+#include "src/test_hooks.h"
 
 namespace once {
 
@@ -166,7 +167,8 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
   } else {
     partition.phase = PartitionPhase::kActive;
     const bool is_aligned = partition.is_fetching && taken.current.position == known;
-    if (!is_aligned) Realign(partition, taken.current.position);
+    const bool is_ignored = ONCE_PLANTED_BUG("row-position-ignored") && partition.is_fetching;
+    if (!is_aligned && !is_ignored) Realign(partition, taken.current.position);
   }
 }
 
@@ -231,6 +233,7 @@ void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time d
 void Engine::SubmitAudit() {
   const absl::Duration interval = options_.times.idle_audit;
   if (worker_.is_busy() || interval <= absl::ZeroDuration() || !has_rows()) return;
+  if (ONCE_PLANTED_BUG("idle-rows-not-audited")) return;
   const absl::Time now = executor_.Now();
   AuditOrder audit;
   for (auto& [name, partition] : partitions_) {
@@ -272,6 +275,10 @@ void Engine::ApplyAudit(const AuditOrder& order) {
 }
 
 void Engine::HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual) {
+  if (actual && ONCE_PLANTED_BUG("mismatch-adopted")) {
+    partition.expected = *actual;
+    return;
+  }
   partition.plan.reset();
   Reread(partition);
   if (!actual) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -48,13 +49,18 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   messages.reserve(rows->size());
   for (const PendingRow& row : *rows) messages.push_back(row.message);
   std::vector<absl::Status> outcomes(messages.size(), absl::UnknownError("not published"));
+  if (ONCE_PLANTED_BUG("marked-before-published")) {
+    std::vector<std::int64_t> all;
+    for (const PendingRow& row : *rows) all.push_back(row.sequence);
+    if (absl::Status marked = MarkPublished(context.outbox, all); !marked.ok()) return marked;
+  }
   context.publisher.Publish(messages, context.executor.Now() + context.publish_timeout, outcomes);
 
   std::vector<std::int64_t> published;
   absl::Status park_error;
   for (std::size_t i = 0; i < rows->size(); ++i) {
     const PendingRow& row = (*rows)[i];
-    if (outcomes[i].ok()) {
+    if (outcomes[i].ok() || ONCE_PLANTED_BUG("unpublished-marked")) {
       published.push_back(row.sequence);
       continue;
     }

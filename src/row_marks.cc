@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/judge.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -14,13 +15,16 @@ std::int64_t EndOf(const WorkPartition& partition) {
   return partition.items.back().delivery.message().offset() + 1;
 }
 
-bool IsBeyondReach(const WorkPartition& partition) { return EndOf(partition) > partition.reach; }
+bool IsBeyondReach(const WorkPartition& partition) {
+  if (ONCE_PLANTED_BUG("reach-off-by-one")) return EndOf(partition) > partition.reach + 1;
+  return EndOf(partition) > partition.reach;
+}
 
 // Stages the attempt of the single message. False when there is nothing to record: it is not going
 // to be invoked, or a recorded attempt of this process still waits for its verdict.
 absl::StatusOr<bool> RecordAttempt(StoreTransaction& transaction, WorkPartition& partition,
                                    const SingleMessage& single, int max_attempts, absl::Time now) {
-  if (single.key.id.empty()) return false;
+  if (single.key.id.empty() || ONCE_PLANTED_BUG("attempt-not-recorded")) return false;
   IdRecord found;
   absl::Status status = transaction.FindIds(std::span(&single.key, 1), std::span(&found, 1));
   if (!status.ok()) return status;
@@ -45,7 +49,9 @@ std::vector<PositionUpdate> RaisedReaches(const BatchOrder& order) {
   std::vector<PositionUpdate> updates;
   for (const WorkPartition& partition : order.partitions) {
     updates.push_back({.key = partition.lock.key,
-                       .position = partition.lock.expected.position,
+                       .position = ONCE_PLANTED_BUG("position-set-at-begin")
+                                       ? EndOf(partition)
+                                       : partition.lock.expected.position,
                        .reach = std::max(partition.reach, EndOf(partition)),
                        .last_applied = partition.last_applied});
   }

@@ -7,6 +7,7 @@
 //                                              liveness mode, odd ones in safety mode
 //   once_sim --seeds 10000 --mode safety       all of them in one mode
 //   once_sim --scenario NAME --replay CHOICES  one execution, with its history
+//   once_sim --planted-bugs                    every planted bug must be caught
 //
 // --points adds a table: how often each crash point was hit. --threads makes every fibre a thread:
 // slow, and the same executions.
@@ -24,6 +25,8 @@
 #include "absl/strings/str_join.h"
 #include "once/abseil.h"
 #include "once/testing/simulation.h"
+#include "src/test_hooks.h"
+#include "tests/simulation/planted_bugs.h"
 #include "tests/simulation/scenarios.h"
 
 namespace once::testing {
@@ -33,6 +36,7 @@ struct Arguments {
   bool is_exhaustive = false;
   bool is_json = false;
   bool is_listing_points = false;
+  bool is_hunting = false;
   FiberKind fibers = FiberKind::kStack;
   std::optional<Mode> mode;  // nullopt: both
   std::int64_t seeds = 0;
@@ -51,7 +55,8 @@ struct Totals {
 
 constexpr std::string_view kUsage =
     "usage: once_sim [--exhaustive] [--seeds N] [--seed S] [--mode safety|liveness|both]\n"
-    "                [--scenario NAME] [--replay CHOICES] [--threads] [--points] [--json]\n";
+    "                [--scenario NAME] [--replay CHOICES] [--planted-bugs] [--threads]\n"
+    "                [--points] [--json]\n";
 
 // False for another word.
 bool ParseMode(const std::string& word, std::optional<Mode>& mode) {
@@ -70,6 +75,8 @@ std::optional<Arguments> Parse(const std::vector<std::string>& words) {
       arguments.is_exhaustive = true;
     } else if (word == "--json") {
       arguments.is_json = true;
+    } else if (word == "--planted-bugs") {
+      arguments.is_hunting = true;
     } else if (word == "--points") {
       arguments.is_listing_points = true;
     } else if (word == "--threads") {
@@ -174,6 +181,33 @@ void PrintPoints(const Totals& totals) {
   }
 }
 
+// One line per bug on standard error, one object on standard output; false when one got away.
+bool RunHunt() {
+  if (!test_hooks::AreCompiledIn()) {
+    std::cerr << "this build has no switches in its engine: configure with -DONCE_TEST_HOOKS=ON, "
+                 "as the preset `dev` does\n";
+    return false;
+  }
+  std::size_t caught = 0;
+  std::vector<std::string> bugs;
+  for (const PlantedBug& bug : AllPlantedBugs()) {
+    const SearchResult result = HuntBug(bug, Judged::kByAllRules);
+    const bool is_caught = result.witness.has_value();
+    caught += is_caught ? 1 : 0;
+    const std::string_view rule =
+        is_caught ? ToString(result.witness->report.violation->check) : "nothing";
+    bugs.push_back(absl::StrCat("{\"bug\":\"", bug.name, "\",\"scenario\":\"", bug.scenario,
+                                "\",\"bounds\":\"", Show(bug.budget), "\",\"caught_by\":\"",
+                                ToAbsl(rule), "\",\"executions\":", result.executions, "}"));
+    std::cerr << (is_caught ? "caught   " : "NOT CAUGHT ") << bug.name << " (" << bug.what
+              << "): by " << rule << " in " << bug.scenario << " after " << result.executions
+              << " executions\n";
+  }
+  std::cout << "{\"planted\":" << bugs.size() << ",\"caught\":" << caught << ",\"bugs\":["
+            << absl::StrJoin(bugs, ",") << "]}" << std::endl;
+  return caught == bugs.size();
+}
+
 void Print(const Totals& totals, bool is_listing_points) {
   const std::vector<Point> menu = AllPoints(FaultSet::All());
   const auto hit = std::count_if(menu.begin(), menu.end(), [&totals](const Point& point) {
@@ -188,6 +222,7 @@ void Print(const Totals& totals, bool is_listing_points) {
 
 int Main(const std::vector<std::string>& words) {
   const std::optional<Arguments> arguments = Parse(words);
+  if (arguments.has_value() && arguments->is_hunting) return RunHunt() ? 0 : 1;
   const bool has_work =
       arguments.has_value() &&
       (arguments->is_exhaustive || arguments->seeds > 0 || !arguments->replay.empty());

@@ -9,6 +9,8 @@
 #include <span>
 #include <utility>
 
+#include "src/test_hooks.h"
+#include "tests/simulation/scenarios.h"
 #include "tests/simulation/wrapped_seams.h"
 
 namespace once::testing {
@@ -241,6 +243,20 @@ std::vector<Check> ProtocolChecks() {
           Check::kHandledAgain,     Check::kMisuse,        Check::kBegun};
 }
 
+SearchResult HuntBug(const PlantedBug& bug, Judged judged) {
+  const bool is_by_state = judged == Judged::kByStateAlone;
+  const bool is_elsewhere = is_by_state && !bug.state_scenario.empty();
+  absl::StatusOr<Scenario> scenario =
+      FindScenario(is_elsewhere ? bug.state_scenario : bug.scenario);
+  if (!scenario.ok()) return {.is_complete = false};
+  if (is_by_state) scenario->ignored = ProtocolChecks();
+  if (bug.plant != nullptr) bug.plant(*scenario);
+  if (bug.is_in_engine && !test_hooks::PlantBug(bug.name)) return {.is_complete = false};
+  SearchResult result = SearchExhaustively(*scenario, is_elsewhere ? bug.state_budget : bug.budget);
+  test_hooks::PlantBug("");
+  return result;
+}
+
 void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
 const std::vector<PlantedBug>& PlantedBugs() {
@@ -318,7 +334,8 @@ const std::vector<PlantedBug>& PlantedBugs() {
 const std::vector<PlantedBug>& AllPlantedBugs() {
   static const std::vector<PlantedBug>* const all = [] {
     auto* bugs = new std::vector<PlantedBug>(PlantedBugs());
-    for (const auto* more : {&PlantedClaimBugs(), &PlantedRowBugs(), &PlantedQueueBugs()}) {
+    for (const auto* more : {&PlantedClaimBugs(), &PlantedRowBugs(), &PlantedQueueBugs(),
+                             &PlantedEngineBugs()}) {
       bugs->insert(bugs->end(), more->begin(), more->end());
     }
     return bugs;

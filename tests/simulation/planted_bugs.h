@@ -1,7 +1,9 @@
-// Wrong stores and sources: each breaks one rule of the protocol the way real consumers have broken
-// it. The simulator must catch every one of them; that is the test of the simulator.
+// Wrong stores and sources, and wrong engines: each breaks one rule of the protocol the way real
+// consumers have broken it. The simulator must catch every one of them; that is the test of the
+// simulator.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <string>
 #include <string_view>
@@ -25,6 +27,8 @@ struct PlantedBug {
   std::string state_scenario;
   Budget state_budget = {};
   Check state_caught_by = Check::kOneEffect;
+  // Planted by the engine's own switch of the same name (src/test_hooks.h) instead.
+  bool is_in_engine = false;
 };
 
 void PrintTo(const PlantedBug& bug, std::ostream* out);
@@ -34,12 +38,19 @@ const std::vector<PlantedBug>& PlantedBugs();
 const std::vector<PlantedBug>& PlantedClaimBugs();
 // … of attempts recorded in advance, of the identity of logs and stores (planted_row_bugs.cc).
 const std::vector<PlantedBug>& PlantedRowBugs();
-// … and of hand-written workers at a queue, and of full stores (planted_queue_bugs.cc).
+// … of hand-written workers at a queue, and of full stores (planted_queue_bugs.cc) …
 const std::vector<PlantedBug>& PlantedQueueBugs();
+// … and in the engine itself (planted_engine_bugs.cc); a test build has them.
+const std::vector<PlantedBug>& PlantedEngineBugs();
 const std::vector<PlantedBug>& AllPlantedBugs();
 
 // The checks that look at calls rather than at what is stored; without them only the invariants
 // that an operator could see in the store remain.
 std::vector<Check> ProtocolChecks();
+
+// Looks for the bug exhaustively where the table says that it shows; under all rules, or under
+// what an operator could see in the store alone. Not found: the result has no witness.
+enum class Judged : std::uint8_t { kByAllRules, kByStateAlone };
+SearchResult HuntBug(const PlantedBug& bug, Judged judged);
 
 }  // namespace once::testing

@@ -4,22 +4,21 @@
 #include <gtest/gtest.h>
 
 #include <iostream>
+#include <set>
 
-#include "tests/simulation/scenarios.h"
+#include "src/test_hooks.h"
 
 namespace once::testing {
 namespace {
 
-class PlantedBugTest : public ::testing::TestWithParam<PlantedBug> {};
-
-SearchResult Search(const PlantedBug& bug, const std::string& name, Budget budget,
-                    std::vector<Check> ignored) {
-  absl::StatusOr<Scenario> scenario = FindScenario(name);
-  EXPECT_TRUE(scenario.ok()) << scenario.status();
-  bug.plant(*scenario);
-  scenario->ignored = std::move(ignored);
-  return SearchExhaustively(*scenario, budget);
-}
+class PlantedBugTest : public ::testing::TestWithParam<PlantedBug> {
+ protected:
+  void SetUp() override {
+    if (GetParam().is_in_engine && !test_hooks::AreCompiledIn()) {
+      GTEST_SKIP() << "this build has no switches in its engine (ONCE_TEST_HOOKS)";
+    }
+  }
+};
 
 void ExpectCaught(const PlantedBug& bug, const SearchResult& result, Check check,
                   std::string_view how) {
@@ -32,18 +31,18 @@ void ExpectCaught(const PlantedBug& bug, const SearchResult& result, Check check
 
 TEST_P(PlantedBugTest, IsCaught) {
   const PlantedBug& bug = GetParam();
-  ExpectCaught(bug, Search(bug, bug.scenario, bug.budget, {}), bug.caught_by, "all rules");
+  ExpectCaught(bug, HuntBug(bug, Judged::kByAllRules), bug.caught_by, "all rules");
 }
 
 TEST_P(PlantedBugTest, IsCaughtByStateAloneOrMasked) {
   const PlantedBug& bug = GetParam();
-  if (bug.state_scenario.empty()) {
-    const SearchResult result = Search(bug, bug.scenario, bug.budget, ProtocolChecks());
-    EXPECT_FALSE(result.witness.has_value()) << "no longer masked:\n" << Describe(*result.witness);
+  const SearchResult result = HuntBug(bug, Judged::kByStateAlone);
+  if (!bug.state_scenario.empty()) {
+    ExpectCaught(bug, result, bug.state_caught_by, "state alone");
     return;
   }
-  ExpectCaught(bug, Search(bug, bug.state_scenario, bug.state_budget, ProtocolChecks()),
-               bug.state_caught_by, "state alone");
+  EXPECT_TRUE(result.is_complete);
+  EXPECT_FALSE(result.witness.has_value()) << "no longer masked:\n" << Describe(*result.witness);
 }
 
 INSTANTIATE_TEST_SUITE_P(Simulator, PlantedBugTest, ::testing::ValuesIn(AllPlantedBugs()),
@@ -52,6 +51,14 @@ INSTANTIATE_TEST_SUITE_P(Simulator, PlantedBugTest, ::testing::ValuesIn(AllPlant
                            for (char& c : name) c = c == '-' ? '_' : c;
                            return name;
                          });
+
+TEST(PlantedBugs, EverySwitchOfTheEngineIsInTheTable) {
+  std::set<std::string> listed;
+  for (const PlantedBug& bug : PlantedEngineBugs()) listed.insert(bug.name);
+  for (const std::string& name : test_hooks::EngineBugs()) {
+    EXPECT_TRUE(listed.contains(name)) << name;
+  }
+}
 
 }  // namespace
 }  // namespace once::testing

@@ -78,6 +78,12 @@ void AddDeadlyCases(std::vector<ExhaustiveCase>& cases) {
   dying.messages[0].failures = 1;
   cases.push_back({dying, light});
 
+  // Each message needs its own reach; and the first of all is the one that kills.
+  Scenario single = OneByOne(ThreeMessages("poison-one-by-one", 1));
+  single.workers = 1;
+  single.messages[0].handling = Handling::kDieAlways;
+  cases.push_back({single, light});
+
   // What is not synced may be lost with the machine: the reach, and attempts.
   Scenario loss = WithStoreLoss(ThreeMessages("poison-store-loss", 1));
   loss.store_loss = StoreLoss::kUnsynced;
@@ -282,6 +288,12 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   letters.messages[1].handling = Handling::kFailFirst;
   letters.messages[1].failures = 1;
   cases.push_back({letters, light});
+
+  // Attempts that run out, whoever makes them.
+  Scenario failing = ThreeMessages("failing", 1);
+  failing.messages[1].handling = Handling::kFailAlways;
+  failing.retry.max_attempts = 2;
+  cases.push_back({failing, {{.faults = 1, .preemptions = 1}}});
 
   Scenario conflict = OneByOne(ThreeMessages("conflict", 2));
   conflict.messages[2].id = "a";

@@ -1,0 +1,91 @@
+// Bugs in the engine itself, which a test build can switch on (src/test_hooks.h). Names and places
+// are the engine's: grep for ONCE_PLANTED_BUG.
+#include <vector>
+
+#include "tests/simulation/planted_bugs.h"
+
+namespace once::testing {
+namespace {
+
+// A bug that the invariants see without the help of the rules about calls, in the same place.
+PlantedBug InEngine(std::string name, std::string what, std::string scenario, Budget budget,
+                    Check caught_by) {
+  return {.name = std::move(name),
+          .what = std::move(what),
+          .scenario = scenario,
+          .budget = budget,
+          .caught_by = caught_by,
+          .state_scenario = scenario,
+          .state_budget = budget,
+          .state_caught_by = caught_by,
+          .is_in_engine = true};
+}
+
+// The same, masked or seen elsewhere without those rules.
+PlantedBug InEngine(PlantedBug bug, std::string scenario, Budget budget, Check caught_by) {
+  bug.state_scenario = std::move(scenario);
+  bug.state_budget = budget;
+  bug.state_caught_by = caught_by;
+  return bug;
+}
+
+}  // namespace
+
+const std::vector<PlantedBug>& PlantedEngineBugs() {
+  constexpr Budget kNone = {};
+  constexpr Budget kOne = {.faults = 1};
+  constexpr Budget kTwo = {.faults = 2};
+  static const std::vector<PlantedBug>* const bugs = new std::vector<PlantedBug>{
+      // Transactions.
+      InEngine("position-past-waiting", "the position passes a message that waits for a retry",
+               "letters", kNone, Check::kOneOutcome),
+      InEngine("position-set-at-begin", "the position is raised before the handlers have run",
+               "one-partition", kNone, Check::kOneOutcome),
+      InEngine("unknown-commit-settles", "a lost answer to a commit settles its messages",
+               "one-partition", kOne, Check::kDrained),
+      InEngine(InEngine("unknown-not-reread", "after a lost answer the row is not read again",
+                        "one-partition", kOne, Check::kReadAfterUnknown),
+               "", kNone, Check::kOneEffect),
+      InEngine(InEngine("mismatch-adopted", "a row that somebody else changed is taken as it is",
+                        "one-partition", kOne, Check::kExpectedStamp),
+               "one-partition-store-loss", kOne, Check::kDrained),
+      InEngine("row-position-ignored", "a row that was read again does not move the fetch",
+               "one-partition-store-loss", kOne, Check::kDrained),
+      InEngine("idle-rows-not-audited", "only the partition with traffic learns of a rollback",
+               "two-partitions-store-loss", kOne, Check::kDrained),
+      // Attempts.
+      InEngine("failure-not-recorded", "a failed attempt is forgotten", "failing", kNone,
+               Check::kDrained),
+      InEngine("exhausted-invoked", "a message without attempts left is invoked again", "poison",
+               kNone, Check::kAttempts),
+      InEngine("exhausted-claim-invoked", "the same under a claim", "plain-poison", kNone,
+               Check::kAttempts),
+      InEngine("attempt-not-recorded", "an attempt is lost in a crash", "poison", kNone,
+               Check::kAttempts),
+      InEngine("reach-off-by-one", "the last handler of a batch runs beyond the recorded reach",
+               "poison-one-by-one", kNone, Check::kAttempts),
+      // Offsets and letters.
+      InEngine("fetched-is-committed", "the broker is told what was fetched, not what was handled",
+               "plain-letters", kOne, Check::kAcknowledged),
+      InEngine("revoked-fetch-is-committed", "the same, when a partition is given back",
+               "two-partitions-cooperative", kOne, Check::kAcknowledged),
+      InEngine("marked-before-published", "a letter counts as published before it is",
+               "graceful-stop", kNone, Check::kPublished),
+      InEngine("unpublished-marked", "a letter that the broker refused counts as published",
+               "graceful-stop", kNone, Check::kPublished),
+      // Claims.
+      InEngine("acknowledged-before-sync", "what is acknowledged does not survive the machine",
+               "plain-one-partition", kNone, Check::kAcknowledged),
+      InEngine("lost-claim-settles", "an outcome that was refused counts as recorded",
+               "plain-store-loss", kOne, Check::kAcknowledged),
+      InEngine("copy-of-waiting-is-duplicate", "a copy is done before its original is",
+               "plain-copies", kTwo, Check::kAcknowledged),
+      InEngine("dying-not-recorded", "a letter is out of a message that others may yet handle",
+               "plain-letters", kNone, Check::kPublished),
+      InEngine("letter-before-sync", "the same, once the machine has died", "plain-letters", kNone,
+               Check::kPublished),
+  };
+  return *bugs;
+}
+
+}  // namespace once::testing
