@@ -13,9 +13,7 @@ absl::Status Ended() { return absl::UnavailableError("fake queue: the channel ha
 }  // namespace
 
 FakeQueue::FakeQueue(SeamGate& gate, FakeQueueOptions options, SimulationObserver* observer)
-    : gate_(gate),
-      options_(options),
-      observer_(observer == nullptr ? &silent_ : observer) {
+    : gate_(gate), options_(options), observer_(observer == nullptr ? &silent_ : observer) {
   gate.set_on_expel([this](Process& process, bool is_deaf) { Disconnect(process, is_deaf); });
 }
 

@@ -1,5 +1,5 @@
-// FakeSource is the client side of a FakeLog: what one process's consumer holds. The log hands it out
-// by Connect(); fake_source.cc has its calls, fake_log.cc the broker and the coordinator.
+// FakeSource is the client side of a FakeLog: what one process's consumer holds. The log hands it
+// out by Connect(); fake_source.cc has its calls, fake_log.cc the broker and the coordinator.
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
 

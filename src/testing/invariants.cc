@@ -155,9 +155,8 @@ void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
   }
   for (const StoreChange::Id& id : change.ids) {
     const IdRecord& record = id.entry.record;
-    const bool is_recorded =
-        change.durability == Durability::kProcess && record.state == IdState::kRetrying &&
-        !options_.has_queue;
+    const bool is_recorded = change.durability == Durability::kProcess &&
+                             record.state == IdState::kRetrying && !options_.has_queue;
     if (!is_recorded) continue;
     recorded_[{process, id.key}] = record.attempt;
     ++recordings_[id.key];

@@ -37,9 +37,8 @@ void QueueInvariants::OnAck(const Process& process, std::int64_t number) {
   // A conflict is its caller's to keep; it was told, whatever becomes of the id's first owner.
   const std::vector<Fingerprint>& known = known_[key];
   const Fingerprint print = Fingerprint::Of(record.value);
-  const bool is_conflict = std::any_of(known.begin(), known.end(), [&](const Fingerprint& other) {
-    return !other.Matches(print);
-  });
+  const bool is_conflict = std::any_of(
+      known.begin(), known.end(), [&](const Fingerprint& other) { return !other.Matches(print); });
   if (is_conflict) return;
   checker_.Fail(Check::kAcknowledged,
                 absl::StrCat(process.name(), " acknowledges ", id, ", message ", number,

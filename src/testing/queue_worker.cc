@@ -14,9 +14,8 @@ constexpr absl::Duration kWaitMax = absl::Seconds(1);
 
 // The message as the handlers of a scenario know it: an order of partition 0.
 Message ViewOf(const QueueMessage& message, const DeliveryContext& context) {
-  Message view({.topic = "orders",
-                .offset = message.number,
-                .value = std::string_view(message.value)});
+  Message view(
+      {.topic = "orders", .offset = message.number, .value = std::string_view(message.value)});
   view.SetContext(context);
   return view;
 }
@@ -31,29 +30,30 @@ DeliveryContext ContextOf(const Invocation& invocation) {
 
 absl::StatusOr<Wrapped<QueueMessage>> WrapHandler(SubjectParts& parts) {
   const Scenario& scenario = parts.scenario;
-  WrapOptions<QueueMessage> options{
-      .store = parts.store,
-      .scope = "orders",
-      .id = [](const QueueMessage& message) { return message.id; },
-      .fingerprint =
-          [](const QueueMessage& message) { return Fingerprint::Of(std::string_view(message.value)); },
-      .retry = scenario.retry,
-      .lease = scenario.claims.lease,
-      .on_lost = scenario.claims.on_lost,
-      .log = parts.log,
-      .executor = parts.process,
-      .random = parts.random};
+  WrapOptions<QueueMessage> options{.store = parts.store,
+                                    .scope = "orders",
+                                    .id = [](const QueueMessage& message) { return message.id; },
+                                    .fingerprint =
+                                        [](const QueueMessage& message) {
+                                          return Fingerprint::Of(std::string_view(message.value));
+                                        },
+                                    .retry = scenario.retry,
+                                    .lease = scenario.claims.lease,
+                                    .on_lost = scenario.claims.on_lost,
+                                    .log = parts.log,
+                                    .executor = parts.process,
+                                    .random = parts.random};
   if (parts.reconcile) {
     options.reconcile = [reconcile = parts.reconcile](const QueueMessage& message) {
       return reconcile(ViewOf(message, {.id = message.id, .scope = NamedScope("orders")}));
     };
   }
   if (scenario.handler == HandlerKind::kPlain) {
-    return Wrap<QueueMessage>(
-        std::move(options), [handler = std::move(parts.plain_handler)](
-                                const QueueMessage& message, const Invocation& invocation) {
-          return handler(ViewOf(message, ContextOf(invocation)));
-        });
+    return Wrap<QueueMessage>(std::move(options),
+                              [handler = std::move(parts.plain_handler)](
+                                  const QueueMessage& message, const Invocation& invocation) {
+                                return handler(ViewOf(message, ContextOf(invocation)));
+                              });
   }
   return Wrap<QueueMessage>(
       std::move(options),
@@ -70,7 +70,9 @@ class QueueWorker : public Subject {
       : scenario_(scenario),
         process_(std::move(process)),
         channel_(queue.Open(process_)),
-        call_([charge = std::move(charge)](const QueueMessage& message) { return charge(message); }) {}
+        call_([charge = std::move(charge)](const QueueMessage& message) {
+          return charge(message);
+        }) {}
 
   absl::StatusOr<bool> Step() override {
     const auto delivery = channel_->Get(process_->Now() + scenario_.times.poll_timeout);

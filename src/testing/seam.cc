@@ -11,22 +11,62 @@ namespace once::testing {
 namespace {
 
 // In the order of Seam …
-constexpr std::string_view kSeamNames[] = {
-    "poll", "describe", "start", "pause", "commit-hint", "commit-verified", "close",  //
-    "begin", "find-ids", "put-ids", "put-outgoing", "set-savepoint", "rollback-to-savepoint",
-    "check-open", "set-positions", "commit", "rollback",                                  //
-    "take", "read-positions", "find-pending", "count-pending", "mark-published", "park",  //
-    "handler", "publish", "plain-handler",                                                //
-    "try-claim", "begun", "renew", "complete", "fail", "dying", "kill", "discard", "release",
-    "sync",  //
-    "get", "ack", "requeue"};
+constexpr std::string_view kSeamNames[] = {"poll",
+                                           "describe",
+                                           "start",
+                                           "pause",
+                                           "commit-hint",
+                                           "commit-verified",
+                                           "close",
+                                           "begin",
+                                           "find-ids",
+                                           "put-ids",
+                                           "put-outgoing",
+                                           "set-savepoint",
+                                           "rollback-to-savepoint",
+                                           "check-open",
+                                           "set-positions",
+                                           "commit",
+                                           "rollback",
+                                           "take",
+                                           "read-positions",
+                                           "find-pending",
+                                           "count-pending",
+                                           "mark-published",
+                                           "park",
+                                           "handler",
+                                           "publish",
+                                           "plain-handler",
+                                           "try-claim",
+                                           "begun",
+                                           "renew",
+                                           "complete",
+                                           "fail",
+                                           "dying",
+                                           "kill",
+                                           "discard",
+                                           "release",
+                                           "sync",
+                                           "get",
+                                           "ack",
+                                           "requeue"};
 static_assert(std::size(kSeamNames) == kSeamCount);
 
 // … and of Fault.
-constexpr std::string_view kFaultNames[] = {
-    "none", "failure", "unknown-applied", "unknown-not-applied", "unknown-applied-later",  //
-    "crash-before", "crash-after", "crash-applied-later", "stall", "expel", "rebalance",   //
-    "lose-one-commit", "lose-two-commits", "no-space"};
+constexpr std::string_view kFaultNames[] = {"none",
+                                            "failure",
+                                            "unknown-applied",
+                                            "unknown-not-applied",
+                                            "unknown-applied-later",
+                                            "crash-before",
+                                            "crash-after",
+                                            "crash-applied-later",
+                                            "stall",
+                                            "expel",
+                                            "rebalance",
+                                            "lose-one-commit",
+                                            "lose-two-commits",
+                                            "no-space"};
 static_assert(std::size(kFaultNames) == kFaultCount);
 
 constexpr FaultSet kCrash = {Fault::kCrashBefore, Fault::kCrashAfter};
@@ -75,10 +115,10 @@ constexpr FaultSet FineMenu(Seam seam) {
     case Seam::kKill:
     case Seam::kDiscard:
     case Seam::kRelease:
-      return Union(Union(kCrash, kStoreLoss),
-                   {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
-                    Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall,
-                    Fault::kNoSpace});
+      return Union(
+          Union(kCrash, kStoreLoss),
+          {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
+           Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall, Fault::kNoSpace});
     case Seam::kRenew:
     case Seam::kSync:
       return Union(Union(kCrash, kStoreLoss),
@@ -173,13 +213,11 @@ void PointCounts::Add(const PointCounts& other) {
 }
 
 int SeamGate::CountHits(Fault fault) const {
-  return static_cast<int>(std::count_if(
-      hits_.begin(), hits_.end(), [fault](const Point& hit) { return hit.fault == fault; }));
+  return static_cast<int>(std::count_if(hits_.begin(), hits_.end(),
+                                        [fault](const Point& hit) { return hit.fault == fault; }));
 }
 
-void SeamGate::Mark(Seam seam, Fault fault) {
-  hits_.push_back({.seam = seam, .fault = fault});
-}
+void SeamGate::Mark(Seam seam, Fault fault) { hits_.push_back({.seam = seam, .fault = fault}); }
 
 // A process that sleeps may wake at any visible call of another one.
 void SeamGate::WakeStalled(Process& process) {

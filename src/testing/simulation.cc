@@ -54,13 +54,13 @@ constexpr absl::Duration kRestartAfterError = absl::Milliseconds(100);
 Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recording)
     : scenario_(scenario),
       oracle_(oracle),
-      checker_({.scope = scenario.has_queue ? NamedScope("orders")
-                                            : GroupTopicScope("group", "orders"),
-                .handler = scenario.handler,
-                .attempts_max = scenario.retry.max_attempts,
-                .has_queue = scenario.has_queue,
-                .ignored = scenario.ignored,
-                .is_recording = is_recording}),
+      checker_(
+          {.scope = scenario.has_queue ? NamedScope("orders") : GroupTopicScope("group", "orders"),
+           .handler = scenario.handler,
+           .attempts_max = scenario.retry.max_attempts,
+           .has_queue = scenario.has_queue,
+           .ignored = scenario.ignored,
+           .is_recording = is_recording}),
       scheduler_(oracle, scenario.fibers),
       gate_(scheduler_,
             {.faults = scenario.faults, .grain = scenario.grain, .stall = scenario.stall}),
@@ -337,8 +337,8 @@ void Simulation::TurnWorld() {
 }
 
 bool Simulation::CutOff() {
-  const bool is_enough = scheduler_.Now() - begin_ > scenario_.safety_time ||
-                         gate_.calls() > scenario_.safety_calls;
+  const bool is_enough =
+      scheduler_.Now() - begin_ > scenario_.safety_time || gate_.calls() > scenario_.safety_calls;
   if (scenario_.mode != Mode::kSafety || !is_enough) return false;
   if (!is_over_) {
     is_cut_off_ = true;

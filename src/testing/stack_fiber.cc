@@ -1,5 +1,5 @@
-// A fibre as a stack of its own: switching stacks, and telling the sanitizers about it. Source of the
-// annotations: sanitizer/common_interface_defs.h, sanitizer/tsan_interface.h.
+// A fibre as a stack of its own: switching stacks, and telling the sanitizers about it. Source of
+// the annotations: sanitizer/common_interface_defs.h, sanitizer/tsan_interface.h.
 #include <cxxabi.h>
 #include <sys/mman.h>
 #include <unistd.h>

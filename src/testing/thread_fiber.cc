@@ -1,5 +1,5 @@
-// A fibre as a thread of its own. Whoever has the baton runs; everybody else waits for it, so there is
-// one runner at any time and no race.
+// A fibre as a thread of its own. Whoever has the baton runs; everybody else waits for it, so there
+// is one runner at any time and no race.
 #include <cassert>
 #include <memory>
 #include <semaphore>

@@ -162,8 +162,7 @@ bool RunReplay(const Arguments& arguments, Totals& totals) {
 
 void RunSeeds(const Arguments& arguments, Totals& totals) {
   const auto make_case = [&arguments](std::uint64_t seed) {
-    SeededCase seeded =
-        arguments.mode ? CaseOfSeed(seed, *arguments.mode) : CaseOfSeed(seed);
+    SeededCase seeded = arguments.mode ? CaseOfSeed(seed, *arguments.mode) : CaseOfSeed(seed);
     seeded.scenario.fibers = arguments.fibers;
     return seeded;
   };

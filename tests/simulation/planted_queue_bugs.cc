@@ -116,7 +116,7 @@ const std::vector<PlantedBug>& PlantedQueueBugs() {
   constexpr Budget kOne = {.faults = 1};
   static const std::vector<PlantedBug>* const bugs = new std::vector<PlantedBug>{
       {"ack-before-call", "a delivery is acknowledged and then handled",
-       PlantWorker<AckBeforeCall>,             //
+       PlantWorker<AckBeforeCall>,            //
        "queue", kNone, Check::kAcknowledged,  //
        "queue", kNone, Check::kAcknowledged},
       {"ack-any-verdict", "what failed is acknowledged", PlantWorker<AckAnyVerdict>,
@@ -138,11 +138,11 @@ const std::vector<PlantedBug>& PlantedQueueBugs() {
        PlantWorker<RedeliveredIsDone>,       //
        "queue", kOne, Check::kAcknowledged,  //
        "queue", kOne, Check::kAcknowledged},
-      {"tag-is-id", "the delivery tag is the message's id", PlantWorker<TagIsId>,
-       "queue", kNone, Check::kMisuse,  //
+      {"tag-is-id", "the delivery tag is the message's id", PlantWorker<TagIsId>, "queue", kNone,
+       Check::kMisuse,  //
        "queue", kNone, Check::kAcknowledged},
       {"never-requeued", "what is not settled is neither acknowledged nor given back",
-       PlantWorker<NeverRequeued>,              //
+       PlantWorker<NeverRequeued>,               //
        "queue-letters", kNone, Check::kDrained,  //
        "queue-letters", kNone, Check::kDrained},
       {"queue-unknown-is-ok", "a lost answer to a commit is taken for success",

@@ -356,8 +356,8 @@ absl::StatusOr<Scenario> FindScenario(std::string_view name) {
     if (scenario.name == name) return std::move(scenario);
     absl::StrAppend(&known, " ", scenario.name);
   }
-  return absl::NotFoundError(
-      absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known, " and liveness-<seed>, safety-<seed>"));
+  return absl::NotFoundError(absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known,
+                                          " and liveness-<seed>, safety-<seed>"));
 }
 
 }  // namespace once::testing

@@ -1,9 +1,10 @@
-// A FakeQueue is a queue broker in a simulation, as RabbitMQ is one: it pushes messages to channels,
-// each delivery has a tag that means something on its channel only, and what a dead channel has not
-// acknowledged goes back to its place in the queue. Every process opens a channel for itself.
+// A FakeQueue is a queue broker in a simulation, as RabbitMQ is one: it pushes messages to
+// channels, each delivery has a tag that means something on its channel only, and what a dead
+// channel has not acknowledged goes back to its place in the queue. Every process opens a channel
+// for itself.
 //
-// Acknowledgements have no answer: one that is lost with the connection was said OK, and one with an
-// unknown tag costs the channel. A client learns of the end of its channel at its next call; after
+// Acknowledgements have no answer: one that is lost with the connection was said OK, and one with
+// an unknown tag costs the channel. A client learns of the end of its channel at its next call; after
 // kExpel it is first handed what it had been sent before. See seam.h for the faults.
 //
 // Thread-safety: none; see fiber_executor.h.
@@ -39,7 +40,7 @@ struct QueueMessage {
 };
 
 struct QueueDelivery {
-  std::uint64_t tag = 0;         // counts the deliveries of its channel, from 1
+  std::uint64_t tag = 0;        // counts the deliveries of its channel, from 1
   bool is_redelivered = false;  // it was delivered before, whatever became of that
   QueueMessage message;
 };
@@ -110,8 +111,8 @@ class QueueChannel {
 
   FakeQueue& queue_;
   std::shared_ptr<Process> process_;
-  bool is_open_ = false;                          // at the broker
-  bool is_deaf_ = false;                          // ended, and the client has not heard of it
+  bool is_open_ = false;  // at the broker
+  bool is_deaf_ = false;  // ended, and the client has not heard of it
   std::uint64_t last_tag_ = 0;
   std::map<std::uint64_t, std::int64_t> unacked_;  // tag to number, as the broker knows them
   std::deque<QueueDelivery> sent_;                 // on the client's side, not handed out yet

@@ -127,8 +127,8 @@ class InvariantChecker : public SimulationObserver {
 
   // True when every message has an outcome and every letter is out.
   bool IsDrained(const StoreState& state) const;
-  // The checks that belong to the end: all of the log, all letters. Not drained: what has no outcome
-  // yet is no loss.
+  // The checks that belong to the end: all of the log, all letters. Not drained: what has no
+  // outcome yet is no loss.
   void CheckEnd(const StoreState& state, bool is_drained);
 
   void Fail(Check check, std::string what, int partition = -1, std::string id = {});

@@ -1,6 +1,6 @@
-// A queue worker is the loop that users of once::Wrap write by hand, as the subject of a simulation:
-// get a delivery, call the guarded function under the message's id, acknowledge what is settled, and
-// give back what is not.
+// A queue worker is the loop that users of once::Wrap write by hand, as the subject of a
+// simulation: get a delivery, call the guarded function under the message's id, acknowledge what is
+// settled, and give back what is not.
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
 
