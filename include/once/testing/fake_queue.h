@@ -4,8 +4,8 @@
 // for itself.
 //
 // Acknowledgements have no answer: one that is lost with the connection was said OK, and one with
-// an unknown tag costs the channel. A client learns of the end of its channel at its next call; after
-// kExpel it is first handed what it had been sent before. See seam.h for the faults.
+// an unknown tag costs the channel. A client learns of the end of its channel at its next call;
+// after kExpel it is first handed what it had been sent before. See seam.h for the faults.
 //
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
