@@ -12,13 +12,17 @@
 // --points adds a table: how often each crash point was hit. --threads makes every fibre a thread:
 // slow, and the same executions.
 #include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <iomanip>
 #include <iostream>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -48,7 +52,7 @@ struct Arguments {
 struct Totals {
   std::int64_t executions = 0;
   std::int64_t violations = 0;
-  double seconds = 0;
+  double seconds = 0;  // of all searches together
   PointCounts points;
   std::vector<std::string> details;  // JSON objects
 };
@@ -122,20 +126,40 @@ void Add(const SearchResult& result, const std::string& name, const std::string&
   if (result.witness.has_value()) std::cerr << Describe(*result.witness);
 }
 
-bool RunExhaustive(const Arguments& arguments, Totals& totals) {
-  bool is_found = false;
+// One search of the exhaustive run; no two have anything in common.
+struct Search {
+  Scenario scenario;
+  Budget budget;
+};
+
+std::vector<Search> ExhaustiveSearches(const Arguments& arguments) {
+  std::vector<Search> searches;
   for (ExhaustiveCase& one : ExhaustiveCases()) {
     one.scenario.fibers = arguments.fibers;
     if (!arguments.scenario.empty() && one.scenario.name != arguments.scenario) continue;
-    is_found = true;
-    for (const Budget& budget : one.budgets) {
-      const SearchResult result = SearchExhaustively(one.scenario, budget);
-      Add(result, one.scenario.name, Show(budget), totals);
-      if (result.witness.has_value()) break;
-    }
+    for (const Budget& budget : one.budgets) searches.push_back({one.scenario, budget});
   }
-  if (!is_found) std::cerr << FindScenario(arguments.scenario).status().ToString() << "\n";
-  return is_found;
+  return searches;
+}
+
+// On every core there is.
+bool RunExhaustive(const Arguments& arguments, Totals& totals) {
+  const std::vector<Search> searches = ExhaustiveSearches(arguments);
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < searches.size(); i = next++) {
+      const SearchResult result = SearchExhaustively(searches[i].scenario, searches[i].budget);
+      const std::lock_guard lock(mutex);
+      Add(result, searches[i].scenario.name, Show(searches[i].budget), totals);
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+  work();
+  threads.clear();
+  if (searches.empty()) std::cerr << FindScenario(arguments.scenario).status().ToString() << "\n";
+  return !searches.empty();
 }
 
 bool RunReplay(const Arguments& arguments, Totals& totals) {
