@@ -53,8 +53,10 @@ namespace once::testing {
 // What one execution has to itself. Many worlds follow each other; nothing of one may be left in
 // the next.
 struct CrashWorld {
-  std::string folder;               // for files; empty at the beginning, removed in the end
-  std::function<absl::Time()> now;  // the clock of the consumer: give it to the store
+  // For files; empty at the beginning, removed in the end. In $TMPDIR, or else in memory.
+  std::string folder;
+  // The clock of the consumer: give it to the store.
+  std::function<absl::Time()> now;
   // For `check`: what lies in the dead-letter topics. A letter may be there twice, with one id.
   std::vector<OutgoingMessage> letters;
 };
