@@ -45,8 +45,8 @@ class ClaimedCall {
   Answer AnswerTo(const ClaimResult& claimed);
   Answer RunClaimed(const ClaimResult& claimed);
   // For an id whose earlier invocation was lost. nullopt: the function is to run.
-  std::optional<Answer> SettleLost(const ClaimResult& claimed, bool& maybe_repeated);
-  Answer Invoke(const ClaimResult& claimed, bool maybe_repeated);
+  std::optional<Answer> SettleLost(const ClaimResult& claimed);
+  Answer Invoke(const ClaimResult& claimed);
   Answer Complete(const std::optional<std::string>& result, CallAnswer answer);
   Answer RecordFailure(const ClaimResult& claimed, const Outcome& outcome);
   // `attempt`: invocations so far.
@@ -123,20 +123,17 @@ Answer ClaimedCall::AnswerTo(const ClaimResult& claimed) {
 
 Answer ClaimedCall::RunClaimed(const ClaimResult& claimed) {
   const LeaseKeeper::Hold hold = terms_.keeper.Keep(claim_);
-  bool maybe_repeated = claimed.verdict == ClaimVerdict::kTakeover;
-  if (maybe_repeated) {
-    if (std::optional<Answer> settled = SettleLost(claimed, maybe_repeated)) {
-      return *std::move(settled);
-    }
+  if (claimed.verdict == ClaimVerdict::kTakeover) {
+    if (std::optional<Answer> settled = SettleLost(claimed)) return *std::move(settled);
   }
   if (claimed.attempt > context_.retry.max_attempts) {
     return Bury(Disposition::kRetriesExhausted, claimed.attempt - 1,
                 SettledEarlier(CallVerdict::kDead, call_));
   }
-  return Invoke(claimed, maybe_repeated);
+  return Invoke(claimed);
 }
 
-std::optional<Answer> ClaimedCall::SettleLost(const ClaimResult& claimed, bool& maybe_repeated) {
+std::optional<Answer> ClaimedCall::SettleLost(const ClaimResult& claimed) {
   Reconciled found = Reconciled::kUnknown;
   switch (terms_.on_lost) {
     case LostClaim::kRerun:
@@ -159,11 +156,10 @@ std::optional<Answer> ClaimedCall::SettleLost(const ClaimResult& claimed, bool& 
     return Bury(Disposition::kUncertain, claimed.attempt - 1,
                 SettledEarlier(CallVerdict::kUncertain, call_));
   }
-  maybe_repeated = false;
   return std::nullopt;
 }
 
-Answer ClaimedCall::Invoke(const ClaimResult& claimed, bool maybe_repeated) {
+Answer ClaimedCall::Invoke(const ClaimResult& claimed) {
   const Heard begun = Tell(Patience::kLostAnswers, [&](auto claims, auto outcomes) {
     return terms_.store.Begun(claims, outcomes);
   });
@@ -179,7 +175,8 @@ Answer ClaimedCall::Invoke(const ClaimResult& claimed, bool maybe_repeated) {
   const Invocation invocation{.id = call_.id,
                               .scope = context_.scope,
                               .attempt = claimed.attempt,
-                              .maybe_repeated = maybe_repeated,
+                              // Also after a reconciliation: what stalled may yet take effect.
+                              .maybe_repeated = claimed.verdict == ClaimVerdict::kTakeover,
                               .cancellation = lost.get_token()};
   std::optional<std::string> result;
   const Outcome outcome = InvokeHandler([&] {

@@ -330,8 +330,8 @@ void ClaimBatch::Lose(ClaimCandidate& candidate) {
   WaitUntil(candidate, now_ + absl::Nanoseconds(1));
 }
 
-// Nothing more is owed to the store. Acknowledged once Sync() is through; should that fail, the store
-// may have died and lost what it had recorded, and the id is asked for again.
+// Nothing more is owed to the store. Acknowledged once Sync() is through; should that fail, the
+// store may have died and lost what it had recorded, and the id is asked for again.
 void ClaimBatch::Settled(ClaimCandidate& candidate, Verdict verdict) {
   candidate.held().reset();
   candidate.item->verdict = verdict;

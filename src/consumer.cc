@@ -7,14 +7,10 @@
 
 #include "once/abseil.h"
 #include "src/engine.h"
+#include "src/lease_keeper.h"
 
 namespace once {
 namespace {
-
-// A lease shorter than that is over before a busy machine has renewed it.
-constexpr absl::Duration kLeaseMin = absl::Seconds(1);
-// After a crash nobody waits longer than that for a message on a shared store.
-constexpr absl::Duration kLeaseMax = absl::Hours(24);
 
 absl::Status Bad(std::string_view field, std::string_view rule) {
   return absl::InvalidArgumentError("ConsumerOptions::" + std::string(field) + ": " +
@@ -73,13 +69,10 @@ absl::Status ValidateTimes(const ConsumerTimes& times, absl::Duration poll_inter
 }
 
 absl::Status ValidateClaims(const ClaimOptions& claims) {
-  if (claims.lease < kLeaseMin || claims.lease > kLeaseMax) {
-    return Bad("claims.lease", "must be between a second and a day");
-  }
   if (claims.on_lost == LostClaim::kReconcile && !claims.reconcile) {
     return Bad("claims.reconcile", "is empty, and claims.on_lost = LostClaim::kReconcile calls it");
   }
-  return absl::OkStatus();
+  return Annotate(ValidateLease(claims.lease), "ConsumerOptions::claims.lease");
 }
 
 // The handler and the store must speak the same protocol.

@@ -17,6 +17,10 @@ namespace {
 // How often the relay looks at the outbox when nobody wakes it.
 constexpr absl::Duration kRelayInterval = absl::Seconds(1);
 
+// A hint is not answered and may be lost on its way: without traffic it is said again, so that the
+// broker does not report a lag for ever, nor begin there should the store be lost.
+constexpr absl::Duration kHintRepeat = absl::Minutes(1);
+
 }  // namespace
 
 Engine::Engine(ConsumerOptions options, Handler handler)
@@ -243,11 +247,14 @@ void Engine::SendHints(absl::Time now) {
                                       ? partition.fetch_next()
                                       : partition.expected.position;
     const bool is_read = partition.phase == PartitionPhase::kActive;
-    if (!is_read || position == partition.committed_hint) continue;
+    const bool is_known =
+        position == partition.committed_hint && now < partition.hinted + kHintRepeat;
+    if (!is_read || is_known) continue;
     positions.push_back({.partition = name,
                          .offset = position,
                          .metadata = MarkOf(has_rows() ? partition.began : position)});
     partition.committed_hint = position;
+    partition.hinted = now;
   }
   if (!positions.empty()) {
     if (const absl::Status sent = source_.Commit(positions, CommitMode::kHint); !sent.ok()) {

@@ -10,7 +10,19 @@ namespace {
 // Two renewals may fail before a lease ends.
 constexpr int kRenewalsPerLease = 3;
 
+// Below it, three renewals are too close together to tell a stalled process from a busy one.
+constexpr absl::Duration kLeaseMin = absl::Seconds(1);
+// After a crash nobody waits longer than that for a message on a shared store.
+constexpr absl::Duration kLeaseMax = absl::Hours(24);
+
 }  // namespace
+
+absl::Status ValidateLease(absl::Duration lease) {
+  if (lease >= kLeaseMin && lease <= kLeaseMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "must be between a second and a day; it is renewed while the work lasts, so it need not be "
+      "longer than that");
+}
 
 LeaseKeeper::LeaseKeeper(const LeaseKeeperOptions& options)
     : options_(options), wake_(options.executor.NewEvent()) {}

@@ -21,12 +21,16 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "once/claims.h"
 #include "once/executor.h"
 #include "once/log.h"
 
 namespace once {
+
+// kInvalidArgument, saying why, unless a second <= `lease` <= a day.
+absl::Status ValidateLease(absl::Duration lease);
 
 struct LeaseKeeperOptions {
   ClaimStore& store;

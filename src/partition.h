@@ -68,8 +68,9 @@ struct Partition {
   std::size_t trimmed_bytes = 0;
   bool is_paused = false;  // at the source, after that
   absl::Time last_checked =
-      absl::InfinitePast();          // row known to be as expected; for the idle audit
-  std::int64_t committed_hint = -1;  // last broker commit
+      absl::InfinitePast();                  // row known to be as expected; for the idle audit
+  std::int64_t committed_hint = -1;          // last broker commit …
+  absl::Time hinted = absl::InfinitePast();  // … and when
   absl::Status stop_reason;
 
   const TopicPartition& name() const { return key.partition; }

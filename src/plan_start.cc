@@ -99,11 +99,12 @@ void Planner::Obey() {
   switch (facts_.directive) {
     case PositionDirective::kAdopt:
       if (!bounds_.committed) {
-        Stop("order_without_offset",
-             absl::FailedPreconditionError("an operator ordered to go on at the group's offset, "
-                                           "and the group has none; order a "
-                                           "position instead: " +
-                                           Command("set", "OFFSET|earliest|latest")));
+        Stop(
+            "order_without_offset",
+            absl::FailedPreconditionError(
+                "an operator ordered to go on at the group's offset, and the group has none; order "
+                "a position instead: " +
+                Command("set", "OFFSET") + ", a number, earliest or latest"));
         return;
       }
       SetTo(*bounds_.committed);

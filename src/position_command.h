@@ -8,8 +8,9 @@
 
 namespace once {
 
-// "`once position set --store STORE orders 0 earliest --group 'billing' --cluster 'ID'`", or whatever
-// `verb` and `argument` say. A store without a row of the partition needs group and cluster.
+// "`once position set --store STORE orders 0 earliest --group 'billing' --cluster 'ID'`", or what
+// `verb` and `argument` say. A shell takes it as it is, whatever bytes the names have; STORE is the
+// store. One without a row of the partition needs group and cluster.
 std::string PositionCommand(const PartitionKey& key, std::string_view verb,
                             std::string_view argument);
 

@@ -13,9 +13,6 @@
 namespace once {
 namespace {
 
-// Below it, three renewals are too close together to tell a stalled process from a busy one.
-constexpr absl::Duration kLeaseMin = absl::Seconds(1);
-
 absl::Status Bad(std::string_view field, std::string_view rule) {
   return absl::InvalidArgumentError("WrapOptions::" + std::string(field) + ": " +
                                     std::string(rule));
@@ -49,13 +46,11 @@ absl::Status Validate(const GuardedCallsOptions& options) {
   if (options.log == nullptr) return Bad("log", "is null; use NoLog() to log nothing");
   if (options.executor == nullptr) return Bad("executor", "is null; use SystemExecutor()");
   if (options.random == nullptr) return Bad("random", "is null; use SystemRandom()");
-  if (options.lease < kLeaseMin || options.lease == absl::InfiniteDuration()) {
-    return Bad("lease", "must be at least a second, and finite");
-  }
   if (options.on_lost == LostClaim::kReconcile && !functions.reconcile) {
     return Bad("reconcile", "is empty, and LostClaim::kReconcile asks it");
   }
   absl::Status status = Annotate(ValidateRetryPolicy(options.retry), "WrapOptions");
+  status.Update(Annotate(ValidateLease(options.lease), "WrapOptions::lease"));
   status.Update(ValidateStore(options));
   return status;
 }

@@ -1,4 +1,4 @@
-// A ScratchFolder is a new folder for one test's files.
+// A ScratchFolder is a new folder for one test's files, under TMPDIR. It goes with the object.
 #pragma once
 
 #include <stdlib.h>
@@ -11,13 +11,11 @@
 
 namespace once::testing {
 
-// A folder that goes with the object.
 class ScratchFolder {
  public:
-  ScratchFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "once-test-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
+  ScratchFolder() : path_((std::filesystem::temp_directory_path() / "once-test-XXXXXX").string()) {
+    if (mkdtemp(path_.data()) != nullptr) return;
+    throw std::runtime_error("no scratch folder " + path_ + "; set TMPDIR to a writable one");
   }
   ScratchFolder(const ScratchFolder&) = delete;
   ScratchFolder& operator=(const ScratchFolder&) = delete;
@@ -25,10 +23,12 @@ class ScratchFolder {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
-  std::string File(std::string_view name) const { return (path_ / name).string(); }
+
+  const std::string& path() const { return path_; }
+  std::string File(std::string_view name) const { return path_ + "/" + std::string(name); }
 
  private:
-  std::filesystem::path path_;
+  std::string path_;
 };
 
 }  // namespace once::testing

@@ -6,6 +6,8 @@ ONCE_PACKAGES=(
   libabsl-dev libxxhash-dev libssl-dev libboost-context-dev libgtest-dev libgmock-dev
   libsqlite3-dev librdkafka-dev libcli11-dev nlohmann-json3-dev)
 ONCE_LINT_PACKAGES=(clang-14 clang-tidy-14 clang-format-14)
+# The second holds libFuzzer and the sanitizers' runtimes.
+ONCE_FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
 
 # missing_packages <package...>: prints those that are not installed, on one line.
 missing_packages() {
@@ -21,7 +23,8 @@ missing_packages() {
   printf '%s' "${missing[*]}"
 }
 
-# setup [lint]: `lint` adds the clang tools. A JDK or Maven that is on PATH counts as installed.
+# setup [lint|fuzz|librdkafka]: each adds what it alone needs. A JDK, Maven or cargo that is on PATH
+# counts as installed.
 setup() {
   if [[ ${ONCE_SKIP_SETUP:-} ]]; then
     return 0
@@ -31,6 +34,12 @@ setup() {
   command -v mvn >/dev/null || wanted+=(maven)
   if [[ ${1:-} == lint ]]; then
     wanted+=("${ONCE_LINT_PACKAGES[@]}")
+  elif [[ ${1:-} == fuzz ]]; then
+    wanted+=("${ONCE_FUZZ_PACKAGES[@]}")
+  elif [[ ${1:-} == librdkafka ]]; then
+    # curl's header is included even where it is not used (WITH_CURL=OFF).
+    wanted+=(zlib1g-dev libcurl4-openssl-dev)
+    command -v cargo >/dev/null || wanted+=(cargo)
   fi
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     die "setup knows Debian's packages only. Install what these names stand for, then set" \

@@ -13,6 +13,9 @@ namespace {
 
 constexpr auto kMicrosFuture = std::numeric_limits<std::int64_t>::max();
 
+// In front of what is asked for: scope and id.
+constexpr int kKeyColumns = 2;
+
 absl::Time TimeAt(const Statement& statement, int column) {
   if (statement.IsNull(column)) return absl::InfinitePast();
   const std::int64_t micros = statement.Int(column);
@@ -34,6 +37,14 @@ void BindFingerprint(Statement& statement, int parameter, const Fingerprint& fin
 absl::Status Damaged(std::string_view table, std::string_view what, std::int64_t value) {
   return absl::DataLossError(absl::StrCat("sqlite: ", ToAbsl(table), " has a row with the unknown ",
                                           ToAbsl(what), " ", value, "; restore a backup"));
+}
+
+// In a tree whose order is damaged a search for one key may end at the row of another, and SQLite
+// does not look again.
+absl::Status OutOfOrder(std::string_view table) {
+  return absl::DataLossError(absl::StrCat("sqlite: ", ToAbsl(table),
+                                          " is out of order: looking for one row found another; "
+                                          "restore a backup"));
 }
 
 }  // namespace
@@ -83,28 +94,6 @@ IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock) {
     if (!seen.record.fingerprint.is_set()) seen.record.fingerprint = seen.claim->fingerprint;
   }
   return seen.record;
-}
-
-std::string_view StateName(IdState state) {
-  switch (state) {
-    case IdState::kAbsent:
-      return "absent";
-    case IdState::kCompleted:
-      return "completed";
-    case IdState::kRetrying:
-      return "retrying";
-    case IdState::kDead:
-      return "dead";
-    case IdState::kDiscarded:
-      return "discarded";
-    case IdState::kUncertain:
-      return "uncertain";
-    case IdState::kClaimed:
-      return "claimed";
-    case IdState::kDying:
-      return "dying";
-  }
-  return "unknown";
 }
 
 absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column) {
@@ -159,7 +148,9 @@ absl::StatusOr<std::optional<std::int64_t>> IdTable::FindScope(std::string_view 
     if (!has_row.ok()) return has_row.status();
     if (*has_row) {
       number = find.Int(0);
+      const bool is_meant = find.Bytes(1) == name;
       find.Reset();
+      if (!is_meant) return OutOfOrder("once_scopes");
       // Not known yet: the row may be this transaction's own, from before a savepoint.
       new_scopes_.emplace(std::string(name), *number);
     }
@@ -195,29 +186,41 @@ absl::StatusOr<bool> IdTable::BindKey(Statement& statement, const IdKey& key) {
   return true;
 }
 
+absl::StatusOr<bool> IdTable::StepTo(Statement& find, const IdKey& key, std::string_view table) {
+  const absl::StatusOr<bool> is_known = BindKey(find, key);
+  if (!is_known.ok() || !*is_known) return is_known;
+  const absl::StatusOr<bool> has_row = find.Step();
+  if (!has_row.ok() || !*has_row) return has_row;
+  if (find.Int(0) == last_scope_->number && find.Bytes(1) == key.id) return true;
+  find.Reset();
+  return OutOfOrder(table);
+}
+
 absl::StatusOr<IdRows> IdTable::Find(const IdKey& key) {
   IdRows rows;
   WriterStatements& statements = database_.statements();
-  const absl::StatusOr<bool> is_known = BindKey(statements.find_id, key);
-  if (!is_known.ok()) return is_known.status();
-  if (!*is_known) return rows;
-  absl::StatusOr<bool> has_row = statements.find_id.Step();
+  absl::StatusOr<bool> has_row = StepTo(statements.find_id, key, "once_ids");
   if (!has_row.ok()) return has_row.status();
   if (*has_row) {
-    absl::StatusOr<IdRecord> record = RecordAt(statements.find_id, 0);
+    absl::StatusOr<IdRecord> record = RecordAt(statements.find_id, kKeyColumns);
     statements.find_id.Reset();
     if (!record.ok()) return record.status();
     rows.record = *record;
   }
   if (!database_.has_claims()) return rows;
-  if (const auto bound = BindKey(statements.find_claim, key); !bound.ok()) return bound.status();
-  has_row = statements.find_claim.Step();
+  has_row = StepTo(statements.find_claim, key, "once_claims");
   if (!has_row.ok()) return has_row.status();
   if (*has_row) {
-    absl::StatusOr<std::optional<ClaimRow>> claim = ClaimAt(statements.find_claim, 0);
+    absl::StatusOr<std::optional<ClaimRow>> claim = ClaimAt(statements.find_claim, kKeyColumns);
     statements.find_claim.Reset();
     if (!claim.ok()) return claim.status();
     rows.claim = *std::move(claim);
+  }
+  const bool is_dying = rows.claim && rows.claim->disposition;
+  if (is_dying && rows.record.state != IdState::kDying) {
+    return absl::DataLossError(absl::StrCat("sqlite: once_claims has a dying claim whose id is ",
+                                            ToAbsl(ToString(rows.record.state)),
+                                            "; restore a backup"));
   }
   return rows;
 }
@@ -273,13 +276,10 @@ absl::Status IdTable::PutResult(const IdKey& key, std::string_view result) {
 
 absl::StatusOr<std::string> IdTable::FindResult(const IdKey& key) {
   Statement& find = database_.statements().find_result;
-  const absl::StatusOr<bool> is_known = BindKey(find, key);
-  if (!is_known.ok()) return is_known.status();
-  if (!*is_known) return std::string();
-  const absl::StatusOr<bool> has_row = find.Step();
+  const absl::StatusOr<bool> has_row = StepTo(find, key, "once_results");
   if (!has_row.ok()) return has_row.status();
   if (!*has_row) return std::string();
-  std::string result(find.Bytes(0));
+  std::string result(find.Bytes(kKeyColumns));
   find.Reset();
   return result;
 }

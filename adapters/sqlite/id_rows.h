@@ -54,9 +54,6 @@ std::optional<ClaimRow> AfterWriting(const ClaimRow& claim, const IdRecord& reco
 // What others see of `rows`: kClaimed while somebody works on it.
 IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock);
 
-// "completed", "retrying", …: as refusals name a state.
-std::string_view StateName(IdState state);
-
 // Columns of once_ids and once_claims, from `column` on: 6 and 8 of them.
 inline constexpr int kRecordColumns = 6;
 absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column);
@@ -93,6 +90,9 @@ class IdTable {
 
   // Binds the key. False: the scope is not known, so there can be no row.
   absl::StatusOr<bool> BindKey(Statement& statement, const IdKey& key);
+
+  // Binds the key and steps to its row, which begins with scope and id; false: there is none.
+  absl::StatusOr<bool> StepTo(Statement& find, const IdKey& key, std::string_view table);
 
   Database& database_;
   ScopeNumbers new_scopes_;

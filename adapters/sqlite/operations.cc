@@ -31,10 +31,10 @@ absl::Status CheckState(const std::string& what, IdState state,
   }
   std::string wanted;
   for (const IdState one : permitted) {
-    absl::StrAppend(&wanted, wanted.empty() ? "" : " or ", ToAbsl(StateName(one)));
+    absl::StrAppend(&wanted, wanted.empty() ? "" : " or ", ToAbsl(ToString(one)));
   }
   return absl::FailedPreconditionError(
-      absl::StrCat(what, "the id is ", ToAbsl(StateName(state)), ", not ", wanted));
+      absl::StrCat(what, "the id is ", ToAbsl(ToString(state)), ", not ", wanted));
 }
 
 absl::Status NoLetter(std::string_view operation, std::int64_t number) {
@@ -203,7 +203,7 @@ absl::Status SqliteOperations::DropLetter(std::int64_t number) {
     if (state != IdState::kAbsent) {
       return absl::FailedPreconditionError(
           absl::StrCat(Describe("drop the letter of", (*letter)->failure.id), "the id is ",
-                       ToAbsl(StateName(state)), "; discard the id instead"));
+                       ToAbsl(ToString(state)), "; discard the id instead"));
     }
     return sqlite::DropLetter(*database_, number);
   });

@@ -137,9 +137,11 @@ absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes) {
   origin.offset = reader.TakeInt<std::int64_t>();
   origin.timestamp_ms = reader.TakeInt<std::int64_t>();
   // Letters of files from before they had a scope, and what is no letter, have none.
-  if (reader.left() > sizeof(std::int32_t)) origin.scope = reader.TakeBytes();
+  const bool has_scope = reader.left() > sizeof(std::int32_t);
+  if (has_scope) origin.scope = reader.TakeBytes();
   origin.ordinal = reader.TakeInt<std::int32_t>();
-  if (version != kVersion || !reader.is_ok() || !reader.is_at_end()) {
+  const bool is_as_written = reader.is_at_end() && has_scope == !origin.scope.empty();
+  if (version != kVersion || !reader.is_ok() || !is_as_written) {
     return absl::DataLossError("not an outbox origin");
   }
   return origin;

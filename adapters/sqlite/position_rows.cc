@@ -16,29 +16,6 @@ void BindPartition(Statement& statement, const PartitionKey& key) {
   statement.Bind(4, key.partition.partition);
 }
 
-// Everything but the key, from `column` on.
-absl::Status ReadRow(const Statement& row, int column, StoredPosition& position) {
-  position.stamp = {.position = row.Int(column),
-                    .revision = row.Int(column + 1),
-                    .writer = static_cast<std::uint64_t>(row.Int(column + 2))};
-  position.reach = row.Int(column + 3);
-  if (!row.IsNull(column + 4)) {
-    position.last_applied =
-        AppliedRecord{.offset = row.Int(column + 4),
-                      .timestamp_ms = row.Int(column + 5),
-                      .fingerprint = {.high = static_cast<std::uint64_t>(row.Int(column + 6)),
-                                      .low = static_cast<std::uint64_t>(row.Int(column + 7))}};
-  }
-  const std::int64_t directive = row.Int(column + 8);  // null reads as 0
-  if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
-    return absl::DataLossError(
-        absl::StrCat("sqlite: once_positions has a row with the unknown directive ", directive,
-                     "; restore a backup"));
-  }
-  position.directive = static_cast<PositionDirective>(directive);
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::string> FindOtherCluster(Database& database, const PartitionKey& key) {
   Statement& find = database.statements().find_other_cluster;
   BindPartition(find, key);
@@ -58,19 +35,41 @@ absl::StatusOr<std::optional<StoredPosition>> FindPosition(Statement& find_posit
   const absl::StatusOr<bool> has_row = find_position.Step();
   if (!has_row.ok()) return has_row.status();
   if (!*has_row) return std::nullopt;
-  StoredPosition position{.key = key};
-  const absl::Status read = ReadRow(find_position, 0, position);
+  absl::StatusOr<StoredPosition> position = PositionAt(find_position);
   find_position.Reset();
-  if (!read.ok()) return read;
-  return position;
+  if (!position.ok()) return position.status();
+  // In a tree whose order is damaged a search may end at the row of another, unnoticed by SQLite.
+  if (position->key != key) {
+    return absl::DataLossError(absl::StrCat(
+        "sqlite: once_positions is out of order: looking for ", ToString(key.partition), " found ",
+        ToString(position->key.partition), "; restore a backup"));
+  }
+  return *std::move(position);
 }
 
 absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
   StoredPosition position{
       .key = {.cluster = std::string(row.Bytes(0)),
               .group = std::string(row.Bytes(1)),
-              .partition = {std::string(row.Bytes(2)), static_cast<std::int32_t>(row.Int(3))}}};
-  if (absl::Status read = ReadRow(row, 4, position); !read.ok()) return read;
+              .partition = {std::string(row.Bytes(2)), static_cast<std::int32_t>(row.Int(3))}},
+      .stamp = {.position = row.Int(4),
+                .revision = row.Int(5),
+                .writer = static_cast<std::uint64_t>(row.Int(6))},
+      .reach = row.Int(7)};
+  if (!row.IsNull(8)) {
+    position.last_applied =
+        AppliedRecord{.offset = row.Int(8),
+                      .timestamp_ms = row.Int(9),
+                      .fingerprint = {.high = static_cast<std::uint64_t>(row.Int(10)),
+                                      .low = static_cast<std::uint64_t>(row.Int(11))}};
+  }
+  const std::int64_t directive = row.Int(12);  // null reads as 0
+  if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
+    return absl::DataLossError(
+        absl::StrCat("sqlite: once_positions has a row with the unknown directive ", directive,
+                     "; restore a backup"));
+  }
+  position.directive = static_cast<PositionDirective>(directive);
   return position;
 }
 

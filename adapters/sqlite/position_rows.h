@@ -13,12 +13,13 @@
 
 namespace once::sqlite {
 
-// The row that `find_position` finds; it is reset afterwards.
+// The row that `find_position` finds; it is reset afterwards. kDataLoss: it is another's.
 absl::StatusOr<std::optional<StoredPosition>> FindPosition(Statement& find_position,
                                                            const PartitionKey& key);
 
-// The row under the cursor of `list_positions`. kDataLoss: a directive that nobody wrote.
-absl::StatusOr<StoredPosition> PositionAt(const Statement& list_positions);
+// The row under the cursor of `find_position` or `list_positions`. kDataLoss: a directive that
+// nobody wrote.
+absl::StatusOr<StoredPosition> PositionAt(const Statement& row);
 
 // REQUIRES for all below: a transaction of `database` is open, and the store is at work.
 absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest& request);

@@ -37,9 +37,12 @@ constexpr const char* kOfPartition =
     " WHERE cluster = ?1 AND consumer_group = ?2 AND topic = ?3 AND partition = ?4";
 constexpr const char* kOfId = " WHERE scope = ?1 AND id = ?2";
 
-std::string FindPosition() {
-  return absl::StrCat("SELECT ", kPositionColumns, " FROM main.once_positions", kOfPartition);
+std::string SelectPositions() {
+  return absl::StrCat("SELECT cluster, consumer_group, topic, partition, ", kPositionColumns,
+                      " FROM main.once_positions");
 }
+
+std::string FindPosition() { return absl::StrCat(SelectPositions(), kOfPartition); }
 
 // As RecordAt() and ClaimAt() read them; `table` is an alias with its dot.
 std::string RecordColumns(const char* table = "") {
@@ -82,22 +85,22 @@ absl::Status PrepareTransactions(WriterStatements& s, sqlite3* connection,
 absl::Status PrepareIds(WriterStatements& s, sqlite3* connection, const std::string& path) {
   return PrepareAll(
       connection, path,
-      {{&s.find_scope, "find scope in", "SELECT scope FROM main.once_scopes WHERE name = ?1"},
+      {{&s.find_scope, "find scope in", "SELECT scope, name FROM main.once_scopes WHERE name = ?1"},
        {&s.add_scope, "add scope to", "INSERT INTO main.once_scopes(name) VALUES(?1)"},
        {&s.find_id, "find ids in",
-        absl::StrCat("SELECT ", RecordColumns(), " FROM main.once_ids", kOfId)},
+        absl::StrCat("SELECT scope, id, ", RecordColumns(), " FROM main.once_ids", kOfId)},
        {&s.put_id, "put ids into",
         absl::StrCat("INSERT OR REPLACE INTO main.once_ids(scope, id, ", RecordColumns(),
                      ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")},
        {&s.forget_id, "forget ids in", absl::StrCat("DELETE FROM main.once_ids", kOfId)},
        {&s.find_claim, "find claims in",
-        absl::StrCat("SELECT ", ClaimColumns(), " FROM main.once_claims", kOfId)},
+        absl::StrCat("SELECT scope, id, ", ClaimColumns(), " FROM main.once_claims", kOfId)},
        {&s.put_claim, "put claims into",
         absl::StrCat("INSERT OR REPLACE INTO main.once_claims(scope, id, ", ClaimColumns(),
                      ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")},
        {&s.drop_claim, "drop claims from", absl::StrCat("DELETE FROM main.once_claims", kOfId)},
        {&s.find_result, "find result in",
-        absl::StrCat("SELECT result FROM main.once_results", kOfId)},
+        absl::StrCat("SELECT scope, id, result FROM main.once_results", kOfId)},
        {&s.put_result, "put result into",
         "INSERT OR REPLACE INTO main.once_results(scope, id, result) VALUES(?1, ?2, ?3)"},
        {&s.drop_result, "drop result from", absl::StrCat("DELETE FROM main.once_results", kOfId)}});
@@ -172,9 +175,7 @@ absl::Status ReaderStatements::Prepare(sqlite3* connection, const std::string& p
   return PrepareAll(
       connection, path,
       {{&find_position, "read position in", FindPosition()},
-       {&list_positions, "list positions in",
-        absl::StrCat("SELECT cluster, consumer_group, topic, partition, ", kPositionColumns,
-                     " FROM main.once_positions")},
+       {&list_positions, "list positions in", SelectPositions()},
        {&find_pending, "find outbox rows in",
         "SELECT sequence, payload FROM main.once_outbox WHERE state = 0 "
         "ORDER BY sequence LIMIT ?1"},

@@ -138,7 +138,9 @@ class ClaimStore {
   // Gives back claims whose handler never began: the record is as before the claim.
   virtual absl::Status Release(std::span<const Claim> claims, std::span<absl::Status> outcomes) = 0;
 
-  // OK: everything that was answered OK before survives what StoreTraits::durability says.
+  // OK: everything that was answered OK before survives what StoreTraits::durability says. A store
+  // that lost any of it must not answer OK to the next Sync(), whatever became of the one before:
+  // whoever syncs after a failure takes OK to cover what was recorded before that failure too.
   virtual absl::Status Sync() = 0;
 };
 

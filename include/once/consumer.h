@@ -63,7 +63,8 @@ enum class LostClaim : std::uint8_t {
 // What the downstream says about a message that may have run.
 enum class Reconciled : std::uint8_t {
   kHappened,     // settle it as completed
-  kNotHappened,  // invoke the handler
+  kNotHappened,  // invoke the handler again, which sees maybe_repeated(): the lost invocation may
+                 // only be slow, and yet take effect
   kUnknown       // as LostClaim::kPark
 };
 
@@ -71,7 +72,7 @@ enum class Reconciled : std::uint8_t {
 struct ClaimOptions {
   // Renewed every third of it while the handler runs (not by Step(), whose handlers must be
   // quicker). Longer: a crashed consumer's messages wait longer. Shorter: a stalled one loses its
-  // claims sooner. At least a second.
+  // claims sooner. Between a second and a day.
   absl::Duration lease = absl::Seconds(30);
   LostClaim on_lost = LostClaim::kRerun;
   // Called like the handler, in its place. Required for kReconcile. May throw: asked again later.

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -43,6 +44,9 @@ enum class IdState : std::uint8_t {
   kClaimed = 6,    // claim protocol: somebody works on it
   kDying = 7,      // claim protocol: its dead letter is being published
 };
+
+// "absent", "completed", …: as refusals and the command name a state.
+std::string_view ToString(IdState state);
 
 struct IdRecord {
   IdState state = IdState::kAbsent;

@@ -95,9 +95,11 @@ struct CallAnswer {
 // What a function may want to know of its own invocation. Views: valid while it runs.
 struct Invocation {
   std::string_view id;
-  std::string_view scope;       // NamedScope(WrapOptions::scope)
-  int attempt = 1;              // 1-based, counts invocations whose failure is recorded
-  bool maybe_repeated = false;  // an earlier one was begun, and nobody knows how it ended
+  std::string_view scope;  // NamedScope(WrapOptions::scope)
+  int attempt = 1;         // 1-based, counts invocations whose failure is recorded
+  // An earlier one was begun and nobody knows how it ended; also where `reconcile` has said that it
+  // did not happen, for it may only be slow.
+  bool maybe_repeated = false;
   // Stop requested: the claim is lost, so another call may run already. Never in transactions.
   std::stop_token cancellation;
 
@@ -128,6 +130,7 @@ struct WrapOptions {
 
   // For the form without a transaction. Leases are renewed every third of this while the function
   // runs. Longer: after a crash its ids wait longer. Shorter: a stalled process loses them sooner.
+  // Between a second and a day.
   absl::Duration lease = absl::Seconds(30);
   // What becomes of an id whose function was begun and never heard of again. kPark answers
   // kUncertain. kReconcile needs `reconcile`, which is called like the function, in its place.

@@ -327,7 +327,7 @@ absl::Status Demo::Compare() {
 // The board is for watching; what counts is what the store says after the end.
 absl::Status Demo::VerifyStore() const {
   absl::StatusOr<std::shared_ptr<DedupStore>> store =
-      sqlite::OpenStore({.path = store_path_, .must_exist = true, .quick_check = true});
+      sqlite::OpenStore({.path = store_path_, .must_exist = true, .integrity_check = true});
   if (!store.ok()) return store.status();
   std::vector<PartitionKey> keys;
   keys.reserve(std::size_t{kPartitions});

@@ -10,28 +10,6 @@
 
 namespace once::memory {
 
-std::string_view StateName(IdState state) {
-  switch (state) {
-    case IdState::kAbsent:
-      return "absent";
-    case IdState::kCompleted:
-      return "completed";
-    case IdState::kRetrying:
-      return "retrying";
-    case IdState::kDead:
-      return "dead";
-    case IdState::kDiscarded:
-      return "discarded";
-    case IdState::kUncertain:
-      return "uncertain";
-    case IdState::kClaimed:
-      return "claimed";
-    case IdState::kDying:
-      return "dying";
-  }
-  return "unknown";
-}
-
 bool IdTable::IsOver(const Entry& entry, absl::Time now) {
   return entry.hold && entry.hold->lease_end <= now;
 }
@@ -193,8 +171,8 @@ IdTable::Entry* IdTable::FindHeld(const Claim& claim, std::string_view operation
   }
   if (wanted && found->second.record.state != *wanted) {
     refusal = absl::FailedPreconditionError(absl::StrCat(
-        "memory: ", ToAbsl(operation), ": the id is ",
-        ToAbsl(StateName(found->second.record.state)), ", not ", ToAbsl(StateName(*wanted))));
+        "memory: ", ToAbsl(operation), ": the id is ", ToAbsl(ToString(found->second.record.state)),
+        ", not ", ToAbsl(ToString(*wanted))));
     return nullptr;
   }
   return &found->second;

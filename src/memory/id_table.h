@@ -86,7 +86,4 @@ class IdTable {
   absl::flat_hash_map<std::string, Entry> entries_;  // by EncodeIdKey; none of them absent
 };
 
-// "completed", "retrying", …: as refusals name a state.
-std::string_view StateName(IdState state);
-
 }  // namespace once::memory

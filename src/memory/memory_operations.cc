@@ -24,10 +24,10 @@ absl::Status CheckState(std::string_view operation, IdState state,
   }
   std::string wanted;
   for (const IdState one : permitted) {
-    absl::StrAppend(&wanted, wanted.empty() ? "" : " or ", ToAbsl(StateName(one)));
+    absl::StrAppend(&wanted, wanted.empty() ? "" : " or ", ToAbsl(ToString(one)));
   }
   return absl::FailedPreconditionError(absl::StrCat("memory: ", ToAbsl(operation), ": the id is ",
-                                                    ToAbsl(StateName(state)), ", not ", wanted));
+                                                    ToAbsl(ToString(state)), ", not ", wanted));
 }
 
 absl::Status NoLetter(std::string_view operation, std::int64_t number) {
@@ -163,7 +163,7 @@ absl::Status MemoryOperations::DropLetter(std::int64_t number) {
     const IdState state = RecordOf(contents, letter->row, now).state;
     if (state != IdState::kAbsent) {
       return absl::FailedPreconditionError(absl::StrCat("memory: drop a letter: its id is ",
-                                                        ToAbsl(StateName(state)),
+                                                        ToAbsl(ToString(state)),
                                                         "; discard the id instead"));
     }
     contents.outbox.DropLetter(number);

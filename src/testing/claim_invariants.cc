@@ -35,10 +35,6 @@ bool IsAllowed(IdState from, IdState to) {
   return false;
 }
 
-constexpr std::string_view kStateNames[] = {"absent",    "completed", "retrying", "dead",
-                                            "discarded", "uncertain", "claimed",  "dying"};
-std::string_view Show(IdState state) { return kStateNames[static_cast<std::size_t>(state)]; }
-
 constexpr std::string_view kVerdictNames[] = {"fresh",     "takeover",   "duplicate", "in progress",
                                               "conflict",  "not before", "dead",      "discarded",
                                               "uncertain", "publish"};
@@ -159,13 +155,14 @@ void ClaimInvariants::CheckTransition(const StoreChange::Id& id, const IdEntry& 
   if (checker_.is_recording() && from != to) {
     checker_.Record(
         "store",
-        absl::StrCat("the id is ", ToAbsl(Show(to)), ", attempt ", id.entry.record.attempt), -1,
+        absl::StrCat("the id is ", ToAbsl(ToString(to)), ", attempt ", id.entry.record.attempt), -1,
         text);
   }
   if (!IsAllowed(from, to)) {
-    checker_.Fail(Check::kClaimStates,
-                  absl::StrCat(text, " goes from ", ToAbsl(Show(from)), " to ", ToAbsl(Show(to))),
-                  -1, text);
+    checker_.Fail(
+        Check::kClaimStates,
+        absl::StrCat(text, " goes from ", ToAbsl(ToString(from)), " to ", ToAbsl(ToString(to))), -1,
+        text);
     return;
   }
   const bool was_held = from == IdState::kClaimed || from == IdState::kDying;
@@ -173,7 +170,7 @@ void ClaimInvariants::CheckTransition(const StoreChange::Id& id, const IdEntry& 
   const bool is_takeover = is_held && id.entry.claim.fence == id.by && !id.entry.claim.is_begun;
   if (was_held && before.claim.fence != id.by && !is_takeover) {
     checker_.Fail(Check::kFencedEffect,
-                  absl::StrCat("a former owner makes ", text, " ", ToAbsl(Show(to))), -1, text);
+                  absl::StrCat("a former owner makes ", text, " ", ToAbsl(ToString(to))), -1, text);
   }
   const bool is_cut_off = from == IdState::kClaimed && before.claim.is_begun && is_takeover &&
                           before.claim.fence != id.by;
@@ -205,7 +202,7 @@ void ClaimInvariants::CheckOutcomeRecorded(const StoreChange::Id& id, const std:
   if (!is_wrong) return;
   checker_.Fail(Check::kRightOutcome,
                 absl::StrCat("the handler of ", text, knowledge->is_done ? " is done" : " failed",
-                             ", and ", ToAbsl(Show(to)), " is recorded"),
+                             ", and ", ToAbsl(ToString(to)), " is recorded"),
                 -1, text);
 }
 

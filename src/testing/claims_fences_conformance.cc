@@ -189,7 +189,7 @@ CLAIM_CHECK(AClaimGoesOnAfterItWasSaidTwice) {
 }
 
 CLAIM_CHECK(ACallThatEndsAClaimIsHarmlessWhenRepeated) {
-  const auto repeat = [this](const Holder& holder, auto&& call) {
+  const auto repeat = [](const Holder& holder, auto&& call) {
     for (int i = 0; i < 3; ++i) {
       const absl::Status outcome = call(holder);
       EXPECT_TRUE(outcome.ok() || (i > 0 && absl::IsAborted(outcome))) << outcome;

@@ -12,11 +12,24 @@
 #include <cstring>
 #include <utility>
 
+// g++ says it by macros, clang by features.
 #if defined(__SANITIZE_ADDRESS__)
+#define ONCE_FIBER_ASAN
+#elif defined(__SANITIZE_THREAD__)
+#define ONCE_FIBER_TSAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ONCE_FIBER_ASAN
+#elif __has_feature(thread_sanitizer)
+#define ONCE_FIBER_TSAN
+#endif
+#endif
+
+#if defined(ONCE_FIBER_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -25,7 +38,7 @@ namespace {
 
 namespace context = boost::context::detail;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_ASAN) || defined(ONCE_FIBER_TSAN)
 constexpr std::size_t kStackBytes = 1024 * 1024;
 #else
 constexpr std::size_t kStackBytes = 256 * 1024;
@@ -52,13 +65,13 @@ void SwapExceptions(std::array<unsigned char, 16>& save, std::array<unsigned cha
 
 // What the sanitizers must be told about a switch. Empty without them.
 struct Fiber::Annotations {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   void* fake_stack_inside = nullptr;
   void* fake_stack_outside = nullptr;
   const void* outside_bottom = nullptr;
   std::size_t outside_size = 0;
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_TSAN)
   void* fiber = nullptr;
   void* outside = nullptr;
 #endif
@@ -72,17 +85,17 @@ Fiber::Fiber() : size_(kStackBytes), memory_(MapStack(kStackBytes)), annotations
     fiber->outside_ = from.fctx;
     fiber->Loop();
   });
-#if defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_TSAN)
   annotations_->fiber = __tsan_create_fiber(0);
 #endif
 }
 
 Fiber::~Fiber() {
   assert(is_done_);
-#if defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_TSAN)
   __tsan_destroy_fiber(annotations_->fiber);
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   __asan_unpoison_memory_region(static_cast<char*>(memory_) + page, size_ - page);
 #endif
@@ -98,37 +111,37 @@ void Fiber::Start(std::function<void()> body) {
 void Fiber::Resume() {
   assert(!is_done_);
   SwapExceptions(exceptions_outside_, exceptions_inside_);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   __sanitizer_start_switch_fiber(&annotations_->fake_stack_outside, memory_, size_);
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_TSAN)
   annotations_->outside = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(annotations_->fiber, 0);
 #endif
   inside_ = context::jump_fcontext(inside_, this).fctx;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   __sanitizer_finish_switch_fiber(annotations_->fake_stack_outside, nullptr, nullptr);
 #endif
   SwapExceptions(exceptions_inside_, exceptions_outside_);
 }
 
 void Fiber::Suspend() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   __sanitizer_start_switch_fiber(&annotations_->fake_stack_inside, annotations_->outside_bottom,
                                  annotations_->outside_size);
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(ONCE_FIBER_TSAN)
   __tsan_switch_to_fiber(annotations_->outside, 0);
 #endif
   outside_ = context::jump_fcontext(outside_, this).fctx;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   __sanitizer_finish_switch_fiber(annotations_->fake_stack_inside, &annotations_->outside_bottom,
                                   &annotations_->outside_size);
 #endif
 }
 
 void Fiber::Loop() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ONCE_FIBER_ASAN)
   __sanitizer_finish_switch_fiber(nullptr, &annotations_->outside_bottom,
                                   &annotations_->outside_size);
 #endif

@@ -54,8 +54,7 @@ class OperationsBench : public ClaimBench {
     return operations().Resolve({.scope = kScope, .id = id});
   }
 
-  // The state that a refusal must name, as people write it.
-  static std::string_view NameOf(IdState state);
+  // The refusal must name `state`.
   static void ExpectRefusal(const absl::Status& status, IdState state);
 };
 

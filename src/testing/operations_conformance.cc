@@ -166,31 +166,9 @@ absl::Status OperationsBench::Redrive(const StoredFailure& failure) {
   return operations().Redrive(request);
 }
 
-std::string_view OperationsBench::NameOf(IdState state) {
-  switch (state) {
-    case IdState::kAbsent:
-      return "absent";
-    case IdState::kCompleted:
-      return "completed";
-    case IdState::kRetrying:
-      return "retrying";
-    case IdState::kDead:
-      return "dead";
-    case IdState::kDiscarded:
-      return "discarded";
-    case IdState::kUncertain:
-      return "uncertain";
-    case IdState::kClaimed:
-      return "claimed";
-    case IdState::kDying:
-      return "dying";
-  }
-  return "unknown";
-}
-
 void OperationsBench::ExpectRefusal(const absl::Status& status, IdState state) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(std::string(NameOf(state))));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(std::string(ToString(state))));
 }
 
 }  // namespace once::testing

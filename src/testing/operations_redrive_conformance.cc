@@ -145,8 +145,8 @@ OPERATIONS_CHECK(AMessageThatFailsAgainElsewhereHasANewLetter) {
 OPERATIONS_CHECK(WhatIsNeitherDeadNorUncertainIsNotRedriven) {
   for (const IdState state : kSettledStates) {
     if (state == IdState::kDead || state == IdState::kUncertain) continue;
-    SCOPED_TRACE(NameOf(state));
-    const std::string id(NameOf(state));
+    SCOPED_TRACE(ToString(state));
+    const std::string id(ToString(state));
     const auto offset = static_cast<std::int64_t>(state);
     CommitLetter(Letter(offset, id));
     PublishPending();
@@ -291,8 +291,8 @@ OPERATIONS_CHECK(ADyingIdIsDiscardedAndItsHolderHasLostItsClaim) {
 
 OPERATIONS_CHECK(DeadUncertainAndRetryingIdsAreDiscarded) {
   for (const IdState state : {IdState::kDead, IdState::kUncertain, IdState::kRetrying}) {
-    SCOPED_TRACE(NameOf(state));
-    const std::string id(NameOf(state));
+    SCOPED_TRACE(ToString(state));
+    const std::string id(ToString(state));
     CommitLetter(Letter(static_cast<std::int64_t>(state), id), state);
     PublishPending();
     const absl::Status discarded = DiscardId(id);
@@ -369,7 +369,7 @@ OPERATIONS_CHECK(AResolvedIdIsADuplicateForAClaimer) {
 OPERATIONS_CHECK(OnlyWhatIsUncertainIsResolved) {
   for (const IdState state : kSettledStates) {
     if (state == IdState::kUncertain) continue;
-    const std::string id(NameOf(state));
+    const std::string id(ToString(state));
     PutInTransaction(id, {.state = state, .fingerprint = kPrint, .attempt = 1});
     ExpectRefusal(ResolveId(id), state);
     EXPECT_EQ(RecordOf(operations(), id).state, state);

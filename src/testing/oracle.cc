@@ -129,7 +129,7 @@ int DepthFirstOracle::Pick(std::string_view tag, int choices, Cost /*cost*/) {
 
 absl::StatusOr<ChoiceList> ParseChoices(std::string_view text) {
   const std::string_view whole = text;
-  constexpr int kMax = 1'000'000;
+  constexpr std::size_t kChoicesMax = 1'000'000;  // no execution asks so many questions
   ChoiceList list;
   bool is_valid = TakeLetter(text, 'f') && TakeNumber(text, list.budget.faults) &&
                   TakeLetter(text, 'p') && TakeNumber(text, list.budget.preemptions);
@@ -137,7 +137,8 @@ absl::StatusOr<ChoiceList> ParseChoices(std::string_view text) {
     int zeros = 0;
     int choice = 0;
     is_valid = TakeLetter(text, '/') && TakeNumber(text, zeros) && TakeLetter(text, '.') &&
-               TakeNumber(text, choice) && zeros <= kMax && choice >= 1 && choice < 64;
+               TakeNumber(text, choice) && choice >= 1 && choice < 64 &&
+               list.choices.size() + static_cast<std::size_t>(zeros) < kChoicesMax;
     if (!is_valid) break;
     list.choices.insert(list.choices.end(), static_cast<std::size_t>(zeros), 0);
     list.choices.push_back(static_cast<std::uint8_t>(choice));

@@ -9,13 +9,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -25,6 +23,7 @@
 #include "tests/benchmark/report.h"
 #include "tests/benchmark/topic.h"
 #include "tests/benchmark/workload.h"
+#include "tests/scratch_folder.h"
 
 namespace once::benchmark {
 namespace {
@@ -96,19 +95,7 @@ std::vector<std::string> ArgumentsOf(const std::string& what, const Task& task) 
 class Benchmark {
  public:
   explicit Benchmark(const Options& options)
-      : options_(options), topic_("once-bench-" + std::to_string(getpid())) {
-    std::string folder = std::filesystem::temp_directory_path() / "once-bench-XXXXXX";
-    if (mkdtemp(folder.data()) == nullptr) {
-      throw std::runtime_error("no scratch folder " + folder + "; set TMPDIR to a writable one");
-    }
-    folder_ = folder;
-  }
-  Benchmark(const Benchmark&) = delete;
-  Benchmark& operator=(const Benchmark&) = delete;
-  ~Benchmark() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
+      : options_(options), topic_("once-bench-" + std::to_string(getpid())) {}
 
   // The exit code.
   int Run() {
@@ -132,7 +119,7 @@ class Benchmark {
             .topic = topic_,
             .group = group,
             .messages = options_.messages,
-            .database = folder_ / (group + ".db")};
+            .database = folder_.File(group + ".db")};
   }
 
   Round RunRound(int number) {
@@ -211,7 +198,7 @@ class Benchmark {
 
   const Options options_;
   const std::string topic_;
-  std::filesystem::path folder_;
+  const testing::ScratchFolder folder_;
   bool is_exact_ = true;
 };
 

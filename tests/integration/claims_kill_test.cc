@@ -3,13 +3,13 @@
 // the one that was running, and whatever is repeated was told so.
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -18,11 +18,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "adapters/kafka/tests/kafka_test_broker.h"
-#include "once/consumer.h"
-#include "once/kafka/source.h"
-#include "once/sqlite/store.h"
-#include "tests/integration/child.h"
-#include "tests/integration/effects.h"
+#include "tests/integration/consuming_child.h"
 
 namespace once {
 namespace {
@@ -32,44 +28,20 @@ constexpr int kOrders = 40'000;
 constexpr int kKills = 20;
 constexpr int kInvocationsPerBeat = 20;
 
-// The child: `--consume BROKERS GROUP TOPIC STORE EFFECTS`.
-int Consume(char** arguments) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  auto source = kafka::Subscribe({.brokers = arguments[0],
-                                  .group = arguments[1],
-                                  .topics = {arguments[2]},
-                                  .instance_id = "killed",
-                                  .session_timeout = absl::Seconds(6)});
-  auto store = sqlite::OpenStore({.path = arguments[3]});
-  const int effects = open(arguments[4], O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-  if (!source.ok() || !store.ok() || effects < 0) {
-    std::cerr << source.status() << " " << store.status() << "\n";
-    return 2;
-  }
-  int invocations = 0;
-  auto consumer = Consumer::Create(
-      {.source = *std::move(source),
-       .store = *store,
-       .id = HeaderId("order-id"),
-       .log = JsonLog(LogLevel::kError)},
-      [&](const Message& message) -> Outcome {
+// The fifth word is the file of effects.
+int Consume(const std::vector<std::string>& words) {
+  const int effects = open(words.at(4).c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (effects < 0) throw std::runtime_error("the effects file cannot be opened");
+  return testing::ConsumeAsChild(
+      words, {}, [effects, invocations = 0](const Message& message) mutable -> Outcome {
         const std::string line =
             std::string(message.id()) + (message.maybe_repeated() ? " repeated\n" : " first\n");
         if (write(effects, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
           return absl::UnavailableError("the effects file cannot be written");
         }
-        if (++invocations % kInvocationsPerBeat == 0) {
-          [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
-        }
+        if (++invocations % kInvocationsPerBeat == 0) testing::Beat();
         return Done();
       });
-  if (!consumer.ok()) {
-    std::cerr << consumer.status() << "\n";
-    return 2;
-  }
-  const absl::Status status = RunUntilSignal(**consumer);
-  if (!status.ok()) std::cerr << status << "\n";
-  return status.ok() ? 0 : 1;
 }
 
 struct Effects {
@@ -125,10 +97,5 @@ TEST(KillNineOfAPlainHandler, LosesNothingAndRepeatsAtMostWhatWasRunning) {
 }  // namespace once
 
 int main(int argc, char** argv) {
-  constexpr int kConsumeArguments = 7;
-  if (argc == kConsumeArguments && std::string_view(argv[1]) == "--consume") {
-    return once::Consume(argv + 2);
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  return once::testing::RunTestsOrChild(argc, argv, once::Consume);
 }

@@ -2,15 +2,15 @@
 // letter after its attempts, and its neighbours are neither charged nor applied twice.
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
-#include <iostream>
 #include <map>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -21,12 +21,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "adapters/kafka/tests/kafka_test_broker.h"
-#include "once/consumer.h"
 #include "once/kafka/dead_letter_topic.h"
-#include "once/kafka/source.h"
-#include "once/sqlite/store.h"
-#include "tests/integration/child.h"
-#include "tests/integration/effects.h"
+#include "tests/integration/consuming_child.h"
 
 namespace once {
 namespace {
@@ -52,47 +48,25 @@ int SignalOf(std::string_view how) {
 
 std::string PoisonId() { return absl::StrCat("order-", kPoison); }
 
-// The child: `--consume BROKERS GROUP TOPIC PATH TRACE HOW`. Each invocation is a line of the
-// trace, written before anything happens, and a beat.
-int Consume(char** arguments) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+// Further words: the trace, and how to die. Each invocation is a line of the trace, written before
+// anything happens, and a beat.
+int Consume(const std::vector<std::string>& words) {
   const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};
   setrlimit(RLIMIT_CORE, &no_core);
-  auto source = kafka::Subscribe({.brokers = arguments[0],
-                                  .group = arguments[1],
-                                  .topics = {arguments[2]},
-                                  .instance_id = "mortal",
-                                  .session_timeout = absl::Seconds(6)});
-  auto store = sqlite::OpenStore({.path = arguments[3], .setup = testing::CreateEffects});
-  auto dead_letters = kafka::OpenDeadLetterTopic({.brokers = arguments[0]});
-  const int trace = open(arguments[4], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  const std::string how = arguments[5];
-  if (!source.ok() || !store.ok() || !dead_letters.ok() || trace < 0) {
-    std::cerr << source.status() << " " << store.status() << " " << dead_letters.status() << "\n";
-    return 2;
-  }
-  auto consumer =
-      Consumer::Create({.source = *std::move(source),
-                        .store = *store,
-                        .id = HeaderId("order-id"),
-                        .retry = {.max_attempts = kAttemptsMax},
-                        .dead_letters = *dead_letters,
-                        .log = JsonLog(LogLevel::kError)},
-                       [&](const Message& message, Transaction& transaction) {
-                         const std::string line =
-                             absl::StrCat(std::string(message.id()), " ", message.attempt(), "\n");
-                         [[maybe_unused]] ssize_t written = write(trace, line.data(), line.size());
-                         written = write(testing::kProgressPipe, ".", 1);
-                         if (message.id() == PoisonId()) Die(how);
-                         return testing::BookEffect(message, transaction);
-                       });
-  if (!consumer.ok()) {
-    std::cerr << consumer.status() << "\n";
-    return 2;
-  }
-  const absl::Status status = RunUntilSignal(**consumer);
-  if (!status.ok()) std::cerr << status << "\n";
-  return status.ok() ? 0 : 1;
+  const int trace = open(words.at(4).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (trace < 0) throw std::runtime_error("the trace cannot be opened");
+  return testing::ConsumeAsChild(
+      words,
+      {.retry = {.max_attempts = kAttemptsMax},
+       .dead_letters = testing::Must(kafka::OpenDeadLetterTopic({.brokers = words.at(0)}))},
+      [trace, how = words.at(5)](const Message& message, Transaction& transaction) {
+        const std::string line =
+            absl::StrCat(std::string(message.id()), " ", message.attempt(), "\n");
+        [[maybe_unused]] const ssize_t written = write(trace, line.data(), line.size());
+        testing::Beat();
+        if (message.id() == PoisonId()) Die(how);
+        return testing::BookEffect(message, transaction);
+      });
 }
 
 std::map<std::string, std::vector<int>> ReadTrace(const std::string& path) {
@@ -175,10 +149,5 @@ INSTANTIATE_TEST_SUITE_P(Handler, Crash, ::testing::Values("abort", "segfault", 
 }  // namespace once
 
 int main(int argc, char** argv) {
-  constexpr int kConsumeArguments = 8;
-  if (argc == kConsumeArguments && std::string_view(argv[1]) == "--consume") {
-    return once::Consume(argv + 2);
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  return once::testing::RunTestsOrChild(argc, argv, once::Consume);
 }

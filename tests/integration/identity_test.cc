@@ -1,11 +1,12 @@
 // Against a real broker: a topic that was made anew, a store that is not the one the group's
 // offsets belong to, offsets that an operator has moved, a failover to another cluster. Each is
-// noticed, the message says what to do, and doing it works.
+// noticed, the message says what to do, and the command that it shows does it, word for word.
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,12 +18,17 @@
 #include "adapters/kafka/tests/kafka_test_broker.h"
 #include "tests/integration/consumer_group.h"
 
+#ifdef ONCE_COMMAND
+#include "tests/once_command.h"
+
 namespace once {
 namespace {
 
 using kafka::testing::TestBroker;
 using testing::AwaitCondition;
 using testing::CountingLog;
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::Must;
@@ -60,10 +66,38 @@ class Scene {
   friend class Session;
 };
 
-// A consumer of the scene over the store file `name`, from its start to its end.
+// The effects of plain handlers: a list outside of every store.
+class Ledger {
+ public:
+  PlainHandlerFunction Handler() {
+    return [this](const Message& message) -> Outcome {
+      const std::lock_guard lock(mutex_);
+      ids_.emplace_back(message.id());
+      return Done();
+    };
+  }
+  std::vector<std::string> ids() const {
+    const std::lock_guard lock(mutex_);
+    return ids_;
+  }
+  bool Await(std::size_t count) const {
+    return AwaitCondition([&] { return ids().size() >= count; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> ids_;
+};
+
+// A consumer of the scene over the store file `name`, from its start to its end. Without another
+// handler it books its effects into that store.
 class Session {
  public:
   Session(const Scene& scene, const std::string& name, ForeignStore foreign = ForeignStore::kRefuse)
+      : Session(scene, name, foreign, TransactionalHandlerFunction(testing::BookEffect)) {}
+
+  template <typename Handler>
+  Session(const Scene& scene, const std::string& name, ForeignStore foreign, Handler handler)
       : scene_(scene),
         name_(name),
         store_(testing::OpenEffects(scene.PathOf(name))),
@@ -76,7 +110,7 @@ class Session {
                    .foreign_store = foreign,
                    .times = {.idle_audit = absl::Milliseconds(200)},
                    .log = log_},
-                  testing::BookEffect) {}
+                  std::move(handler)) {}
 
   const CountingLog& log() const { return *log_; }
   ConsumerStats stats() const { return consumer_->stats(); }
@@ -90,19 +124,18 @@ class Session {
     return stopped.empty() ? "" : stopped.front().reason.ToString();
   }
   std::vector<StoppedPartition> stopped() const { return consumer_->stopped_partitions(); }
-  // What `once position set|adopt` does.
-  void Order(PositionDirective directive, std::int64_t position = 0) {
-    PositionOrder order{.directive = directive, .position = position, .writer = 4711};
-    const auto rows = Must(store_->operations()->ListPositions());
-    for (const StoredPosition& row : rows) order.key = row.key;
-    if (rows.empty()) {
-      order.key = {.cluster = cluster_, .group = scene_.group(), .partition = scene_.partition()};
+  // Runs the first command in `text` that begins so, as it was printed.
+  void Obey(const std::string& text, const std::string& beginning) const {
+    for (const std::string& command : testing::FindCommands(text)) {
+      if (!command.starts_with("once position " + beginning + " --store STORE " + scene_.topic())) {
+        continue;
+      }
+      const testing::CommandResult result = testing::RunPrinted(command, scene_.PathOf(name_));
+      EXPECT_EQ(result.code, 0) << command << "\n" << result.output << result.errors;
+      return;
     }
-    const absl::Status ordered = store_->operations()->OrderPosition(order);
-    EXPECT_TRUE(ordered.ok()) << ordered;
+    ADD_FAILURE() << "no such command in: " << text;
   }
-  // Where there is no row yet, an order must name the cluster.
-  void KnowCluster(std::string cluster) { cluster_ = std::move(cluster); }
   std::string ClusterOfRow() const {
     return Must(store_->operations()->ListPositions()).back().key.cluster;
   }
@@ -116,7 +149,6 @@ class Session {
   const std::string name_;
   const std::shared_ptr<CountingLog> log_ = std::make_shared<CountingLog>();
   const std::shared_ptr<DedupStore> store_;
-  std::string cluster_;
   RunningConsumer consumer_;
 };
 
@@ -151,10 +183,8 @@ TEST(Identity, ATopicMadeAnewWithAsManyMessagesIsNoticedAndReadOnOrder) {
   Session run(scene, "a.db");
   const std::string reason = run.AwaitStop();
   EXPECT_THAT(reason, HasSubstr("the message at offset 4 is not the one that was handled there"));
-  EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(),
-                                             " 0 earliest")));
   EXPECT_EQ(scene.CountEffects("a.db"), 5);
-  run.Order(PositionDirective::kEarliest);
+  run.Obey(reason, "set");
   EXPECT_TRUE(run.AwaitEffects(11));
   EXPECT_THAT(run.stopped(), IsEmpty());
   run.Stop();
@@ -169,9 +199,7 @@ TEST(Identity, ATopicMadeAnewWithFewerMessagesIsNoticedAndReadOnOrder) {
   Session run(scene, "a.db");
   const std::string reason = run.AwaitStop();
   EXPECT_THAT(reason, HasSubstr("position 5 lies beyond the log's end 2"));
-  EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(),
-                                             " 0 earliest")));
-  run.Order(PositionDirective::kEarliest);
+  run.Obey(reason, "set");
   EXPECT_TRUE(run.AwaitEffects(7));
   run.Stop();
 }
@@ -179,23 +207,21 @@ TEST(Identity, ATopicMadeAnewWithFewerMessagesIsNoticedAndReadOnOrder) {
 TEST(Identity, AnotherStoreIsRefusedAndAdoptsOnOrder) {
   ONCE_REQUIRE_KAFKA(broker);
   const Scene scene(broker, broker.NewTopic(1));
-  const std::string cluster = HandleFive(broker, scene);
+  HandleFive(broker, scene);
   broker.Produce(scene.Orders("later-", 1));
   {
     Session refused(scene, "b.db");
     const std::string reason = refused.AwaitStop();
     EXPECT_THAT(reason, HasSubstr("the messages below offset 5 were handled with another store"));
-    EXPECT_THAT(reason, HasSubstr(absl::StrCat("`once position adopt --store STORE ", scene.topic(),
-                                               " 0")));
     EXPECT_THAT(reason, HasSubstr("ForeignStore::kReplay"));
     refused.Stop();
     EXPECT_EQ(scene.CountEffects("b.db"), 0);
   }
   // A refused store has left the offsets as they were: it is refused again.
   Session run(scene, "b.db");
-  EXPECT_THAT(run.AwaitStop(), HasSubstr("another store"));
-  run.KnowCluster(cluster);
-  run.Order(PositionDirective::kAdopt);
+  const std::string again = run.AwaitStop();
+  EXPECT_THAT(again, HasSubstr("another store"));
+  run.Obey(again, "adopt");
   EXPECT_TRUE(run.AwaitEffects(1)) << "the one after offset 5";
   EXPECT_THAT(run.stopped(), IsEmpty());
   run.Stop();
@@ -236,9 +262,7 @@ TEST(Identity, OffsetsThatAnOperatorHasMovedAreReportedWithTheCommandThatMovesTh
   EXPECT_EQ(run.stats().duplicates, 0U) << "the row is the authority";
   const std::string text = run.log().text("offsets_reset");
   EXPECT_THAT(text, HasSubstr("somebody set the group's offset to 1"));
-  EXPECT_THAT(text,
-              HasSubstr(absl::StrCat("`once position set --store STORE ", scene.topic(), " 0 1")));
-  run.Order(PositionDirective::kSet, 1);
+  run.Obey(text, "set");
   EXPECT_TRUE(AwaitCondition([&] { return run.stats().duplicates == 5; }));
   EXPECT_EQ(scene.CountEffects("a.db"), 6) << "ids protect";
   run.Stop();
@@ -265,6 +289,102 @@ TEST(Identity, AStoreThatWasRestoredFromABackupSaysSoAndReplays) {
       restored.log().text("store_rolled_back"),
       HasSubstr("the group's offset is 8, and this store has handled the messages below 5"));
   restored.Stop();
+}
+
+// The same with plain handlers, whose position is the group's offset.
+
+// The topic's five first messages are handled with the store "a.db".
+std::vector<std::string> HandleFivePlainly(TestBroker& broker, const Scene& scene) {
+  broker.Produce(scene.Orders("order-", 5));
+  Ledger ledger;
+  Session run(scene, "a.db", ForeignStore::kRefuse, ledger.Handler());
+  EXPECT_TRUE(ledger.Await(5));
+  run.Stop();
+  return ledger.ids();
+}
+
+class PlainHandlerMeetsANewTopic : public ::testing::TestWithParam<int> {};
+
+// The broker forgets a group's offsets together with the topic.
+TEST_P(PlainHandlerMeetsANewTopic, ThatHasTheNameOfADeletedOneAndHandlesAllOfIt) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFivePlainly(broker, scene);
+  Recreate(broker, scene.topic());
+  std::vector<OutgoingMessage> orders = scene.Orders("new-", GetParam());
+  orders.push_back(testing::Order(scene.topic(), 0, "order-3"));
+  broker.Produce(orders);
+  Ledger ledger;
+  Session run(scene, "a.db", ForeignStore::kRefuse, ledger.Handler());
+  EXPECT_TRUE(AwaitCondition([&] { return run.stats().duplicates == 1; }))
+      << "what was handled before the topic was deleted";
+  std::vector<std::string> expected;
+  for (int i = 0; i < GetParam(); ++i) expected.push_back(absl::StrCat("new-", i));
+  EXPECT_THAT(ledger.ids(), ElementsAreArray(expected));
+  EXPECT_THAT(run.stopped(), IsEmpty());
+  run.Stop();
+}
+
+INSTANTIATE_TEST_SUITE_P(Shorter, PlainHandlerMeetsANewTopic, ::testing::Values(2));
+INSTANTIATE_TEST_SUITE_P(Longer, PlainHandlerMeetsANewTopic, ::testing::Values(8));
+
+TEST(Identity, APlainHandlersStoreIsNotExchangedUnnoticed) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFivePlainly(broker, scene);
+  broker.Produce(scene.Orders("later-", 1));
+  {
+    Ledger ledger;
+    Session refused(scene, "b.db", ForeignStore::kRefuse, ledger.Handler());
+    const std::string reason = refused.AwaitStop();
+    EXPECT_THAT(reason, HasSubstr("the messages below offset 5 were handled with another store"));
+    EXPECT_THAT(reason, HasSubstr("ForeignStore::kAdopt"));
+    EXPECT_THAT(reason, HasSubstr("ForeignStore::kReplay"));
+    EXPECT_THAT(testing::FindCommands(reason), IsEmpty()) << "there is no row to move";
+    refused.Stop();
+    EXPECT_THAT(ledger.ids(), IsEmpty());
+  }
+  {
+    Ledger ledger;
+    Session adopting(scene, "b.db", ForeignStore::kAdopt, ledger.Handler());
+    EXPECT_TRUE(ledger.Await(1));
+    adopting.Stop();
+    EXPECT_THAT(ledger.ids(), ElementsAre("later-0"));
+  }
+  Ledger ledger;
+  Session replaying(scene, "c.db", ForeignStore::kReplay, ledger.Handler());
+  EXPECT_TRUE(ledger.Await(6));
+  replaying.Stop();
+  EXPECT_THAT(ledger.ids(),
+              ElementsAre("order-0", "order-1", "order-2", "order-3", "order-4", "later-0"));
+}
+
+TEST(Identity, APlainHandlerAndATransactionalOneOfTheSameStoreReplaceEachOtherWithoutAReplay) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const Scene scene(broker, broker.NewTopic(1));
+  HandleFivePlainly(broker, scene);
+  broker.Produce(scene.Orders("transactional-", 2));
+  {
+    Session transactional(scene, "a.db");
+    EXPECT_TRUE(transactional.AwaitEffects(2));
+    EXPECT_EQ(transactional.stats().duplicates, 0U) << "it begins where the plain one ended";
+    transactional.Stop();
+  }
+  broker.Produce(scene.Orders("plain-", 3));
+  {
+    Ledger ledger;
+    Session plain(scene, "a.db", ForeignStore::kRefuse, ledger.Handler());
+    EXPECT_TRUE(ledger.Await(3));
+    plain.Stop();
+    EXPECT_THAT(ledger.ids(), ElementsAre("plain-0", "plain-1", "plain-2"));
+    EXPECT_EQ(plain.stats().duplicates, 0U);
+  }
+  broker.Produce(scene.Orders("again-", 1));
+  Session transactional(scene, "a.db");
+  EXPECT_TRUE(transactional.AwaitEffects(3));
+  EXPECT_EQ(transactional.stats().duplicates, 0U) << "past its own row, which is older";
+  EXPECT_THAT(transactional.stopped(), IsEmpty());
+  transactional.Stop();
 }
 
 // librdkafka's own cluster in this process: another one, with another id.
@@ -309,3 +429,4 @@ TEST(Identity, AfterAFailoverToAMirrorPositionsStartAnewAndIdsProtect) {
 
 }  // namespace
 }  // namespace once
+#endif

@@ -1,9 +1,7 @@
 // kill -9 of the consuming process, twenty times under load, against a real broker: every order is
 // booked once, read from a table without a unique key.
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <iostream>
 #include <string>
@@ -14,11 +12,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "adapters/kafka/tests/kafka_test_broker.h"
-#include "once/consumer.h"
-#include "once/kafka/source.h"
-#include "once/sqlite/store.h"
-#include "tests/integration/child.h"
-#include "tests/integration/effects.h"
+#include "tests/integration/consuming_child.h"
 
 namespace once {
 namespace {
@@ -28,40 +22,14 @@ constexpr int kOrders = 200'000;
 constexpr int kKills = 20;
 constexpr int kInvocationsPerBeat = 100;
 
-// The child: `--consume BROKERS GROUP TOPIC PATH`. A beat goes to the pipe every so many
-// invocations.
-int Consume(char** arguments) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  auto source = kafka::Subscribe({.brokers = arguments[0],
-                                  .group = arguments[1],
-                                  .topics = {arguments[2]},
-                                  .instance_id = "killed",
-                                  .session_timeout = absl::Seconds(6)});
-  auto store = sqlite::OpenStore({.path = arguments[3], .setup = testing::CreateEffects});
-  if (!source.ok() || !store.ok()) {
-    std::cerr << source.status() << " " << store.status() << "\n";
-    return 2;
-  }
-  int invocations = 0;
-  auto consumer = Consumer::Create(
-      {.source = *std::move(source),
-       .store = *store,
-       .id = HeaderId("order-id"),
-       .log = JsonLog(LogLevel::kError)},
-      [&](const Message& message, Transaction& transaction) {
+// A beat goes to the parent every so many invocations.
+int Consume(const std::vector<std::string>& words) {
+  return testing::ConsumeAsChild(
+      words, {}, [invocations = 0](const Message& message, Transaction& transaction) mutable {
         absl::Status booked = testing::BookEffect(message, transaction);
-        if (++invocations % kInvocationsPerBeat == 0) {
-          [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
-        }
+        if (++invocations % kInvocationsPerBeat == 0) testing::Beat();
         return booked;
       });
-  if (!consumer.ok()) {
-    std::cerr << consumer.status() << "\n";
-    return 2;
-  }
-  const absl::Status status = RunUntilSignal(**consumer);
-  if (!status.ok()) std::cerr << status << "\n";
-  return status.ok() ? 0 : 1;
 }
 
 TEST(KillNine, TwentyTimesUnderLoadLosesNothingAndRepeatsNothing) {
@@ -110,10 +78,5 @@ TEST(KillNine, TwentyTimesUnderLoadLosesNothingAndRepeatsNothing) {
 }  // namespace once
 
 int main(int argc, char** argv) {
-  constexpr int kConsumeArguments = 6;
-  if (argc == kConsumeArguments && std::string_view(argv[1]) == "--consume") {
-    return once::Consume(argv + 2);
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  return once::testing::RunTestsOrChild(argc, argv, once::Consume);
 }

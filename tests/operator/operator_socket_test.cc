@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -247,6 +248,43 @@ TEST(OperatorSocket, AnswersRequestsThatCameTogether) {
   const std::string greeting = "{\"once_operator\":1,\"call\":\"greet\"}\n";
   SendAll(client, greeting + greeting + greeting);
   for (int i = 0; i < 3; ++i) EXPECT_THAT(ReadLine(client), HasSubstr("done"));
+}
+
+// Remembers how deep in the stack each call came.
+class DepthOperations : public ScriptedOperations {
+ public:
+  absl::StatusOr<std::vector<StoredPosition>> ListPositions() override {
+    ++calls_;
+    frames_.insert(__builtin_frame_address(0));
+    return ScriptedOperations::ListPositions();
+  }
+  int calls() const { return calls_; }
+  std::size_t depths() const { return frames_.size(); }
+
+ private:
+  int calls_ = 0;
+  std::set<const void*> frames_;
+};
+
+TEST(OperatorSocket, AnswersThousandsOfRequestsThatCameTogetherWithoutBuildingUpAStack) {
+  const ScratchFolder folder;
+  const std::string path = folder.File("s");
+  DepthOperations operations;
+  auto server = MustStart(path, operations);
+  const Descriptor client = MustConnect(path);
+  constexpr int kRequests = 5'000;
+  std::string requests;
+  for (int i = 0; i < kRequests; ++i) {
+    requests += "{\"once_operator\":1,\"call\":\"list_positions\"}\n";
+  }
+  std::thread sender([&] { SendAll(client, requests); });
+  int answers = 0;
+  while (answers < kRequests && ReadLine(client).find("\"result\"") != std::string::npos) ++answers;
+  sender.join();
+  server.reset();
+  EXPECT_EQ(answers, kRequests);
+  EXPECT_EQ(operations.calls(), kRequests);
+  EXPECT_LE(operations.depths(), 2U) << "once a request has come, and once an answer has gone";
 }
 
 // Holds every call until the test lets it go.

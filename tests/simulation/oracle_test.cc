@@ -101,7 +101,7 @@ TEST(SeededOracle, TheSameSeedGivesTheSameAnswersAndAnotherSeedOthers) {
 
 TEST(ParseChoices, RefusesWhatIsNoChoiceString) {
   for (const char* text : {"", "f1", "f1p", "f1p1/", "f1p1/3", "f1p1/3.", "f1p1/3.0", "f1p1/-1.2",
-                           "f1p1/3.1x", "f1p1/9999999999.1", "f1p1/1.64"}) {
+                           "f1p1/3.1x", "f1p1/9999999999.1", "f1p1/1.64", "f1p1/999999.1/1.1"}) {
     EXPECT_FALSE(ParseChoices(text).ok()) << text;
   }
   const absl::StatusOr<ChoiceList> list = ParseChoices("f2p1/2.3/0.1");

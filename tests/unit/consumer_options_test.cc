@@ -115,6 +115,26 @@ TEST(ConsumerOptions, ABadTimeIsNamed) {
        {"times.store_backoff", [](auto& o) { o.times.store_backoff.max = absl::ZeroDuration(); }}});
 }
 
+TEST(ConsumerOptions, ALeaseOfClaimsIsBetweenASecondAndADay) {
+  const auto status_with = [](absl::Duration lease) {
+    ConsumerOptions options = GoodOptions();
+    options.claims.lease = lease;
+    return Consumer::Create(std::move(options), [](const Message&) { return absl::OkStatus(); })
+        .status();
+  };
+  for (const absl::Duration lease :
+       {absl::Milliseconds(999), absl::Hours(24) + absl::Nanoseconds(1), absl::InfiniteDuration(),
+        -absl::InfiniteDuration()}) {
+    const absl::Status status = status_with(lease);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << lease << ": " << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("ConsumerOptions::claims.lease: must be between a second and a day"))
+        << lease;
+  }
+  EXPECT_TRUE(status_with(absl::Seconds(1)).ok());
+  EXPECT_TRUE(status_with(absl::Hours(24)).ok());
+}
+
 TEST(ConsumerOptions, TheSourcesPollIntervalBoundsTheWaits) {
   ConsumerOptions options = GoodOptions();
   SourceTraits traits = ScriptedSource::DefaultTraits();

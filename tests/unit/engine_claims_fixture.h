@@ -34,16 +34,9 @@ class EngineClaimsTest : public ::testing::Test {
 
   // A second consumer of the same kind, as another process would be.
   void StartConsumer() {
-    ConsumerOptions options;
+    ConsumerOptions options = CopyWithoutSource(options_);
     options.source = std::make_unique<ScriptedSource>(log_);
     options.store = store_;
-    options.id = options_.id;
-    options.retry = options_.retry;
-    options.dead_letters = options_.dead_letters;
-    options.claims = options_.claims;
-    options.start = options_.start;
-    options.limits = options_.limits;
-    options.times = options_.times;
     options.log = events_;
     options.executor = executor();
     options.random = random_;

@@ -119,6 +119,26 @@ inline std::string HeaderOf(const OutgoingMessage& letter, std::string_view name
   return "(none)";
 }
 
+// All of `options` but the source, which only one consumer can own.
+inline ConsumerOptions CopyWithoutSource(const ConsumerOptions& options) {
+  return {.store = options.store,
+          .id = options.id,
+          .retry = options.retry,
+          .dead_letters = options.dead_letters,
+          .scope = options.scope,
+          .fingerprint = options.fingerprint,
+          .start = options.start,
+          .out_of_range = options.out_of_range,
+          .foreign_store = options.foreign_store,
+          .claims = options.claims,
+          .limits = options.limits,
+          .times = options.times,
+          .log = options.log,
+          .metrics = options.metrics,
+          .executor = options.executor,
+          .random = options.random};
+}
+
 class EngineTest : public ::testing::Test {
  protected:
   using IdHandler = std::function<Outcome(const Message&, Transaction&)>;
@@ -140,19 +160,9 @@ class EngineTest : public ::testing::Test {
 
   // The consumer that a process makes at its start; a second one meets the store of the first.
   void StartConsumer() {
-    ConsumerOptions options;
+    ConsumerOptions options = CopyWithoutSource(options_);
     options.source = std::make_unique<ScriptedSource>(log_);
     options.store = store_;
-    options.id = options_.id;
-    options.retry = options_.retry;
-    options.dead_letters = options_.dead_letters;
-    options.scope = options_.scope;
-    options.fingerprint = options_.fingerprint;
-    options.start = options_.start;
-    options.out_of_range = options_.out_of_range;
-    options.foreign_store = options_.foreign_store;
-    options.limits = options_.limits;
-    options.times = options_.times;
     options.log = events_;
     options.metrics = metrics_;
     options.executor = executor();

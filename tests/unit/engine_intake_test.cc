@@ -297,6 +297,20 @@ TEST_F(EngineIntake, AHintThatFailedIsMadeGoodByTheNext) {
   EXPECT_EQ(log_->committed(kOrders0), 1);
 }
 
+TEST_F(EngineIntake, AHintThatGotLostIsSaidAgainWithoutTraffic) {
+  Send(kOrders0, "a");
+  StartAndSettle({kOrders0});
+  Advance(options_.times.commit_interval);
+  Settle();
+  log_->SetCommitted(kOrders0, 0, "");  // it never reached the broker
+  Advance(absl::Seconds(30));
+  Settle();
+  EXPECT_EQ(log_->committed(kOrders0), 0) << "not with every turn";
+  Advance(absl::Minutes(1));
+  Settle();
+  EXPECT_EQ(log_->committed(kOrders0), 1);
+}
+
 TEST_F(EngineIntake, AHintNeverSpeaksOfAnUnknownCommit) {
   store_->OnCommit([](const auto&) { return CommitFate::kUnknownUndone; });
   store_->OnTake([takes = 0]() mutable {

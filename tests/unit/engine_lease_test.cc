@@ -158,6 +158,21 @@ TEST_F(EngineLease, AStoreThatIsAwayForLongNeverMakesAHandlerRunAgain) {
   EXPECT_EQ(StopAndReadOffset(kOrders0), 2);
 }
 
+TEST_F(EngineLease, ACompletionThatIsOwedSurvivesTheCutOfAWaitingPartition) {
+  options_.limits = {.batch_messages_max = 2, .inflight_messages_max = 2};
+  // "b" is owed behind an "a" that is asked for again; the share of a waiting partition is one.
+  claims().Script("complete", {ClaimFate::kHappens, ClaimFate::kRefused});
+  claims().Script("sync", {ClaimFate::kRefused});
+  Send(kOrders0, "a");
+  Send(kOrders0, "b");
+  StartAndSettle({kOrders0});
+  for (int i = 0; i < 3; ++i) SettleAfter(absl::Minutes(1));
+  EXPECT_THAT(invoked_, ElementsAre("a#1", "b#1"));
+  EXPECT_EQ(stats().duplicates, 1u);
+  EXPECT_EQ(stats().processed, 1u);
+  EXPECT_EQ(StopAndReadOffset(kOrders0), 2);
+}
+
 TEST_F(EngineLease, AHandlerIsNotInvokedBeforeBegunIsKnown) {
   claims().Script("begun", std::vector<ClaimFate>(4, ClaimFate::kUnknownUndone));
   Send(kOrders0, "a");

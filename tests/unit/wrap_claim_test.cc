@@ -1,5 +1,5 @@
-// Wrap around functions without a transaction: a claim guards the id, from every verdict of the
-// store to the answers that get lost on the way.
+// Wrap around functions without a transaction: a claim guards the id, whatever the store's verdict
+// and whatever became of an earlier call.
 #include <atomic>
 #include <latch>
 #include <stdexcept>
@@ -7,74 +7,15 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/jammed_claims.h"
-#include "tests/unit/wrap_fixture.h"
+#include "tests/unit/wrap_claim_fixture.h"
 
 namespace once {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Optional;
-
-constexpr absl::Duration kLease = absl::Seconds(30);
-
-class WrapUnderClaim : public ::testing::Test {
- protected:
-  WrapOptions<Charge> Options() { return ChargeOptions(store_, clock_); }
-
-  // Ends as `end` says; done without a result becomes a numbered receipt.
-  Wrapped<Charge> WrapCharging(WrapOptions<Charge> options, std::function<CallEnd()> end) {
-    return Must(Wrap<Charge>(
-        std::move(options),
-        [this, end = std::move(end)](const Charge& charge,
-                                     const Invocation& invocation) -> absl::StatusOr<std::string> {
-          attempts_.push_back(invocation.attempt);
-          repeated_.push_back(invocation.maybe_repeated);
-          CallEnd ended = end();
-          if (!ended.outcome.is_done()) return ended.outcome.status();
-          charged_.push_back(charge.amount);
-          return ended.result.value_or("receipt " + std::to_string(charged_.size()));
-        }));
-  }
-  Wrapped<Charge> WrapCharging() {
-    return WrapCharging(Options(), [] { return CallEnd(absl::OkStatus()); });
-  }
-  // One whose function returns an Outcome.
-  Wrapped<Charge> WrapOutcome(WrapOptions<Charge> options, std::function<Outcome()> end) {
-    return Must(
-        Wrap<Charge>(std::move(options), [this, end = std::move(end)](const Charge&) -> Outcome {
-          attempts_.push_back(0);
-          return end();
-        }));
-  }
-
-  // Leaves the claim of a process that died inside its function, as the store sees it once the
-  // lease has ended.
-  void DieInside(const Charge& charge) {
-    WrapOptions<Charge> options = Options();
-    const std::string scope = NamedScope(options.scope);
-    ClaimStore& claims = *store_->claims();
-    const Claim claim{.key = {.scope = scope, .id = charge.id}, .fence = claims.NewFence()};
-    const ClaimRequest request{
-        .key = claim.key, .fingerprint = Fingerprint::Of(charge.amount), .fence = claim.fence};
-    ClaimResult result;
-    absl::Status outcome;
-    ASSERT_TRUE(claims.TryClaim(std::span(&request, 1), kLease, std::span(&result, 1)).ok());
-    ASSERT_TRUE(claims.Begun(std::span(&claim, 1), std::span(&outcome, 1)).ok());
-    ASSERT_TRUE(outcome.ok()) << outcome;
-    clock_->Advance(kLease + absl::Seconds(1));
-  }
-
-  std::shared_ptr<FrozenExecutor> clock_ = std::make_shared<FrozenExecutor>();
-  std::shared_ptr<JammedStore> store_ = std::make_shared<JammedStore>(
-      memory::OpenStore({.now = [clock = clock_] { return clock->Now(); }}));
-  std::vector<int> attempts_;         // of the invocations
-  std::vector<bool> repeated_;        // what they were told by maybe_repeated
-  std::vector<std::string> charged_;  // the effects
-};
 
 TEST_F(WrapUnderClaim, ACallRunsOnceAndItsResultIsReplayed) {
   const Wrapped<Charge> charge = WrapCharging();
@@ -287,6 +228,31 @@ TEST_F(WrapUnderClaim, ParkedItIsUncertainAndNeverRunsAgain) {
   EXPECT_THAT(attempts_, IsEmpty());
 }
 
+TEST_F(WrapUnderClaim, ALetterThatAConsumerOwesStaysItsToPublish) {
+  const std::string scope = NamedScope("charges");
+  const auto claim_as_consumer = [&](Claim& claim) {
+    claim = {.key = {.scope = scope, .id = "a"}, .fence = store_->NewFence()};
+    const ClaimRequest request{
+        .key = claim.key, .fingerprint = Fingerprint::Of("10.00"), .fence = claim.fence};
+    ClaimResult result;
+    EXPECT_TRUE(store_->TryClaim(std::span(&request, 1), kLease, std::span(&result, 1)).ok());
+    return result;
+  };
+  Claim claim;
+  EXPECT_EQ(claim_as_consumer(claim).verdict, ClaimVerdict::kFresh);
+  const DyingClaim dying{.claim = claim, .disposition = Disposition::kRejected, .attempt = 1};
+  absl::Status outcome;
+  ASSERT_TRUE(store_->Begun(std::span(&claim, 1), std::span(&outcome, 1)).ok());
+  ASSERT_TRUE(store_->Dying(std::span(&dying, 1), std::span(&outcome, 1)).ok());
+  ASSERT_TRUE(outcome.ok()) << outcome;
+  clock_->Advance(kLease + absl::Seconds(1));  // the consumer died before it published
+
+  const Wrapped<Charge> charge = WrapCharging();
+  for (int i = 0; i < 2; ++i) EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDead));
+  EXPECT_THAT(attempts_, IsEmpty());
+  EXPECT_EQ(claim_as_consumer(claim).verdict, ClaimVerdict::kPublish) << "at once, and still owed";
+}
+
 class WrapReconciles : public WrapUnderClaim {
  protected:
   // What a call is answered whose first invocation was lost, when the downstream says `found`.
@@ -314,9 +280,9 @@ TEST_F(WrapReconciles, WhatHappenedIsADuplicateFromThenOn) {
   EXPECT_THAT(charged_, IsEmpty());
 }
 
-TEST_F(WrapReconciles, WhatDidNotHappenRunsAndIsNoRepetition) {
+TEST_F(WrapReconciles, WhatDidNotHappenRunsAndMayYetBeARepetition) {
   EXPECT_THAT(CallAfterLoss([] { return Reconciled::kNotHappened; }), IsAnswer(CallVerdict::kDone));
-  EXPECT_THAT(repeated_, ElementsAre(false));
+  EXPECT_THAT(repeated_, ElementsAre(true)) << "the lost invocation may only have stalled";
 }
 
 TEST_F(WrapReconciles, WhatNobodyKnowsIsUncertain) {
@@ -336,155 +302,6 @@ TEST_F(WrapReconciles, AQuestionThatThrowsIsAskedAgainByTheNextCall) {
   is_down = false;
   EXPECT_THAT((*charge_)({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
   EXPECT_THAT(charged_, IsEmpty());
-}
-
-// Every word of a successful and of a failing call, lost with and without having been heard.
-struct LostWord {
-  std::string word;
-  WordFate fate;
-};
-
-class WrapLosesAnswers : public WrapUnderClaim, public ::testing::WithParamInterface<LostWord> {};
-
-TEST_P(WrapLosesAnswers, AndStillRunsOnce) {
-  store_->Jam(GetParam().word, {GetParam().fate, GetParam().fate});
-  const Wrapped<Charge> charge = WrapCharging();
-  const auto done = charge({.id = "a"});
-  EXPECT_THAT(done, IsAnswer(CallVerdict::kDone));
-  EXPECT_THAT(done->result, Optional(std::string("receipt 1")));
-  const auto again = charge({.id = "a"});
-  EXPECT_THAT(again, IsAnswer(CallVerdict::kDuplicate));
-  EXPECT_THAT(again->result, Optional(std::string("receipt 1")));
-  EXPECT_THAT(charged_, ElementsAre("10.00"));
-}
-
-TEST_P(WrapLosesAnswers, AndStillFailsForGood) {
-  store_->Jam(GetParam().word, {GetParam().fate, GetParam().fate});
-  const Wrapped<Charge> charge = WrapOutcome(Options(), [] { return Reject("no such account"); });
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDead));
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDead));
-  EXPECT_EQ(attempts_.size(), 1);
-}
-
-TEST_P(WrapLosesAnswers, AndStillSkips) {
-  store_->Jam(GetParam().word, {GetParam().fate, GetParam().fate});
-  const Wrapped<Charge> charge = WrapOutcome(Options(), [] { return Skip("a test order"); });
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDiscarded));
-  EXPECT_EQ(attempts_.size(), 1);
-}
-
-TEST_P(WrapLosesAnswers, AndStillCountsAFailureOnce) {
-  store_->Jam(GetParam().word, {GetParam().fate, GetParam().fate});
-  const Wrapped<Charge> charge = WrapCharging(Options(), [this] {
-    return attempts_.size() == 1 ? CallEnd(absl::UnavailableError("closed"))
-                                 : CallEnd(absl::OkStatus());
-  });
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDone));
-  EXPECT_THAT(attempts_, ElementsAre(1, 2));
-}
-
-INSTANTIATE_TEST_SUITE_P(Words, WrapLosesAnswers, ::testing::ValuesIn([] {
-                           std::vector<LostWord> lost;
-                           for (const char* word : {"claim", "begun", "complete", "fail", "dying",
-                                                    "kill", "discard", "sync"}) {
-                             lost.push_back({.word = word, .fate = WordFate::kLostDone});
-                             lost.push_back({.word = word, .fate = WordFate::kLostUndone});
-                           }
-                           return lost;
-                         }()),
-                         [](const auto& lost) {
-                           return lost.param.word +
-                                  (lost.param.fate == WordFate::kLostDone ? "Heard" : "Unheard");
-                         });
-
-TEST_F(WrapUnderClaim, AWordThatIsRepeatedAfterItWasHeardMayBeAnsweredAsLost) {
-  // As a store may answer that forgets the fence of what is completed.
-  store_->Jam("complete", {WordFate::kLostDone, WordFate::kLeaseLost});
-  const Wrapped<Charge> charge = WrapCharging();
-  const auto done = charge({.id = "a"});
-  EXPECT_THAT(done, IsAnswer(CallVerdict::kDone));
-  EXPECT_THAT(done->result, Optional(std::string("receipt 1")));
-  EXPECT_THAT(charged_, ElementsAre("10.00"));
-}
-
-TEST_F(WrapUnderClaim, AWordThatWasNotHeardAndIsThenRefusedIsALostLease) {
-  store_->Jam("complete", {WordFate::kLostUndone, WordFate::kLeaseLost});
-  const Wrapped<Charge> charge = WrapCharging();
-  // The claim that nobody completed is still in the store, under the fence of this call.
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kInProgress));
-  clock_->Advance(kLease + absl::Seconds(1));
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDone));
-  EXPECT_THAT(repeated_, ElementsAre(false, true));
-}
-
-TEST_F(WrapUnderClaim, ABurialThatIsHeardTwiceIsFinishedByTheNextQuestion) {
-  store_->Jam("dying", {WordFate::kLostDone, WordFate::kLeaseLost});
-  const Wrapped<Charge> charge = WrapOutcome(Options(), [] { return Reject("no such account"); });
-  // The record is dying under a fence that the store no longer accepts: whoever comes after the
-  // lease finishes it, without running the function.
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kInProgress));
-  clock_->Advance(kLease + absl::Seconds(1));
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDead));
-  EXPECT_EQ(attempts_.size(), 1);
-}
-
-TEST_F(WrapUnderClaim, ALeaseThatIsLostBeforeTheFunctionBeginsRunsNothing) {
-  store_->Jam("begun", {WordFate::kLeaseLost});
-  EXPECT_THAT(WrapCharging()({.id = "a"}), IsError(absl::StatusCode::kAborted));
-  EXPECT_THAT(attempts_, IsEmpty());
-}
-
-TEST_F(WrapUnderClaim, TroubleBeforeTheFunctionIsTheCallersToRepeat) {
-  const Wrapped<Charge> charge = WrapCharging();
-  store_->Jam("claim", {WordFate::kTrouble});
-  EXPECT_THAT(charge({.id = "a"}), IsError(absl::StatusCode::kUnavailable));
-  store_->Jam("begun", {WordFate::kTrouble});
-  EXPECT_THAT(charge({.id = "a"}), IsError(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(store_->words(), Contains("release"));
-  EXPECT_THAT(attempts_, IsEmpty());
-  const auto done = charge({.id = "a"});
-  EXPECT_THAT(done, IsAnswer(CallVerdict::kDone)) << "at once: the claim was given back";
-  EXPECT_EQ(done->attempt, 1) << "nobody is charged for what never ran";
-  EXPECT_THAT(repeated_, ElementsAre(false));
-}
-
-TEST_F(WrapUnderClaim, TroubleAfterTheFunctionIsRiddenOut) {
-  store_->Jam("complete", {WordFate::kTrouble, WordFate::kTrouble, WordFate::kTrouble});
-  EXPECT_THAT(WrapCharging()({.id = "a"}), IsAnswer(CallVerdict::kDone));
-  EXPECT_EQ(charged_.size(), 1);
-}
-
-TEST_F(WrapUnderClaim, TroubleThatStaysIsAnErrorAndTheNextCallMayBeARepetition) {
-  store_->Jam("complete", std::deque<WordFate>(100, WordFate::kTrouble));
-  const Wrapped<Charge> charge = WrapCharging();
-  const auto unrecorded = charge({.id = "a"});
-  EXPECT_THAT(unrecorded, IsError(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(std::string(unrecorded.status().message()), HasSubstr("could not be recorded"));
-  EXPECT_LT(store_->CountOf("complete"), 20);
-  store_->Jam("complete", {});
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kInProgress));
-  clock_->Advance(kLease + absl::Seconds(1));
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDone));
-  EXPECT_THAT(repeated_, ElementsAre(false, true));
-}
-
-TEST_F(WrapUnderClaim, WhatIsNotDurableIsNotAnswered) {
-  store_->Jam("sync", std::deque<WordFate>(100, WordFate::kTrouble));
-  const Wrapped<Charge> charge = WrapCharging();
-  EXPECT_THAT(charge({.id = "a"}), IsError(absl::StatusCode::kUnavailable));
-  store_->Jam("sync", {});
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
-  EXPECT_EQ(charged_.size(), 1);
-}
-
-TEST_F(WrapUnderClaim, ASyncThatFailedIsRepeatedByTheNextCallOnlyWhichAsksForTheIdAgain) {
-  store_->Jam("sync", {WordFate::kTrouble});
-  const Wrapped<Charge> charge = WrapCharging();
-  EXPECT_THAT(charge({.id = "a"}), IsError(absl::StatusCode::kUnavailable));
-  EXPECT_EQ(store_->CountOf("sync"), 1) << "a store that restarted would sync without the record";
-  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
-  EXPECT_EQ(charged_.size(), 1);
 }
 
 TEST_F(WrapUnderClaim, TheFunctionLearnsWhatItMayPassDownstream) {

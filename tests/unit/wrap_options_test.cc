@@ -47,10 +47,13 @@ TEST(WrapOptions, ThatLackSomethingAreRefusedByTheNameOfTheField) {
 }
 
 TEST(WrapOptions, ThatCannotWorkAreRefused) {
-  EXPECT_THAT(Refusal([](auto& options) { options.lease = absl::Milliseconds(999); }),
-              HasSubstr("at least a second"));
-  EXPECT_THAT(Refusal([](auto& options) { options.lease = absl::InfiniteDuration(); }),
-              HasSubstr("finite"));
+  for (const absl::Duration lease :
+       {absl::Milliseconds(999), absl::Hours(24) + absl::Nanoseconds(1), absl::InfiniteDuration(),
+        -absl::InfiniteDuration()}) {
+    EXPECT_THAT(Refusal([&](auto& options) { options.lease = lease; }),
+                HasSubstr("WrapOptions::lease: must be between a second and a day"))
+        << lease;
+  }
   EXPECT_THAT(Refusal([](auto& options) { options.retry.max_attempts = 0; }),
               HasSubstr("retry.max_attempts"));
 }

@@ -1,7 +1,9 @@
 // Outbox rows as bytes. That every message comes back as it was is a test of the conformance suite.
 #include "adapters/sqlite/outbox_codec.h"
 
+#include <cstdint>
 #include <set>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -55,6 +57,15 @@ TEST(OutboxCodec, FlippedBytesNeverDoMoreHarmThanADifferentMessage) {
       }
     }
   }
+}
+
+TEST(OutboxCodec, AnOriginIsWrittenInOneWayOnly) {
+  const OutboxOrigin origin{.key = {.cluster = "c", .group = "g", .partition = {"orders", 1}}};
+  std::string bytes = EncodeOrigin(origin);
+  ASSERT_TRUE(DecodeOrigin(bytes).ok());
+  // An empty scope is left out, never written as one of no length.
+  bytes.insert(bytes.size() - sizeof(origin.ordinal), sizeof(std::uint64_t), '\0');
+  EXPECT_TRUE(absl::IsDataLoss(DecodeOrigin(bytes).status()));
 }
 
 }  // namespace

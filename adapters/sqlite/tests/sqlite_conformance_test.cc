@@ -66,7 +66,7 @@ class SqliteFixture final : public once::testing::StoreFixture {
   // Shared with stores that have "crashed". Calls from several threads only read it.
   const std::shared_ptr<absl::Time> now_ =
       std::make_shared<absl::Time>(absl::FromUnixSeconds(1'700'000'000));
-  TestFolder folder_;
+  ScratchFolder folder_;
   std::string name_;
   std::string path_;
   std::vector<std::shared_ptr<DedupStore>> before_crash_;

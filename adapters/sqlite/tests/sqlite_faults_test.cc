@@ -2,6 +2,7 @@
 // that moment would leave, and it goes on once the trouble is over.
 #include <sys/mount.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "adapters/sqlite/tests/fault_vfs.h"

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -202,14 +203,14 @@ TEST_F(SqliteFiles, ADamagedHeaderIsLeftAlone) {
   EXPECT_EQ(ReadFile(path()), content);
 }
 
-TEST_F(SqliteFiles, QuickCheckFindsDamagedPagesBeforeAnyIdIsTrusted) {
+TEST_F(SqliteFiles, TheIntegrityCheckFindsDamagedPagesBeforeAnyIdIsTrusted) {
   FillAndClose();
   std::string content = ReadFile(path());
   ASSERT_GT(content.size(), 12 * 4096u);
   content.replace(10 * 4096, 4096, 4096, '\xff');
   WriteFile(path(), content);
   StoreOptions options = OptionsFor(path());
-  options.quick_check = true;
+  options.integrity_check = true;
   EXPECT_THAT(Open(options), Says(kDataLoss, path()));
   EXPECT_EQ(ReadFile(path()), content);
 }
@@ -248,7 +249,7 @@ TEST_F(SqliteFiles, ATruncatedFileIsNeverBegunAnew) {
   FillAndClose();
   const std::string content = ReadFile(path());
   StoreOptions options = OptionsFor(path());
-  options.quick_check = true;
+  options.integrity_check = true;
   for (const std::size_t size : {content.size() / 2, std::size_t{4096}, std::size_t{100}}) {
     WriteFile(path(), content.substr(0, size));
     EXPECT_THAT(Open(options), Says(kDataLoss, path())) << size;

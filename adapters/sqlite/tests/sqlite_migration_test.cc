@@ -1,5 +1,7 @@
 // A file of format 1 with rows in every table, opened by this version: everything is found, nothing
 // is republished, and the row of an id is as small as it was.
+#include <filesystem>
+
 #include "adapters/sqlite/outbox_codec.h"
 #include "adapters/sqlite/schema.h"
 #include "adapters/sqlite/tests/store_scene.h"

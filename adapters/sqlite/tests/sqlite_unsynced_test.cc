@@ -1,5 +1,6 @@
 // What is synced when: a commit that need only survive the process syncs nothing, the next one that
 // must survive the machine syncs all of it, and a sync that failed is never taken for a later one.
+#include <filesystem>
 #include <fstream>
 
 #include "adapters/sqlite/tests/fault_vfs.h"

@@ -4,8 +4,6 @@
 
 #include <sqlite3.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,27 +19,11 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/sqlite/store.h"
+#include "tests/scratch_folder.h"
 
 namespace once::sqlite {
 
-// Deleted with everything in it at the end.
-class TestFolder {
- public:
-  TestFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "once-sqlite-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) std::abort();
-    path_ = name;
-  }
-  ~TestFolder() { std::filesystem::remove_all(path_); }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string File(std::string_view name) const { return path_ + "/" + std::string(name); }
-
- private:
-  std::string path_;
-};
+using testing::ScratchFolder;
 
 // Runs SQL on any connection; the rows, columns joined by '|'. The code of a failure comes first.
 struct SqlResult {
@@ -168,7 +150,7 @@ class StoreScene : public ::testing::Test {
     return OwnConnection(path()).Run("SELECT row FROM effects ORDER BY rowid").rows;
   }
 
-  TestFolder folder_;
+  ScratchFolder folder_;
   std::shared_ptr<DedupStore> store_;
 };
 

@@ -54,7 +54,7 @@ std::string Cut(const std::string& text, std::size_t columns) {
 
 std::vector<std::string> RowOf(const StoredFailure& failure) {
   const LetterReasons reasons = ReadReasons(failure.letter);
-  std::string state(NameOf(failure.state));
+  std::string state(ToString(failure.state));
   if (!failure.parked_reason.empty()) state += ", parked";
   return {absl::StrCat(failure.number),
           failure.id.empty() ? "-" : ShowBytes(failure.id),
@@ -106,8 +106,8 @@ absl::Status NoLetter(StoreOperations& operations, const MessageSelector& select
       if (!selector.scope.empty() && !IsNameOfScope(selector.scope, each.scope)) continue;
       const IdState state = each.record.state;
       is_open = is_open || state == IdState::kDead || state == IdState::kUncertain;
-      absl::StrAppend(&known, known.empty() ? ": " : "; ", "it is ", ToAbsl(NameOf(state)), " in ",
-                      ShowScope(each.scope));
+      absl::StrAppend(&known, known.empty() ? ": " : "; ", "it is ", ToAbsl(ToString(state)),
+                      " in ", ShowScope(each.scope));
     }
   }
   std::string_view way_out = known.empty() ? "; `once failures list` lists what there is" : "";

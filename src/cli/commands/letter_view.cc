@@ -80,28 +80,6 @@ LetterReasons ReadReasons(const OutgoingMessage& letter) {
           .last_failed_at = FindHeader(letter, "once-last-failed-at")};
 }
 
-std::string_view NameOf(IdState state) {
-  switch (state) {
-    case IdState::kAbsent:
-      return "none";
-    case IdState::kCompleted:
-      return "completed";
-    case IdState::kRetrying:
-      return "retrying";
-    case IdState::kDead:
-      return "dead";
-    case IdState::kDiscarded:
-      return "discarded";
-    case IdState::kUncertain:
-      return "uncertain";
-    case IdState::kClaimed:
-      return "claimed";
-    case IdState::kDying:
-      return "dying";
-  }
-  return "unknown";
-}
-
 std::string ShowOrigin(const OutboxOrigin& origin) {
   const TopicPartition& partition = origin.key.partition;
   return absl::StrCat(ShowBytes(partition.topic), "[", partition.partition, "]@", origin.offset);
@@ -127,7 +105,7 @@ ordered_json DescribeFailure(const StoredFailure& failure, LetterDetail detail) 
       {"error_message", TextOrNull(reasons.error_message)},
       {"first_failed_at", TextOrNull(reasons.first_failed_at)},
       {"last_failed_at", TextOrNull(reasons.last_failed_at)},
-      {"state", NameOf(failure.state)},
+      {"state", ToString(failure.state)},
       {"published", failure.is_published},
       {"parked_reason", TextOrNull(failure.parked_reason)},
       {"redrives", failure.redrives},
@@ -163,7 +141,7 @@ std::string ShowFailure(const StoredFailure& failure, LetterDetail detail) {
       absl::StrCat(ShowSentence(reasons.error_code), ": ", ShowSentence(reasons.error_message)));
   add("first failed", ShowSentence(reasons.first_failed_at));
   add("last failed", ShowSentence(reasons.last_failed_at));
-  add("state", std::string(NameOf(failure.state)));
+  add("state", std::string(ToString(failure.state)));
   add("redriven", absl::StrCat(failure.redrives, " times"));
   add("letter", absl::StrCat(ShowBytes(failure.letter.topic),
                              failure.is_published ? ", published" : ", not yet published"));

@@ -23,9 +23,6 @@ struct LetterReasons {
 
 LetterReasons ReadReasons(const OutgoingMessage& letter);
 
-// "dead", "uncertain", …; "none" for a letter without an id record.
-std::string_view NameOf(IdState state);
-
 // "orders[3]@1204"
 std::string ShowOrigin(const OutboxOrigin& origin);
 

@@ -168,7 +168,7 @@ absl::StatusOr<Decided> ResolveNotHappened(CommandContext& context,
   if (!letter.ok()) return letter.status();
   if (letter->state != IdState::kUncertain) {
     return absl::FailedPreconditionError(
-        absl::StrCat(ShowSelector(selector), " is ", ToAbsl(cli::NameOf(letter->state)),
+        absl::StrCat(ShowSelector(selector), " is ", ToAbsl(ToString(letter->state)),
                      ", not uncertain; `once redrive` sends a dead message around once more"));
   }
   return Redrive(context, selector, Doubt::kResolved);

@@ -85,10 +85,15 @@ TEST_F(MessageCommand, DiscardAsksFirst) {
 }
 
 TEST_F(MessageCommand, DiscardTakesTheScopeInWhichItIsPossible) {
-  operations_.ids = {{.scope = NamedScope("audit"), .record = {.state = IdState::kCompleted}},
-                     {.scope = scope_, .record = {.state = IdState::kRetrying}}};
-  EXPECT_EQ(Decide(MessageAction::kDiscard, {{.id = "a"}}).code, kDone);
-  EXPECT_THAT(operations_.discards, ElementsAre(Pair(scope_, "a")));
+  for (const IdState state :
+       {IdState::kDead, IdState::kUncertain, IdState::kRetrying, IdState::kDying}) {
+    SCOPED_TRACE(ToString(state));
+    operations_.discards.clear();
+    operations_.ids = {{.scope = NamedScope("audit"), .record = {.state = IdState::kCompleted}},
+                       {.scope = scope_, .record = {.state = state}}};
+    EXPECT_EQ(Decide(MessageAction::kDiscard, {{.id = "a"}}).code, kDone);
+    EXPECT_THAT(operations_.discards, ElementsAre(Pair(scope_, "a")));
+  }
   operations_.ids[0].record.state = IdState::kDead;
   EXPECT_EQ(Decide(MessageAction::kDiscard, {{.id = "a"}}).code, kUsage);
 }

@@ -43,9 +43,11 @@ struct StoreOptions {
   absl::Duration busy_timeout = absl::Seconds(5);
   // kNotFound instead of a new file. Set it once the store is in service.
   bool must_exist = false;
-  // Reads the whole file at opening and refuses a corrupted one. Otherwise corruption shows when a
-  // damaged page is met.
-  bool quick_check = false;
+  // Reads the whole file at opening and refuses a corrupted one; for a million ids that takes a
+  // fraction of a second once the file is cached. Otherwise corruption shows when a damaged page is
+  // met, and an id may be taken for unknown whose neighbour is damaged. README.md says what no
+  // check finds.
+  bool integrity_check = false;
   // Pages kept in memory. Ids are looked up at random, so a store of many ids likes more.
   std::int64_t cache_bytes = 32 * 1024 * 1024;
   // Lets the `once` command reach the store while it is open, by a socket at <path>.once-socket
