@@ -28,18 +28,18 @@ absl::Status EachOrderIsBookedOnce(const CrashWorld& world) {
 }
 
 TEST(BookOrder, SurvivesEveryCrash) {
-  const CrashReport report = RunEveryCrash(
-      {.open_store =
-           [](const CrashWorld& world) {
-             return once::sqlite::OpenStore({.path = world.folder + "/orders.db",
-                                             .serve_operators = false,
-                                             .now = world.now,
-                                             .setup = CreateTables});
-           },
-       .messages = {{.id = "a", .value = "tea"},
-                    {.id = "b", .value = "bread"},
-                    {.id = "b", .value = "bread"}},  // the producer sent it twice
-       .handler = BookOrder,
-       .check = EachOrderIsBookedOnce});
+  const CrashReport report =
+      RunEveryCrash({.open_store =
+                         [](const CrashWorld& world) {
+                           return once::sqlite::OpenStore({.path = world.folder + "/orders.db",
+                                                           .serve_operators = false,
+                                                           .now = world.now,
+                                                           .setup = CreateTables});
+                         },
+                     .messages = {{.id = "a", .value = "tea"},
+                                  {.id = "b", .value = "bread"},
+                                  {.id = "b", .value = "bread"}},  // the producer sent it twice
+                     .handler = BookOrder,
+                     .check = EachOrderIsBookedOnce});
   EXPECT_TRUE(report.ok()) << report;
 }

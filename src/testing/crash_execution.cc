@@ -88,8 +88,7 @@ CrashExecution::CrashExecution(const CrashTest& test, const std::string& folder,
       scheduler_(oracle),
       clock_(std::make_shared<const FiberScheduler*>(&scheduler_)),
       gate_(scheduler_, {.faults = kFaults, .grain = Grain::kFine}),
-      log_(gate_,
-           {.partitions = PartitionsOf(test), .messages_per_poll = test.messages_per_poll},
+      log_(gate_, {.partitions = PartitionsOf(test), .messages_per_poll = test.messages_per_poll},
            nullptr),
       topics_(gate_, {}, nullptr) {
   if (is_recording) ledger_.history = &result_.history;
@@ -112,8 +111,7 @@ void CrashExecution::Strike(std::string_view process, std::string_view place,
   const std::string name(place);
   result_.struck.push_back(absl::StrCat(name, "/", ToAbsl(fault)));
   result_.faults.push_back(absl::StrCat(ToAbsl(process), ", ", name, " ",
-                                        calls_[{std::string(process), name}], ": ",
-                                        ToAbsl(fault)));
+                                        calls_[{std::string(process), name}], ": ", ToAbsl(fault)));
   if (ledger_.history != nullptr) ledger_.history->push_back("FAULT " + result_.faults.back());
 }
 
@@ -169,10 +167,9 @@ Outcome CrashExecution::Handle(Process& process, const TransactionalHandlerFunct
   const absl::Status dead = absl::CancelledError("crash test: the process is dead");
   if (process.is_dead()) return dead;
   auto& gated = static_cast<CrashTransaction&>(transaction);
-  Record(process, absl::StrCat("handler of ", Show(NameOf(message)), ", attempt ",
-                               message.attempt()));
-  const Outcome outcome =
-      Invoke(process, [&] { return handler(message, gated.inner()); });
+  Record(process,
+         absl::StrCat("handler of ", Show(NameOf(message)), ", attempt ", message.attempt()));
+  const Outcome outcome = Invoke(process, [&] { return handler(message, gated.inner()); });
   if (process.is_dead()) return dead;
   Record(process, absl::StrCat("handler of ", Show(NameOf(message)), " → ", ShowOutcome(outcome)));
   gated.Note(message, outcome);
@@ -239,10 +236,11 @@ absl::StatusOr<std::unique_ptr<Consumer>> CrashExecution::Start(
   if (test_.handler.is_plain()) {
     return Consumer::Create(
         std::move(options),
-        PlainHandlerFunction(
-            [this, running_process,
-             handler = std::get<PlainHandlerFunction>(test_.handler.function())](
-                const Message& message) { return HandlePlain(*running_process, handler, message); }));
+        PlainHandlerFunction([this, running_process,
+                              handler = std::get<PlainHandlerFunction>(test_.handler.function())](
+                                 const Message& message) {
+          return HandlePlain(*running_process, handler, message);
+        }));
   }
   return Consumer::Create(
       std::move(options),
@@ -316,8 +314,8 @@ bool CrashExecution::Drain(Process& process, Consumer& consumer) {
   const std::string hint =
       test_.handler.is_plain() ? "; does the store have CrashWorld::now as its clock?" : "";
   Fail(CrashVerdict::kStuck,
-       absl::StrCat("nothing moves any more after ",
-                    absl::FormatDuration(scheduler_.Now() - begin), " of simulated time", hint));
+       absl::StrCat("nothing moves any more after ", absl::FormatDuration(scheduler_.Now() - begin),
+                    " of simulated time", hint));
   return false;
 }
 
@@ -353,16 +351,16 @@ void CrashExecution::Fail(CrashVerdict verdict, std::string what) {
 void CrashExecution::Judge() {
   for (const Truth& message : truth_) {
     if (HasOutcome(message)) continue;
-    Fail(CrashVerdict::kLost,
-         absl::StrCat(message.name.has_value() ? Show(*message.name) : "the message without id",
-                      " at offset ", message.place.offset, " of ",
-                      ToString(message.place.partition),
-                      " is acknowledged, and neither handled nor dead-lettered nor skipped"));
+    Fail(
+        CrashVerdict::kLost,
+        absl::StrCat(message.name.has_value() ? Show(*message.name) : "the message without id",
+                     " at offset ", message.place.offset, " of ", ToString(message.place.partition),
+                     " is acknowledged, and neither handled nor dead-lettered nor skipped"));
   }
   for (const auto& [name, runs] : ledger_.runs) {
     if (test_.handler.is_plain() || runs == 1) continue;
-    Fail(CrashVerdict::kTwice, absl::StrCat("the handler of ", Show(name), " is committed ", runs,
-                                            " times"));
+    Fail(CrashVerdict::kTwice,
+         absl::StrCat("the handler of ", Show(name), " is committed ", runs, " times"));
   }
   for (const MessageName& name : ledger_.unannounced) {
     Fail(CrashVerdict::kUnannounced,

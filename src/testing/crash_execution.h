@@ -27,11 +27,11 @@ struct CrashResult {
   absl::Status error;  // not OK: the test cannot be run
   CrashVerdict verdict = CrashVerdict::kFine;
   std::string what;
-  std::vector<std::string> struck;       // "commit/unknown-applied", in order
-  std::vector<std::string> faults;       // the same, with process and number of the call
-  std::set<std::string> reached;         // "commit"
+  std::vector<std::string> struck;  // "commit/unknown-applied", in order
+  std::vector<std::string> faults;  // the same, with process and number of the call
+  std::set<std::string> reached;    // "commit"
   std::int64_t announced_repeats = 0;
-  std::vector<std::string> history;      // only when recorded
+  std::vector<std::string> history;  // only when recorded
 };
 
 class CrashExecution {

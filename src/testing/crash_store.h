@@ -31,11 +31,11 @@ MessageName NameOf(const Message& message);
 
 // What became of the messages of one execution.
 struct CrashLedger {
-  std::map<MessageName, int> runs;         // of handlers that succeeded, and were committed
-  std::set<MessageName> settled;           // by a handler's skip, or by reconciliation
-  std::map<std::string, MessageName> skipped;  // by id: a handler said so, not yet on record
-  std::int64_t announced_repeats = 0;      // of plain handlers
-  std::vector<MessageName> unannounced;    // ran again without being told so
+  std::map<MessageName, int> runs;              // of handlers that succeeded, and were committed
+  std::set<MessageName> settled;                // by a handler's skip, or by reconciliation
+  std::map<std::string, MessageName> skipped;   // by id: a handler said so, not yet on record
+  std::int64_t announced_repeats = 0;           // of plain handlers
+  std::vector<MessageName> unannounced;         // ran again without being told so
   std::vector<std::string>* history = nullptr;  // null: not recorded
 
   void Record(const Process& process, std::string_view what) const;
@@ -77,10 +77,7 @@ class CrashTransaction : public StoreTransaction {
   std::size_t runs_before_savepoint_ = 0;
 };
 
-class CrashStore : public DedupStore,
-                   public TransactionalStore,
-                   public ClaimStore,
-                   public Outbox {
+class CrashStore : public DedupStore, public TransactionalStore, public ClaimStore, public Outbox {
  public:
   // The gate and the ledger must outlive the store.
   CrashStore(SeamGate& gate, std::shared_ptr<Process> process, CrashLedger& ledger,
@@ -126,8 +123,8 @@ class CrashStore : public DedupStore,
 
   // The call at `seam`, as the gate lets it happen. `undo` is what "not applied" means for a call
   // that ends something.
-  absl::Status Call(Seam seam, absl::FunctionRef<absl::Status()> call,
-                    absl::FunctionRef<void()> undo = [] {});
+  absl::Status Call(
+      Seam seam, absl::FunctionRef<absl::Status()> call, absl::FunctionRef<void()> undo = [] {});
   Outbox& inner_outbox() { return inner_->transactions()->outbox(); }
 
   SeamGate& gate_;

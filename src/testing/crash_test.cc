@@ -127,8 +127,7 @@ bool CrashSearch::Play(Oracle& oracle) {
       std::filesystem::create_directory(folder_, code);
     }
     if (code) {
-      result.error =
-          absl::UnavailableError(absl::StrCat("folder ", folder_, ": ", code.message()));
+      result.error = absl::UnavailableError(absl::StrCat("folder ", folder_, ": ", code.message()));
       return result;
     }
     return CrashExecution(test_, folder_, by, is_recording).Run();
@@ -147,8 +146,9 @@ bool CrashSearch::Play(Oracle& oracle) {
              .choices = oracle.ChoiceString(),
              .history = std::move(told.history)};
   if (told.verdict != result.verdict) {
-    witness.what += " (not reproduced by the same choices: what the handler, the store or the check "
-                    "does depends on something else, such as the time, or an earlier execution)";
+    witness.what +=
+        " (not reproduced by the same choices: what the handler, the store or the check "
+        "does depends on something else, such as the time, or an earlier execution)";
   }
   return true;
 }
@@ -243,9 +243,18 @@ CrashReport CrashSearch::Run() {
   const std::vector<Seam> own =
       test_.handler.is_plain()
           ? std::vector{kTryClaim, kBegun, kPlainHandler, kComplete, kFail, kDying, kKill, kSync}
-          : std::vector{kTake,        kBegin,        kFindIds, kHandler,  kPutIds,
-                        kPutOutgoing, kSetPositions, kCommit,  kRollback, kSetSavepoint,
-                        kRollbackToSavepoint, kMarkPublished};
+          : std::vector{kTake,
+                        kBegin,
+                        kFindIds,
+                        kHandler,
+                        kPutIds,
+                        kPutOutgoing,
+                        kSetPositions,
+                        kCommit,
+                        kRollback,
+                        kSetSavepoint,
+                        kRollbackToSavepoint,
+                        kMarkPublished};
   seams.insert(seams.end(), own.begin(), own.end());
   for (const Seam seam : seams) {
     if (!reached_.contains(std::string(ToString(seam)))) {
@@ -262,9 +271,8 @@ absl::Status Validate(const CrashTest& test) {
   }
   for (const CrashMessage& message : test.messages) {
     if (message.partition >= 0 && message.partition < kPartitionsMax) continue;
-    return absl::InvalidArgumentError(absl::StrCat("CrashTest::messages: partition ",
-                                                   message.partition, " is not below ",
-                                                   kPartitionsMax));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "CrashTest::messages: partition ", message.partition, " is not below ", kPartitionsMax));
   }
   return test.id.status();
 }
@@ -288,8 +296,8 @@ CrashReport RunEveryCrash(const CrashTest& test) {
   if (!report.error.ok()) return report;
   std::string scratch = ParentFolder() + "/once-crash-XXXXXX";
   if (mkdtemp(scratch.data()) == nullptr) {
-    report.error = absl::UnavailableError(absl::StrCat("no folder can be made: ", scratch,
-                                                       "; TMPDIR names another place"));
+    report.error = absl::UnavailableError(
+        absl::StrCat("no folder can be made: ", scratch, "; TMPDIR names another place"));
     return report;
   }
   std::error_code code;

@@ -221,11 +221,11 @@ TEST(CrashTest, ADownstreamThatIsAskedSettlesWhatMayHaveHappened) {
 TEST(CrashTest, MemoryOfTheHandlerDoesNotSurviveTheProcess) {
   World world;
   // Remembers what it has done, as if it lived for ever.
-  CrashTest test = world.Test([&world, seen = std::set<std::string>()](
-                                  const Message& message, Transaction&) mutable {
-    if (seen.emplace(message.id()).second) world.elsewhere.emplace_back(message.id());
-    return absl::OkStatus();
-  });
+  CrashTest test = world.Test(
+      [&world, seen = std::set<std::string>()](const Message& message, Transaction&) mutable {
+        if (seen.emplace(message.id()).second) world.elsewhere.emplace_back(message.id());
+        return absl::OkStatus();
+      });
   test.check = [&](const CrashWorld&) { return EachOnce(world.elsewhere, {"a", "b"}); };
   const CrashReport report = RunEveryCrash(test);
   ASSERT_TRUE(report.witness.has_value()) << report;

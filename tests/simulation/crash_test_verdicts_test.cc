@@ -56,17 +56,16 @@ class TakeoverIsFresh : public WrappedClaims {
 template <typename Store>
 CrashTest TestOver(CrashHandler handler) {
   const auto store = std::make_shared<std::shared_ptr<DedupStore>>();
-  return {.open_store = [store](const CrashWorld&) { return *store; },
-          .reset =
-              [store](const CrashWorld& world) {
-                *store = std::make_shared<Store>(memory::OpenStore({.now = world.now}));
-                return absl::OkStatus();
-              },
-          .messages = {{.id = "a", .value = "1"},
-                       {.id = "b", .value = "2"},
-                       {.id = "a", .value = "1"}},
-          .handler = std::move(handler),
-          .messages_per_poll = 1};
+  return {
+      .open_store = [store](const CrashWorld&) { return *store; },
+      .reset =
+          [store](const CrashWorld& world) {
+            *store = std::make_shared<Store>(memory::OpenStore({.now = world.now}));
+            return absl::OkStatus();
+          },
+      .messages = {{.id = "a", .value = "1"}, {.id = "b", .value = "2"}, {.id = "a", .value = "1"}},
+      .handler = std::move(handler),
+      .messages_per_poll = 1};
 }
 
 absl::Status Transactional(const Message&, Transaction&) { return absl::OkStatus(); }

@@ -53,25 +53,24 @@ std::string CountOrders(const std::string& path) {
 }
 
 CrashTest OrdersTest(CrashHandler handler) {
-  return {.open_store =
-              [](const CrashWorld& world) {
-                return OpenStore({.path = world.folder + "/orders.db",
-                                  .synchronous = Synchronous::kOff,
-                                  .serve_operators = false,
-                                  .now = world.now,
-                                  .setup = CreateTables});
-              },
-          .messages = {{.id = "a", .value = "1"},
-                       {.id = "b", .value = "2"},
-                       {.id = "b", .value = "2"}},
-          .handler = std::move(handler),
-          .check =
-              [](const CrashWorld& world) {
-                const std::string counts = CountOrders(world.folder + "/orders.db");
-                if (counts == "a 1, b 1") return absl::OkStatus();
-                return absl::InternalError("orders: " + counts);
-              },
-          .pairs_max = 100};
+  return {
+      .open_store =
+          [](const CrashWorld& world) {
+            return OpenStore({.path = world.folder + "/orders.db",
+                              .synchronous = Synchronous::kOff,
+                              .serve_operators = false,
+                              .now = world.now,
+                              .setup = CreateTables});
+          },
+      .messages = {{.id = "a", .value = "1"}, {.id = "b", .value = "2"}, {.id = "b", .value = "2"}},
+      .handler = std::move(handler),
+      .check =
+          [](const CrashWorld& world) {
+            const std::string counts = CountOrders(world.folder + "/orders.db");
+            if (counts == "a 1, b 1") return absl::OkStatus();
+            return absl::InternalError("orders: " + counts);
+          },
+      .pairs_max = 100};
 }
 
 TEST(SqliteCrash, AHandlerInTheTransactionSurvivesEveryCrash) {
