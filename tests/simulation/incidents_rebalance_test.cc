@@ -214,9 +214,10 @@ class LostIsRevoked : public WrappedSource {
   };
 };
 
-// librdkafka PR 5604 (https://github.com/confluentinc/librdkafka/pull/5604): the flag that an
-// assignment was lost got lost itself, and consumers committed what was somebody else's already.
-// Nothing here depends on the flag: the row says whose the partition is.
+// librdkafka PR 5604 (https://github.com/confluentinc/librdkafka/pull/5604): an assignment was lost
+// while an ordinary rebalance was under way; the application was told of a revocation only, and
+// committed offsets of partitions that were somebody else's already. Nothing here depends on the
+// difference: the row says whose the partition is.
 TEST(Incidents, Librdkafka5604ALossThatLooksLikeARevocationHarmsNobody) {
   Scenario world = World("two-partitions", {Fault::kStall, Fault::kExpel, Fault::kRebalance});
   PlantSource<LostIsRevoked>(world);
