@@ -28,6 +28,11 @@ namespace {
 constexpr std::string_view kOriginTopicHeader = "once-origin-topic";
 constexpr absl::Duration kTopicTimeout = absl::Seconds(10);
 
+// A broker that has answered that a topic is created may list it only a moment later (its metadata
+// follow the controller's log): one that is not listed is looked for again for so long.
+constexpr absl::Duration kListingLag = absl::Seconds(2);
+constexpr absl::Duration kListingPause = absl::Milliseconds(50);
+
 int Milliseconds(absl::Time deadline) {
   const absl::Duration left = std::min(deadline - absl::Now(), kTopicTimeout);
   return static_cast<int>(std::max<std::int64_t>(absl::ToInt64Milliseconds(left), 1));
@@ -55,6 +60,18 @@ absl::StatusOr<std::map<std::string, std::int32_t>> ListTopics(rd_kafka_t* handl
     if (topic.err == RD_KAFKA_RESP_ERR_NO_ERROR) topics[topic.topic] = topic.partition_cnt;
   }
   return topics;
+}
+
+// The topics, once `wanted` is among them or is taken to be missing.
+absl::StatusOr<std::map<std::string, std::int32_t>> ListTopicsWith(const std::string& wanted,
+                                                                   rd_kafka_t* handle,
+                                                                   absl::Time deadline) {
+  const absl::Time given_up = std::min(deadline, absl::Now() + kListingLag);
+  while (true) {
+    auto topics = ListTopics(handle, deadline);
+    if (!topics.ok() || topics->contains(wanted) || absl::Now() >= given_up) return topics;
+    absl::SleepFor(kListingPause);
+  }
 }
 
 // The error of the one topic in a CreateTopics result.
@@ -113,6 +130,8 @@ class DeadLetterPublisher final : public Publisher {
 
  private:
   absl::Status EnsureTopic(const OutgoingMessage& letter, absl::Time deadline);
+  absl::Status CreateIfMissing(const OutgoingMessage& letter, rd_kafka_t* handle,
+                               absl::Time deadline) const;
   // A topic that refuses letters may be gone: it is looked for again.
   void ForgetRefused(std::span<const OutgoingMessage> letters,
                      std::span<const absl::Status> outcomes);
@@ -161,25 +180,36 @@ absl::Status DeadLetterPublisher::EnsureTopic(const OutgoingMessage& letter, abs
   if (known_.contains(letter.topic)) return absl::OkStatus();
   const auto producer = publisher_->producer();
   if (!producer.ok()) return producer.status();
-  const auto topics = ListTopics((*producer)->handle(), deadline);
-  if (!topics.ok()) return topics.status();
-  if (!topics->contains(letter.topic)) {
-    if (!options_.create_topics) {
+  rd_kafka_t* handle = (*producer)->handle();
+  if (!options_.create_topics) {
+    const auto topics = ListTopicsWith(letter.topic, handle, deadline);
+    if (!topics.ok()) return topics.status();
+    if (!topics->contains(letter.topic)) {
       return absl::InvalidArgumentError(
           absl::StrCat("kafka: the dead letter topic ", letter.topic,
                        " does not exist; create it, or set DeadLetterOptions::create_topics"));
     }
-    std::int32_t partitions = std::max(options_.partitions, 1);
-    const std::optional<std::string> origin = OriginOf(letter);
-    if (options_.partitions == 0 && origin.has_value() && topics->contains(*origin)) {
-      partitions = topics->at(*origin);
-    }
-    absl::Status status = CreateTopic((*producer)->handle(), letter.topic, partitions,
-                                      options_.replication, deadline);
-    if (!status.ok()) return status;
+  } else if (absl::Status status = CreateIfMissing(letter, handle, deadline); !status.ok()) {
+    return status;
   }
   known_.insert(letter.topic);
   return absl::OkStatus();
+}
+
+absl::Status DeadLetterPublisher::CreateIfMissing(const OutgoingMessage& letter, rd_kafka_t* handle,
+                                                  absl::Time deadline) const {
+  auto topics = ListTopics(handle, deadline);
+  if (!topics.ok()) return topics.status();
+  if (topics->contains(letter.topic)) return absl::OkStatus();
+  std::int32_t partitions = std::max(options_.partitions, 1);
+  const std::optional<std::string> origin = OriginOf(letter);
+  if (options_.partitions == 0 && origin.has_value()) {
+    topics = ListTopicsWith(*origin, handle, deadline);
+    if (!topics.ok()) return topics.status();
+    const auto found = topics->find(*origin);
+    if (found != topics->end()) partitions = found->second;
+  }
+  return CreateTopic(handle, letter.topic, partitions, options_.replication, deadline);
 }
 
 absl::Status Validate(const DeadLetterOptions& options) {

@@ -284,6 +284,23 @@ TEST(KafkaDeadLetterTopic, IsCreatedWithTheOriginsPartitions) {
   EXPECT_TRUE(PublishOne(*other->publisher, Letter(topic, origin)).ok());
 }
 
+// As with a broker whose metadata follow the controller's only after a moment.
+TEST(KafkaDeadLetterTopic, AnOriginThatIsListedAMomentLaterDecidesThePartitions) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string origin = UniqueName("late");
+  auto sink = OpenDeadLetterTopic({.brokers = broker.brokers(), .log = NoLog()});
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  const std::string topic = sink->topic(origin, "billing");
+  std::thread late([&] {
+    absl::SleepFor(absl::Milliseconds(300));
+    broker.CreateTopic(origin, 3);
+  });
+  const absl::Status published = PublishOne(*sink->publisher, Letter(topic, origin));
+  late.join();
+  ASSERT_TRUE(published.ok()) << published;
+  EXPECT_EQ(broker.PartitionCount(topic), 3);
+}
+
 TEST(KafkaDeadLetterTopic, WithoutLeaveToCreateAMissingTopicIsRefused) {
   ONCE_REQUIRE_KAFKA(broker);
   const std::string origin = broker.NewTopic(1);
