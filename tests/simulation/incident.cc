@@ -1,3 +1,4 @@
+// Plays the world of an incident with its guard, and without it.
 #include "tests/simulation/incident.h"
 
 #include <gtest/gtest.h>
