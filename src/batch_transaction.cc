@@ -119,12 +119,14 @@ PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
     partition.stop = absl::OkStatus();
     locks.push_back(partition.lock);
   }
+  ONCE_KILL_POINT("transaction.before_begin");
   absl::StatusOr<BeginResult> begun = context_.store.Begin(locks);
   if (!begun.ok()) return EndWith(PassEnd::kStoreTrouble, begun.status());
   if (begun->transaction == nullptr) {
     order_.mismatches = std::move(begun->mismatches);
     return PassEnd::kMismatch;
   }
+  ONCE_KILL_POINT("transaction.begun");
   StoreTransaction& transaction = *begun->transaction;
   PassEnd end = PassEnd::kNothing;
   if (const absl::Status found = Lookup(transaction, count); !found.ok()) {
@@ -226,6 +228,7 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
                       .attempt = record.attempt + 1,
                       .cancellation = token_});
   Outcome outcome = InvokeHandler([&] { return context_.handler(message, transaction); });
+  ONCE_KILL_POINT("transaction.handled");
   message.SetContext({});
   if (context_.has_deadline) work_.cancellation.End();
   const absl::Status open = transaction.CheckOpen();
@@ -254,6 +257,7 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     end = EndWith(PassEnd::kStoreTrouble, undone);
     return false;
   }
+  ONCE_KILL_POINT("transaction.undone");
   RememberFailure(candidate, std::move(outcome));
   DecideFailure(candidate, record, *candidate.failed);
   return true;
@@ -281,7 +285,9 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   if (status.ok()) status = transaction.CheckOpen();
   if (!status.ok()) return EndWith(PassEnd::kStoreTrouble, status);
   if (work_.doomed) return PassEnd::kDoomed;
+  ONCE_KILL_POINT("transaction.before_commit");
   status = transaction.Commit(Durability::kMachine);
+  ONCE_KILL_POINT("transaction.committed");
   if (status.ok() || status.code() == absl::StatusCode::kUnknown) {
     order_.retries += retries_;
     order_.letters += letters_.size();

@@ -11,6 +11,7 @@
 #include "src/invoke_handler.h"
 #include "src/judge.h"
 #include "src/store_errors.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -97,6 +98,7 @@ TransactionalCall::Pass TransactionalCall::RunTransaction(StoreTransaction& tran
   // Holds the id until the transaction ends, which also waits out a commit still in flight.
   absl::Status found = transaction.FindIds(std::span(&key, 1), std::span(&record, 1));
   if (!found.ok()) return found;
+  ONCE_KILL_POINT("wrap.begun");
   if (unknown_ && record == unknown_->record) return unknown_->answer;
   unknown_.reset();
   const absl::Time now = context_.executor.Now();
@@ -117,6 +119,7 @@ TransactionalCall::Pass TransactionalCall::Handle(StoreTransaction& transaction,
       .id = call_.id, .scope = context_.scope, .attempt = record.attempt + 1};
   Outcome outcome = InvokeHandler(
       [&] { return context_.functions.transactional(call_.arg, transaction, invocation).outcome; });
+  ONCE_KILL_POINT("wrap.handled");
   if (const absl::Status open = transaction.CheckOpen(); !open.ok()) {
     // Whatever ran after the end of our transaction is not in it. A store that ended it by itself
     // is in trouble; a function that did has failed.
@@ -147,9 +150,11 @@ TransactionalCall::Pass TransactionalCall::Commit(StoreTransaction& transaction,
   absl::Status status = transaction.PutIds(std::span(&write, 1));
   if (status.ok()) status = transaction.CheckOpen();
   if (!status.ok()) return status;
+  ONCE_KILL_POINT("wrap.before_commit");
   // A failure that is forgotten with the machine is tried once more than it would have been.
   status =
       transaction.Commit(ending.answer.is_settled() ? Durability::kMachine : Durability::kProcess);
+  ONCE_KILL_POINT("wrap.committed");
   if (status.ok()) return std::optional(std::move(ending.answer));
   if (status.code() == absl::StatusCode::kUnknown) {
     unknown_ = std::move(ending);

@@ -11,6 +11,7 @@
 #include "once/abseil.h"
 #include "src/guarded_call.h"
 #include "src/invoke_handler.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -83,6 +84,7 @@ absl::StatusOr<ClaimResult> ClaimedCall::TryClaim() {
   const StoreAnswer claimed = AskStore(context_.executor, Patience::kLostAnswers, [&] {
     return terms_.store.TryClaim(std::span(&request, 1), terms_.lease, std::span(&result, 1));
   });
+  ONCE_KILL_POINT("wrapclaim.claimed");
   if (claimed.status.ok()) return result;
   // It may be ours after all; better than to let the next call wait for the end of its lease.
   if (claimed.was_lost || claimed.status.code() == absl::StatusCode::kUnknown) Release();
@@ -169,6 +171,7 @@ Answer ClaimedCall::Invoke(const ClaimResult& claimed) {
     return Trouble(begun.status, "was claimed, but nothing ran");
   }
   if (!begun.is_ours) return LeaseLost();
+  ONCE_KILL_POINT("wrapclaim.begun");
 
   std::stop_source lost;
   terms_.keeper.Watch(claim_.fence, lost);
@@ -184,6 +187,7 @@ Answer ClaimedCall::Invoke(const ClaimResult& claimed) {
     result = std::move(end.result);
     return std::move(end.outcome);
   });
+  ONCE_KILL_POINT("wrapclaim.handled");
   if (!outcome.is_done()) return RecordFailure(claimed, outcome);
   return Complete(result,
                   {.verdict = CallVerdict::kDone, .attempt = claimed.attempt, .result = result});
@@ -222,6 +226,7 @@ Answer ClaimedCall::RecordFailure(const ClaimResult& claimed, const Outcome& out
     return terms_.store.Fail(std::span(&failed, 1), outcomes);
   });
   if (!heard.status.ok()) return Trouble(heard.status, "failed, which could not be recorded");
+  ONCE_KILL_POINT("wrapclaim.failed");
   // Not ours after a lost answer: recorded, or taken over. Both mean "call again later".
   if (!heard.is_ours && !heard.was_lost) return LeaseLost();
   return answer;
@@ -233,6 +238,7 @@ Answer ClaimedCall::Bury(Disposition disposition, int attempt, CallAnswer answer
     return terms_.store.Dying(std::span(&dying, 1), outcomes);
   });
   if (!heard.status.ok() || !heard.is_ours) return Finish(heard, std::move(answer));
+  ONCE_KILL_POINT("wrapclaim.dying");
   // There is no letter to publish: the caller, who is told, keeps what it called with.
   return Kill(std::move(answer));
 }
@@ -251,9 +257,11 @@ Answer ClaimedCall::Finish(const Heard& heard, CallAnswer answer) {
                    std::string(ToString(answer.verdict)) + ", which could not be recorded");
   }
   if (!heard.is_ours) return heard.was_lost ? AskWhatHappened(answer) : LeaseLost();
+  ONCE_KILL_POINT("wrapclaim.recorded");
   // A store that failed to sync may have lost what it had recorded: only the id itself can tell.
   const StoreAnswer synced =
       AskStore(context_.executor, Patience::kLostAnswers, [&] { return terms_.store.Sync(); });
+  ONCE_KILL_POINT("wrapclaim.synced");
   if (!synced.status.ok()) {
     return Trouble(synced.status,
                    std::string(ToString(answer.verdict)) + ", which is not durable yet");

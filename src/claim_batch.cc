@@ -90,6 +90,7 @@ absl::Status ClaimBatch::ClaimAll() {
   if (requests.empty()) return absl::OkStatus();
   std::vector<ClaimResult> results(requests.size());
   absl::Status claimed = context_.store.TryClaim(requests, context_.claims.lease, results);
+  ONCE_KILL_POINT("claim.claimed");
   // Not OK: it may have been applied; the same fences are used again.
   if (!claimed.ok()) return Annotate(claimed, "claiming");
   for (std::size_t i = 0; i < asking.size(); ++i) {
@@ -216,6 +217,7 @@ void ClaimBatch::ReleaseUnused() {
   std::vector<absl::Status> outcomes(claims.size());
   // Not known to be released: the same fence is used again, and meets its own claim.
   if (!context_.store.Release(claims, outcomes).ok()) return;
+  ONCE_KILL_POINT("claim.released");
   for (ClaimCandidate* candidate : unused) candidate->held().reset();
 }
 
@@ -223,7 +225,9 @@ void ClaimBatch::ReleaseUnused() {
 bool ClaimBatch::Sync() {
   absl::Status synced;
   for (int attempt = 0; attempt < kRecordAttempts; ++attempt) {
+    ONCE_KILL_POINT("claim.before_sync");
     synced = context_.store.Sync();
+    ONCE_KILL_POINT("claim.synced");
     if (synced.code() != absl::StatusCode::kUnknown) break;
   }
   if (synced.ok()) return true;

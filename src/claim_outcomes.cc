@@ -78,6 +78,7 @@ bool ClaimBatch::Invoke(ClaimCandidate& candidate) {
   const Recorded begun = Record([&](std::span<absl::Status> outcomes) {
     return context_.store.Begun(std::span(&claim, 1), outcomes);
   });
+  ONCE_KILL_POINT("claim.begun");
   // Not given back: it may be begun. Asked again with this fence, it is what it was.
   candidate.is_granted = false;
   if (begun == Recorded::kTrouble) return false;
@@ -95,6 +96,7 @@ bool ClaimBatch::Invoke(ClaimCandidate& candidate) {
                       .maybe_repeated = candidate.result.verdict == ClaimVerdict::kTakeover,
                       .cancellation = &token});
   const Outcome outcome = InvokeHandler([&] { return context_.handler(message); });
+  ONCE_KILL_POINT("claim.handled");
   message.SetContext({});
   work_.cancellation.End();
   context_.keeper.Watch(claim.fence, std::stop_source(std::nostopstate));
@@ -218,6 +220,7 @@ bool ClaimBatch::Advance(ClaimCandidate& candidate) {
   if (held.stage == ClaimStage::kDying) {
     const bool is_skipped = ONCE_PLANTED_BUG("dying-not-recorded");
     const Recorded dying = is_skipped ? Recorded::kYes : RecordStage(candidate);
+    ONCE_KILL_POINT("claim.dying");
     if (dying == Recorded::kTrouble) return false;
     if (dying == Recorded::kLost) {
       Lose(candidate);
@@ -229,6 +232,10 @@ bool ClaimBatch::Advance(ClaimCandidate& candidate) {
     held.stage = ClaimStage::kPublished;
   }
   const Recorded recorded = RecordStage(candidate);
+  if (held.stage == ClaimStage::kCompleted) ONCE_KILL_POINT("claim.completed");
+  if (held.stage == ClaimStage::kDiscarded) ONCE_KILL_POINT("claim.discarded");
+  if (held.stage == ClaimStage::kFailed) ONCE_KILL_POINT("claim.failed");
+  if (held.stage == ClaimStage::kPublished) ONCE_KILL_POINT("claim.killed");
   if (recorded == Recorded::kTrouble) return false;
   if (recorded == Recorded::kLost && !ONCE_PLANTED_BUG("lost-claim-settles")) {
     Lose(candidate);
@@ -294,9 +301,11 @@ Recorded ClaimBatch::Record(Call call) {
 // False when the partition must wait, or stop.
 bool ClaimBatch::Publish(ClaimCandidate& candidate, const OutgoingMessage& letter) {
   absl::Status outcome = absl::UnknownError("not published");
+  ONCE_KILL_POINT("claim.before_publish");
   context_.dead_letters.publisher->Publish(std::span(&letter, 1),
                                            context_.executor.Now() + context_.publish_timeout,
                                            std::span(&outcome, 1));
+  ONCE_KILL_POINT("claim.published");
   if (outcome.ok()) {
     ++order_.claims.published;
     return true;

@@ -166,12 +166,15 @@ void Engine::Execute(WorkOrder& order) {
                 order);
   } else if (order.take) {
     order.take->result = store().Take(order.take->requests);
+    ONCE_KILL_POINT("rows.taken");
   } else if (order.audit) {
     std::vector<PartitionKey> keys;
     for (const PositionLock& lock : order.audit->locks) keys.push_back(lock.key);
     order.audit->result = store().ReadPositions(keys);
   } else if (order.rows) {
+    ONCE_KILL_POINT("rows.before_write");
     WriteRows(store(), *order.rows);
+    ONCE_KILL_POINT("rows.written");
   }
 }
 
@@ -189,7 +192,9 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
   }
   Collect();
   spent_.reset();
+  ONCE_KILL_POINT("stop.before_close");
   absl::Status left = source_.Close(deadline, *this);
+  ONCE_KILL_POINT("stop.closed");
   is_relay_stopping_ = true;
   relay_wake_->Set();
   relay_.reset();
@@ -257,7 +262,10 @@ void Engine::SendHints(absl::Time now) {
     partition.hinted = now;
   }
   if (!positions.empty()) {
-    if (const absl::Status sent = source_.Commit(positions, CommitMode::kHint); !sent.ok()) {
+    ONCE_KILL_POINT("hint.before");
+    const absl::Status sent = source_.Commit(positions, CommitMode::kHint);
+    ONCE_KILL_POINT("hint.sent");
+    if (!sent.ok()) {
       Log(LogLevel::kDebug, "hint_failed", sent.ToString());
       for (const PartitionOffset& position : positions) {
         if (Partition* partition = Find(position.partition)) partition->committed_hint = -1;

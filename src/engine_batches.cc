@@ -94,8 +94,14 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
 void Engine::Collect() {
   std::unique_ptr<WorkOrder> order = worker_.Collect();
   if (order == nullptr) return;
-  if (order->batch && has_rows()) ApplyBatch(*order->batch);
-  if (order->batch && !has_rows()) ApplyClaims(*order->batch);
+  if (order->batch && has_rows()) {
+    ApplyBatch(*order->batch);
+    ONCE_KILL_POINT("transaction.applied");
+  }
+  if (order->batch && !has_rows()) {
+    ApplyClaims(*order->batch);
+    ONCE_KILL_POINT("claim.applied");
+  }
   if (order->take) ApplyTake(*order->take);
   if (order->audit) ApplyAudit(*order->audit);
   if (order->rows) ApplyRows(*order->rows);

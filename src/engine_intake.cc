@@ -227,7 +227,9 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
       is_lost ? absl::InfinitePast() : executor_.Now() + options_.times.revoke_budget;
   DrainWorker(partitions, deadline);
   if (!is_lost) {
+    ONCE_KILL_POINT("revoke.drained");
     LeaveClean(partitions, deadline);
+    ONCE_KILL_POINT("revoke.left_clean");
     std::vector<PartitionOffset> positions;
     for (const TopicPartition& name : partitions) {
       const Partition* partition = Find(name);
@@ -240,6 +242,7 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
     }
     const absl::Status committed =
         positions.empty() ? absl::OkStatus() : source_.Commit(positions, CommitMode::kVerified);
+    ONCE_KILL_POINT("revoke.committed");
     if (!committed.ok()) Log(LogLevel::kDebug, "hint_failed", committed.ToString());
   }
   last_buffered_ = nullptr;

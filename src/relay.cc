@@ -54,7 +54,9 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
     for (const PendingRow& row : *rows) all.push_back(row.sequence);
     if (absl::Status marked = MarkPublished(context.outbox, all); !marked.ok()) return marked;
   }
+  ONCE_KILL_POINT("relay.before_publish");
   context.publisher.Publish(messages, context.executor.Now() + context.publish_timeout, outcomes);
+  ONCE_KILL_POINT("relay.published");
 
   std::vector<std::int64_t> published;
   absl::Status park_error;
@@ -74,6 +76,7 @@ absl::StatusOr<RelayRound> PublishPending(const RelayContext& context) {
   }
   if (published.empty() && park_error.ok()) return round;
   if (absl::Status marked = MarkPublished(context.outbox, published); !marked.ok()) return marked;
+  ONCE_KILL_POINT("relay.marked");
   if (!park_error.ok()) return park_error;  // after the marks: they must not be published again
   round.published = published.size();
   return round;

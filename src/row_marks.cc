@@ -110,7 +110,10 @@ BatchEnd MarkInvocations(TransactionalStore& store, BatchOrder& order, const Sin
     order.partitions.front().attempt = remembered;
     return EndWith(order, BatchEnd::kStoreTrouble, status);
   }
+  ONCE_KILL_POINT("marks.before_commit");
   status = transaction.Commit(Durability::kProcess);
+  ONCE_KILL_POINT("marks.committed");
+  if (*is_recorded) ONCE_KILL_POINT("marks.attempt_recorded");
   if (status.code() == absl::StatusCode::kUnknown) {
     return EndWith(order, BatchEnd::kMarkUnknown, status);
   }

@@ -1,3 +1,5 @@
+// Which point is armed, and which bug is planted: read once from the environment, as a test's child
+// gets it. An engine that is not a test build never asks.
 #include "src/test_hooks.h"
 
 #include <signal.h>
@@ -29,7 +31,7 @@ struct Armed {
 };
 
 Armed ReadArmed() {
-  const char* text = std::getenv("ONCE_KILL_AT");
+  const char* text = std::getenv("ONCE_KILL_AT");  // style: seam - test builds only
   if (text == nullptr) return {};
   const std::string_view armed = text;
   const std::size_t colon = armed.rfind(':');
@@ -39,7 +41,7 @@ Armed ReadArmed() {
 }
 
 std::string_view ReadBug() {
-  const char* text = std::getenv("ONCE_BUG");
+  const char* text = std::getenv("ONCE_BUG");  // style: seam - test builds only
   return text == nullptr ? std::string_view() : std::string_view(text);
 }
 

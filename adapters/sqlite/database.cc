@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once::sqlite {
 namespace {
@@ -287,7 +288,9 @@ absl::Status Database::Sync() {
     if (wal_sync_->is_doubtful()) {
       synced = EmptyWal("sync");
     } else if (wal_sync_->has_unsynced()) {
+      ONCE_KILL_POINT("sqlite.before_sync");
       const int code = wal_sync_->Sync();
+      ONCE_KILL_POINT("sqlite.synced");
       if (code != SQLITE_OK) synced = ErrorStatus(nullptr, code, absl::StrCat("sync ", path()));
     }
   }
@@ -327,10 +330,14 @@ absl::Status Database::RunCommit(Durability wanted, int& code) {
   const Guard::CommitScope commit(*guard_);
   absl::Status status;
   if (wanted == Durability::kMachine) {
+    ONCE_KILL_POINT("sqlite.before_commit");
     status = statements_.commit.Run();
+    ONCE_KILL_POINT("sqlite.committed");
   } else {
     const WalSync::UnsyncedScope unsynced(*wal_sync_);
+    ONCE_KILL_POINT("sqlite.before_unsynced_commit");
     status = statements_.commit.Run();
+    ONCE_KILL_POINT("sqlite.committed_unsynced");
   }
   if (!status.ok()) code = sqlite3_extended_errcode(writer_.get());
   return status;

@@ -12,6 +12,7 @@
 #include "adapters/sqlite/position_rows.h"
 #include "adapters/sqlite/write.h"
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once::sqlite {
 namespace {
@@ -181,6 +182,7 @@ absl::Status SqliteOperations::Redrive(const RedriveRequest& request) {
     for (row.origin.ordinal = *ordinal; is_new.ok() && !*is_new; --row.origin.ordinal) {
       is_new = PutOutboxRow(*database_, ids, row);
     }
+    ONCE_KILL_POINT("redrive.written");
     return is_new.status();
   });
 }

@@ -4,6 +4,7 @@
 #include "adapters/sqlite/wal_sync.h"
 
 #include "adapters/sqlite/statement.h"
+#include "src/test_hooks.h"
 
 namespace once::sqlite {
 
@@ -46,7 +47,9 @@ int WalSync::OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_
   WalSync& self = Of(file);
   // Only the header is written at the beginning.
   if (offset != 0) self.has_frames_ = true;
-  return self.real_->xWrite(file, content, size, offset);
+  const int code = self.real_->xWrite(file, content, size, offset);
+  ONCE_KILL_POINT("sqlite.wal_written");
+  return code;
 }
 
 int WalSync::OnSync(sqlite3_file* file, int flags) {
@@ -55,9 +58,12 @@ int WalSync::OnSync(sqlite3_file* file, int flags) {
   if (self.may_skip_ && self.has_frames_) {
     self.may_skip_ = false;
     self.has_unsynced_ = true;
+    ONCE_KILL_POINT("sqlite.wal_sync_skipped");
     return SQLITE_OK;
   }
+  ONCE_KILL_POINT("sqlite.wal_before_sync");
   const int code = self.real_->xSync(file, flags);
+  ONCE_KILL_POINT("sqlite.wal_synced");
   if (code == SQLITE_OK) {
     if (!self.is_doubtful_) self.has_unsynced_ = false;
   } else if (self.has_unsynced_) {

@@ -9,19 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/log.h"
+#include "src/testing/simulated_random.h"
 #include "src/testing/simulation_run.h"
 
 namespace once::testing {
 namespace {
-
-class SimulatedRandom : public Random {
- public:
-  explicit SimulatedRandom(std::uint64_t seed) : generator_(seed) {}
-  std::uint64_t Next() override { return generator_.Next(); }
-
- private:
-  SplitMix generator_;
-};
 
 // The engine's events, as lines of the history.
 class HistoryLog : public LogSink {

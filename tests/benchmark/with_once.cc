@@ -14,6 +14,7 @@
 #include "tests/benchmark/effects_table.h"
 #include "tests/benchmark/stopwatch.h"
 #include "tests/benchmark/workload.h"
+#include "tests/forwarding_seams.h"
 
 namespace once::benchmark {
 namespace {
@@ -23,40 +24,18 @@ void Check(const absl::Status& status, const std::string& operation) {
 }
 
 // Passes everything on, and starts the stopwatch when the first message arrives.
-class TimedSource final : public LogSource {
+class TimedSource final : public testing::ForwardingSource {
  public:
   TimedSource(std::unique_ptr<LogSource> inner, Stopwatch& stopwatch)
-      : inner_(std::move(inner)), stopwatch_(stopwatch) {}
+      : ForwardingSource(std::move(inner)), stopwatch_(stopwatch) {}
 
-  const SourceTraits& traits() const override { return inner_->traits(); }
   absl::StatusOr<Batch> Poll(const PollOptions& options, SourceListener& listener) override {
     absl::StatusOr<Batch> batch = inner_->Poll(options, listener);
     if (batch.ok() && !batch->empty()) stopwatch_.Start();
     return batch;
   }
-  void Wake() override { inner_->Wake(); }
-  absl::Status Close(absl::Time deadline, SourceListener& listener) override {
-    return inner_->Close(deadline, listener);
-  }
-  absl::StatusOr<std::vector<PartitionBounds>> Describe(
-      std::span<const TopicPartition> partitions) override {
-    return inner_->Describe(partitions);
-  }
-  absl::Status Start(std::span<const PartitionOffset> positions) override {
-    return inner_->Start(positions);
-  }
-  absl::Status Pause(std::span<const TopicPartition> partitions) override {
-    return inner_->Pause(partitions);
-  }
-  absl::Status Commit(std::span<const PartitionOffset> positions, CommitMode mode) override {
-    return inner_->Commit(positions, mode);
-  }
-  std::optional<std::int64_t> Lag(const TopicPartition& partition) override {
-    return inner_->Lag(partition);
-  }
 
  private:
-  const std::unique_ptr<LogSource> inner_;
   Stopwatch& stopwatch_;
 };
 

@@ -1,5 +1,5 @@
-// What names a message: scopes, dedup keys, fingerprints and the ids that are found in messages. All
-// are injective and bounded, and what can be read is what was written.
+// What names a message: scopes, dedup keys, fingerprints and the ids that are found in messages.
+// All are injective and bounded, and what can be read is what was written.
 #include <algorithm>
 #include <array>
 

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "adapters/kafka/tests/kafka_test_broker.h"
+#include "tests/forwarding_seams.h"
 #include "tests/integration/consumer_group.h"
 
 namespace once {
@@ -24,43 +25,21 @@ constexpr int kHeldAt = 150;
 
 // A source whose client gets no chance to notice anything: once stalled, no poll reaches it, and
 // the polling thread stands still until `successor_handled` has begun to count.
-class StallingSource : public LogSource {
+class StallingSource : public testing::ForwardingSource {
  public:
   StallingSource(std::unique_ptr<LogSource> source, const std::atomic<bool>& is_stalled,
                  Milestone& successor_handled)
-      : source_(std::move(source)),
+      : ForwardingSource(std::move(source)),
         is_stalled_(is_stalled),
         successor_handled_(successor_handled) {}
 
-  const SourceTraits& traits() const override { return source_->traits(); }
   absl::StatusOr<Batch> Poll(const PollOptions& options, SourceListener& listener) override {
-    if (!is_stalled_) return source_->Poll(options, listener);
+    if (!is_stalled_) return inner_->Poll(options, listener);
     successor_handled_.Await(1);
     return Batch();
   }
-  void Wake() override { source_->Wake(); }
-  absl::Status Close(absl::Time deadline, SourceListener& listener) override {
-    return source_->Close(deadline, listener);
-  }
-  absl::StatusOr<std::vector<PartitionBounds>> Describe(
-      std::span<const TopicPartition> partitions) override {
-    return source_->Describe(partitions);
-  }
-  absl::Status Start(std::span<const PartitionOffset> positions) override {
-    return source_->Start(positions);
-  }
-  absl::Status Pause(std::span<const TopicPartition> partitions) override {
-    return source_->Pause(partitions);
-  }
-  absl::Status Commit(std::span<const PartitionOffset> positions, CommitMode mode) override {
-    return source_->Commit(positions, mode);
-  }
-  std::optional<std::int64_t> Lag(const TopicPartition& partition) override {
-    return source_->Lag(partition);
-  }
 
  private:
-  std::unique_ptr<LogSource> source_;
   const std::atomic<bool>& is_stalled_;
   Milestone& successor_handled_;
 };

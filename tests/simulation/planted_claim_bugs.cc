@@ -167,9 +167,9 @@ class UnknownCompleteIsOk : public WrappedClaims {
 };
 
 // A broker whose lost answers are taken for acknowledgements.
-class UnknownPublishIsOk : public Publisher {
+class UnknownPublishIsOk : public ForwardingPublisher {
  public:
-  explicit UnknownPublishIsOk(std::shared_ptr<Publisher> inner) : inner_(std::move(inner)) {}
+  using ForwardingPublisher::ForwardingPublisher;
   void Publish(std::span<const OutgoingMessage> messages, absl::Time deadline,
                std::span<absl::Status> outcomes) override {
     inner_->Publish(messages, deadline, outcomes);
@@ -177,9 +177,6 @@ class UnknownPublishIsOk : public Publisher {
       if (outcome.code() == absl::StatusCode::kUnknown) outcome = absl::OkStatus();
     }
   }
-
- private:
-  std::shared_ptr<Publisher> inner_;
 };
 
 void PlantPublisher(Scenario& scenario) {

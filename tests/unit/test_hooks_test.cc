@@ -1,3 +1,4 @@
+// The switches of a test build: points are armed and passed, bugs planted one at a time.
 #include "src/test_hooks.h"
 
 #include <signal.h>

@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -155,6 +156,20 @@ class TestBroker {
   // Everything that is in the topic, by partition and offset.
   std::vector<once::testing::StoredMessage> DumpTopic(const std::string& topic) {
     std::vector<once::testing::StoredMessage> stored;
+    ReadTopic(topic, [&](const rd_kafka_message_t& message) {
+      stored.push_back({.offset = message.offset,
+                        .message = {.topic = rd_kafka_topic_name(message.rkt),
+                                    .partition = message.partition,
+                                    .key = TextOf(message.key, message.key_len),
+                                    .value = TextOf(message.payload, message.len),
+                                    .headers = HeadersOf(message)}});
+    });
+    return stored;
+  }
+
+  // Shows every message of the topic to `see`, by partition and offset; nothing is kept.
+  template <typename See>
+  void ReadTopic(const std::string& topic, See see) {
     const Handle consumer = NewHandle(RD_KAFKA_CONSUMER, {{"group.id", "dump"},
                                                           {"enable.auto.commit", "false"},
                                                           {"fetch.wait.max.ms", "10"},
@@ -167,10 +182,56 @@ class TestBroker {
       rd_kafka_topic_partition_list_set_offset(list, topic.c_str(), i, RD_KAFKA_OFFSET_BEGINNING);
       Check(rd_kafka_assign(consumer.get(), list), "reading");
       rd_kafka_topic_partition_list_destroy(list);
-      while (TakeStored(consumer.get(), stored)) {
+      while (TakeOne(consumer.get(), see)) {
       }
     }
-    return stored;
+  }
+
+  // The group's offset in each partition of the topic.
+  std::vector<std::optional<std::int64_t>> CommittedOffsets(const std::string& group,
+                                                            const std::string& topic,
+                                                            std::int32_t partitions) {
+    Handle& member = groups_[group];
+    if (member == nullptr) member = NewHandle(RD_KAFKA_CONSUMER, {{"group.id", group}});
+    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(partitions);
+    for (std::int32_t i = 0; i < partitions; ++i) {
+      rd_kafka_topic_partition_list_add(list, topic.c_str(), i);
+    }
+    const rd_kafka_resp_err_t error = rd_kafka_committed(member.get(), list, 10'000);
+    std::vector<std::optional<std::int64_t>> offsets(static_cast<std::size_t>(partitions));
+    for (std::int32_t i = 0; i < partitions; ++i) {
+      const std::int64_t offset = list->elems[i].offset;
+      if (offset >= 0) offsets[static_cast<std::size_t>(i)] = offset;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    Check(error, "asking for the offsets of " + group);
+    return offsets;
+  }
+
+  // One past the newest message of each partition.
+  std::vector<std::int64_t> EndOffsets(const std::string& topic, std::int32_t partitions) {
+    std::vector<std::int64_t> ends;
+    for (std::int32_t i = 0; i < partitions; ++i) {
+      std::int64_t first = 0;
+      Check(rd_kafka_query_watermark_offsets(handle_.get(), topic.c_str(), i, &first,
+                                             &ends.emplace_back(), 10'000),
+            "asking for the end of " + topic);
+    }
+    return ends;
+  }
+
+  // The last value of that header; nullopt when there is none.
+  static std::optional<std::string> HeaderOf(const rd_kafka_message_t& message, const char* name) {
+    rd_kafka_headers_t* headers = nullptr;
+    if (rd_kafka_message_headers(&message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return std::nullopt;
+    }
+    const void* value = nullptr;
+    std::size_t size = 0;
+    if (rd_kafka_header_get_last(headers, name, &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return std::nullopt;
+    }
+    return TextOf(value, size);
   }
 
   std::int32_t PartitionCount(const std::string& topic) {
@@ -264,18 +325,12 @@ class TestBroker {
   }
 
   // False at the end of the partition.
-  static bool TakeStored(rd_kafka_t* consumer, std::vector<once::testing::StoredMessage>& stored) {
+  template <typename See>
+  static bool TakeOne(rd_kafka_t* consumer, See see) {
     rd_kafka_message_t* message = rd_kafka_consumer_poll(consumer, 10'000);
     if (message == nullptr) throw std::runtime_error("reading a topic: timed out");
     const rd_kafka_resp_err_t error = message->err;
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      stored.push_back({.offset = message->offset,
-                        .message = {.topic = rd_kafka_topic_name(message->rkt),
-                                    .partition = message->partition,
-                                    .key = TextOf(message->key, message->key_len),
-                                    .value = TextOf(message->payload, message->len),
-                                    .headers = HeadersOf(*message)}});
-    }
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) see(*message);
     rd_kafka_message_destroy(message);
     if (error == RD_KAFKA_RESP_ERR__PARTITION_EOF) return false;
     Check(error, "reading a topic");
@@ -300,6 +355,7 @@ class TestBroker {
   const std::string brokers_;
   Reports reports_;
   Handle handle_;
+  std::map<std::string, Handle> groups_;  // of CommittedOffsets(): never joined
 };
 
 }  // namespace once::kafka::testing

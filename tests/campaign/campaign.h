@@ -1,0 +1,52 @@
+// A campaign attacks real systems many times over (kill -9, SIGSTOP, SIGTERM, a full disk …) and
+// then reads from those systems whether anything was lost or repeated. Every campaign is one entry
+// of Campaigns() and one file, <name>_campaign.cc; `./dev campaign NAME` runs it.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace once::campaign {
+
+using Json = nlohmann::ordered_json;
+
+struct CampaignOptions {
+  std::int64_t runs = 0;   // attacks: kills, stops, …
+  std::uint64_t seed = 1;  // the same seed gives the same plan, though not the same timing
+  std::string brokers;     // host:port; empty where the campaign needs no broker
+};
+
+struct CampaignReport {
+  std::int64_t messages = 0;
+  std::int64_t lost = 0;
+  std::int64_t duplicate_effects = 0;
+  std::int64_t refused = 0;  // attempts of former owners to write that a store or broker refused
+  // What is wrong, one sentence each, followed by the history that shows it. Empty: passed.
+  std::vector<std::string> violations;
+  Json extras = Json::object();  // further figures of this campaign
+};
+
+struct Campaign {
+  std::string_view name;
+  std::string_view what;  // one line for --help
+  std::int64_t runs = 0;  // without --runs
+  // With --quick, as ctest runs it: seconds rather than minutes.
+  std::int64_t quick_runs = 0;
+  bool needs_broker = true;
+  CampaignReport (*run)(const CampaignOptions&) = nullptr;
+  // What a process does that the campaign starts as testing::Child({name, task.dump()}); its exit
+  // code. Null: it starts none.
+  int (*child)(const Json& task) = nullptr;
+};
+
+// All of them, in the order in which --help lists them.
+const std::vector<Campaign>& Campaigns();
+const Campaign* FindCampaign(std::string_view name);
+
+// Progress, for people: one line on standard error.
+void Say(const std::string& line);
+
+}  // namespace once::campaign

@@ -1,0 +1,265 @@
+// kill-points: at every place where the program may be made to die, several times, with every store
+// and handler that passes it, the process dies, starts again, and must settle everything. A place
+// that nobody passes is a failure of the campaign: there would be no evidence about it.
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "src/test_hooks.h"
+#include "tests/campaign/all_campaigns.h"
+#include "tests/campaign/parallel.h"
+#include "tests/campaign/redrive.h"
+#include "tests/campaign/scene.h"
+#include "tests/campaign/small_scene.h"
+#include "tests/campaign/wrap_calls.h"
+
+namespace once::campaign {
+namespace {
+
+// What a process does while it dies.
+enum class Arena { kTransactional, kPlain, kPlainInMemory, kRedrive, kWrapped, kWrappedPlain };
+
+const char* NameOf(Arena arena) {
+  switch (arena) {
+    case Arena::kTransactional:
+      return "transactional";
+    case Arena::kPlain:
+      return "plain";
+    case Arena::kPlainInMemory:
+      return "plain-in-memory";
+    case Arena::kRedrive:
+      return "redrive";
+    case Arena::kWrapped:
+      return "wrapped";
+    case Arena::kWrappedPlain:
+      return "wrapped-plain";
+  }
+  return "";
+}
+
+// Where a point may be passed. A transactional handler over a store that forgets everything with
+// its process has nothing left to judge.
+std::vector<Arena> ArenasOf(std::string_view point) {
+  const auto begins = [&](std::string_view prefix) { return point.starts_with(prefix); };
+  const auto ends = [&](std::string_view suffix) { return point.ends_with(suffix); };
+  if (begins("wrap.")) return {Arena::kWrapped};
+  if (begins("wrapclaim.")) return {Arena::kWrappedPlain};
+  if (begins("redrive.")) return {Arena::kRedrive};
+  if (begins("claim.")) return {Arena::kPlain, Arena::kPlainInMemory};
+  if (begins("hint.") || begins("revoke.") || begins("stop.")) {
+    return {Arena::kTransactional, Arena::kPlain};
+  }
+  // The store's own sync, apart from any commit, is asked for by claims only.
+  if (point == "sqlite.before_sync" || point == "sqlite.synced") {
+    return {Arena::kPlain, Arena::kWrappedPlain};
+  }
+  if (point == "sqlite.before_commit" || point == "sqlite.committed") {
+    return {Arena::kTransactional, Arena::kRedrive, Arena::kWrapped};
+  }
+  if (begins("sqlite.") && (ends("_unsynced_commit") || ends("_unsynced") || ends("_skipped"))) {
+    return {Arena::kTransactional, Arena::kPlain, Arena::kWrapped};
+  }
+  if (begins("sqlite.")) {
+    return {Arena::kTransactional, Arena::kPlain, Arena::kRedrive, Arena::kWrapped};
+  }
+  return {Arena::kTransactional};
+}
+
+struct Attack {
+  std::string point;
+  int hit = 1;  // the how-manieth passing is the last
+  Arena arena = Arena::kTransactional;
+  int stops_at = 0;  // the process asks itself to stop at this invocation; 0: never
+
+  std::string label() const {
+    return absl::StrCat(point, ":", hit, " ", NameOf(arena),
+                        stops_at == 0 ? "" : absl::StrCat(", stopped at ", stops_at));
+  }
+  testing::Environment environment() const {
+    return {{"ONCE_KILL_AT", absl::StrCat(point, ":", hit)}};
+  }
+};
+
+// Only a stop in the middle of a batch has something to record there.
+bool NeedsStop(std::string_view point) {
+  return point.starts_with("revoke.") || point == "rows.before_write" || point == "rows.written";
+}
+
+std::vector<Attack> PlanAll() {
+  std::vector<Attack> attacks;
+  for (const std::string& point : test_hooks::KillPoints()) {
+    for (const Arena arena : ArenasOf(point)) {
+      if (NeedsStop(point)) {
+        // One of these may be the last of its batch.
+        for (const int stops_at : {33, 45, 58}) {
+          attacks.push_back({.point = point, .arena = arena, .stops_at = stops_at});
+        }
+        continue;
+      }
+      for (const int hit : {1, 2, 7}) {
+        if (point.starts_with("stop.") && hit > 1) continue;  // a life has one
+        attacks.push_back({.point = point, .hit = hit, .arena = arena});
+      }
+    }
+  }
+  return attacks;
+}
+
+bool WasKilled(const std::optional<int>& ended) {
+  return ended && WIFSIGNALED(*ended) && WTERMSIG(*ended) == SIGKILL;
+}
+
+// What one attack found out, beside what went into its report.
+struct Outcome {
+  bool has_died = false;
+  CampaignReport report;
+};
+
+void AttackConsumer(const Attack& attack, const CampaignOptions& options, Outcome& outcome) {
+  const bool is_plain = attack.arena != Arena::kTransactional;
+  const bool is_durable = attack.arena != Arena::kPlainInMemory;
+  const auto scene = MakeSmallScene("kill-points", options, is_plain, is_durable);
+  scene->task().stops_at = attack.stops_at;
+  scene->task().empties_outbox = attack.stops_at == 0;
+  if (attack.point == "marks.attempt_recorded") {
+    // After an unclean end only.
+    const auto life = scene->StartLife({{"ONCE_KILL_AT", "transaction.handled:30"}});
+    if (!WasKilled(life->AwaitEnd(absl::Seconds(60)))) return;
+  }
+  LifeEnd end = LifeEnd::kFailed;
+  {
+    const auto life = scene->StartLife(attack.environment());
+    end = scene->Drain(*life, absl::Seconds(60));
+  }
+  outcome.has_died = end == LifeEnd::kKilled;
+  scene->task().stops_at = 0;
+  scene->task().empties_outbox = true;
+  if (end == LifeEnd::kFailed || scene->DrainOnce() != LifeEnd::kDrained) {
+    outcome.report.violations.push_back(attack.label() + ": it does not settle everything");
+  }
+  scene->Judge(outcome.report, attack.label());
+}
+
+void AttackRedrive(const Attack& attack, const CampaignOptions& options, Outcome& outcome) {
+  const auto scene = MakeSmallScene("kill-points", options, /*is_plain=*/false);
+  if (scene->DrainOnce() != LifeEnd::kDrained) throw std::runtime_error("nothing to redrive");
+  const Judgement before = scene->JudgeQuietly();
+  const Json task = {{"duty", "redrive"}, {"store", scene->task().store}};
+  const std::vector<std::string> arguments = {"kill-points", task.dump()};
+  testing::Child killed(arguments, attack.environment());
+  outcome.has_died = WasKilled(killed.AwaitEnd(absl::Seconds(60)));
+  testing::Child redriving(arguments);
+  const std::optional<int> ended = redriving.AwaitEnd(absl::Seconds(60));
+  scene->ExpectMore(before.buried);
+  scene->task().takes_all = true;
+  if (ended != 0 || scene->DrainOnce() != LifeEnd::kDrained) {
+    outcome.report.violations.push_back(attack.label() + ": the redrive does not settle");
+  }
+  scene->Judge(outcome.report, attack.label());
+}
+
+void AttackCalls(const Attack& attack, Outcome& outcome) {
+  const testing::ScratchFolder folder;
+  const bool is_plain = attack.arena == Arena::kWrappedPlain;
+  Json task = {{"duty", "wrap"},
+               {"store", folder.File("calls.db")},
+               {"effects", folder.File("effects")},
+               {"is_plain", is_plain}};
+  std::vector<std::string> histories;
+  for (const bool is_armed : {true, false}) {
+    histories.push_back(folder.File(absl::StrCat("history-", histories.size())));
+    task["history"] = histories.back();
+    testing::Child child({"kill-points", task.dump()},
+                         is_armed ? attack.environment() : testing::Environment());
+    const std::optional<int> ended = child.AwaitEnd(absl::Seconds(60));
+    if (is_armed) {
+      outcome.has_died = WasKilled(ended);
+    } else if (ended != 0) {
+      outcome.report.violations.push_back(attack.label() + ": the calls do not settle");
+    }
+  }
+  const Truth truth = ReadWrapTruth(task["store"], task["effects"], is_plain);
+  AddJudgement(truth, histories, attack.label(), outcome.report);
+}
+
+void Run(const Attack& attack, const CampaignOptions& options, Outcome& outcome) {
+  switch (attack.arena) {
+    case Arena::kTransactional:
+    case Arena::kPlain:
+    case Arena::kPlainInMemory:
+      return AttackConsumer(attack, options, outcome);
+    case Arena::kRedrive:
+      return AttackRedrive(attack, options, outcome);
+    case Arena::kWrapped:
+    case Arena::kWrappedPlain:
+      return AttackCalls(attack, outcome);
+  }
+}
+
+CampaignReport RunAll(const CampaignOptions& options) {
+  std::vector<Attack> attacks = PlanAll();
+  const std::size_t points = test_hooks::KillPoints().size();
+  const auto runs = static_cast<std::size_t>(options.runs);
+  const bool is_whole = runs >= attacks.size();
+  // Fewer: those that the seed draws.
+  std::sort(attacks.begin(), attacks.end(), [&](const Attack& a, const Attack& b) {
+    const auto rank = [&](const Attack& attack) {
+      return Draw(options.seed, std::hash<std::string>()(attack.label()));
+    };
+    return !is_whole && rank(a) < rank(b);
+  });
+  attacks.resize(std::min(attacks.size(), runs));
+  CampaignReport total;
+  std::map<std::string, int> deaths;
+  std::mutex mutex;
+  constexpr std::size_t kWorkers = 3;
+  std::size_t done = 0;
+  ForEachInParallel(attacks.size(), kWorkers, [&](std::size_t i) {
+    Outcome outcome;
+    Run(attacks[i], options, outcome);
+    const std::lock_guard lock(mutex);
+    deaths[attacks[i].point] += outcome.has_died ? 1 : 0;
+    Add(outcome.report, total);
+    Say(absl::StrCat(++done, " of ", attacks.size(), ": ", attacks[i].label(), ": ",
+                     outcome.has_died ? "died" : "not reached",
+                     outcome.report.violations.empty() ? "" : ", VIOLATED"));
+  });
+  std::int64_t hit = 0;
+  std::int64_t died = 0;
+  for (const auto& [point, count] : deaths) {
+    hit += count > 0 ? 1 : 0;
+    died += count;
+    if (is_whole && count == 0) total.violations.push_back(point + ": no process died there");
+  }
+  total.extras["runs"] = attacks.size();
+  total.extras["points"] = points;
+  total.extras["points_hit"] = hit;
+  total.extras["deaths"] = died;
+  return total;
+}
+
+int DoDuty(const Json& task) {
+  const std::string duty = task.value("duty", "");
+  if (duty == "wrap") return CallWrapped(task);
+  return duty == "redrive" ? RedriveAll(task) : Consume(task);
+}
+
+}  // namespace
+
+Campaign KillPointsCampaign() {
+  return {.name = "kill-points",
+          .what = "dying at every kill point, with every store and handler that passes it",
+          .runs = 1'000,  // more than there are: all
+          .quick_runs = 8,
+          .run = &RunAll,
+          .child = &DoDuty};
+}
+
+}  // namespace once::campaign

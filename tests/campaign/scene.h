@@ -1,0 +1,91 @@
+// A Scene is one topic full of a workload, one consumer group, and the lives of the processes that
+// consume it one after the other, each with a history of its own. At the end it reads the truth
+// from the systems and judges. Whatever makes a campaign impossible throws std::runtime_error.
+// Thread-safety: none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "adapters/kafka/tests/kafka_test_broker.h"
+#include "tests/campaign/campaign.h"
+#include "tests/campaign/checker.h"
+#include "tests/campaign/consumer_task.h"
+#include "tests/campaign/workload.h"
+#include "tests/integration/child.h"
+#include "tests/scratch_folder.h"
+
+namespace once::campaign {
+
+// How a life ended that was to go on until everything is settled.
+enum class LifeEnd : std::uint8_t {
+  kDrained,  // the group's offsets are at the end of the log, and it stopped as it should
+  kStopped,  // it stopped as it should, before that
+  kKilled,   // by SIGKILL
+  kFailed    // it ended otherwise, or nothing moved any more
+};
+
+class Scene {
+ public:
+  // Creates and fills the topic. `task` says how to consume; where and with which store is the
+  // scene's to fill in, except that a store "memory" stays.
+  Scene(std::string_view campaign, const std::string& brokers, const Workload& workload,
+        ConsumerTask task);
+  Scene(const Scene&) = delete;
+  Scene& operator=(const Scene&) = delete;
+  ~Scene();
+
+  ConsumerTask& task() { return task_; }  // of the next life
+
+  // The next process, once it may be asked to stop, or has died before.
+  std::unique_ptr<testing::Child> StartLife(const testing::Environment& environment = {});
+  // Waits until all is settled, asks it to stop, and sees it end.
+  LifeEnd Drain(testing::Child& child, absl::Duration patience);
+  // A life without any attack.
+  LifeEnd DrainOnce(absl::Duration patience = absl::Minutes(2));
+
+  // REQUIRES in all of these: no process is alive.
+  Truth ReadTruth();
+  std::map<std::int32_t, PartitionTruth> ReadPartitions();
+  // Judges, and adds figures, findings and witnesses to `report`. False when anything is wrong.
+  bool Judge(CampaignReport& report, const std::string& label);
+  // Without witnesses and report.
+  Judgement JudgeQuietly();
+
+  // The redriven messages come on top of what was produced.
+  void ExpectMore(std::int64_t messages) { expected_ += messages; }
+  kafka::testing::TestBroker& broker() { return broker_; }
+  const Workload& workload() const { return workload_; }
+  const std::vector<std::string>& histories() const { return histories_; }
+
+ private:
+  // The scene's store, in this process. No child begins meanwhile: it would keep the file's lock.
+  struct OpenStore {
+    std::shared_lock<std::shared_mutex> no_fork;
+    std::shared_ptr<DedupStore> store;
+  };
+
+  bool IsDrained();
+  OpenStore Open() const;
+
+  const std::string campaign_;
+  const Workload workload_;
+  const testing::ScratchFolder folder_;
+  kafka::testing::TestBroker broker_;
+  ConsumerTask task_;
+  std::int64_t expected_ = 0;  // messages in the topic
+  std::vector<std::string> histories_;
+};
+
+// Judges `truth`, and adds figures, findings and witnesses to `report`. False when anything is
+// wrong.
+bool AddJudgement(const Truth& truth, const std::vector<std::string>& histories,
+                  const std::string& label, CampaignReport& report);
+
+}  // namespace once::campaign

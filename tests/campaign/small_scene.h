@@ -1,0 +1,20 @@
+// A small scene with everything in it: copies, retries, rejections, exhaustion, conflicts, missing
+// ids, skips, in batches so small that a life has many of them.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "tests/campaign/scene.h"
+
+namespace once::campaign {
+
+// `is_durable` false: the memory store, and no message that only a store that remembers can tell.
+// The workload is of the first seed from that of the options on that gives each of these.
+std::unique_ptr<Scene> MakeSmallScene(std::string_view campaign, const CampaignOptions& options,
+                                      bool is_plain, bool is_durable = true);
+
+// The sum of both in `total`.
+void Add(const CampaignReport& report, CampaignReport& total);
+
+}  // namespace once::campaign
