@@ -74,7 +74,7 @@ void ClaimInvariants::Watch(const FakeLog& log) {
 }
 
 std::string ClaimInvariants::KeyOf(const std::string& id) const {
-  return EncodeIdKey({.scope = scope_, .id = id});
+  return EncodeIdKey({.scope = rules_.scope, .id = id});
 }
 
 ClaimInvariants::Knowledge* ClaimInvariants::Find(const Process& process, const IdKey& key,
@@ -175,10 +175,10 @@ void ClaimInvariants::CheckTransition(const StoreChange::Id& id, const IdEntry& 
   const bool is_cut_off = from == IdState::kClaimed && before.claim.is_begun && is_takeover &&
                           before.claim.fence != id.by;
   if (is_cut_off) ++cut_offs_[id.key];
-  if (id.entry.record.attempt > attempts_max_ * (1 + losses_)) {
+  if (id.entry.record.attempt > rules_.attempts_max * (1 + losses_)) {
     checker_.Fail(Check::kAttempts,
                   absl::StrCat(text, " is charged with attempt ", id.entry.record.attempt,
-                               ", there may be ", attempts_max_),
+                               ", there may be ", rules_.attempts_max),
                   -1, text);
   }
   CheckOutcomeRecorded(id, text);
@@ -191,7 +191,7 @@ void ClaimInvariants::CheckOutcomeRecorded(const StoreChange::Id& id, const std:
   if (to == IdState::kCompleted && effects_[id.key].empty()) {
     checker_.Fail(Check::kAtomic, absl::StrCat(text, " is completed without an effect"), -1, text);
   }
-  if (is_dead && !HasLetter(text)) {
+  if (is_dead && rules_.has_letters && !HasLetter(text)) {
     checker_.Fail(Check::kAtomic, absl::StrCat(text, " is dead, and no letter is in its topic"), -1,
                   text);
   }
@@ -297,10 +297,10 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
   }
   knowledge.may_invoke = false;
   knowledge.was_invoked = true;
-  if (++invocations_[key] > attempts_max_ * (1 + losses_)) {
+  if (++invocations_[key] > rules_.attempts_max * (1 + losses_)) {
     checker_.Fail(Check::kAttempts,
                   absl::StrCat("the handler of ", id, " runs for the ", invocations_[key],
-                               ". time, there may be ", attempts_max_, " attempts"),
+                               ". time, there may be ", rules_.attempts_max, " attempts"),
                   message.partition(), id);
   }
   const auto it = state.ids.find(key);
@@ -369,23 +369,29 @@ std::size_t ClaimInvariants::effect_count() const {
   return count;
 }
 
-std::string ClaimInvariants::OutcomeOf(const StoreState& /*state*/, int partition,
+std::string_view ClaimInvariants::DeathOf(const StoreState& state, int partition,
+                                          std::int64_t offset, const std::string& id) const {
+  if (!rules_.has_letters) return QueueInvariants::IsDead(state, KeyOf(id)) ? "dead" : "";
+  if (!HasLetter(id)) return "";
+  return letters_.contains({partition, offset}) ? "letter" : "dead";
+}
+
+std::string ClaimInvariants::OutcomeOf(const StoreState& state, int partition,
                                        std::int64_t offset) const {
   const LogRecord* record = log_->Find(partition, offset);
   if (record == nullptr) return "hole";
   if (HasOwnLetter(partition, offset)) return "letter";
   const std::string id = HeaderText(record->headers, "id");
   const std::string key = KeyOf(id);
+  if (!rules_.has_letters && QueueInvariants::IsConflict(state, key, *record)) return "conflict";
   std::string outcome;
   const auto effects = effects_.find(key);
   const bool has_effect =
       effects != effects_.end() && std::find(effects->second.begin(), effects->second.end(),
                                              record->value) != effects->second.end();
   if (has_effect) outcome = "effect";
-  if (HasLetter(id)) {
-    const std::string_view kind = letters_.contains({partition, offset}) ? "letter" : "dead";
-    absl::StrAppend(&outcome, outcome.empty() ? "" : "+", ToAbsl(kind));
-  }
+  const std::string_view death = DeathOf(state, partition, offset, id);
+  if (!death.empty()) absl::StrAppend(&outcome, outcome.empty() ? "" : "+", ToAbsl(death));
   if (discarded_.contains(key)) absl::StrAppend(&outcome, outcome.empty() ? "" : "+", "skip");
   return outcome;
 }
@@ -405,13 +411,14 @@ bool ClaimInvariants::IsDrained(const StoreState& state) const {
   return true;
 }
 
-void ClaimInvariants::CheckEnd(const StoreState& state) {
+void ClaimInvariants::CheckEnd(const StoreState& state, bool is_drained) {
   for (int partition = 0; partition < log_->options().partitions; ++partition) {
     for (std::int64_t offset = 0; offset < log_->end(partition); ++offset) {
       const LogRecord* record = log_->Find(partition, offset);
       if (record == nullptr) continue;
       const std::string id = HeaderText(record->headers, "id");
       const std::string outcome = OutcomeOf(state, partition, offset);
+      if (outcome.empty() && !is_drained) continue;
       const bool is_one = outcome.find('+') == std::string::npos;
       if (!outcome.empty() && (is_one || CutOffs(id) > 0)) continue;
       checker_.Fail(Check::kOneOutcome,

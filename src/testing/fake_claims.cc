@@ -95,6 +95,7 @@ absl::Status FakeConnection::ChangeIds(Seam seam, std::span<const Claim> claims,
   if (process_->is_dead()) return StoreDead();
   if (fault == Fault::kFailure) return StoreFailed();
   if (store_.Lose(fault)) return StoreSessionLost();
+  if (store_.IsFull(fault)) return StoreFull();
   const FakeStore::TransactionId id = ++store_.last_id_;
   const FakeStore::Waiter waiter{*process_, id, nullptr};
   absl::Status status = store_.LockWriter(waiter);
@@ -313,6 +314,7 @@ absl::Status FakeConnection::Sync() {
   if (process_->is_dead()) return StoreDead();
   if (fault == Fault::kFailure) return StoreFailed();
   store_.Lose(fault);
+  if (store_.IsFull(fault)) return StoreFull();
   // What was answered before may be gone: no later OK may speak for it.
   if (std::exchange(losses_, store_.losses_) != store_.losses_) return StoreSessionLost();
   if (fault != Fault::kUnknownNotApplied) store_.MarkSynced();

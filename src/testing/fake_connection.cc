@@ -37,6 +37,9 @@ absl::StatusOr<BeginResult> FakeConnection::Begin(std::span<const PositionLock> 
   store_.observer_->OnBegin(*process_, locks);
   store_.Lose(fault);
   if (fault == Fault::kFailure) return StoreFailed();
+  // A server writes its locks down; an embedded store finds out at the first write.
+  const bool is_full = store_.IsFull(fault);
+  if (is_full && store_.options_.model == StoreModel::kRowLocks) return StoreFull();
   const FakeStore::TransactionId id = ++store_.last_id_;
   std::vector<const PartitionKey*> keys;
   for (const PositionLock& lock : locks) keys.push_back(&lock.key);
@@ -119,6 +122,7 @@ absl::StatusOr<std::vector<TakenPosition>> FakeConnection::Take(
   const Fault fault = store_.gate_.Pass(*process_, Seam::kTake);
   if (process_->is_dead()) return StoreDead();
   const bool is_lost = store_.Lose(fault);
+  if (store_.IsFull(fault)) return StoreFull();
   const FakeStore::TransactionId id = ++store_.last_id_;
   std::vector<const PartitionKey*> keys;
   for (const TakeRequest& request : requests) keys.push_back(&request.key);
@@ -183,6 +187,7 @@ absl::StatusOr<std::size_t> FakeConnection::CountPending() {
 absl::Status FakeConnection::Change(Seam seam, const StoreChange& change) {
   const Fault fault = store_.gate_.Pass(*process_, seam);
   if (process_->is_dead()) return StoreDead();
+  if (store_.IsFull(fault)) return StoreFull();
   const FakeStore::TransactionId id = ++store_.last_id_;
   absl::Status status = store_.LockWriter({*process_, id, nullptr});
   if (!status.ok()) return status;

@@ -22,6 +22,9 @@ namespace once::testing {
 inline absl::Status StoreDead() { return absl::CancelledError("fake store: the process is dead"); }
 inline absl::Status StoreFailed() { return absl::UnavailableError("fake store: failure"); }
 inline absl::Status StoreUnknown() { return absl::UnknownError("fake store: the answer was lost"); }
+inline absl::Status StoreFull() {
+  return absl::ResourceExhaustedError("fake store: no space; goes on once there is space again");
+}
 inline absl::Status StoreSessionLost() {
   return absl::UnavailableError("fake store: the server has ended the session");
 }
@@ -67,6 +70,8 @@ class FakeTransaction : public StoreTransaction, public EffectWriter {
 
   // OK when the call may go on. Everything but Commit and Rollback begins with it.
   absl::Status Enter(Seam seam);
+  // The same for what needs space.
+  absl::Status EnterWrite(Seam seam);
   absl::Status Fail(absl::Status status);
   FakeStore::Waiter AsWaiter() { return {*process_, id_, this}; }
 

@@ -166,6 +166,12 @@ bool FakeStore::Lose(Fault fault) {
   return true;
 }
 
+bool FakeStore::IsFull(Fault fault) {
+  const absl::Time now = gate_.scheduler().Now();
+  if (fault == Fault::kNoSpace) full_until_ = now + options_.no_space;
+  return now < full_until_;
+}
+
 void FakeStore::LoseCommits(std::size_t commits) {
   const std::vector<FakeTransaction*> open = open_;
   for (FakeTransaction* transaction : open) transaction->End(StoreSessionLost());

@@ -54,6 +54,11 @@ absl::Status FakeTransaction::Enter(Seam seam) {
   return absl::OkStatus();
 }
 
+absl::Status FakeTransaction::EnterWrite(Seam seam) {
+  const absl::Status status = Enter(seam);
+  return status.ok() && store_.IsFull() ? Fail(StoreFull()) : status;
+}
+
 absl::Status FakeTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   assert(keys.size() == records.size());
   if (absl::Status status = Enter(Seam::kFindIds); !status.ok()) return status;
@@ -75,7 +80,7 @@ IdRecord FakeTransaction::Peek(const IdKey& key) const {
 }
 
 absl::Status FakeTransaction::PutIds(std::span<const IdWrite> writes) {
-  if (absl::Status status = Enter(Seam::kPutIds); !status.ok()) return status;
+  if (absl::Status status = EnterWrite(Seam::kPutIds); !status.ok()) return status;
   for (const IdWrite& write : writes) {
     std::string key = EncodeIdKey(write.key);
     if (absl::Status status = store_.LockId(AsWaiter(), key); !status.ok()) return Fail(status);
@@ -85,7 +90,7 @@ absl::Status FakeTransaction::PutIds(std::span<const IdWrite> writes) {
 }
 
 absl::Status FakeTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
-  if (absl::Status status = Enter(Seam::kPutOutgoing); !status.ok()) return status;
+  if (absl::Status status = EnterWrite(Seam::kPutOutgoing); !status.ok()) return status;
   change_.outgoing.insert(change_.outgoing.end(), rows.begin(), rows.end());
   return absl::OkStatus();
 }
@@ -115,7 +120,7 @@ absl::Status FakeTransaction::RollbackToSavepoint() {
 absl::Status FakeTransaction::CheckOpen() { return Enter(Seam::kCheckOpen); }
 
 absl::Status FakeTransaction::SetPositions(std::span<const PositionUpdate> updates) {
-  if (absl::Status status = Enter(Seam::kSetPositions); !status.ok()) return status;
+  if (absl::Status status = EnterWrite(Seam::kSetPositions); !status.ok()) return status;
   for (const PositionUpdate& update : updates) {
     const auto lock = std::find_if(
         locks_.begin(), locks_.end(),
@@ -145,6 +150,7 @@ absl::Status FakeTransaction::Commit(Durability wanted) {
     return absl::FailedPreconditionError("fake store: the transaction has failed or ended");
   }
   store_.Lose(fault);
+  if (store_.IsFull(fault) && is_open_) End(StoreFull());
   change_.durability = wanted;
   absl::Status answer = is_open_ ? absl::OkStatus() : ended_;
   if (is_open_) {
@@ -181,6 +187,8 @@ void FakeTransaction::Rollback() {
 
 void FakeTransaction::Append(EffectRow row) {
   if (process_->is_dead() || !is_open_) return;
+  // A statement of the handler's: the store rolls back by itself, and the handler need not notice.
+  if (store_.IsFull()) return End(absl::AbortedError("fake store: rolled back, there is no space"));
   change_.effects.push_back(std::move(row));
 }
 

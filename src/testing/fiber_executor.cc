@@ -84,7 +84,8 @@ FiberTask::~FiberTask() {
 
 }  // namespace
 
-FiberScheduler::FiberScheduler(Oracle& oracle) : oracle_(oracle), now_(Epoch()) {}
+FiberScheduler::FiberScheduler(Oracle& oracle, FiberKind kind)
+    : oracle_(oracle), pool_(FiberPool::OfThisThread(kind)), now_(Epoch()) {}
 
 FiberScheduler::~FiberScheduler() {
   if (fibers_.empty()) return;
@@ -107,7 +108,7 @@ std::shared_ptr<FiberState> FiberScheduler::NewFiber(std::string_view name,
   auto state = std::make_shared<FiberState>();
   state->name = name;
   state->process = std::move(process);
-  state->fiber = FiberPool::OfThisThread().Take();
+  state->fiber = pool_.Take();
   state->fiber->Start(std::move(body));
   fibers_.push_back(state);
   MakeReady(*state);
@@ -144,7 +145,7 @@ FiberScheduler::End FiberScheduler::Run() {
     running_ = nullptr;
     if (!fiber->fiber->is_done()) continue;
     fiber->is_done = true;
-    FiberPool::OfThisThread().Give(std::move(fiber->fiber));
+    pool_.Give(std::move(fiber->fiber));
     if (!fiber->done.empty()) fiber->done.front()->NotifyAll();
     std::erase_if(fibers_, [fiber](const auto& other) { return other.get() == fiber; });
   }
@@ -214,7 +215,7 @@ FiberState* FiberScheduler::TakeNext() {
   }
   const std::size_t runnable = CountRunnable();
   if (runnable == 0) return nullptr;
-  const Cost cost = is_yielding_ ? Cost::kPreemption : Cost::kFree;
+  const Cost cost = is_yielding_ || !has_free_order_ ? Cost::kPreemption : Cost::kFree;
   is_yielding_ = false;
   const int choice =
       oracle_.Choose("next", static_cast<int>(std::min<std::size_t>(runnable, 64)), cost);

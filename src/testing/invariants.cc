@@ -39,6 +39,7 @@ void InvariantChecker::Watch(FiberScheduler& scheduler, const FakeLog& log) {
   scheduler_ = &scheduler;
   log_ = &log;
   claims_.Watch(log);
+  queue_.Watch(log);
   const auto partitions = static_cast<std::size_t>(log.options().partitions);
   before_.assign(partitions, 0);
   furthest_.assign(partitions, 0);
@@ -142,6 +143,7 @@ void InvariantChecker::OnCommit(const Process& process, std::span<const Position
 void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
                                const StoreChange& change, const StoreState& before) {
   if (is_plain()) claims_.OnApply(change, before);
+  if (options_.has_queue) queue_.OnApply(change);
   for (const StoreChange::Position& position : change.positions) {
     const int partition = position.key.partition.partition;
     if (position.key != log_->KeyOf(partition)) {
@@ -153,8 +155,8 @@ void InvariantChecker::OnApply(int process, std::span<const PositionLock> locks,
   }
   for (const StoreChange::Id& id : change.ids) {
     const IdRecord& record = id.entry.record;
-    const bool is_recorded =
-        change.durability == Durability::kProcess && record.state == IdState::kRetrying;
+    const bool is_recorded = change.durability == Durability::kProcess &&
+                             record.state == IdState::kRetrying && !options_.has_queue;
     if (!is_recorded) continue;
     recorded_[{process, id.key}] = record.attempt;
     ++recordings_[id.key];
@@ -234,7 +236,7 @@ void InvariantChecker::CheckId(const StoreChange::Id& id, const StoreState& stat
     Fail(Check::kAtomic, absl::StrCat(text, " is completed without an effect"), -1, text);
   } else if (has_effect && !is_completed) {
     Fail(Check::kAtomic, absl::StrCat(text, " has an effect and is not completed"), -1, text);
-  } else if (is_dead && !HasLetter(state, text)) {
+  } else if (is_dead && !options_.has_queue && !HasLetter(state, text)) {
     Fail(Check::kAtomic, absl::StrCat(text, " is dead without a letter"), -1, text);
   }
 }
@@ -289,17 +291,23 @@ std::string InvariantChecker::OutcomeOf(const StoreState& state, int partition,
   }
   const auto it = state.ids.find(KeyOf(id));
   if (it == state.ids.end() || has_letter) return outcome;
+  if (options_.has_queue && QueueInvariants::IsConflict(state, it->first, *record)) {
+    return outcome + (outcome.empty() ? "conflict" : "+conflict");
+  }
   if (it->second.record.state == IdState::kDiscarded) outcome += outcome.empty() ? "skip" : "+skip";
   // A copy of a dead message needs no letter of its own.
-  if (it->second.record.state == IdState::kDead && HasLetter(state, id)) {
+  const bool is_dead = it->second.record.state == IdState::kDead;
+  if (is_dead && (options_.has_queue || HasLetter(state, id))) {
     outcome += outcome.empty() ? "dead" : "+dead";
   }
   return outcome;
 }
 
-void InvariantChecker::CheckOutcome(const StoreState& state, int partition, std::int64_t offset) {
+void InvariantChecker::CheckOutcome(const StoreState& state, int partition, std::int64_t offset,
+                                    bool is_due) {
   if (offset < first_[static_cast<std::size_t>(partition)]) return;
   const std::string outcome = OutcomeOf(state, partition, offset);
+  if (outcome.empty() && !is_due) return;
   if (!outcome.empty() && outcome.find('+') == std::string::npos) return;
   const LogRecord* record = log_->Find(partition, offset);
   const std::string id = record == nullptr ? "" : IdOf(*record);
@@ -321,6 +329,7 @@ void InvariantChecker::CountEffects(const StoreState& state) {
 
 void InvariantChecker::OnSynced(const StoreState& state) {
   if (is_plain()) claims_.OnSynced(state);
+  if (options_.has_queue) queue_.OnSynced(state);
 }
 
 void InvariantChecker::OnTryClaim(const Process& process, std::span<const ClaimRequest> requests,
@@ -363,6 +372,10 @@ void InvariantChecker::OnAcknowledge(const Process& process, const TopicPartitio
                     partition.partition, ", the store was never further than ",
                     furthest_[static_cast<std::size_t>(partition.partition)]),
        partition.partition);
+}
+
+void InvariantChecker::OnQueueAck(const Process& process, std::int64_t number) {
+  queue_.OnAck(process, number);
 }
 
 void InvariantChecker::OnPublish(const Process& process, const OutgoingMessage& message) {
@@ -422,6 +435,7 @@ void InvariantChecker::CheckMessage(const Message& message) {
 }
 
 bool InvariantChecker::IsDrained(const StoreState& state) const {
+  if (options_.has_queue) return queue_.IsDrained();
   if (is_plain()) return claims_.IsDrained(state);
   for (int partition = 0; partition < log_->options().partitions; ++partition) {
     const auto it = state.positions.find(log_->KeyOf(partition));
@@ -436,11 +450,11 @@ bool InvariantChecker::IsDrained(const StoreState& state) const {
   });
 }
 
-void InvariantChecker::CheckEnd(const StoreState& state) {
-  if (is_plain()) return claims_.CheckEnd(state);
+void InvariantChecker::CheckEnd(const StoreState& state, bool is_drained) {
+  if (is_plain()) return claims_.CheckEnd(state, is_drained);
   for (int partition = 0; partition < log_->options().partitions; ++partition) {
     for (std::int64_t offset = 0; offset < log_->end(partition); ++offset) {
-      CheckOutcome(state, partition, offset);
+      CheckOutcome(state, partition, offset, is_drained);
     }
   }
 }

@@ -1,6 +1,7 @@
 // The menu of faults, and what the gate does with the one that was chosen.
 #include "once/testing/seam.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "absl/strings/str_cat.h"
@@ -9,56 +10,64 @@
 namespace once::testing {
 namespace {
 
-constexpr std::array<std::string_view, kSeamCount> kSeamNames = {"poll",
-                                                                 "describe",
-                                                                 "start",
-                                                                 "pause",
-                                                                 "commit-hint",
-                                                                 "commit-verified",
-                                                                 "close",
-                                                                 "begin",
-                                                                 "find-ids",
-                                                                 "put-ids",
-                                                                 "put-outgoing",
-                                                                 "set-savepoint",
-                                                                 "rollback-to-savepoint",
-                                                                 "check-open",
-                                                                 "set-positions",
-                                                                 "commit",
-                                                                 "rollback",
-                                                                 "take",
-                                                                 "read-positions",
-                                                                 "find-pending",
-                                                                 "count-pending",
-                                                                 "mark-published",
-                                                                 "park",
-                                                                 "handler",
-                                                                 "publish",
-                                                                 "plain-handler",
-                                                                 "try-claim",
-                                                                 "begun",
-                                                                 "renew",
-                                                                 "complete",
-                                                                 "fail",
-                                                                 "dying",
-                                                                 "kill",
-                                                                 "discard",
-                                                                 "release",
-                                                                 "sync"};
+// In the order of Seam …
+constexpr std::string_view kSeamNames[] = {"poll",
+                                           "describe",
+                                           "start",
+                                           "pause",
+                                           "commit-hint",
+                                           "commit-verified",
+                                           "close",
+                                           "begin",
+                                           "find-ids",
+                                           "put-ids",
+                                           "put-outgoing",
+                                           "set-savepoint",
+                                           "rollback-to-savepoint",
+                                           "check-open",
+                                           "set-positions",
+                                           "commit",
+                                           "rollback",
+                                           "take",
+                                           "read-positions",
+                                           "find-pending",
+                                           "count-pending",
+                                           "mark-published",
+                                           "park",
+                                           "handler",
+                                           "publish",
+                                           "plain-handler",
+                                           "try-claim",
+                                           "begun",
+                                           "renew",
+                                           "complete",
+                                           "fail",
+                                           "dying",
+                                           "kill",
+                                           "discard",
+                                           "release",
+                                           "sync",
+                                           "get",
+                                           "ack",
+                                           "requeue"};
+static_assert(std::size(kSeamNames) == kSeamCount);
 
-constexpr std::array<std::string_view, kFaultCount> kFaultNames = {"none",
-                                                                   "failure",
-                                                                   "unknown-applied",
-                                                                   "unknown-not-applied",
-                                                                   "unknown-applied-later",
-                                                                   "crash-before",
-                                                                   "crash-after",
-                                                                   "crash-applied-later",
-                                                                   "stall",
-                                                                   "expel",
-                                                                   "rebalance",
-                                                                   "lose-one-commit",
-                                                                   "lose-two-commits"};
+// … and of Fault.
+constexpr std::string_view kFaultNames[] = {"none",
+                                            "failure",
+                                            "unknown-applied",
+                                            "unknown-not-applied",
+                                            "unknown-applied-later",
+                                            "crash-before",
+                                            "crash-after",
+                                            "crash-applied-later",
+                                            "stall",
+                                            "expel",
+                                            "rebalance",
+                                            "lose-one-commit",
+                                            "lose-two-commits",
+                                            "no-space"};
+static_assert(std::size(kFaultNames) == kFaultCount);
 
 constexpr FaultSet kCrash = {Fault::kCrashBefore, Fault::kCrashAfter};
 constexpr FaultSet kStoreLoss = {Fault::kLoseOneCommit, Fault::kLoseTwoCommits};
@@ -83,7 +92,7 @@ constexpr FaultSet FineMenu(Seam seam) {
     case Seam::kClose:
       return kCrash;
     case Seam::kBegin:
-      return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kStall});
+      return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kStall, Fault::kNoSpace});
     case Seam::kFindIds:
     case Seam::kPutIds:
     case Seam::kPutOutgoing:
@@ -94,16 +103,10 @@ constexpr FaultSet FineMenu(Seam seam) {
     case Seam::kCheckOpen:
     case Seam::kHandler:
       return kCrash;
-    case Seam::kCommit:
-      return Union(Union(kCrash, kStoreLoss),
-                   {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
-                    Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall});
     case Seam::kRollback:
       return Union(kCrash, {Fault::kStall});
+    case Seam::kCommit:
     case Seam::kTake:
-      return Union(Union(kCrash, kStoreLoss),
-                   {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
-                    Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall});
     case Seam::kTryClaim:
     case Seam::kBegun:
     case Seam::kComplete:
@@ -112,13 +115,15 @@ constexpr FaultSet FineMenu(Seam seam) {
     case Seam::kKill:
     case Seam::kDiscard:
     case Seam::kRelease:
-      return Union(Union(kCrash, kStoreLoss),
-                   {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
-                    Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall});
+      return Union(
+          Union(kCrash, kStoreLoss),
+          {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
+           Fault::kUnknownAppliedLater, Fault::kCrashAppliedLater, Fault::kStall, Fault::kNoSpace});
     case Seam::kRenew:
     case Seam::kSync:
-      return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kUnknownApplied,
-                                               Fault::kUnknownNotApplied, Fault::kStall});
+      return Union(Union(kCrash, kStoreLoss),
+                   {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
+                    Fault::kStall, Fault::kNoSpace});
     case Seam::kPlainHandler:
       return Union(kCrash, {Fault::kStall});
     case Seam::kReadPositions:
@@ -128,9 +133,15 @@ constexpr FaultSet FineMenu(Seam seam) {
       return Union(kCrash, {Fault::kFailure, Fault::kStall});
     case Seam::kMarkPublished:
     case Seam::kPark:
+      return Union(kCrash, {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
+                            Fault::kStall, Fault::kNoSpace});
     case Seam::kPublish:
+    case Seam::kAck:
+    case Seam::kRequeue:
       return Union(kCrash, {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
                             Fault::kStall});
+    case Seam::kGet:
+      return Union(kCrash, {Fault::kFailure, Fault::kStall, Fault::kExpel});
   }
   return {};
 }
@@ -155,6 +166,9 @@ constexpr bool IsVisible(Seam seam) {
     case Seam::kKill:
     case Seam::kDiscard:
     case Seam::kRelease:
+    case Seam::kGet:
+    case Seam::kAck:
+    case Seam::kRequeue:
       return true;
     default:
       return false;
@@ -169,10 +183,6 @@ constexpr FaultSet CoarseMenu(Seam seam) {
   return menu;
 }
 
-constexpr std::size_t PointOf(Seam seam, Fault fault) {
-  return static_cast<std::size_t>(seam) * kFaultCount + static_cast<std::size_t>(fault);
-}
-
 }  // namespace
 
 std::string_view ToString(Seam seam) { return kSeamNames[static_cast<std::size_t>(seam)]; }
@@ -182,31 +192,32 @@ FaultSet Menu(Seam seam, Grain grain) {
   return grain == Grain::kFine ? FineMenu(seam) : CoarseMenu(seam);
 }
 
-PointSet AllPoints(FaultSet faults) {
-  PointSet points;
+std::string ToString(Point point) {
+  return absl::StrCat(ToAbsl(ToString(point.seam)), "/", ToAbsl(ToString(point.fault)));
+}
+
+std::vector<Point> AllPoints(FaultSet faults) {
+  std::vector<Point> points;
   for (std::size_t seam = 0; seam < kSeamCount; ++seam) {
     const FaultSet menu = FineMenu(static_cast<Seam>(seam)).And(faults);
     for (std::size_t fault = 1; fault < kFaultCount; ++fault) {
-      if (menu.Has(static_cast<Fault>(fault))) points.set(seam * kFaultCount + fault);
+      const Point point{.seam = static_cast<Seam>(seam), .fault = static_cast<Fault>(fault)};
+      if (menu.Has(point.fault)) points.push_back(point);
     }
   }
   return points;
 }
 
-std::vector<std::string> PointNames(const PointSet& points) {
-  std::vector<std::string> names;
-  for (std::size_t point = 0; point < points.size(); ++point) {
-    if (!points.test(point)) continue;
-    names.push_back(absl::StrCat(ToAbsl(kSeamNames[point / kFaultCount]), "/",
-                                 ToAbsl(kFaultNames[point % kFaultCount])));
-  }
-  return names;
+void PointCounts::Add(const PointCounts& other) {
+  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
 }
 
-void SeamGate::Mark(Seam seam, Fault fault) {
-  points_.set(PointOf(seam, fault));
-  last_fault_ = scheduler_.Now();
+int SeamGate::CountHits(Fault fault) const {
+  return static_cast<int>(std::count_if(hits_.begin(), hits_.end(),
+                                        [fault](const Point& hit) { return hit.fault == fault; }));
 }
+
+void SeamGate::Mark(Seam seam, Fault fault) { hits_.push_back({.seam = seam, .fault = fault}); }
 
 // A process that sleeps may wake at any visible call of another one.
 void SeamGate::WakeStalled(Process& process) {

@@ -9,19 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/log.h"
+#include "src/testing/simulated_random.h"
 #include "src/testing/simulation_run.h"
 
 namespace once::testing {
 namespace {
-
-class SimulatedRandom : public Random {
- public:
-  explicit SimulatedRandom(std::uint64_t seed) : generator_(seed) {}
-  std::uint64_t Next() override { return generator_.Next(); }
-
- private:
-  SplitMix generator_;
-};
 
 // The engine's events, as lines of the history.
 class HistoryLog : public LogSink {
@@ -54,12 +46,14 @@ constexpr absl::Duration kRestartAfterError = absl::Milliseconds(100);
 Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recording)
     : scenario_(scenario),
       oracle_(oracle),
-      checker_({.scope = GroupTopicScope("group", "orders"),
-                .handler = scenario.handler,
-                .attempts_max = scenario.retry.max_attempts,
-                .ignored = scenario.ignored,
-                .is_recording = is_recording}),
-      scheduler_(oracle),
+      checker_(
+          {.scope = scenario.has_queue ? NamedScope("orders") : GroupTopicScope("group", "orders"),
+           .handler = scenario.handler,
+           .attempts_max = scenario.retry.max_attempts,
+           .has_queue = scenario.has_queue,
+           .ignored = scenario.ignored,
+           .is_recording = is_recording}),
+      scheduler_(oracle, scenario.fibers),
       gate_(scheduler_,
             {.faults = scenario.faults, .grain = scenario.grain, .stall = scenario.stall}),
       log_(gate_,
@@ -70,8 +64,13 @@ Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recordi
            &checker_),
       topics_(gate_, {.message_bytes_max = kLetterBytesMax}, &checker_),
       turned_(scheduler_),
+      begin_(scheduler_.Now()),
       last_disturbance_(scheduler_.Now()) {
+  scheduler_.set_has_free_order(scenario.has_free_order);
   checker_.Watch(scheduler_, log_);
+  if (scenario.has_queue) {
+    queue_.emplace(gate_, FakeQueueOptions{.prefetch = scenario.prefetch}, &checker_);
+  }
   stores_.push_back(NewStore("first-store"));
   if (!is_recording) return;
   gate_.set_on_call([this](Process& process, Seam seam, Fault fault) {
@@ -102,7 +101,9 @@ void Simulation::Append(const ScenarioMessage& message) {
   if (message.is_too_large) record.value->resize(kLetterBytesMax, 'x');
   if (!message.id.empty()) record.headers.push_back({.name = "id", .value = message.id});
   if (scenario_.has_holes) log_.SkipOffset(message.partition);
+  const std::string value = *record.value;
   const std::int64_t offset = log_.Append(message.partition, std::move(record));
+  if (queue_) queue_->Send({.number = offset, .id = message.id, .value = value});
   truth_[{message.partition, offset}] = &message;
   --not_appended_;
   last_disturbance_ = scheduler_.Now();
@@ -121,10 +122,10 @@ void Simulation::AppendMessages(const std::vector<ScenarioMessage>& messages) {
 
 SubjectParts Simulation::MakeParts(Worker& worker) {
   const std::shared_ptr<Process> process = worker.process;
-  std::unique_ptr<LogSource> source = log_.Connect(process);
+  std::unique_ptr<LogSource> source = queue_ ? nullptr : log_.Connect(process);
   std::shared_ptr<DedupStore> connection = store().Connect(process);
   std::shared_ptr<Publisher> publisher = topics_.Connect(process);
-  if (scenario_.wrap_source) source = scenario_.wrap_source(std::move(source));
+  if (scenario_.wrap_source && source != nullptr) source = scenario_.wrap_source(std::move(source));
   if (scenario_.wrap_store) connection = scenario_.wrap_store(std::move(connection));
   if (scenario_.wrap_publisher) publisher = scenario_.wrap_publisher(std::move(publisher));
   std::shared_ptr<LogSink> log = NoLog();
@@ -132,6 +133,7 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
   SubjectParts parts{.scenario = scenario_,
                      .process = process,
                      .source = std::move(source),
+                     .queue = queue_ ? &*queue_ : nullptr,
                      .store = std::move(connection),
                      .dead_letters = std::move(publisher),
                      .random = std::make_shared<SimulatedRandom>(
@@ -154,7 +156,7 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
 }
 
 void Simulation::DriveWorker(Worker& worker) {
-  while (!is_over_) {
+  while (!is_over_ && !CutOff()) {
     worker.process =
         scheduler_.NewProcess(absl::StrCat("worker-", worker.index, ".", ++worker.incarnations));
     scheduler_.MoveToProcess(worker.process);
@@ -168,6 +170,7 @@ void Simulation::DriveWorker(Worker& worker) {
     if (worker.drive == Drive::kRun) {
       worker.stop = std::stop_source();
       status = (*subject)->Run(worker.stop.get_token());
+      if (!worker.stop.stop_requested()) CheckGivenUp(worker, status);
       CheckStop(worker, status);
       if (checker_.is_recording()) {
         checker_.Record(worker.process->name(), "Run → " + status.ToString());
@@ -204,6 +207,7 @@ void Simulation::DriveSteps(Worker& worker, Subject& subject) {
       if (checker_.is_recording()) {
         checker_.Record(process.name(), "Step → " + stepped.status().ToString());
       }
+      CheckGivenUp(worker, stepped.status());
       ++worker.rounds;
       CheckProgress();
       return;
@@ -242,6 +246,10 @@ void Simulation::AfterRound(Worker& worker) {
 
 // No fault and nothing new for long, and still work to do: it will never be done.
 void Simulation::CheckProgress() {
+  if (scenario_.mode == Mode::kSafety) {
+    CutOff();
+    return;
+  }
   int deaths = 0;
   for (const auto& [id, count] : deaths_) deaths += count;
   if (oracle_.faults_used() != faults_seen_ || deaths != deaths_seen_) {
@@ -320,6 +328,17 @@ void Simulation::TurnWorld() {
   turned_.NotifyAll();
 }
 
+bool Simulation::CutOff() {
+  const bool is_enough =
+      scheduler_.Now() - begin_ > scenario_.safety_time || gate_.calls() > scenario_.safety_calls;
+  if (scenario_.mode != Mode::kSafety || !is_enough) return false;
+  if (!is_over_) {
+    is_cut_off_ = true;
+    Finish();
+  }
+  return true;
+}
+
 void Simulation::Finish() {
   is_over_ = true;
   oracle_.Quiet();
@@ -378,7 +397,6 @@ void Simulation::CleanUp(FiberScheduler::End end) {
 
 Report Simulation::Run() {
   AppendMessages(scenario_.messages);
-  const absl::Time begin = scheduler_.Now();
   workers_.resize(static_cast<std::size_t>(scenario_.workers));
   bool has_runners = false;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -392,22 +410,18 @@ Report Simulation::Run() {
   if (has_runners) scheduler_.Spawn("monitor", nullptr, [this] { Monitor(); });
   const FiberScheduler::End end = scheduler_.Run();
   if (end != FiberScheduler::End::kFinished) CleanUp(end);
-  const bool is_refused = act() != nullptr && act()->is_refused;
-  if (!is_refused && !checker_.violation().has_value()) checker_.CheckEnd(store().state());
-  if (!is_refused && !checker_.violation().has_value()) CheckOutcomes();
-  if (!is_refused && !checker_.violation().has_value()) CheckLetters();
-  if (!is_refused && !checker_.violation().has_value()) CheckStats();
+  CheckAtEnd();
 
   Report report;
   report.violation = checker_.violation();
   report.choices = oracle_.ChoiceString();
   report.trace_hash = oracle_.trace_hash();
-  report.points = gate_.points();
+  report.hits = gate_.hits();
   report.calls = gate_.calls();
   report.faults = oracle_.faults_used();
   report.preemptions = oracle_.preemptions_used();
   report.restarts = restarts_;
-  report.virtual_time = scheduler_.Now() - begin;
+  report.virtual_time = scheduler_.Now() - begin_;
   report.history = checker_.history();
   if (checker_.is_recording()) {
     for (const auto& [place, message] : truth_) {

@@ -19,6 +19,27 @@ void Simulation::CheckStop(const Worker& worker, const absl::Status& status) {
                                            " stops without a fault and says ", status.ToString()));
 }
 
+bool Simulation::HasOnlyLackedSpace() const {
+  return oracle_.faults_used() > 0 && deaths_.empty() &&
+         gate_.CountHits(Fault::kNoSpace) == oracle_.faults_used();
+}
+
+// A store that is full for a while is no reason to be restarted.
+void Simulation::CheckGivenUp(const Worker& worker, const absl::Status& status) {
+  if (status.ok() || worker.process->is_dead() || !HasOnlyLackedSpace()) return;
+  checker_.Fail(Check::kEnds, absl::StrCat(worker.process->name(), " gives up because there was ",
+                                           "no space for a while: ", status.ToString()));
+}
+
+void Simulation::CheckAtEnd() {
+  if (act() != nullptr && act()->is_refused) return;
+  if (!checker_.violation().has_value()) checker_.CheckEnd(store().state(), !is_cut_off_);
+  if (!checker_.violation().has_value()) CheckOutcomes();
+  if (is_cut_off_) return;
+  if (!checker_.violation().has_value()) CheckLetters();
+  if (!checker_.violation().has_value()) CheckStats();
+}
+
 // Whoever has something to handle has stopped and says so.
 bool Simulation::IsRefused() const {
   return std::all_of(
@@ -80,6 +101,7 @@ void Simulation::CheckOutcomes() {
                       return other.id == message->id && other.value != message->value;
                     });
     bool is_right = true;
+    if (outcome.empty() && is_cut_off_) continue;
     if (IsExcused(*message, outcome)) continue;
     if (message->id.empty()) {
       is_right = outcome == "letter";

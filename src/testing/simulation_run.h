@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -51,6 +52,12 @@ class Simulation {
   void FailDrained(std::string why);
   void EndAct();
   void Finish();
+  // kSafety: true when the world has gone on for long enough, and is cut off.
+  bool CutOff();
+  // Nothing but a want of space went wrong: that is to be waited out.
+  bool HasOnlyLackedSpace() const;
+  void CheckGivenUp(const Worker& worker, const absl::Status& status);
+  void CheckAtEnd();
   void WaitForTurn();
   void TurnWorld();
   const Act* act() const;
@@ -82,6 +89,7 @@ class Simulation {
   SeamGate gate_;
   FakeLog log_;
   std::vector<std::unique_ptr<FakeStore>> stores_;  // the last one is in use
+  std::optional<FakeQueue> queue_;
   FakeTopics topics_;
   std::vector<Worker> workers_;
   std::map<std::pair<int, std::int64_t>, const ScenarioMessage*> truth_;
@@ -93,6 +101,8 @@ class Simulation {
   std::size_t waiting_ = 0;  // workers that have left for the turn
   Condition turned_;
   bool is_over_ = false;
+  bool is_cut_off_ = false;
+  absl::Time begin_;
   bool has_stats_ = false;
   ConsumerStats counted_;  // by all workers together
   int restarts_ = 0;

@@ -125,6 +125,15 @@ elseif(STEP STREQUAL "add_subdirectory")
   run(output ${command})
   build_and_run("${folder}")
 
+elseif(STEP STREQUAL "testing_component")
+  # The example is a project of its own: what a user's crash test is made of.
+  set(folder "${SCRATCH}/testing_component")
+  set(consumer "${SOURCE}/examples/07_testing_your_handler")
+  configure_consumer(command "${folder}" "-DCMAKE_PREFIX_PATH=${moved}")
+  run(output ${command})
+  run(output "${CMAKE_COMMAND}" --build "${folder}" --parallel 2)
+  run(output "${CMAKE_CTEST_COMMAND}" --test-dir "${folder}" --no-tests=error --output-on-failure)
+
 elseif(STEP STREQUAL "clean")
   file(REMOVE_RECURSE "${SCRATCH}")
 

@@ -31,14 +31,14 @@ class ScriptedOracle : public Oracle {
   std::size_t next_ = 0;
 };
 
-class FiberExecutorTest : public ::testing::Test {
+class FiberExecutorTest : public ::testing::TestWithParam<FiberKind> {
  protected:
   ScriptedOracle oracle_;
-  FiberScheduler scheduler_{oracle_};
+  FiberScheduler scheduler_{oracle_, GetParam()};
   std::vector<std::string> log_;
 };
 
-TEST_F(FiberExecutorTest, TimeStandsStillWhileAnythingCanRunAndJumpsToTheNextDeadline) {
+TEST_P(FiberExecutorTest, TimeStandsStillWhileAnythingCanRunAndJumpsToTheNextDeadline) {
   const auto process = scheduler_.NewProcess("p");
   const absl::Time begin = process->Now();
   std::vector<absl::Duration> woken;
@@ -57,7 +57,7 @@ TEST_F(FiberExecutorTest, TimeStandsStillWhileAnythingCanRunAndJumpsToTheNextDea
   EXPECT_THAT(woken, ElementsAre(absl::Seconds(1), absl::Seconds(2), absl::Seconds(3)));
 }
 
-TEST_F(FiberExecutorTest, AnEventIsStickyAndASuccessfulWaitClearsIt) {
+TEST_P(FiberExecutorTest, AnEventIsStickyAndASuccessfulWaitClearsIt) {
   const auto process = scheduler_.NewProcess("p");
   scheduler_.Spawn("main", process, [&] {
     const auto event = process->NewEvent();
@@ -72,7 +72,7 @@ TEST_F(FiberExecutorTest, AnEventIsStickyAndASuccessfulWaitClearsIt) {
   EXPECT_EQ(scheduler_.Run(), End::kFinished);
 }
 
-TEST_F(FiberExecutorTest, ATaskIsJoinedByItsDestructor) {
+TEST_P(FiberExecutorTest, ATaskIsJoinedByItsDestructor) {
   const auto process = scheduler_.NewProcess("p");
   scheduler_.Spawn("main", process, [&] {
     auto task = process->Spawn("task", [&] {
@@ -87,7 +87,7 @@ TEST_F(FiberExecutorTest, ATaskIsJoinedByItsDestructor) {
   EXPECT_THAT(log_, ElementsAre("join", "task", "joined"));
 }
 
-TEST_F(FiberExecutorTest, AGhostsWaitsReturnAtOnceAndItsCodeRunsToItsEnd) {
+TEST_P(FiberExecutorTest, AGhostsWaitsReturnAtOnceAndItsCodeRunsToItsEnd) {
   const auto process = scheduler_.NewProcess("doomed");
   const absl::Time begin = scheduler_.Now();
   scheduler_.Spawn("main", process, [&] {
@@ -109,7 +109,7 @@ TEST_F(FiberExecutorTest, AGhostsWaitsReturnAtOnceAndItsCodeRunsToItsEnd) {
   EXPECT_THAT(log_, ::testing::UnorderedElementsAre("killed", "task ends", "main ends"));
 }
 
-TEST_F(FiberExecutorTest, AGhostThatNeverEndsIsReported) {
+TEST_P(FiberExecutorTest, AGhostThatNeverEndsIsReported) {
   const auto process = scheduler_.NewProcess("stubborn");
   bool is_enough = false;
   scheduler_.Spawn("main", process, [&] {
@@ -125,7 +125,7 @@ TEST_F(FiberExecutorTest, AGhostThatNeverEndsIsReported) {
   }
 }
 
-TEST_F(FiberExecutorTest, WaitingForEverIsADeadlock) {
+TEST_P(FiberExecutorTest, WaitingForEverIsADeadlock) {
   const auto process = scheduler_.NewProcess("p");
   scheduler_.Spawn("main", process,
                    [&] { process->NewEvent()->WaitUntil(absl::InfiniteFuture()); });
@@ -134,7 +134,7 @@ TEST_F(FiberExecutorTest, WaitingForEverIsADeadlock) {
   EXPECT_EQ(scheduler_.Run(), End::kFinished);
 }
 
-TEST_F(FiberExecutorTest, AStalledProcessSleepsAndGoesOnByItselfOrWhenWoken) {
+TEST_P(FiberExecutorTest, AStalledProcessSleepsAndGoesOnByItselfOrWhenWoken) {
   const auto zombie = scheduler_.NewProcess("zombie");
   const auto other = scheduler_.NewProcess("other");
   scheduler_.Spawn("zombie", zombie, [&] {
@@ -153,11 +153,11 @@ TEST_F(FiberExecutorTest, AStalledProcessSleepsAndGoesOnByItselfOrWhenWoken) {
   EXPECT_THAT(log_, ElementsAre("other", "zombie wakes", "other again", "zombie wakes by itself"));
 }
 
-TEST(FiberExecutor, APreemptionIsTheOraclesChoice) {
+TEST_P(FiberExecutorTest, APreemptionIsTheOraclesChoice) {
   for (const bool is_preempted : {false, true}) {
     // "next" for the first fibre, then the question at the seam.
     ScriptedOracle oracle({0, is_preempted ? 1 : 0});
-    FiberScheduler scheduler(oracle);
+    FiberScheduler scheduler(oracle, GetParam());
     std::string order;
     scheduler.Spawn("a", nullptr, [&] {
       order += "a";
@@ -171,7 +171,7 @@ TEST(FiberExecutor, APreemptionIsTheOraclesChoice) {
 }
 
 // A switch inside `catch` must not hand one fibre's exception to another.
-TEST_F(FiberExecutorTest, ExceptionsStayWithTheirFibre) {
+TEST_P(FiberExecutorTest, ExceptionsStayWithTheirFibre) {
   const auto process = scheduler_.NewProcess("p");
   for (const char* name : {"one", "two", "three"}) {
     scheduler_.Spawn(name, process, [&, name] {
@@ -195,7 +195,7 @@ TEST_F(FiberExecutorTest, ExceptionsStayWithTheirFibre) {
   EXPECT_EQ(scheduler_.Run(), End::kFinished);
 }
 
-TEST_F(FiberExecutorTest, TimersRunInOrderAndOutsideOfFibres) {
+TEST_P(FiberExecutorTest, TimersRunInOrderAndOutsideOfFibres) {
   scheduler_.At(scheduler_.Now() + absl::Seconds(2), [&] { log_.push_back("two"); });
   scheduler_.At(scheduler_.Now() + absl::Seconds(1), [&] {
     EXPECT_FALSE(scheduler_.is_inside_fiber());
@@ -208,6 +208,12 @@ TEST_F(FiberExecutorTest, TimersRunInOrderAndOutsideOfFibres) {
   EXPECT_EQ(scheduler_.Run(), End::kFinished);
   EXPECT_THAT(log_, ElementsAre("one", "two", "three"));
 }
+
+INSTANTIATE_TEST_SUITE_P(Simulator, FiberExecutorTest,
+                         ::testing::Values(FiberKind::kStack, FiberKind::kThread),
+                         [](const ::testing::TestParamInfo<FiberKind>& kind) {
+                           return kind.param == FiberKind::kStack ? "Stacks" : "Threads";
+                         });
 
 }  // namespace
 }  // namespace once::testing

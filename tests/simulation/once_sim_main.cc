@@ -3,16 +3,26 @@
 //
 //   once_sim --exhaustive                      every schedule of the small scenarios
 //   once_sim --exhaustive --scenario letters   one of them
-//   once_sim --seeds 10000 [--seed 1]          so many seeds, from that one on
+//   once_sim --seeds 10000 [--seed 1]          so many seeds, from that one on: even ones in
+//                                              liveness mode, odd ones in safety mode
+//   once_sim --seeds 10000 --mode safety       all of them in one mode
 //   once_sim --scenario NAME --replay CHOICES  one execution, with its history
 //   once_sim --planted-bugs                    every planted bug must be caught
+//
+// --points adds a table: how often each crash point was hit. --threads makes every fibre a thread:
+// slow, and the same executions.
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
+#include <iomanip>
 #include <iostream>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -31,6 +41,8 @@ struct Arguments {
   bool is_json = false;
   bool is_listing_points = false;
   bool is_hunting = false;
+  FiberKind fibers = FiberKind::kStack;
+  std::optional<Mode> mode;  // nullopt: both
   std::int64_t seeds = 0;
   std::uint64_t seed = 1;
   std::string replay;
@@ -40,14 +52,23 @@ struct Arguments {
 struct Totals {
   std::int64_t executions = 0;
   std::int64_t violations = 0;
-  double seconds = 0;
-  PointSet points;
+  double seconds = 0;  // of all searches together
+  PointCounts points;
   std::vector<std::string> details;  // JSON objects
 };
 
 constexpr std::string_view kUsage =
-    "usage: once_sim [--exhaustive] [--seeds N] [--seed S] [--scenario NAME] [--replay CHOICES]\n"
-    "                [--planted-bugs] [--points] [--json]\n";
+    "usage: once_sim [--exhaustive] [--seeds N] [--seed S] [--mode safety|liveness|both]\n"
+    "                [--scenario NAME] [--replay CHOICES] [--planted-bugs] [--threads]\n"
+    "                [--points] [--json]\n";
+
+// False for another word.
+bool ParseMode(const std::string& word, std::optional<Mode>& mode) {
+  mode = std::nullopt;
+  if (word == "safety") mode = Mode::kSafety;
+  if (word == "liveness") mode = Mode::kLiveness;
+  return mode.has_value() || word == "both";
+}
 
 std::optional<Arguments> Parse(const std::vector<std::string>& words) {
   Arguments arguments;
@@ -62,6 +83,10 @@ std::optional<Arguments> Parse(const std::vector<std::string>& words) {
       arguments.is_hunting = true;
     } else if (word == "--points") {
       arguments.is_listing_points = true;
+    } else if (word == "--threads") {
+      arguments.fibers = FiberKind::kThread;
+    } else if (word == "--mode" && has_value) {
+      if (!ParseMode(words[++i], arguments.mode)) return std::nullopt;
     } else if (word == "--seeds" && has_value) {
       arguments.seeds = std::strtoll(words[++i].c_str(), nullptr, 10);
     } else if (word == "--seed" && has_value) {
@@ -86,7 +111,7 @@ void Add(const SearchResult& result, const std::string& name, const std::string&
          Totals& totals) {
   totals.executions += result.executions;
   totals.seconds += result.seconds;
-  totals.points |= result.points;
+  totals.points.Add(result.points);
   const bool is_bad = result.witness.has_value() || !result.is_deterministic;
   if (is_bad) ++totals.violations;
   totals.details.push_back(absl::StrCat(
@@ -101,32 +126,54 @@ void Add(const SearchResult& result, const std::string& name, const std::string&
   if (result.witness.has_value()) std::cerr << Describe(*result.witness);
 }
 
-bool RunExhaustive(const Arguments& arguments, Totals& totals) {
-  bool is_found = false;
-  for (const ExhaustiveCase& one : ExhaustiveCases()) {
+// One search of the exhaustive run; no two have anything in common.
+struct Search {
+  Scenario scenario;
+  Budget budget;
+};
+
+std::vector<Search> ExhaustiveSearches(const Arguments& arguments) {
+  std::vector<Search> searches;
+  for (ExhaustiveCase& one : ExhaustiveCases()) {
+    one.scenario.fibers = arguments.fibers;
     if (!arguments.scenario.empty() && one.scenario.name != arguments.scenario) continue;
-    is_found = true;
-    for (const Budget& budget : one.budgets) {
-      const SearchResult result = SearchExhaustively(one.scenario, budget);
-      Add(result, one.scenario.name, Show(budget), totals);
-      if (result.witness.has_value()) break;
-    }
+    for (const Budget& budget : one.budgets) searches.push_back({one.scenario, budget});
   }
-  if (!is_found) std::cerr << FindScenario(arguments.scenario).status().ToString() << "\n";
-  return is_found;
+  return searches;
+}
+
+// On every core there is.
+bool RunExhaustive(const Arguments& arguments, Totals& totals) {
+  const std::vector<Search> searches = ExhaustiveSearches(arguments);
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < searches.size(); i = next++) {
+      const SearchResult result = SearchExhaustively(searches[i].scenario, searches[i].budget);
+      const std::lock_guard lock(mutex);
+      Add(result, searches[i].scenario.name, Show(searches[i].budget), totals);
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+  work();
+  threads.clear();
+  if (searches.empty()) std::cerr << FindScenario(arguments.scenario).status().ToString() << "\n";
+  return !searches.empty();
 }
 
 bool RunReplay(const Arguments& arguments, Totals& totals) {
   const absl::StatusOr<ChoiceList> list = ParseChoices(arguments.replay);
-  const absl::StatusOr<Scenario> scenario = FindScenario(arguments.scenario);
+  absl::StatusOr<Scenario> scenario = FindScenario(arguments.scenario);
   if (!list.ok() || !scenario.ok()) {
     std::cerr << list.status().ToString() << "\n" << scenario.status().ToString() << "\n";
     return false;
   }
+  scenario->fibers = arguments.fibers;
   ReplayOracle oracle(*list);
   Witness witness{.scenario = scenario->name, .report = RunOnce(*scenario, oracle, true)};
   ++totals.executions;
-  totals.points = witness.report.points;
+  for (const Point& hit : witness.report.hits) totals.points.Add(hit);
   std::cerr << "trace hash " << absl::StrCat(absl::Hex(witness.report.trace_hash)) << "\n";
   if (witness.report.violation.has_value()) {
     ++totals.violations;
@@ -135,6 +182,26 @@ bool RunReplay(const Arguments& arguments, Totals& totals) {
   }
   std::cerr << Describe(witness);
   return true;
+}
+
+void RunSeeds(const Arguments& arguments, Totals& totals) {
+  const auto make_case = [&arguments](std::uint64_t seed) {
+    SeededCase seeded = arguments.mode ? CaseOfSeed(seed, *arguments.mode) : CaseOfSeed(seed);
+    seeded.scenario.fibers = arguments.fibers;
+    return seeded;
+  };
+  const SearchResult result = SearchSeeds(arguments.seed, arguments.seeds, make_case);
+  const std::string mode =
+      arguments.mode ? std::string(ToString(*arguments.mode)) : "liveness and safety by turns";
+  Add(result, "seeds", absl::StrCat("from ", arguments.seed, ", ", mode), totals);
+}
+
+void PrintPoints(const Totals& totals) {
+  for (const Point& point : AllPoints(FaultSet::All())) {
+    const std::int64_t hits = totals.points.Of(point);
+    std::cerr << std::setw(12) << hits << "  " << ToString(point)
+              << (hits == 0 ? "  NEVER HIT" : "") << "\n";
+  }
 }
 
 // One line per bug on standard error, one object on standard output; false when one got away.
@@ -165,14 +232,15 @@ bool RunHunt() {
 }
 
 void Print(const Totals& totals, bool is_listing_points) {
-  const PointSet menu = AllPoints(FaultSet::All());
-  const PointSet hit = totals.points & menu;
+  const std::vector<Point> menu = AllPoints(FaultSet::All());
+  const auto hit = std::count_if(menu.begin(), menu.end(), [&totals](const Point& point) {
+    return totals.points.Of(point) > 0;
+  });
   std::cout << "{\"executions\":" << totals.executions << ",\"violations\":" << totals.violations
-            << ",\"seconds\":" << totals.seconds << ",\"points_hit\":" << hit.count()
-            << ",\"points_total\":" << menu.count() << ",\"searches\":["
+            << ",\"seconds\":" << totals.seconds << ",\"points_hit\":" << hit
+            << ",\"points_total\":" << menu.size() << ",\"searches\":["
             << absl::StrJoin(totals.details, ",") << "]}" << std::endl;
-  if (!is_listing_points) return;
-  for (const std::string& name : PointNames(menu & ~hit)) std::cerr << "not hit: " << name << "\n";
+  if (is_listing_points) PrintPoints(totals);
 }
 
 int Main(const std::vector<std::string>& words) {
@@ -191,10 +259,7 @@ int Main(const std::vector<std::string>& words) {
     is_usable = RunReplay(*arguments, totals);
   } else {
     if (arguments->is_exhaustive) is_usable = RunExhaustive(*arguments, totals);
-    if (arguments->seeds > 0) {
-      const SearchResult result = SearchSeeds(arguments->seed, arguments->seeds);
-      Add(result, "seeds", absl::StrCat("from ", arguments->seed), totals);
-    }
+    if (arguments->seeds > 0) RunSeeds(*arguments, totals);
   }
   if (!is_usable) return 2;
   Print(totals, arguments->is_listing_points);

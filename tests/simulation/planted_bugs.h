@@ -36,8 +36,10 @@ void PrintTo(const PlantedBug& bug, std::ostream* out);
 const std::vector<PlantedBug>& PlantedBugs();
 // Of the claim protocol (planted_claim_bugs.cc) …
 const std::vector<PlantedBug>& PlantedClaimBugs();
-// … of attempts recorded in advance, and of the identity of logs and stores (planted_row_bugs.cc).
+// … of attempts recorded in advance, of the identity of logs and stores (planted_row_bugs.cc).
 const std::vector<PlantedBug>& PlantedRowBugs();
+// … of hand-written workers at a queue, and of full stores (planted_queue_bugs.cc) …
+const std::vector<PlantedBug>& PlantedQueueBugs();
 // … and in the engine itself (planted_engine_bugs.cc); a test build has them.
 const std::vector<PlantedBug>& PlantedEngineBugs();
 const std::vector<PlantedBug>& AllPlantedBugs();

@@ -1,6 +1,7 @@
 // Three messages in every shape that matters.
 #include "tests/simulation/scenarios.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <ostream>
 #include <utility>
@@ -45,8 +46,9 @@ Scenario Cooperative(Scenario scenario) {
   return scenario;
 }
 
-// Plain handlers over a server that keeps what is synced, asleep for longer than their lease when
-// they sleep.
+// Plain handlers over a server that keeps what is synced. A process that sleeps does so for longer
+// than its lease: wherever it sleeps, in the middle of any claim word included, the lease ends in
+// virtual time and another process takes over. Nothing else in a store ends: ids are kept for ever.
 Scenario Plain(Scenario scenario) {
   scenario.name = "plain-" + scenario.name;
   scenario.handler = HandlerKind::kPlain;
@@ -138,6 +140,18 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   store_loss.faults = FaultSet::All();
   cases.push_back({store_loss, full});
 
+  // Every point of the menu, also those that equal others; the claim words with a lease that ends
+  // in their middle, as wherever a process sleeps here.
+  Scenario fine = Plain(ThreeMessages("fine", 2));
+  fine.grain = Grain::kFine;
+  fine.faults = FaultSet::All();
+  fine.stop_after = {0, 4};
+  fine.messages[0].handling = Handling::kReject;
+  fine.messages[1].handling = Handling::kSkip;
+  fine.messages[2].handling = Handling::kFailFirst;
+  fine.messages[2].failures = 1;
+  cases.push_back({fine, light});
+
   Scenario copies = Plain(ThreeMessages("copies", 2));
   for (ScenarioMessage& message : copies.messages) message.id = "a";
   cases.push_back({copies, full});
@@ -180,6 +194,59 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   embedded.messages[1].handling = Handling::kDieFirst;
   embedded.messages[1].failures = 2;
   cases.push_back({embedded, full});
+}
+
+// Hand-written workers at a queue, guarded by once::Wrap: with transactions, and ("plain-") with
+// claims. A store that keeps what is synced is what they ask for.
+Scenario Queue(Scenario scenario) {
+  scenario.has_queue = true;
+  scenario.make_subject = MakeQueueWorker;
+  scenario.store_loss = StoreLoss::kUnsynced;
+  scenario.has_free_order = false;
+  return scenario;
+}
+
+void AddQueueCases(std::vector<ExhaustiveCase>& cases) {
+  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
+  const std::vector<Budget> full = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
+  Scenario letters = Queue(ThreeMessages("queue-letters", 1));
+  letters.messages[0].handling = Handling::kReject;
+  letters.messages[1].handling = Handling::kFailFirst;
+  letters.messages[1].failures = 1;
+  letters.messages[2].handling = Handling::kSkip;
+
+  // A message sent twice, and another value under its id.
+  Scenario copies = Queue(ThreeMessages("queue-copies", 1));
+  for (ScenarioMessage& message : copies.messages) message.id = "a";
+  copies.messages[2].value = "another value";
+
+  Scenario store_loss = Queue(ThreeMessages("queue-store-loss", 1));
+  store_loss.faults = FaultSet::All();
+
+  const Scenario three = Queue(ThreeMessages("queue", 1));
+  for (const Scenario& scenario : {three, copies, letters}) {
+    cases.push_back({scenario, full});
+    cases.push_back({Plain(scenario), full});
+  }
+  cases.push_back({store_loss, light});
+  cases.push_back({Plain(store_loss), light});
+
+  // A function that kills its process, and one that is at work for longer than its lease.
+  Scenario dying = Plain(Queue(ThreeMessages("queue-dying", 1)));
+  dying.messages[0].handling = Handling::kDieFirst;
+  dying.messages[0].failures = 1;
+  dying.messages[1].duration = absl::Milliseconds(1500);
+  cases.push_back({dying, light});
+
+  // Every point of the menu of claims, renewal included. A process that sleeps does so for longer
+  // than its lease: at every claim word another one takes over meanwhile.
+  Scenario fine = letters;
+  fine.name = "queue-fine";
+  fine = Plain(fine);
+  fine.grain = Grain::kFine;
+  fine.faults = FaultSet::All();
+  fine.messages[1].duration = absl::Milliseconds(500);
+  cases.push_back({fine, full});
 }
 
 }  // namespace
@@ -268,14 +335,17 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   AddDeadlyCases(cases);
   AddIdentityCases(cases);
   AddPlainCases(cases);
+  AddQueueCases(cases);
   return cases;
 }
 
 absl::StatusOr<Scenario> FindScenario(std::string_view name) {
-  constexpr std::string_view kSeed = "seed-";
-  if (name.starts_with(kSeed)) {
-    return CaseOfSeed(std::strtoull(std::string(name.substr(kSeed.size())).c_str(), nullptr, 10))
-        .scenario;
+  for (const Mode mode : {Mode::kLiveness, Mode::kSafety}) {
+    const std::string prefix = absl::StrCat(ToAbsl(ToString(mode)), "-");
+    const std::string number(name.substr(std::min(name.size(), prefix.size())));
+    const bool is_seed = name.starts_with(prefix) && !number.empty() &&
+                         number.find_first_not_of("0123456789") == std::string::npos;
+    if (is_seed) return CaseOfSeed(std::strtoull(number.c_str(), nullptr, 10), mode).scenario;
   }
   std::string known;
   for (ExhaustiveCase& one : ExhaustiveCases()) {
@@ -286,8 +356,8 @@ absl::StatusOr<Scenario> FindScenario(std::string_view name) {
     if (scenario.name == name) return std::move(scenario);
     absl::StrAppend(&known, " ", scenario.name);
   }
-  return absl::NotFoundError(
-      absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known, " and seed-<number>"));
+  return absl::NotFoundError(absl::StrCat("no scenario ", ToAbsl(name), "; there are:", known,
+                                          " and liveness-<seed>, safety-<seed>"));
 }
 
 }  // namespace once::testing

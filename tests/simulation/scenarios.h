@@ -25,7 +25,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases();
 // Scenarios that are played under many seeds instead.
 std::vector<Scenario> RandomCases();
 
-// A case of the two by name, or "seed-<n>", the case of that seed.
+// A case of the two by name, or "liveness-<n>" and "safety-<n>", the case of that seed.
 absl::StatusOr<Scenario> FindScenario(std::string_view name);
 
 }  // namespace once::testing

@@ -236,6 +236,24 @@ TEST_F(WrapInTransaction, ALostAnswerToARecordedFailureDoesNotCountItTwice) {
   EXPECT_EQ(attempts_.size(), 1);
 }
 
+// Another process fails with the same id between the commit and the question what became of it.
+TEST_F(WrapInTransaction, ALostAnswerToARecordedFailureDoesNotCountItTwiceAfterAnothersFailure) {
+  const Wrapped<Charge> charge = WrapBooking(Options(), [] { return Retry("closed"); });
+  const Wrapped<Charge> other = WrapBooking(Options(), [] { return Retry("closed"); });
+  store_->OnCommit([&](const auto&) {
+    store_->OnCommit(nullptr);
+    store_->OnBegin([&] {
+      store_->OnBegin(nullptr);
+      EXPECT_THAT(other({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+      return absl::OkStatus();
+    });
+    return CommitFate::kUnknownDone;
+  });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  EXPECT_EQ(RecordOf("a").attempt, 2);
+  EXPECT_THAT(attempts_, ElementsAre(1, 2));
+}
+
 TEST_F(WrapInTransaction, ARepetitionThatMeetsTroubleIsKnownNotToHaveHappened) {
   int commits = 0;
   store_->OnCommit([&](const auto&) {

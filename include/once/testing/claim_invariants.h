@@ -28,10 +28,17 @@ namespace once::testing {
 
 class InvariantChecker;
 
+struct ClaimRules {
+  std::string scope;
+  int attempts_max = 1;
+  // What dies leaves a letter. False: its caller was told, and that is all (queue_invariants.h).
+  bool has_letters = true;
+};
+
 class ClaimInvariants {
  public:
-  ClaimInvariants(InvariantChecker& checker, std::string scope, int attempts_max)
-      : checker_(checker), scope_(std::move(scope)), attempts_max_(attempts_max) {}
+  ClaimInvariants(InvariantChecker& checker, ClaimRules rules)
+      : checker_(checker), rules_(std::move(rules)) {}
 
   // REQUIRES: called once, before anything happens.
   void Watch(const FakeLog& log);
@@ -53,7 +60,7 @@ class ClaimInvariants {
 
   std::string OutcomeOf(const StoreState& state, int partition, std::int64_t offset) const;
   bool IsDrained(const StoreState& state) const;
-  void CheckEnd(const StoreState& state);
+  void CheckEnd(const StoreState& state, bool is_drained);
   // Invocations of this id that were cut off, so that more than one outcome is right.
   int CutOffs(const std::string& id) const;
   std::size_t cut_off_count() const { return cut_offs_.size(); }
@@ -84,12 +91,14 @@ class ClaimInvariants {
   void CheckTransition(const StoreChange::Id& id, const IdEntry& before);
   void CheckOutcomeRecorded(const StoreChange::Id& id, const std::string& text);
   bool HasLetter(const std::string& id) const;
+  // How it died, as an outcome; empty: it did not.
+  std::string_view DeathOf(const StoreState& state, int partition, std::int64_t offset,
+                           const std::string& id) const;
   bool HasOwnLetter(int partition, std::int64_t offset) const;
   bool IsSettled(const std::string& key, const LogRecord& record) const;
 
   InvariantChecker& checker_;
-  const std::string scope_;
-  const int attempts_max_;
+  const ClaimRules rules_;
   const FakeLog* log_ = nullptr;
   std::map<std::pair<int, std::string>, Knowledge> knowledge_;         // by process and EncodeIdKey
   std::unordered_map<std::string, std::vector<std::string>> effects_;  // values, by EncodeIdKey

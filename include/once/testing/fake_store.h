@@ -4,7 +4,8 @@
 //
 // Rows are locked until their transaction ends, ids from the first look at them; a wait for a lock
 // is bounded, in virtual time. Answers may be lost, commits may be on their way while the caller
-// has long given up, and the store may lose its tail: see seam.h for the menu.
+// has long given up, the store may lose its tail, and it may have no space to write for a while:
+// see seam.h for the menu.
 //
 // Thread-safety: none; see fiber_executor.h. Outside of fibres it works too, and waits take no
 // time.
@@ -45,6 +46,8 @@ struct FakeStoreOptions {
   absl::Duration lock_wait_max = absl::Milliseconds(200);
   // How long a commit is on its way after its answer was lost.
   absl::Duration in_flight = absl::Milliseconds(100);
+  // How long there is no space. Reads work meanwhile, and what is on its way had its space before.
+  absl::Duration no_space = absl::Milliseconds(400);
   // False: an id is locked when it is written, not when it is looked up. A planted bug: two
   // transactions both find it absent.
   bool locks_found_ids = true;
@@ -125,6 +128,8 @@ class FakeStore {
   void Release(TransactionId id);
   // Does what kLoseOneCommit and kLoseTwoCommits ask for; false for any other fault.
   bool Lose(Fault fault);
+  // True while nothing can be written; kNoSpace begins such a time.
+  bool IsFull(Fault fault = Fault::kNone);
   void MarkSynced();
   // fake_claims.cc
   bool IsOver(const ClaimRecord& claim) const;
@@ -148,6 +153,7 @@ class FakeStore {
   std::size_t synced_applied_ = 0;
   std::uint64_t opens_ = 0;
   std::uint64_t losses_ = 0;
+  absl::Time full_until_ = absl::InfinitePast();
   TransactionId last_id_ = 0;
   TransactionId writer_ = 0;  // kOneTransaction: who writes; 0 nobody
   std::map<PartitionKey, TransactionId> row_locks_;

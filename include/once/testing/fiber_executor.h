@@ -1,6 +1,7 @@
-// A FiberScheduler runs simulated processes on cooperative fibres in virtual time: one thread, no
+// A FiberScheduler runs simulated processes on cooperative fibres in virtual time: one runner, no
 // clock, no races, and every choice of who goes on is the oracle's. A Process is the Executor that
-// the code under test gets.
+// the code under test gets. A fibre is a stack, or a thread that waits for its turn: the execution
+// is the same.
 //
 //   FiberScheduler scheduler(oracle);
 //   auto process = scheduler.NewProcess("worker-0");
@@ -12,7 +13,7 @@
 // included. Nothing is thrown through it and no stack is abandoned.
 //
 // Virtual time stands still while anything can run, and jumps to the next deadline otherwise.
-// Thread-safety: none; everything happens on the thread that calls Run().
+// Thread-safety: none; everything happens in Run(), and one thing at a time.
 #pragma once
 
 #include <cstddef>
@@ -37,9 +38,17 @@ class Process;
 // For the scheduler's own use: one fibre and why it does not run.
 struct FiberState;
 
+// What fibres are made of.
+enum class FiberKind : std::uint8_t {
+  kStack,   // all on the thread that calls Run()
+  kThread,  // slower by far: to check that nothing hangs on the other kind
+};
+
+class FiberPool;
+
 class FiberScheduler {
  public:
-  explicit FiberScheduler(Oracle& oracle);
+  explicit FiberScheduler(Oracle& oracle, FiberKind kind = FiberKind::kStack);
   FiberScheduler(const FiberScheduler&) = delete;
   FiberScheduler& operator=(const FiberScheduler&) = delete;
   // REQUIRES: all fibres have ended.
@@ -70,6 +79,10 @@ class FiberScheduler {
 
   // How many switches one execution may take.
   void set_switches_max(std::int64_t switches) { switches_max_ = switches; }
+
+  // False: that another fibre than the first in line goes on costs a preemption, also where none
+  // was running. For worlds with so many fibres that all their orders are too many to play.
+  void set_has_free_order(bool is_free) { has_free_order_ = is_free; }
 
   // -- From inside a fibre --
 
@@ -114,12 +127,14 @@ class FiberScheduler {
   FiberState* TakeRunnable(std::size_t index);
 
   Oracle& oracle_;
+  FiberPool& pool_;
   absl::Time now_;
   std::uint64_t timer_count_ = 0;
   std::int64_t switches_ = 0;
   std::int64_t switches_max_ = 2'000'000;
   bool is_stopped_ = false;
   bool is_yielding_ = false;
+  bool has_free_order_ = true;
   FiberState* running_ = nullptr;
   FiberState* next_ = nullptr;  // chosen by Preempt(), before the queue
   std::vector<std::shared_ptr<FiberState>> fibers_;

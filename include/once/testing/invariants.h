@@ -25,6 +25,7 @@
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_store.h"
 #include "once/testing/observer.h"
+#include "once/testing/queue_invariants.h"
 
 namespace once::testing {
 
@@ -71,7 +72,8 @@ struct HistoryLine {
 struct CheckerOptions {
   std::string scope;
   HandlerKind handler = HandlerKind::kTransactional;
-  int attempts_max = 1;  // RetryPolicy::max_attempts
+  int attempts_max = 1;    // RetryPolicy::max_attempts
+  bool has_queue = false;  // the log only says what was sent: no positions, no letters
   // Switched off, e.g. to see whether the state invariants find a bug alone.
   std::vector<Check> ignored;
   bool is_recording = false;
@@ -80,7 +82,11 @@ struct CheckerOptions {
 class InvariantChecker : public SimulationObserver {
  public:
   explicit InvariantChecker(CheckerOptions options)
-      : options_(std::move(options)), claims_(*this, options_.scope, options_.attempts_max) {}
+      : options_(std::move(options)),
+        claims_(*this, {.scope = options_.scope,
+                        .attempts_max = options_.attempts_max,
+                        .has_letters = !options_.has_queue}),
+        queue_(*this, options_.scope) {}
 
   // REQUIRES: called once, before anything happens; all outlive the checker's use.
   void Watch(FiberScheduler& scheduler, const FakeLog& log);
@@ -102,6 +108,7 @@ class InvariantChecker : public SimulationObserver {
   void OnMisuse(const Process& process, std::string_view what) override;
   void OnAcknowledge(const Process& process, const TopicPartition& partition,
                      std::int64_t offset) override;
+  void OnQueueAck(const Process& process, std::int64_t number) override;
   void OnPublish(const Process& process, const OutgoingMessage& message) override;
 
   // A handler is about to run. Called by the handler itself.
@@ -120,8 +127,9 @@ class InvariantChecker : public SimulationObserver {
 
   // True when every message has an outcome and every letter is out.
   bool IsDrained(const StoreState& state) const;
-  // The checks that belong to the end: all of the log, all letters.
-  void CheckEnd(const StoreState& state);
+  // The checks that belong to the end: all of the log, all letters. Not drained: what has no
+  // outcome yet is no loss.
+  void CheckEnd(const StoreState& state, bool is_drained);
 
   void Fail(Check check, std::string what, int partition = -1, std::string id = {});
   // The first one; later ones are its consequences.
@@ -147,7 +155,8 @@ class InvariantChecker : public SimulationObserver {
   void CheckId(const StoreChange::Id& id, const StoreState& state);
   void CheckAttempt(const StoreChange::Id& id);
   static bool HasLetter(const StoreState& state, const std::string& id);
-  void CheckOutcome(const StoreState& state, int partition, std::int64_t offset);
+  void CheckOutcome(const StoreState& state, int partition, std::int64_t offset,
+                    bool is_due = true);
   void CountEffects(const StoreState& state);
   bool is_plain() const { return options_.handler == HandlerKind::kPlain; }
   std::string KeyOf(const std::string& id) const;
@@ -155,6 +164,7 @@ class InvariantChecker : public SimulationObserver {
 
   CheckerOptions options_;
   ClaimInvariants claims_;
+  QueueInvariants queue_;
   FiberScheduler* scheduler_ = nullptr;
   const FakeLog* log_ = nullptr;
   std::optional<Violation> violation_;

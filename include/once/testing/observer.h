@@ -57,6 +57,11 @@ class SimulationObserver {
   virtual void OnAcknowledge(const Process& /*process*/, const TopicPartition& /*partition*/,
                              std::int64_t /*offset*/) {}
 
+  // -- Queue --
+
+  // The broker has forgotten the message with that number.
+  virtual void OnQueueAck(const Process& /*process*/, std::int64_t /*number*/) {}
+
   // -- Publisher --
 
   virtual void OnPublish(const Process& /*process*/, const OutgoingMessage& /*message*/) {}

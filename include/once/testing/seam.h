@@ -1,12 +1,11 @@
 // A SeamGate is what every call of a fake passes before anything happens: there the oracle decides
 // whether the processor is taken away, whether a fault strikes, and which. A (seam, fault) pair is
-// a crash point; the gate knows the whole menu and remembers which points were hit.
+// a crash point; the gate knows the whole menu and remembers which points were hit, and how often.
 //
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
 
 #include <array>
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -59,8 +58,11 @@ enum class Seam : std::uint8_t {
   kDiscard,
   kRelease,
   kSync,
+  kGet,
+  kAck,
+  kRequeue,
 };
-inline constexpr std::size_t kSeamCount = static_cast<std::size_t>(Seam::kSync) + 1;
+inline constexpr std::size_t kSeamCount = static_cast<std::size_t>(Seam::kRequeue) + 1;
 
 // What may go wrong there.
 enum class Fault : std::uint8_t {
@@ -77,8 +79,9 @@ enum class Fault : std::uint8_t {
   kRebalance,            // the group moves partitions
   kLoseOneCommit,        // the store loses its last commit, and every open transaction
   kLoseTwoCommits,       // two; where only unsynced ones can be lost, all of these
+  kNoSpace,              // the store can write nothing for a while, this call included
 };
-inline constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::kLoseTwoCommits) + 1;
+inline constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::kNoSpace) + 1;
 
 std::string_view ToString(Seam seam);
 std::string_view ToString(Fault fault);
@@ -127,11 +130,32 @@ enum class Grain : std::uint8_t {
 // The faults that make sense at `seam`.
 FaultSet Menu(Seam seam, Grain grain);
 
-// Which of the (seam, fault) pairs were hit.
-using PointSet = std::bitset<kSeamCount * kFaultCount>;
-PointSet AllPoints(FaultSet faults);
-// "commit/unknown-applied" and so on, one per pair.
-std::vector<std::string> PointNames(const PointSet& points);
+// A crash point.
+struct Point {
+  Seam seam = Seam::kPoll;
+  Fault fault = Fault::kNone;
+
+  friend bool operator==(const Point&, const Point&) = default;
+};
+// "commit/unknown-applied".
+std::string ToString(Point point);
+// Every point of the fine menus at which one of `faults` may strike.
+std::vector<Point> AllPoints(FaultSet faults);
+
+// How often each point was hit.
+class PointCounts {
+ public:
+  std::int64_t Of(Point point) const { return counts_[IndexOf(point)]; }
+  void Add(Point point, std::int64_t times = 1) { counts_[IndexOf(point)] += times; }
+  void Add(const PointCounts& other);
+
+ private:
+  static constexpr std::size_t IndexOf(Point point) {
+    return static_cast<std::size_t>(point.seam) * kFaultCount +
+           static_cast<std::size_t>(point.fault);
+  }
+  std::array<std::int64_t, kSeamCount * kFaultCount> counts_{};
+};
 
 struct SeamOptions {
   FaultSet faults;
@@ -158,15 +182,15 @@ class SeamGate {
   // No fault from now on; what is stalled wakes by itself.
   void Quiet() { scheduler_.oracle().Quiet(); }
 
-  const PointSet& points() const { return points_; }
+  // The points that were hit, in order.
+  const std::vector<Point>& hits() const { return hits_; }
+  int CountHits(Fault fault) const;
   FiberScheduler& scheduler() { return scheduler_; }
   // What may go wrong from now on.
   void set_faults(FaultSet faults) { options_.faults = faults; }
 
   // Passed calls of living processes.
   std::int64_t calls() const { return calls_; }
-  // Virtual time of the last fault.
-  absl::Time last_fault() const { return last_fault_; }
 
   // Servers register what a fault does to them.
   void set_on_expel(std::function<void(Process&, bool is_deaf)> action) {
@@ -184,9 +208,8 @@ class SeamGate {
 
   FiberScheduler& scheduler_;
   SeamOptions options_;
-  PointSet points_;
+  std::vector<Point> hits_;
   std::int64_t calls_ = 0;
-  absl::Time last_fault_ = absl::InfinitePast();
   std::function<void(Process&, bool)> on_expel_;
   std::function<void()> on_rebalance_;
   std::function<void(Process&, Seam, Fault)> on_call_;

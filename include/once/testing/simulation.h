@@ -1,6 +1,6 @@
-// A Scenario is a small world: a log with messages, a store, a dead-letter topic and workers that
-// consume. RunOnce() plays it once; the oracle decides what goes wrong. The search functions play
-// it many times and shorten the first violation to a witness.
+// A Scenario is a small world: a log or a queue with messages, a store, a dead-letter topic and
+// workers that consume. RunOnce() plays it once; the oracle decides what goes wrong. The search
+// functions play it many times and shorten the first violation to a witness.
 //
 //   Scenario scenario = …;
 //   const SearchResult result = SearchExhaustively(scenario, {.faults = 2, .preemptions = 1});
@@ -25,6 +25,7 @@
 #include "once/consumer.h"
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_publisher.h"
+#include "once/testing/fake_queue.h"
 #include "once/testing/fake_store.h"
 #include "once/testing/fiber_executor.h"
 #include "once/testing/invariants.h"
@@ -77,6 +78,17 @@ struct Act {
   bool is_refused = false;
 };
 
+// What is judged.
+enum class Mode : std::uint8_t {
+  // Faults stop when their budget is spent. From then on everything must be handled in bounded
+  // virtual time, and what it ends as must be right.
+  kLiveness,
+  // Faults never stop. The world goes on for a bounded virtual time and is cut off then: nothing
+  // that has happened may be wrong, but nothing needs to have happened.
+  kSafety,
+};
+std::string_view ToString(Mode mode);
+
 // How a worker is driven.
 enum class Drive : std::uint8_t {
   kStep,  // Step() in a loop: one fibre
@@ -104,7 +116,9 @@ struct Scenario;
 struct SubjectParts {
   const Scenario& scenario;
   std::shared_ptr<Process> process;
+  // The one that the scenario has; the other is null.
   std::unique_ptr<LogSource> source;
+  FakeQueue* queue = nullptr;
   std::shared_ptr<DedupStore> store;
   std::shared_ptr<Publisher> dead_letters;
   std::shared_ptr<Random> random;
@@ -116,13 +130,20 @@ struct SubjectParts {
 };
 using SubjectFactory = std::function<absl::StatusOr<std::unique_ptr<Subject>>(SubjectParts)>;
 
-// The real engine.
+// The real engine over a log.
 absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts);
+// A hand-written loop over a queue that guards its function with once::Wrap (queue_worker.h).
+absl::StatusOr<std::unique_ptr<Subject>> MakeQueueWorker(SubjectParts parts);
+
+struct QueueTurn;
 
 struct Scenario {
   std::string name;
   std::vector<ScenarioMessage> messages;
   std::vector<Act> sequel;
+  Mode mode = Mode::kLiveness;
+  FiberKind fibers = FiberKind::kStack;
+  bool has_free_order = true;  // FiberScheduler::set_has_free_order
   HandlerKind handler = HandlerKind::kTransactional;
   int partitions = 1;
   int workers = 2;
@@ -138,6 +159,9 @@ struct Scenario {
   std::size_t messages_per_poll = 1000;
   bool has_partial_polls = false;
   bool has_holes = false;
+  // Messages come from a queue, all of partition 0. REQUIRES: make_subject reads it; no sequel.
+  bool has_queue = false;
+  std::size_t prefetch = 2;
 
   FaultSet faults = FaultSet::All();
   Grain grain = Grain::kCoarse;
@@ -163,6 +187,9 @@ struct Scenario {
   // … and a worker that took so many rounds since the last fault, with work left, never will.
   int rounds_max = 400;
   absl::Duration drain_max = absl::Minutes(10);
+  // kSafety: when the world is cut off, in virtual time and in seam calls.
+  absl::Duration safety_time = absl::Seconds(15);
+  std::int64_t safety_calls = 20'000;
 
   std::vector<Check> ignored;
   SubjectFactory make_subject = MakeConsumer;
@@ -170,13 +197,15 @@ struct Scenario {
   std::function<std::shared_ptr<DedupStore>(std::shared_ptr<DedupStore>)> wrap_store;
   std::function<std::unique_ptr<LogSource>(std::unique_ptr<LogSource>)> wrap_source;
   std::function<std::shared_ptr<Publisher>(std::shared_ptr<Publisher>)> wrap_publisher;
+  // What a queue worker does with a delivery; null: SettleDelivery.
+  std::function<absl::Status(const QueueTurn&)> settle_delivery;
 };
 
 struct Report {
   std::optional<Violation> violation;
   std::string choices;
   std::uint64_t trace_hash = 0;
-  PointSet points;
+  std::vector<Point> hits;
   std::int64_t calls = 0;
   int faults = 0;
   int preemptions = 0;
@@ -202,7 +231,7 @@ struct SearchResult {
   std::int64_t executions = 0;
   std::int64_t calls = 0;
   double seconds = 0;  // of real time
-  PointSet points;
+  PointCounts points;
   bool is_complete = true;  // false: stopped by a limit or a violation
   bool is_deterministic = true;
   std::optional<Witness> witness;
@@ -217,16 +246,18 @@ struct SearchLimits {
 // Every execution within the budget, up to the first violation.
 SearchResult SearchExhaustively(const Scenario& scenario, Budget budget, SearchLimits limits = {});
 
-// A scenario with a fault mix of its own, a pure function of the seed.
+// A scenario with a fault mix of its own, a pure function of seed and mode, called "<mode>-<seed>".
 struct SeededCase {
   Scenario scenario;
   Budget budget;
   DeviationRates rates;
 };
+SeededCase CaseOfSeed(std::uint64_t seed, Mode mode);
+// Even seeds: liveness; odd ones: safety.
 SeededCase CaseOfSeed(std::uint64_t seed);
 
 // Plays the cases of the seeds first, first + 1, …; up to the first violation.
-// `make_case` null: CaseOfSeed.
+// `make_case` null: CaseOfSeed of both modes.
 SearchResult SearchSeeds(std::uint64_t first, std::int64_t count,
                          const std::function<SeededCase(std::uint64_t)>& make_case = nullptr,
                          SearchLimits limits = {});

@@ -1,0 +1,162 @@
+// What a seed draws: the world, the settings, and what goes wrong how often.
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "once/testing/simulation.h"
+
+namespace once::testing {
+namespace {
+
+// A budget that no execution spends.
+constexpr int kNoEnd = 1'000'000;
+
+void DrawMessages(SplitMix& random, Scenario& scenario) {
+  const int messages = 1 + random.Below(10);
+  for (int i = 0; i < messages; ++i) {
+    ScenarioMessage& message = scenario.messages.emplace_back();
+    message.partition = random.Below(scenario.partitions);
+    message.id = absl::StrCat("m", i);
+    if (random.OneIn(4)) {
+      static constexpr Handling kOther[] = {Handling::kFailFirst, Handling::kFailAlways,
+                                            Handling::kThrow, Handling::kReject, Handling::kSkip};
+      message.handling = kOther[random.Below(5)];
+      message.failures = message.handling == Handling::kFailFirst ? 1 + random.Below(2) : 0;
+    }
+    if (random.OneIn(20)) message.id.clear();
+    message.is_too_large = message.handling == Handling::kReject && random.OneIn(3);
+    if (random.OneIn(3)) message.delay = absl::Milliseconds(random.Below(2000));
+    if (i == 0 || !random.OneIn(4)) continue;
+    // A producer that sent twice: the same message again, here or in another partition.
+    const ScenarioMessage original = scenario.messages[static_cast<std::size_t>(random.Below(i))];
+    message = original;
+    if (random.OneIn(2)) message.partition = random.Below(scenario.partitions);
+    if (!random.OneIn(6)) continue;
+    message.value = "another value";
+    message.handling = Handling::kDone;
+  }
+}
+
+// Handlers that kill their process: all copies of a message alike.
+void DrawDeaths(SplitMix& random, Scenario& scenario) {
+  for (ScenarioMessage& message : scenario.messages) {
+    const bool is_plain_done = message.handling == Handling::kDone && message.value.empty();
+    if (!is_plain_done || message.id.empty() || !random.OneIn(12)) continue;
+    const Handling handling = random.OneIn(3) ? Handling::kDieAlways : Handling::kDieFirst;
+    const int failures = 1 + random.Below(3);
+    for (ScenarioMessage& copy : scenario.messages) {
+      if (copy.id != message.id || !copy.value.empty()) continue;
+      copy.handling = handling;
+      copy.failures = failures;
+    }
+  }
+}
+
+// Half of the cases have a plain handler, whose claims need settings of their own.
+void DrawProtocol(SplitMix& random, Scenario& scenario) {
+  scenario.store_loss = random.OneIn(2) ? StoreLoss::kTail : StoreLoss::kUnsynced;
+  if (random.OneIn(2)) return;
+  scenario.handler = HandlerKind::kPlain;
+  static constexpr LostClaim kPolicies[] = {LostClaim::kRerun, LostClaim::kPark,
+                                            LostClaim::kReconcile};
+  scenario.claims.on_lost = kPolicies[random.Below(3)];
+  scenario.stall = absl::Milliseconds(random.OneIn(2) ? 300 : 1500);
+  scenario.has_one_owner = scenario.workers == 1 && random.OneIn(2);
+  const bool is_renewed = std::all_of(scenario.drives.begin(), scenario.drives.end(),
+                                      [](Drive drive) { return drive == Drive::kRun; });
+  for (ScenarioMessage& message : scenario.messages) {
+    // A letter that no broker takes stops its partition here, for good.
+    message.is_too_large = false;
+    // Step() renews nothing: its handlers must be quicker than the lease.
+    const absl::Duration longest = scenario.claims.lease / 4;
+    if (!is_renewed) message.duration = std::min(message.duration, longest);
+  }
+}
+
+// Hand-written workers at a queue, in place of consumers of a log.
+void DrawQueue(SplitMix& random, Scenario& scenario) {
+  scenario.has_queue = true;
+  scenario.make_subject = MakeQueueWorker;
+  scenario.partitions = 1;
+  scenario.prefetch = static_cast<std::size_t>(1 + random.Below(3));
+  // No log can be read again: the store keeps what it has acknowledged.
+  scenario.store_loss = StoreLoss::kUnsynced;
+  const bool is_transactional = scenario.handler == HandlerKind::kTransactional;
+  int unnamed = 0;
+  for (ScenarioMessage& message : scenario.messages) {
+    message.partition = 0;
+    message.is_too_large = false;
+    if (message.id.empty()) message.id = absl::StrCat("unnamed-", ++unnamed);
+    // Deaths are not counted in transactions: they must end by themselves.
+    if (is_transactional && message.handling == Handling::kDieAlways) {
+      message.handling = Handling::kDieFirst;
+    }
+  }
+}
+
+void DrawSettings(SplitMix& random, Scenario& scenario) {
+  const auto draw_size = [&random](int max) {
+    return static_cast<std::size_t>(1 + random.Below(max));
+  };
+  for (int i = 0; i < scenario.workers; ++i) {
+    scenario.drives.push_back(random.OneIn(2) ? Drive::kRun : Drive::kStep);
+    scenario.stop_after.push_back(random.OneIn(3) ? 1 + random.Below(10) : 0);
+  }
+  if (random.OneIn(3)) {
+    // Handlers slower than a batch, a revocation or a stop may be.
+    for (ScenarioMessage& message : scenario.messages) {
+      if (random.OneIn(3)) message.duration = absl::Milliseconds(50 + random.Below(2500));
+    }
+    scenario.times.revoke_budget = absl::Milliseconds(100 + random.Below(2000));
+    scenario.times.stop_deadline = absl::Milliseconds(100 + random.Below(2000));
+    scenario.times.pause_after = absl::Milliseconds(50 + random.Below(1000));
+  }
+  scenario.protocol = random.OneIn(2) ? RebalanceProtocol::kEager : RebalanceProtocol::kCooperative;
+  scenario.store_model = random.OneIn(3) ? StoreModel::kOneTransaction : StoreModel::kRowLocks;
+  scenario.messages_per_poll = random.OneIn(2) ? 1000 : draw_size(4);
+  scenario.has_partial_polls = random.OneIn(3);
+  scenario.has_holes = random.OneIn(5);
+  ConsumerLimits& limits = scenario.limits;
+  limits.batch_messages_max = random.OneIn(2) ? 1000 : draw_size(4);
+  if (random.OneIn(4)) limits.inflight_messages_max = limits.batch_messages_max + draw_size(3) - 1;
+  if (random.OneIn(5)) limits.outbox_rows_max = draw_size(3);
+  scenario.restart_after = absl::Milliseconds(random.OneIn(2) ? 0 : random.Below(1000));
+  scenario.grain = Grain::kFine;
+  scenario.times.idle_audit = absl::Milliseconds(500);
+  scenario.idle_rounds = 12;  // more than one audit
+}
+
+}  // namespace
+
+std::string_view ToString(Mode mode) { return mode == Mode::kSafety ? "safety" : "liveness"; }
+
+SeededCase CaseOfSeed(std::uint64_t seed) {
+  return CaseOfSeed(seed, seed % 2 == 0 ? Mode::kLiveness : Mode::kSafety);
+}
+
+SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
+  // Another stream than the oracle's, which is seeded with the seed itself.
+  SplitMix random(seed ^ 0xA5A5A5A55A5A5A5Au);
+  SeededCase seeded;
+  Scenario& scenario = seeded.scenario;
+  scenario.name = absl::StrCat(ToAbsl(ToString(mode)), "-", seed);
+  scenario.mode = mode;
+  scenario.partitions = 1 + random.Below(3);
+  scenario.workers = 1 + random.Below(3);
+  DrawMessages(random, scenario);
+  DrawSettings(random, scenario);
+  DrawProtocol(random, scenario);
+  DrawDeaths(random, scenario);
+  if (random.OneIn(4)) DrawQueue(random, scenario);
+  for (std::size_t fault = 1; fault < kFaultCount; ++fault) {
+    if (random.OneIn(3)) scenario.faults = scenario.faults.Without({static_cast<Fault>(fault)});
+  }
+  seeded.budget = {.faults = random.Below(25), .preemptions = random.Below(60)};
+  if (mode == Mode::kSafety) seeded.budget = {.faults = kNoEnd, .preemptions = kNoEnd};
+  static constexpr int kRates[] = {2, 10, 40, 150};
+  seeded.rates = {.fault = kRates[random.Below(4)], .preemption = kRates[random.Below(4)]};
+  return seeded;
+}
+
+}  // namespace once::testing
