@@ -122,7 +122,7 @@ Campaign CommitCutCampaign() {
   return {.name = "commit-cut",
           .what = "connections cut before and after the broker has carried out a request",
           .runs = 500,
-          .quick_runs = 6,
+          .quick_runs = 2,
           .run = &Run,
           .child = &Consume};
 }
