@@ -121,6 +121,7 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   absl::StatusOr<ConnectionHandle> writer = Connect(path(), files_->is_new(), busy_timeout_);
   if (!writer.ok()) return writer.status();
   writer_ = *std::move(writer);
+  KeepWalAtClose(true);  // until it is known to be durable
   guard_ = Guard::Attach(writer_.get());
   if (guard_ == nullptr) return ErrorStatus(nullptr, SQLITE_NOMEM, absl::StrCat("open ", path()));
   const std::string operation = absl::StrCat("open ", path());
@@ -162,6 +163,11 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   if (absl::Status prepared = statements_.Prepare(writer_.get(), path()); !prepared.ok()) {
     return prepared;
   }
+  if (wal_sync_->is_doubtful()) {
+    absl::Status settled = SettleDoubt(operation, busy_timeout_);
+    if (!settled.ok()) return settled;
+  }
+  KeepWalAtClose(false);
   return files_->Remember(identity_.store_id);
 }
 
@@ -235,6 +241,12 @@ Database::~Database() {
   }
   // A handler's statement that was kept must not hold locks beyond the store.
   if (writer_ != nullptr) ResetStatementsOfHandlers();
+  if (wal_sync_ != nullptr && wal_sync_->is_doubtful()) KeepWalAtClose(true);
+}
+
+// Closing moves the -wal to the database otherwise.
+void Database::KeepWalAtClose(bool is_kept) {
+  sqlite3_db_config(writer_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_kept ? 1 : 0, nullptr);
 }
 
 absl::StatusOr<absl::Duration> Database::EnterTurnstile(std::string_view operation) {
@@ -261,19 +273,20 @@ absl::Status Database::Begin(std::string_view operation) {
   return begun;
 }
 
-absl::Status Database::EmptyWal(std::string_view operation) {
-  const int code = sqlite3_wal_checkpoint_v2(writer_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE,
-                                             nullptr, nullptr);
-  if (code == SQLITE_OK) {
-    wal_sync_->NoteEmptied();
-    return absl::OkStatus();
-  }
+absl::Status Database::WriteWalAnew(std::string_view operation) {
+  const int code = wal_sync_->WriteAnew();
+  if (code == SQLITE_OK) return absl::OkStatus();
   const absl::Status error =
-      ErrorStatus(writer_.get(), code, absl::StrCat(ToAbsl(operation), " on ", path()));
+      ErrorStatus(nullptr, code, absl::StrCat(ToAbsl(operation), " on ", path()));
   return absl::Status(error.code(),
                       absl::StrCat(error.message(),
-                                   "; a sync of the -wal has failed before, so its content must "
-                                   "first be moved to the database file"));
+                                   "; a sync of the -wal has failed, or a process has died over "
+                                   "it, so its content must first be written anew"));
+}
+
+absl::Status Database::SettleDoubt(std::string_view operation, absl::Duration timeout) {
+  const absl::Status begun = BeginImmediate(operation, timeout);
+  return begun.ok() ? statements_.rollback.Run() : begun;
 }
 
 absl::Status Database::Sync() {
@@ -286,7 +299,7 @@ absl::Status Database::Sync() {
     ResetStatementsOfHandlers();
     sqlite3_busy_timeout(writer_.get(), Milliseconds(*time_left));
     if (wal_sync_->is_doubtful()) {
-      synced = EmptyWal("sync");
+      synced = SettleDoubt("sync", *time_left);
     } else if (wal_sync_->has_unsynced()) {
       ONCE_KILL_POINT("sqlite.before_sync");
       const int code = wal_sync_->Sync();
@@ -306,12 +319,12 @@ absl::Status Database::BeginImmediate(std::string_view operation, absl::Duration
     if (absl::Status status = statements_.rollback.Run(); !status.ok()) return status;
   }
   sqlite3_busy_timeout(writer_.get(), Milliseconds(timeout));
-  if (wal_sync_->is_doubtful()) {
-    if (absl::Status emptied = EmptyWal(operation); !emptied.ok()) return emptied;
-  }
   absl::Status begun = statements_.begin.Run();
   if (begun.ok()) {
     guard_->NoteBegun();
+    // Within the transaction: another program's writer must leave the -wal alone meanwhile.
+    if (wal_sync_->is_doubtful()) begun = WriteWalAnew(operation);
+    if (!begun.ok()) statements_.rollback.Run().IgnoreError();
   } else if ((sqlite3_extended_errcode(writer_.get()) & 0xff) == SQLITE_BUSY) {
     begun = absl::UnavailableError(absl::StrCat(
         "sqlite: ", ToAbsl(operation), " on ", path(), ": database is locked for ",

@@ -120,8 +120,10 @@ class Database {
   absl::StatusOr<absl::Duration> EnterTurnstile(std::string_view operation);
   absl::Status BeginImmediate(std::string_view operation, absl::Duration timeout);
   absl::Status RunCommit(Durability wanted, int& code);
-  // Moves everything that is in the -wal to the database file, after a sync that failed.
-  absl::Status EmptyWal(std::string_view operation);
+  // REQUIRES: the write lock is ours, and WalSync::is_doubtful().
+  absl::Status WriteWalAnew(std::string_view operation);
+  void KeepWalAtClose(bool is_kept);
+  absl::Status SettleDoubt(std::string_view operation, absl::Duration timeout);
 
   std::unique_ptr<StoreFiles> files_;  // first in, last out: the lock outlives the connections
   absl::Duration busy_timeout_;

@@ -3,10 +3,19 @@
 // syncs the -wal first and comes after the commit, within the same step.
 #include "adapters/sqlite/wal_sync.h"
 
+#include <algorithm>
+#include <string>
+
 #include "adapters/sqlite/statement.h"
 #include "src/test_hooks.h"
 
 namespace once::sqlite {
+namespace {
+
+// At a time. SQLite's file layer writes less than 128 KiB per call.
+constexpr sqlite3_int64 kBytesAnew = 64 * 1024;
+
+}  // namespace
 
 absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection) {
   sqlite3_file* file = nullptr;
@@ -24,6 +33,11 @@ absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection) {
   // SQLite has deleted it on failure.
   if (code != SQLITE_OK) return ErrorStatus(connection, code, "watch the -wal");
   file->pMethods = &sync->methods_;
+  sqlite3_int64 left = 0;
+  code = sync->real_->xFileSize(file, &left);
+  if (code != SQLITE_OK) return ErrorStatus(connection, code, "look at the -wal");
+  sync->is_doubtful_ = left > 0;
+  sync->has_unsynced_ = left > 0;
   return sync;
 }
 
@@ -32,9 +46,21 @@ WalSync::WalSync(sqlite3_file* file) : file_(file), real_(file->pMethods), metho
   methods_.xSync = &WalSync::OnSync;
 }
 
-void WalSync::NoteEmptied() {
+int WalSync::WriteAnew() {
+  sqlite3_int64 size = 0;
+  int code = real_->xFileSize(file_, &size);
+  std::string content(kBytesAnew, '\0');
+  for (sqlite3_int64 offset = 0; code == SQLITE_OK && offset < size;) {
+    const int part = static_cast<int>(std::min(size - offset, kBytesAnew));
+    code = real_->xRead(file_, content.data(), part, offset);
+    if (code == SQLITE_OK) code = real_->xWrite(file_, content.data(), part, offset);
+    offset += part;
+  }
+  if (code == SQLITE_OK) code = real_->xSync(file_, SQLITE_SYNC_NORMAL);
+  if (code != SQLITE_OK) return code;
   has_unsynced_ = false;
   is_doubtful_ = false;
+  return code;
 }
 
 int WalSync::Sync() { return OnSync(file_, SQLITE_SYNC_NORMAL); }

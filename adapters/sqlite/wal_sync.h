@@ -43,12 +43,15 @@ class WalSync {
 
   // True when a commit lies in the -wal that was not synced since.
   bool has_unsynced() const { return has_unsynced_; }
-  // True after a sync failed over unsynced commits. The system may have dropped their pages and
-  // call the next sync a success, so only a checkpoint makes them durable now: it writes what the
-  // page cache still has to another file.
+  // True after a sync failed over unsynced commits, and when a process that died has left some: who
+  // knows what its syncs said. The system may have dropped their pages and call the next sync a
+  // success, so they are durable only once they are written anew. Nor may they be moved to the
+  // database before: a power failure in the midst of that would leave a part of them, and no -wal
+  // to recover from.
   bool is_doubtful() const { return is_doubtful_; }
-  // A checkpoint has emptied the -wal.
-  void NoteEmptied();
+  // Writes what the -wal holds over itself and syncs it. A result code of SQLite.
+  // REQUIRES: the connection has the write lock and has written nothing in this transaction.
+  int WriteAnew();
 
   // Syncs the -wal. A result code of SQLite. REQUIRES: no transaction is open.
   int Sync();

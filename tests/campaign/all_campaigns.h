@@ -5,10 +5,15 @@
 
 namespace once::campaign {
 
+Campaign CommitCutCampaign();
+Campaign DiskFullCampaign();
 Campaign GracefulStopCampaign();
 Campaign KafkaKillCampaign();
 Campaign KillPointsCampaign();
 Campaign PlantedBugsCampaign();
+Campaign StoreDamageCampaign();
+Campaign StoreKillCampaign();
+Campaign StorePowerCampaign();
 Campaign ZombieCampaign();
 
 }  // namespace once::campaign

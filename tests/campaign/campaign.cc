@@ -5,12 +5,14 @@
 #include <cstdio>
 
 #include "tests/campaign/all_campaigns.h"
+
 namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
-      KafkaKillCampaign(),    KillPointsCampaign(),  ZombieCampaign(),
-      GracefulStopCampaign(), PlantedBugsCampaign(),
+      KafkaKillCampaign(),   KillPointsCampaign(), ZombieCampaign(),     GracefulStopCampaign(),
+      PlantedBugsCampaign(), CommitCutCampaign(),  StorePowerCampaign(), StoreKillCampaign(),
+      StoreDamageCampaign(), DiskFullCampaign(),
   };
   return *all;
 }

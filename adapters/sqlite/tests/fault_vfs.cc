@@ -1,6 +1,7 @@
-// Every method passes on to the real file; three of them may fail first.
+// Every method passes on to the real file; some of them may fail first.
 #include "adapters/sqlite/tests/fault_vfs.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -28,15 +29,25 @@ int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) 
   const bool can_hit =
       fault == Fault::kWriteError || fault == Fault::kTornWrite || fault == Fault::kDiskFull;
   if (!can_hit || !ours->owner->ShouldFail(fault, *ours->path)) {
+    ours->owner->NoteWritten(*ours->path, static_cast<std::size_t>(offset),
+                             static_cast<std::size_t>(size));
     return Methods(file)->xWrite(ours->real, data, size, offset);
   }
   if (fault != Fault::kWriteError) Methods(file)->xWrite(ours->real, data, size / 2, offset);
   return fault == Fault::kDiskFull ? SQLITE_FULL : SQLITE_IOERR_WRITE;
 }
 
+int Truncate(sqlite3_file* file, sqlite3_int64 size) {
+  Ours(file)->owner->NoteTruncated(*Ours(file)->path, static_cast<std::size_t>(size));
+  return Methods(file)->xTruncate(Ours(file)->real, size);
+}
+
 int Sync(sqlite3_file* file, int flags) {
   FaultFile* ours = Ours(file);
-  if (ours->owner->ShouldFail(Fault::kSyncError, *ours->path)) return SQLITE_IOERR_FSYNC;
+  if (ours->owner->ShouldFail(Fault::kSyncError, *ours->path)) {
+    ours->owner->NoteSyncFailed(*ours->path);
+    return SQLITE_IOERR_FSYNC;
+  }
   const int code = Methods(file)->xSync(ours->real, flags);
   if (code != SQLITE_OK) return code;
   std::string content;
@@ -45,7 +56,7 @@ int Sync(sqlite3_file* file, int flags) {
     content.resize(static_cast<std::size_t>(size));
     Methods(file)->xRead(ours->real, content.data(), static_cast<int>(size), 0);
   }
-  ours->owner->NoteSynced(*ours->path, std::move(content));
+  ours->owner->NoteSynced(*ours->path, content);
   return code;
 }
 
@@ -64,8 +75,7 @@ const sqlite3_io_methods* FaultMethods() {
             return Methods(f)->xRead(Ours(f)->real, data, size, offset);
           },
       .xWrite = Write,
-      .xTruncate = [](sqlite3_file* f,
-                      sqlite3_int64 size) { return Methods(f)->xTruncate(Ours(f)->real, size); },
+      .xTruncate = Truncate,
       .xSync = Sync,
       .xFileSize = [](sqlite3_file* f,
                       sqlite3_int64* size) { return Methods(f)->xFileSize(Ours(f)->real, size); },
@@ -160,10 +170,27 @@ std::string FaultVfs::Synced(const std::string& path) const {
   return found == synced_.end() ? "" : found->second.content;
 }
 
-void FaultVfs::NoteSynced(const std::string& path, std::string content) {
+void FaultVfs::NoteWritten(const std::string& path, std::size_t offset, std::size_t size) {
+  if (keeps_synced_) synced_[path].unsynced.push_back({offset, size});
+}
+
+// Taken as durable at once: whether it is does not matter to what is tested with this.
+void FaultVfs::NoteTruncated(const std::string& path, std::size_t size) {
+  SyncedFile& file = synced_[path];
+  file.content.resize(std::min(file.content.size(), size));
+}
+
+void FaultVfs::NoteSynced(const std::string& path, const std::string& content) {
   SyncedFile& file = synced_[path];
   ++file.syncs;
-  file.content = std::move(content);
+  if (!keeps_synced_) return;
+  file.content.resize(content.size());
+  for (const Range& range : file.unsynced) {
+    if (range.offset >= content.size()) continue;
+    const std::size_t size = std::min(range.size, content.size() - range.offset);
+    file.content.replace(range.offset, size, content, range.offset, size);
+  }
+  file.unsynced.clear();
 }
 
 bool FaultVfs::ShouldFail(Fault fault, std::string_view path) {

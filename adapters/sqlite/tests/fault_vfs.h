@@ -6,9 +6,11 @@
 
 #include <sqlite3.h>
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace once::sqlite {
 
@@ -35,14 +37,17 @@ class FaultVfs {
 
   // Successful syncs of files whose name ends in `suffix`, since the beginning.
   int CountSyncs(std::string_view suffix) const;
-  // From now on keeps what every file was at its last successful sync …
+  // From now on keeps what was synced of every file …
   void KeepSynced() { keeps_synced_ = true; }
   bool keeps_synced() const { return keeps_synced_; }
-  // … empty when there was none.
+  // … empty when nothing was.
   std::string Synced(const std::string& path) const;
 
   // For the file layer:
-  void NoteSynced(const std::string& path, std::string content);
+  void NoteWritten(const std::string& path, std::size_t offset, std::size_t size);
+  void NoteTruncated(const std::string& path, std::size_t size);
+  void NoteSynced(const std::string& path, const std::string& content);
+  void NoteSyncFailed(const std::string& path) { synced_[path].unsynced.clear(); }
   // For the file layer: whether this operation is to fail.
   bool ShouldFail(Fault fault, std::string_view path);
   Fault fault() const { return fault_; }
@@ -57,9 +62,14 @@ class FaultVfs {
   bool is_lasting_ = false;
   bool has_fired_ = false;
   bool keeps_synced_ = false;
+  struct Range {
+    std::size_t offset = 0;
+    std::size_t size = 0;
+  };
   struct SyncedFile {
     int syncs = 0;
     std::string content;
+    std::vector<Range> unsynced;
   };
   std::map<std::string, SyncedFile> synced_;  // by path
 };

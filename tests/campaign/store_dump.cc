@@ -1,0 +1,124 @@
+// What an SQLite store holds, as text.
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "tests/campaign/store_writer.h"
+
+namespace once::campaign {
+namespace {
+
+// "table.column" or "table.": names of stores, openings, writers and owners; and numbers of
+// letters, which are never given twice by an open store.
+constexpr std::array<std::string_view, 9> kHidden = {"once_meta.",
+                                                     "once_outbox.sequence",
+                                                     "sqlite_sequence.",
+                                                     "once_positions.revision",
+                                                     "once_positions.writer",
+                                                     "once_claims.fence_incarnation",
+                                                     "once_claims.fence_counter",
+                                                     "once_claims.lease_end",
+                                                     "sqlite_stat1."};
+constexpr std::size_t kShownBytes = 40;  // of a value
+
+bool IsHidden(const std::string& name) {
+  return std::find(kHidden.begin(), kHidden.end(), name) != kHidden.end();
+}
+
+class Reader {
+ public:
+  explicit Reader(const std::string& path) {
+    const int code = sqlite3_open_v2(path.c_str(), &connection_, SQLITE_OPEN_READWRITE, nullptr);
+    if (code != SQLITE_OK) Complain("open");
+    sqlite3_busy_timeout(connection_, 1000);
+  }
+  ~Reader() { sqlite3_close(connection_); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  // Calls take(statement) for every row.
+  template <typename Take>
+  void ForEach(const std::string& sql, Take take) {
+    sqlite3_stmt* statement = nullptr;
+    int code = sqlite3_prepare_v2(connection_, sql.c_str(), -1, &statement, nullptr);
+    while (code == SQLITE_OK || code == SQLITE_ROW) {
+      code = sqlite3_step(statement);
+      if (code == SQLITE_ROW) take(statement);
+    }
+    sqlite3_finalize(statement);
+    if (code != SQLITE_DONE) Complain(sql);
+  }
+
+  std::vector<std::string> lines;
+
+ private:
+  void Complain(const std::string& operation) {
+    lines.push_back(absl::StrCat("DAMAGED: ", operation, ": ", sqlite3_errmsg(connection_)));
+  }
+
+  sqlite3* connection_ = nullptr;
+};
+
+std::string TextOf(sqlite3_stmt* statement, int column) {
+  const void* bytes = sqlite3_column_blob(statement, column);
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
+  if (bytes == nullptr) return "null";
+  const std::string value(static_cast<const char*>(bytes), size);
+  return size <= kShownBytes
+             ? absl::CEscape(value)
+             : absl::StrCat(absl::CEscape(value.substr(0, kShownBytes)), "… of ", size, " bytes");
+}
+
+void DumpTable(Reader& reader, const std::string& table) {
+  reader.ForEach(absl::StrCat("SELECT * FROM \"", table, "\""), [&](sqlite3_stmt* statement) {
+    std::string line = table;
+    for (int i = 0; i < sqlite3_column_count(statement); ++i) {
+      const std::string column = sqlite3_column_name(statement, i);
+      if (IsHidden(absl::StrCat(table, ".", column))) continue;
+      absl::StrAppend(&line, " ", column, "=", TextOf(statement, i));
+    }
+    reader.lines.push_back(line);
+  });
+}
+
+}  // namespace
+
+std::vector<std::string> DumpStore(const std::string& path) {
+  Reader reader(path);
+  std::vector<std::string> tables;
+  reader.ForEach("PRAGMA integrity_check", [&](sqlite3_stmt* statement) {
+    const std::string finding = TextOf(statement, 0);
+    if (finding != "ok") reader.lines.push_back("DAMAGED: " + finding);
+  });
+  reader.ForEach("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+                 [&](sqlite3_stmt* statement) { tables.push_back(TextOf(statement, 0)); });
+  for (const std::string& table : tables) {
+    if (!IsHidden(table + ".")) DumpTable(reader, table);
+  }
+  return std::move(reader.lines);
+}
+
+std::string DescribeDifference(const std::vector<std::string>& expected,
+                               const std::vector<std::string>& found) {
+  constexpr int kLinesMax = 8;
+  std::string text;
+  int lines = 0;
+  const auto add = [&](const char* sign, const std::vector<std::string>& from,
+                       const std::vector<std::string>& other) {
+    for (const std::string& line : from) {
+      if (std::find(other.begin(), other.end(), line) != other.end()) continue;
+      if (++lines <= kLinesMax) absl::StrAppend(&text, "\n  ", sign, " ", line);
+    }
+  };
+  add("missing:", expected, found);
+  add("not expected:", found, expected);
+  if (lines > kLinesMax) absl::StrAppend(&text, "\n  … and ", lines - kLinesMax, " more");
+  return text;
+}
+
+}  // namespace once::campaign

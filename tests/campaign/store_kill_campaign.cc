@@ -1,0 +1,236 @@
+// store-kill: a process writes to an SQLite store and is killed with SIGKILL, at a random moment or
+// at a kill point of the adapter. It acknowledges each step that was answered OK. Another store
+// takes the same steps in peace; after every kill the killed one must hold the same rows: of every
+// step that was acknowledged, of the one in flight all or nothing, and of no other.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "src/test_hooks.h"
+#include "tests/campaign/all_campaigns.h"
+#include "tests/campaign/disk.h"
+#include "tests/campaign/store_writer.h"
+#include "tests/integration/child.h"
+#include "tests/scratch_folder.h"
+
+namespace once::campaign {
+namespace {
+
+constexpr const char* kName = "store-kill";
+constexpr std::int64_t kKillsPerStore = 50;
+constexpr std::int64_t kStepsPerLife = 10 * kStepsPerBlock;
+constexpr std::size_t kViolationsMax = 5;
+// Above this, a kill point that was never reached is a gap in the campaign.
+constexpr std::int64_t kKillsForEveryPoint = 500;
+constexpr absl::Duration kPatience = absl::Seconds(60);
+
+// One byte on each: the parent counts the one, and waits for the other.
+void Acknowledge(int file) {
+  const char byte = '.';
+  if (write(file, &byte, 1) != 1 || write(testing::kProgressPipe, &byte, 1) != 1) _exit(3);
+}
+
+int Write(const Json& task) {
+  const int acknowledgements = open(task.at("acknowledgements").get<std::string>().c_str(),
+                                    O_WRONLY | O_APPEND | O_CREAT, 0600);
+  Disk disk;  // the page cache outlives the process: no sync need be a real one
+  StoreWriter writer(task.at("path"), task.at("seed"));
+  if (const absl::Status opened = writer.Open(); !opened.ok()) {
+    Say(opened.ToString());
+    return 1;
+  }
+  Acknowledge(acknowledgements);
+  const std::int64_t first = task.at("first");
+  for (std::int64_t step = first; step < first + kStepsPerLife; ++step) {
+    if (const absl::Status done = writer.Do(step); !done.ok()) {
+      Say(writer.Describe(step) + ": " + done.ToString());
+      return 1;
+    }
+    Acknowledge(acknowledgements);
+  }
+  return 0;
+}
+
+std::vector<std::string> PointsOfTheAdapter() {
+  std::vector<std::string> points;
+  for (const std::string& point : test_hooks::KillPoints()) {
+    if (point.starts_with("sqlite.")) points.push_back(point);
+  }
+  return points;
+}
+
+// When a life ends.
+struct Moment {
+  std::string point;  // a kill point and its turn; empty: by the clock
+  int beats = 0;
+  absl::Duration pause;
+
+  std::string Describe() const {
+    return point.empty() ? absl::StrCat(beats, " acknowledgements and ",
+                                        absl::FormatDuration(pause), " after its beginning")
+                         : "at " + point;
+  }
+};
+
+// One store that is killed over and over, and the one that is not.
+class KilledStore {
+ public:
+  explicit KilledStore(std::uint64_t seed)
+      : seed_(seed),
+        survivor_(folder_.File("killed.db"), seed),
+        peer_(folder_.File("peer.db"), seed) {}
+
+  // The wait status of the life.
+  int LiveAndDie(const Moment& moment) {
+    std::filesystem::remove(Acknowledgements());
+    testing::Environment environment;
+    if (!moment.point.empty()) environment.emplace_back("ONCE_KILL_AT", moment.point);
+    testing::Child child({kName, Json{{"path", folder_.File("killed.db")},
+                                      {"seed", seed_},
+                                      {"first", next_},
+                                      {"acknowledgements", Acknowledgements()}}
+                                     .dump()},
+                         environment);
+    if (!moment.point.empty()) {
+      const std::optional<int> status = child.AwaitEnd(kPatience);
+      if (!status) throw std::runtime_error("a life does not end");
+      return *status;
+    }
+    child.WaitForBeats(moment.beats, kPatience);
+    absl::SleepFor(moment.pause);
+    return child.End(SIGKILL);
+  }
+
+  // What is wrong; empty: nothing.
+  std::string Check() {
+    std::error_code none;
+    const auto answered =
+        static_cast<std::int64_t>(std::filesystem::file_size(Acknowledgements(), none));
+    const std::int64_t done = none || answered == 0 ? 0 : answered - 1;
+    std::string wrong = RunPeer(done);
+    if (wrong.empty()) wrong = Compare(next_ + done, !none && answered > 0);
+    next_ = (next_ + done + kStepsPerBlock) / kStepsPerBlock * kStepsPerBlock;
+    steps_ += done;
+    return wrong;
+  }
+
+  std::int64_t steps() const { return steps_; }
+  std::int64_t in_flight_applied() const { return in_flight_applied_; }
+
+ private:
+  std::string Acknowledgements() const { return folder_.File("acknowledged"); }
+
+  // Opened anew like the other: the claims of the life before are over.
+  std::string RunPeer(std::int64_t steps) {
+    absl::Status status = peer_.Open();
+    for (std::int64_t step = next_; step < next_ + steps && status.ok(); ++step) {
+      status = peer_.Do(step);
+    }
+    return status.ok() ? "" : "the peer: " + status.ToString();
+  }
+
+  std::string Compare(std::int64_t in_flight, bool has_begun) {
+    if (const absl::Status opened = survivor_.Open(); !opened.ok()) {
+      return "it does not open: " + opened.ToString();
+    }
+    const std::vector<std::string> found = DumpStore(folder_.File("killed.db"));
+    survivor_.Close();
+    const std::vector<std::string> acknowledged = DumpStore(folder_.File("peer.db"));
+    if (found == acknowledged) return "";
+    if (has_begun) {
+      if (const absl::Status done = peer_.Do(in_flight); !done.ok()) {
+        return "the peer: " + done.ToString();
+      }
+      ++in_flight_applied_;
+      if (found == DumpStore(folder_.File("peer.db"))) return "";
+    }
+    return absl::StrCat("in flight was ", survivor_.Describe(in_flight),
+                        DescribeDifference(acknowledged, found));
+  }
+
+  const std::uint64_t seed_;
+  const testing::ScratchFolder folder_;
+  StoreWriter survivor_;
+  StoreWriter peer_;
+  std::int64_t next_ = 0;  // the first step of the next life
+  std::int64_t steps_ = 0;
+  std::int64_t in_flight_applied_ = 0;
+};
+
+Moment Draw(Dice& dice, const std::vector<std::string>& points) {
+  if (dice.OneIn(3) && !points.empty()) {
+    const auto point = static_cast<std::size_t>(dice.Below(static_cast<int>(points.size())));
+    return {.point = absl::StrCat(points[point], ":", 1 + dice.Below(dice.OneIn(2) ? 3 : 40))};
+  }
+  Moment moment{.beats = static_cast<int>(dice.Below(40))};
+  constexpr std::int64_t kPauses[] = {1, 100, 1'000, 10'000};
+  moment.pause = absl::Microseconds(dice.Below(kPauses[dice.Below(4)]));
+  return moment;
+}
+
+CampaignReport Run(const CampaignOptions& options) {
+  CampaignReport report;
+  Disk disk;  // of this process only: it need not wait for any real sync
+  Dice dice(options.seed);
+  const std::vector<std::string> points = PointsOfTheAdapter();
+  std::map<std::string, std::int64_t> hits;
+  for (const std::string& point : points) hits[point] = 0;
+  std::int64_t in_flight_applied = 0;
+  std::unique_ptr<KilledStore> store;
+  for (std::int64_t kill = 0; kill < options.runs; ++kill) {
+    if (kill % kKillsPerStore == 0) {
+      if (kill > 0) Say(absl::StrCat(kill, " of ", options.runs, " kills"));
+      store = std::make_unique<KilledStore>(dice.Next());
+    }
+    const Moment moment = Draw(dice, points);
+    const std::int64_t before = store->steps();
+    const std::int64_t applied_before = store->in_flight_applied();
+    const int status = store->LiveAndDie(moment);
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+      report.violations.push_back(absl::StrCat("kill ", kill, ": a life ended with code ",
+                                               WEXITSTATUS(status), " (--seed ", options.seed,
+                                               ")"));
+    }
+    if (WIFSIGNALED(status) && !moment.point.empty()) {
+      ++hits[moment.point.substr(0, moment.point.find(':'))];
+    }
+    if (const std::string wrong = store->Check(); !wrong.empty()) {
+      report.violations.push_back(absl::StrCat("kill ", kill, ", ", moment.Describe(), " (--seed ",
+                                               options.seed, "): ", wrong));
+      store = std::make_unique<KilledStore>(dice.Next());
+      continue;
+    }
+    report.messages += store->steps() - before;
+    in_flight_applied += store->in_flight_applied() - applied_before;
+    if (report.violations.size() >= kViolationsMax) break;
+  }
+  for (const auto& [point, count] : hits) {
+    if (count == 0 && options.runs >= kKillsForEveryPoint) {
+      report.violations.push_back("no life ended at " + point);
+    }
+  }
+  report.extras["in_flight_applied"] = in_flight_applied;
+  report.extras["kill_points"] = hits;
+  return report;
+}
+
+}  // namespace
+
+Campaign StoreKillCampaign() {
+  return {.name = kName,
+          .what = "kill -9 of a process that writes to an SQLite store",
+          .runs = 2'000,
+          .quick_runs = 40,
+          .needs_broker = false,
+          .run = &Run,
+          .child = &Write};
+}
+
+}  // namespace once::campaign

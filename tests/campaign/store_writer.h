@@ -1,0 +1,77 @@
+// A StoreWriter changes an SQLite store by numbered steps: transactions with ids, effects, a
+// position and outbox rows; claims, one call a step; syncs; and now and then it closes the store
+// and opens it again. What a step does is a pure function of the seed and its number, so that two
+// stores that have taken the same steps hold the same rows. DumpStore() shows those rows.
+// Thread-safety: none.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "once/dedup_store.h"
+#include "tests/campaign/disk.h"
+
+namespace once::campaign {
+
+// Steps come in blocks: the claims of one are settled, or abandoned, before the next.
+inline constexpr std::int64_t kStepsPerBlock = 16;
+
+class StoreWriter {
+ public:
+  StoreWriter(std::string path, std::uint64_t seed);
+
+  // Opens the store and takes its row: durable when it is OK, with everything before it.
+  absl::Status Open();
+  void Close() { store_ = nullptr; }
+
+  // REQUIRES: it is open, and every step of the block before `step` was done by this writer. A step
+  // that has failed may be done again, after TakeRow().
+  absl::Status Do(std::int64_t step);
+  // What the engine does before it goes on after a commit whose outcome nobody knows.
+  absl::Status TakeRow();
+
+  // Once the step is OK, it and all before it survive a power failure.
+  bool IsDurable(std::int64_t step) const;
+  // The step closes the store and opens it again.
+  bool IsReopening(std::int64_t step) const;
+  // For people.
+  std::string Describe(std::int64_t step) const;
+
+ private:
+  struct HeldClaim {
+    std::string id;
+    Fence fence;
+  };
+
+  absl::Status OpenAlone();
+  Dice DiceOf(std::int64_t step) const;
+  bool IsTransaction(std::int64_t step) const;
+  Durability DurabilityOf(std::int64_t step) const;
+  absl::Status Transact(std::int64_t step);
+  absl::Status Fill(StoreTransaction& transaction, std::int64_t step) const;
+  absl::Status ClaimBlock(std::int64_t block);
+  absl::Status TakeOverBlock(std::int64_t block);
+  absl::Status Settle(std::int64_t phase);
+  absl::Status MarkOldest();
+
+  const std::string path_;
+  const std::uint64_t seed_;
+  std::shared_ptr<DedupStore> store_;
+  PositionStamp stamp_;
+  std::int64_t claimed_block_ = -1;
+  std::vector<HeldClaim> claims_;
+};
+
+// All rows of all tables, in order, without what differs between stores that took the same steps:
+// names of stores, openings, writers and owners. What is wrong with the file comes instead.
+std::vector<std::string> DumpStore(const std::string& path);
+
+// The first lines in which they differ, for people.
+std::string DescribeDifference(const std::vector<std::string>& expected,
+                               const std::vector<std::string>& found);
+
+}  // namespace once::campaign
