@@ -162,7 +162,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
   Candidate& candidate = candidates_[index];
   WorkPartition& partition = *candidate.partition;
   const bool is_blocked = partition.not_before > now_ || !partition.stop.ok();
-  if (is_blocked) return true;
+  if (is_blocked && !ONCE_PLANTED_BUG("waiting-holds-nothing-back")) return true;
   if (!candidate.identity.id_error.ok()) {
     const bool is_missing = candidate.identity.id_error.code() == absl::StatusCode::kNotFound;
     DeadLetter(candidate, {}, is_missing ? Disposition::kNoId : Disposition::kInvalidId,

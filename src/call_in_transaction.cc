@@ -29,6 +29,14 @@ absl::Time ToMicros(absl::Time time) {
   return absl::FromUnixMicros(absl::ToUnixMicros(time));
 }
 
+// Whether what a commit without an answer has written is in the store: as it was written, or below
+// the failures that other processes have counted on top of it.
+bool IsCounted(const IdRecord& written, const IdRecord& found) {
+  if (found == written) return true;
+  return written.state == IdState::kRetrying && found.state == IdState::kRetrying &&
+         found.first_failed_at == written.first_failed_at && found.attempt > written.attempt;
+}
+
 class TransactionalCall {
  public:
   TransactionalCall(const CallContext& context, TransactionalStore& store,
@@ -99,7 +107,7 @@ TransactionalCall::Pass TransactionalCall::RunTransaction(StoreTransaction& tran
   absl::Status found = transaction.FindIds(std::span(&key, 1), std::span(&record, 1));
   if (!found.ok()) return found;
   ONCE_KILL_POINT("wrap.begun");
-  if (unknown_ && record == unknown_->record) return unknown_->answer;
+  if (unknown_ && IsCounted(unknown_->record, record)) return unknown_->answer;
   unknown_.reset();
   const absl::Time now = context_.executor.Now();
   const Judgement judgement = Judge(record, call_.fingerprint, context_.retry.max_attempts, now);

@@ -146,8 +146,7 @@ bool ClaimBatch::ApplyOutcome(ClaimCandidate& candidate, const Outcome& outcome)
   }
   held.stage = ClaimStage::kFailed;
   held.delay = decision.delay;
-  // Later copies in this very batch wait too, even where the delay is zero.
-  WaitUntil(candidate, std::max(now + decision.delay, now_ + absl::Nanoseconds(1)));
+  WaitUntil(candidate, now + decision.delay);
   return Advance(candidate);
 }
 
@@ -245,6 +244,7 @@ bool ClaimBatch::Advance(ClaimCandidate& candidate) {
       held.stage == ClaimStage::kPublished && held.disposition == Disposition::kUncertain;
   order_.claims.uncertain += is_uncertain ? 1 : 0;
   if (held.stage == ClaimStage::kFailed) {
+    WaitUntil(candidate, now_);  // a failure of a former batch too
     candidate.held().reset();
     return true;
   }
@@ -336,7 +336,7 @@ void ClaimBatch::Lose(ClaimCandidate& candidate) {
        "the claim was somebody else's, or its outcome recorded before; it is claimed again",
        candidate);
   candidate.held().reset();
-  WaitUntil(candidate, now_ + absl::Nanoseconds(1));
+  WaitUntil(candidate, now_);
 }
 
 // Nothing more is owed to the store. Acknowledged once Sync() is through; should that fail, the

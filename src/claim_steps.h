@@ -80,7 +80,7 @@ class ClaimBatch {
   void ReleaseUnused();
   bool Sync();
   void SyncAll();
-  static void WaitUntil(ClaimCandidate& candidate, absl::Time time);
+  void WaitUntil(ClaimCandidate& candidate, absl::Time time);
   void Note(LogLevel level, std::string_view action, std::string message,
             const ClaimCandidate& candidate);
 

@@ -303,6 +303,7 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
                                ". time, there may be ", rules_.attempts_max, " attempts"),
                   message.partition(), id);
   }
+  CheckOrder(message, state);
   const auto it = state.ids.find(key);
   // Whoever slept since it began finds out when it records the end.
   const bool is_owner = it != state.ids.end() && it->second.record.state == IdState::kClaimed &&
@@ -318,6 +319,21 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
                              entry.record.attempt, " before it",
                              entry.claim.maybe_ran ? ", one of which was lost" : ""),
                 message.partition(), id);
+}
+
+// Nothing is judged after a loss: what the store has forgotten has been handled.
+void ClaimInvariants::CheckOrder(const Message& message, const StoreState& state) {
+  if (losses_ > 0 || !rules_.has_letters) return;
+  for (std::int64_t offset = 0; offset < message.offset(); ++offset) {
+    if (!OutcomeOf(state, message.partition(), offset).empty()) continue;
+    const LogRecord* record = log_->Find(message.partition(), offset);
+    const std::string overtaken = HeaderText(record->headers, "id");
+    checker_.Fail(
+        Check::kOrder,
+        absl::StrCat("the handler of ", ToAbsl(message.id()), " at offset ", message.offset(),
+                     " runs before ", overtaken, " at offset ", offset, " is settled"),
+        message.partition(), overtaken);
+  }
 }
 
 void ClaimInvariants::OnEffect(const Process& /*process*/, const Message& message) {

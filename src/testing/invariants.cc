@@ -12,12 +12,11 @@ namespace once::testing {
 namespace {
 
 constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
-    "one-effect",     "one-outcome",   "acknowledged",
-    "atomic",         "watermark",     "published",
-    "drained",        "right-outcome", "read-after-unknown",
-    "expected-stamp", "fenced-effect", "handled-again",
-    "claim-states",   "begun",         "attempts",
-    "identity",       "misuse",        "ends"};
+    "one-effect",         "one-outcome",    "acknowledged",  "atomic",
+    "watermark",          "published",      "drained",       "right-outcome",
+    "read-after-unknown", "expected-stamp", "fenced-effect", "order",
+    "handled-again",      "claim-states",   "begun",         "attempts",
+    "identity",           "misuse",         "ends"};
 
 std::string Show(const PositionStamp& stamp) {
   return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",
@@ -202,8 +201,29 @@ void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& st
                         " is visible: ", HeaderText(row.message.headers, "once-disposition")),
            row.origin.key.partition.partition, HeaderText(row.message.headers, "id"));
   }
+  CheckOrder(change, state);
   for (const StoreChange::Position& position : change.positions) {
     CheckRow(position, state, before_[static_cast<std::size_t>(position.key.partition.partition)]);
+  }
+}
+
+// The effects of a transaction are in the order of offsets, and its positions pass all of them.
+void InvariantChecker::CheckOrder(const StoreChange& change, const StoreState& state) {
+  if (is_plain() || options_.has_queue) return;
+  std::map<int, std::int64_t> last;
+  for (const EffectRow& effect : change.effects) {
+    const int partition = effect.partition.partition;
+    const auto before = last.find(partition);
+    const auto row = state.positions.find(log_->KeyOf(partition));
+    const bool is_later = before == last.end() || effect.offset > before->second;
+    const bool is_passed =
+        row != state.positions.end() && effect.offset < row->second.stamp.position;
+    last[partition] = effect.offset;
+    if (is_later && is_passed) continue;
+    Fail(Check::kOrder,
+         absl::StrCat(effect.id, " at offset ", effect.offset, " of partition ", partition,
+                      " has its effect before a message that comes before it"),
+         partition, effect.id);
   }
 }
 

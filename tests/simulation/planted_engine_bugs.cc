@@ -64,6 +64,11 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                Check::kAttempts),
       InEngine("reach-off-by-one", "the last handler of a batch runs beyond the recorded reach",
                "poison-one-by-one", kNone, Check::kAttempts),
+      // Order.
+      InEngine("waiting-holds-nothing-back", "what waits for a retry is overtaken", "letters",
+               kNone, Check::kOrder),
+      InEngine("waiting-claim-holds-nothing-back", "the same under a claim", "plain-letters", kNone,
+               Check::kOrder),
       // Offsets and letters.
       InEngine("fetched-is-committed", "the broker is told what was fetched, not what was handled",
                "plain-letters", kOne, Check::kAcknowledged),

@@ -79,6 +79,21 @@ TEST_F(EngineClaims, AFailedMessageWaitsAndSeesItsAttempt) {
   EXPECT_EQ(StopAndReadOffset(kOrders0), 2);
 }
 
+TEST_F(EngineClaims, AFailureThatIsRecordedLateIsNotOvertaken) {
+  When("a", [](const Message& message) -> Outcome {
+    if (message.attempt() < 2) return absl::UnavailableError("not yet");
+    return Done();
+  });
+  Send(kOrders0, "a");
+  Send(kOrders0, "b");
+  claims().Script("fail", {ClaimFate::kRefused});
+  StartAndSettle({kOrders0});
+  SettleAfter(absl::Seconds(2));  // longer than the delay, which begins when it is recorded
+  EXPECT_THAT(invoked_, ElementsAre("a#1"));
+  SettleAfter(absl::Seconds(1));
+  EXPECT_THAT(invoked_, ElementsAre("a#1", "a#2", "b#1"));
+}
+
 TEST_F(EngineClaims, AttemptsAreCountedAcrossProcesses) {
   When("a", [](const Message&) -> Outcome { return absl::UnavailableError("never"); });
   Send(kOrders0, "a");

@@ -226,12 +226,11 @@ TEST_F(WrapInTransaction, ALostAnswerToACommitThatDidNotHappenIsRepeated) {
 }
 
 TEST_F(WrapInTransaction, ALostAnswerToARecordedFailureDoesNotCountItTwice) {
-  int commits = 0;
-  store_->OnCommit([&](const auto&) {
-    return ++commits == 1 ? CommitFate::kUnknownDone : CommitFate::kHappens;
-  });
+  int marks = 0;
+  store_->OnMark([&] { return ++marks == 1 ? CommitFate::kUnknownDone : CommitFate::kHappens; });
   const Wrapped<Charge> charge = WrapBooking(Options(), [] { return Retry("closed"); });
   EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  EXPECT_EQ(marks, 1) << "it found its own failure and wrote no other";
   EXPECT_EQ(RecordOf("a").attempt, 1);
   EXPECT_EQ(attempts_.size(), 1);
 }
@@ -240,16 +239,18 @@ TEST_F(WrapInTransaction, ALostAnswerToARecordedFailureDoesNotCountItTwice) {
 TEST_F(WrapInTransaction, ALostAnswerToARecordedFailureDoesNotCountItTwiceAfterAnothersFailure) {
   const Wrapped<Charge> charge = WrapBooking(Options(), [] { return Retry("closed"); });
   const Wrapped<Charge> other = WrapBooking(Options(), [] { return Retry("closed"); });
-  store_->OnCommit([&](const auto&) {
-    store_->OnCommit(nullptr);
-    store_->OnBegin([&] {
-      store_->OnBegin(nullptr);
-      EXPECT_THAT(other({.id = "a"}), IsAnswer(CallVerdict::kFailed));
-      return absl::OkStatus();
-    });
-    return CommitFate::kUnknownDone;
+  int marks = 0;
+  bool has_asked = false;
+  store_->OnMark([&] { return ++marks == 1 ? CommitFate::kUnknownDone : CommitFate::kHappens; });
+  store_->OnBegin([&] {
+    if (marks == 0 || has_asked) return absl::OkStatus();
+    has_asked = true;
+    clock_->Advance(absl::Minutes(1));  // past the backoff
+    EXPECT_THAT(other({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+    return absl::OkStatus();
   });
   EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  EXPECT_EQ(marks, 2) << "one failure each";
   EXPECT_EQ(RecordOf("a").attempt, 2);
   EXPECT_THAT(attempts_, ElementsAre(1, 2));
 }

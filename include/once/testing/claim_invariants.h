@@ -89,6 +89,7 @@ class ClaimInvariants {
   Knowledge* Find(const Process& process, const IdKey& key, const Fence& fence);
   const Knowledge* FindReturned(const std::string& key, const Fence& fence) const;
   void CheckTransition(const StoreChange::Id& id, const IdEntry& before);
+  void CheckOrder(const Message& message, const StoreState& state);
   void CheckOutcomeRecorded(const StoreChange::Id& id, const std::string& text);
   bool HasLetter(const std::string& id) const;
   // How it died, as an outcome; empty: it did not.

@@ -37,10 +37,11 @@ enum class Check : std::uint8_t {
   kWatermark,         // a position never goes back, nor past the end of the log
   kPublished,         // I8: every committed letter is published, none without its commit
   kDrained,           // I10: once faults stop, everything is handled in bounded time
-  kRightOutcome,      // what the handler wants of a message is what becomes of it
+  kRightOutcome,      // I7: what the handler wants of a message is what becomes of it; conflicts are told
   kReadAfterUnknown,  // no Begin after an unknown end before the row was taken anew
   kExpectedStamp,     // Begin expects what this owner last took or committed
-  kFencedEffect,      // nobody commits on a row whose writer is somebody else
+  kFencedEffect,      // I5: nobody commits on a row whose writer is somebody else
+  kOrder,             // I6: what waits in a partition holds back what comes after it
   kHandledAgain,      // no handler runs for an id that is settled in what its transaction sees
   kClaimStates,       // a claimed record goes only where the protocol lets it go
   kBegun,             // no plain handler runs before its Begun() was answered OK
@@ -117,6 +118,7 @@ class InvariantChecker : public SimulationObserver {
   ClaimInvariants& claims() { return claims_; }
   const ClaimInvariants& claims() const { return claims_; }
   void CheckMessage(const Message& message);
+  void CheckOrder(const StoreChange& change, const StoreState& state);
 
   // Between two acts: the log is empty, or another store takes over what is handled up to here.
   void OnRecreated();
