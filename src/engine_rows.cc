@@ -43,16 +43,15 @@ void Engine::ServeUnread() {
       take.assignments.push_back(partition.assignment);
     }
   }
+  if (take.requests.empty() && moves.locks.empty()) return;
   auto order = std::make_unique<WorkOrder>();
   if (!take.requests.empty()) {
     order->take = std::move(take);
-  } else if (!moves.locks.empty()) {
+  } else {
     for (const PositionLock& lock : moves.locks) {
       Find(lock.key.partition)->phase = PartitionPhase::kReading;
     }
     order->rows = std::move(moves);
-  } else {
-    return;
   }
   worker_.Submit(std::move(order));
 }
