@@ -78,6 +78,8 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "graceful-stop", kNone, Check::kPublished),
       InEngine("unpublished-marked", "a letter that the broker refused counts as published",
                "graceful-stop", kNone, Check::kPublished),
+      InEngine("letter-overtakes", "a letter is out before one of its key that had to wait",
+               "letters-of-a-key", kOne, Check::kPublished),
       // Claims.
       InEngine("acknowledged-before-sync", "what is acknowledged does not survive the machine",
                "plain-one-partition", kNone, Check::kAcknowledged),

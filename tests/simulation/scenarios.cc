@@ -289,6 +289,13 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   letters.messages[1].failures = 1;
   cases.push_back({letters, light});
 
+  // Two letters of one key.
+  Scenario keyed = ThreeMessages("letters-of-a-key", 1);
+  keyed.messages[0].handling = Handling::kReject;
+  keyed.messages[1].id = "a";
+  keyed.messages[1].value = "another value";
+  cases.push_back({keyed, {{.faults = 1, .preemptions = 1}}});
+
   // Attempts that run out, whoever makes them.
   Scenario failing = ThreeMessages("failing", 1);
   failing.messages[1].handling = Handling::kFailAlways;
