@@ -39,6 +39,10 @@ void Simulation::CheckAtEnd() {
   if (!checker_.violation().has_value()) CheckLetters();
   if (!checker_.violation().has_value() && !is_plain()) CheckLetterOrder();
   if (!checker_.violation().has_value()) CheckStats();
+  const bool is_due = scenario_.awaits_offsets || (oracle_.faults_used() == 0 && deaths_.empty());
+  if (!checker_.violation().has_value() && is_due && checker_.FindUnacknowledged()) {
+    FailDrained("at the end");
+  }
 }
 
 // Whoever has something to handle has stopped and says so.
@@ -75,6 +79,15 @@ void Simulation::FailDrained(std::string why) {
                   absl::StrCat(why, ": ", message->id, " at offset ", place.second,
                                " of partition ", place.first, " is not handled", Complaints()),
                   place.first, message->id);
+    return;
+  }
+  if (const std::optional<int> partition = checker_.FindUnacknowledged()) {
+    checker_.Fail(
+        Check::kDrained,
+        absl::StrCat(why, ": the group's offset in partition ", *partition, " is ",
+                     log_.committed(*partition).value_or(-1),
+                     " at the broker, and the log ends at ", log_.end(*partition), Complaints()),
+        *partition);
     return;
   }
   checker_.Fail(Check::kDrained,
