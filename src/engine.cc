@@ -242,7 +242,7 @@ void Engine::RelayRoundOnce() {
 }
 
 void Engine::SendHints(absl::Time now) {
-  if (now < next_hint_) return;
+  if (now < next_hint_ || ONCE_PLANTED_BUG("hints-not-sent")) return;
   next_hint_ = now + options_.times.commit_interval;
   std::vector<PartitionOffset> positions;
   for (auto& [name, partition] : partitions_) {

@@ -37,7 +37,9 @@ void Engine::ServeUnread() {
       const bool may_create = partition.plan.has_value();
       partition.phase = PartitionPhase::kReading;
       take.requests.push_back({.key = partition.key,
-                               .writer = options_.random->Next(),
+                               .writer = ONCE_PLANTED_BUG("writer-tag-kept") && partition.was_taken
+                                             ? partition.expected.writer
+                                             : options_.random->Next(),
                                .start = may_create ? partition.plan->position : 0,
                                .may_create = may_create});
       take.assignments.push_back(partition.assignment);

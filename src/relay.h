@@ -1,5 +1,7 @@
-// The relay publishes committed outbox rows, at least once and in commit order, and marks them. It
-// never publishes what is not committed, and never marks what the broker has not acknowledged.
+// The relay publishes committed outbox rows, at least once, and marks them. Of one destination and
+// key it publishes them in commit order: the next one once the broker has acknowledged the one
+// before it, or has refused it for good. It never publishes what is not committed, and never marks
+// what the broker has not acknowledged.
 #pragma once
 
 #include <cstddef>

@@ -94,6 +94,10 @@ void InvariantChecker::OnTake(const Process& process, const PartitionKey& key,
   knowledge.is_unknown = known.code() == absl::StatusCode::kUnknown;
   if (knowledge.is_unknown) knowledge.stamp.reset();
   if (!known.ok()) return;
+  if (knowledge.writer == current.writer) {
+    Fail(Check::kExpectedStamp,
+         absl::StrCat(process.name(), " takes a row again with the tag that it had"), partition);
+  }
   knowledge.stamp = current;
   knowledge.writer = current.writer;
 }
@@ -468,6 +472,17 @@ bool InvariantChecker::IsDrained(const StoreState& state) const {
   return std::all_of(state.outbox.begin(), state.outbox.end(), [](const OutboxEntry& entry) {
     return entry.is_published || entry.is_parked;
   });
+}
+
+std::optional<int> InvariantChecker::FindUnacknowledged() const {
+  const int partitions = options_.has_queue ? 0 : log_->options().partitions;
+  for (int partition = 0; partition < partitions; ++partition) {
+    for (std::int64_t offset = log_->committed(partition).value_or(0);
+         offset < log_->end(partition); ++offset) {
+      if (log_->Find(partition, offset) != nullptr) return partition;
+    }
+  }
+  return std::nullopt;
 }
 
 void InvariantChecker::CheckEnd(const StoreState& state, bool is_drained) {

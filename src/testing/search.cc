@@ -7,6 +7,11 @@
 #include "once/abseil.h"
 #include "once/testing/simulation.h"
 
+// The build says it where it knows it.
+#ifndef ONCE_COMMIT
+#define ONCE_COMMIT "unknown"
+#endif
+
 namespace once::testing {
 namespace {
 
@@ -65,7 +70,9 @@ Witness MakeWitness(const Scenario& scenario, const Oracle& oracle, const Report
                     bool is_shortened) {
   ChoiceList list{.budget = oracle.budget(), .choices = oracle.choices()};
   if (is_shortened) list = Shorten(scenario, std::move(list), report.violation->check);
-  Witness witness{.scenario = scenario.name, .report = Replay(scenario, list, true)};
+  Witness witness{.scenario = scenario.name,
+                  .planted_bug = scenario.planted_bug,
+                  .report = Replay(scenario, list, true)};
   // Never say "nothing was wrong" about a violation that was seen.
   if (!witness.report.violation.has_value()) {
     witness.report.violation = report.violation;
@@ -133,11 +140,14 @@ std::string Describe(const Witness& witness) {
   std::string text =
       absl::StrCat("VIOLATION of ", ToAbsl(ToString(violation.check)), ": ", violation.what, "\n");
   if (witness.seed.has_value()) absl::StrAppend(&text, "seed:     ", *witness.seed, "\n");
-  absl::StrAppend(&text, "scenario: ", witness.scenario, "\nchoices:  ", report.choices,
-                  "\nreplay:   once_sim --scenario ", witness.scenario, " --replay ",
-                  report.choices, "\n", report.faults, " faults, ", report.preemptions,
-                  " preemptions, ", report.restarts, " restarts, ", report.calls,
-                  " seam calls, virtual time ", absl::FormatDuration(report.virtual_time), "\n");
+  const std::string bug =
+      witness.planted_bug.empty() ? "" : absl::StrCat(" --bug ", witness.planted_bug);
+  absl::StrAppend(&text, "commit:   ", ONCE_COMMIT, "\nscenario: ", witness.scenario,
+                  "\nchoices:  ", report.choices, "\nreplay:   once_sim --scenario ",
+                  witness.scenario, bug, " --replay ", report.choices, "\n", report.faults,
+                  " faults, ", report.preemptions, " preemptions, ", report.restarts, " restarts, ",
+                  report.calls, " seam calls, virtual time ",
+                  absl::FormatDuration(report.virtual_time), "\n");
   for (const std::string& outcome : report.outcomes) absl::StrAppend(&text, "  ", outcome, "\n");
   text += "history of the message:\n";
   const absl::Time begin = report.history.empty() ? absl::UnixEpoch() : report.history.front().time;

@@ -125,6 +125,7 @@ void DrawSettings(SplitMix& random, Scenario& scenario) {
   scenario.grain = Grain::kFine;
   scenario.times.idle_audit = absl::Milliseconds(500);
   scenario.idle_rounds = 12;  // more than one audit
+  scenario.awaits_offsets = true;
 }
 
 }  // namespace

@@ -223,8 +223,10 @@ void Simulation::DriveSteps(Worker& worker, Subject& subject) {
 bool Simulation::IsIdle() const {
   return not_appended_ == 0 && scheduler_.stalled_process() == nullptr &&
          store().in_flight() == 0 &&
-         (act() != nullptr && act()->is_refused ? IsRefused()
-                                                : checker_.IsDrained(store().state()));
+         (act() != nullptr && act()->is_refused
+              ? IsRefused()
+              : checker_.IsDrained(store().state()) &&
+                    !(scenario_.awaits_offsets && checker_.FindUnacknowledged()));
 }
 
 void Simulation::AfterRound(Worker& worker) {

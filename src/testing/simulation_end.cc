@@ -37,7 +37,12 @@ void Simulation::CheckAtEnd() {
   if (!checker_.violation().has_value()) CheckOutcomes();
   if (is_cut_off_) return;
   if (!checker_.violation().has_value()) CheckLetters();
+  if (!checker_.violation().has_value() && !is_plain()) CheckLetterOrder();
   if (!checker_.violation().has_value()) CheckStats();
+  const bool is_due = scenario_.awaits_offsets || (oracle_.faults_used() == 0 && deaths_.empty());
+  if (!checker_.violation().has_value() && is_due && checker_.FindUnacknowledged()) {
+    FailDrained("at the end");
+  }
 }
 
 // Whoever has something to handle has stopped and says so.
@@ -74,6 +79,15 @@ void Simulation::FailDrained(std::string why) {
                   absl::StrCat(why, ": ", message->id, " at offset ", place.second,
                                " of partition ", place.first, " is not handled", Complaints()),
                   place.first, message->id);
+    return;
+  }
+  if (const std::optional<int> partition = checker_.FindUnacknowledged()) {
+    checker_.Fail(
+        Check::kDrained,
+        absl::StrCat(why, ": the group's offset in partition ", *partition, " is ",
+                     log_.committed(*partition).value_or(-1),
+                     " at the broker, and the log ends at ", log_.end(*partition), Complaints()),
+        *partition);
     return;
   }
   checker_.Fail(Check::kDrained,
@@ -178,6 +192,35 @@ void Simulation::CheckLetters() {
                      "refused by the broker, and in the outbox ", entry.is_published ? "" : "not ",
                      "published, ", entry.is_parked ? "" : "not ", "parked"),
         entry.row.origin.key.partition.partition);
+  }
+}
+
+// Of one destination and key, letters are published for the first time in the order of their
+// commits. What a store has lost and committed anew was published in another one.
+void Simulation::CheckLetterOrder() {
+  const bool has_lost =
+      gate_.CountHits(Fault::kLoseOneCommit) > 0 || gate_.CountHits(Fault::kLoseTwoCommits) > 0;
+  if (has_lost) return;
+  const std::vector<OutgoingMessage>& stored = topics_.messages();
+  std::map<std::pair<std::string, std::string>, std::ptrdiff_t> last;
+  for (const OutboxEntry& entry : store().state().outbox) {
+    const OutgoingMessage& letter = entry.row.message;
+    if (entry.is_parked || !letter.key) continue;
+    const auto first =
+        std::find_if(stored.begin(), stored.end(), [&letter](const OutgoingMessage& one) {
+          return one.topic == letter.topic && one.key == letter.key &&
+                 one.headers == letter.headers;
+        });
+    std::ptrdiff_t& before = last[{letter.topic, *letter.key}];
+    if (first - stored.begin() < before) {
+      checker_.Fail(
+          Check::kPublished,
+          absl::StrCat("the letter of offset ", entry.row.origin.offset, " of partition ",
+                       entry.row.origin.key.partition.partition,
+                       " is published before one of its key that was committed before it"),
+          entry.row.origin.key.partition.partition);
+    }
+    before = std::max(before, first - stored.begin());
   }
 }
 

@@ -45,6 +45,7 @@ class Simulation {
   void AfterRound(Worker& worker);
   void CheckStop(const Worker& worker, const absl::Status& status);
   void CheckLetters();
+  void CheckLetterOrder();
   void CheckStats();
   bool IsIdle() const;
   bool IsRefused() const;

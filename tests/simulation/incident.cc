@@ -8,17 +8,6 @@
 #include "tests/simulation/scenarios.h"
 
 namespace once::testing {
-namespace {
-
-const PlantedBug* FindBug(std::string_view name) {
-  for (const PlantedBug& bug : AllPlantedBugs()) {
-    if (bug.name == name) return &bug;
-  }
-  return nullptr;
-}
-
-}  // namespace
-
 Scenario World(std::string_view name, FaultSet faults) {
   absl::StatusOr<Scenario> scenario = FindScenario(name);
   EXPECT_TRUE(scenario.ok()) << scenario.status();
@@ -42,10 +31,7 @@ void ExpectGuarded(const Incident& incident) {
     if (bug->is_in_engine && !test_hooks::AreCompiledIn()) {
       GTEST_SKIP() << "the guard holds; this build has no switch to take it away";
     }
-    if (bug->plant != nullptr) bug->plant(unguarded);
-    if (bug->is_in_engine) {
-      ASSERT_TRUE(test_hooks::PlantBug(bug->name));
-    }
+    ASSERT_TRUE(Plant(*bug, unguarded));
   }
   const SearchResult broken = SearchExhaustively(unguarded, incident.budget);
   test_hooks::PlantBug("");

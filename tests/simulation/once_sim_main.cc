@@ -7,9 +7,11 @@
 //                                              liveness mode, odd ones in safety mode
 //   once_sim --seeds 10000 --mode safety       all of them in one mode
 //   once_sim --scenario NAME --replay CHOICES  one execution, with its history
+//   once_sim --scenario NAME --bug BUG --replay CHOICES   the same, with a planted bug
 //   once_sim --planted-bugs                    every planted bug must be caught
 //
-// --points adds a table: how often each crash point was hit. --threads makes every fibre a thread:
+// An exhaustive run of all scenarios that never hits a possible crash point exits with 1 as well.
+// --points adds a table: how often each was hit. --threads makes every fibre a thread:
 // slow, and the same executions.
 #include <algorithm>
 #include <atomic>
@@ -47,6 +49,7 @@ struct Arguments {
   std::uint64_t seed = 1;
   std::string replay;
   std::string scenario;
+  std::string bug;
 };
 
 struct Totals {
@@ -59,8 +62,8 @@ struct Totals {
 
 constexpr std::string_view kUsage =
     "usage: once_sim [--exhaustive] [--seeds N] [--seed S] [--mode safety|liveness|both]\n"
-    "                [--scenario NAME] [--replay CHOICES] [--planted-bugs] [--threads]\n"
-    "                [--points] [--json]\n";
+    "                [--scenario NAME] [--bug BUG] [--replay CHOICES] [--planted-bugs]\n"
+    "                [--threads] [--points] [--json]\n";
 
 // False for another word.
 bool ParseMode(const std::string& word, std::optional<Mode>& mode) {
@@ -96,6 +99,8 @@ std::optional<Arguments> Parse(const std::vector<std::string>& words) {
       arguments.replay = words[++i];
     } else if (word == "--scenario" && has_value) {
       arguments.scenario = words[++i];
+    } else if (word == "--bug" && has_value) {
+      arguments.bug = words[++i];
     } else {
       return std::nullopt;
     }
@@ -170,8 +175,16 @@ bool RunReplay(const Arguments& arguments, Totals& totals) {
     return false;
   }
   scenario->fibers = arguments.fibers;
+  const PlantedBug* const bug = FindBug(arguments.bug);
+  const bool is_planted = bug != nullptr && Plant(*bug, *scenario);
+  if (!arguments.bug.empty() && !is_planted) {
+    std::cerr << "no such bug in this build: " << arguments.bug << "\n";
+    return false;
+  }
   ReplayOracle oracle(*list);
-  Witness witness{.scenario = scenario->name, .report = RunOnce(*scenario, oracle, true)};
+  Witness witness{.scenario = scenario->name,
+                  .planted_bug = arguments.bug,
+                  .report = RunOnce(*scenario, oracle, true)};
   ++totals.executions;
   for (const Point& hit : witness.report.hits) totals.points.Add(hit);
   std::cerr << "trace hash " << absl::StrCat(absl::Hex(witness.report.trace_hash)) << "\n";
@@ -243,6 +256,18 @@ void Print(const Totals& totals, bool is_listing_points) {
   if (is_listing_points) PrintPoints(totals);
 }
 
+// False when an exhaustive run of everything left out a point that the menu has.
+bool IsComplete(const Arguments& arguments, const Totals& totals) {
+  if (!arguments.is_exhaustive || !arguments.scenario.empty()) return true;
+  bool is_complete = true;
+  for (const Point& point : AllPoints(FaultSet::All())) {
+    if (totals.points.Of(point) > 0) continue;
+    std::cerr << "NEVER HIT: " << ToString(point) << "\n";
+    is_complete = false;
+  }
+  return is_complete;
+}
+
 int Main(const std::vector<std::string>& words) {
   const std::optional<Arguments> arguments = Parse(words);
   if (arguments.has_value() && arguments->is_hunting) return RunHunt() ? 0 : 1;
@@ -263,7 +288,7 @@ int Main(const std::vector<std::string>& words) {
   }
   if (!is_usable) return 2;
   Print(totals, arguments->is_listing_points);
-  return totals.violations == 0 ? 0 : 1;
+  return totals.violations == 0 && IsComplete(*arguments, totals) ? 0 : 1;
 }
 
 }  // namespace

@@ -243,6 +243,19 @@ std::vector<Check> ProtocolChecks() {
           Check::kHandledAgain,     Check::kMisuse,        Check::kBegun};
 }
 
+const PlantedBug* FindBug(std::string_view name) {
+  const std::vector<PlantedBug>& all = AllPlantedBugs();
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [name](const PlantedBug& bug) { return bug.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+bool Plant(const PlantedBug& bug, Scenario& scenario) {
+  scenario.planted_bug = bug.name;
+  if (bug.plant != nullptr) bug.plant(scenario);
+  return !bug.is_in_engine || test_hooks::PlantBug(bug.name);
+}
+
 SearchResult HuntBug(const PlantedBug& bug, Judged judged) {
   const bool is_by_state = judged == Judged::kByStateAlone;
   const bool is_elsewhere = is_by_state && !bug.state_scenario.empty();
@@ -250,8 +263,7 @@ SearchResult HuntBug(const PlantedBug& bug, Judged judged) {
       FindScenario(is_elsewhere ? bug.state_scenario : bug.scenario);
   if (!scenario.ok()) return {.is_complete = false};
   if (is_by_state) scenario->ignored = ProtocolChecks();
-  if (bug.plant != nullptr) bug.plant(*scenario);
-  if (bug.is_in_engine && !test_hooks::PlantBug(bug.name)) return {.is_complete = false};
+  if (!Plant(bug, *scenario)) return {.is_complete = false};
   SearchResult result = SearchExhaustively(*scenario, is_elsewhere ? bug.state_budget : bug.budget);
   test_hooks::PlantBug("");
   return result;

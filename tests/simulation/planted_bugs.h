@@ -48,6 +48,12 @@ const std::vector<PlantedBug>& AllPlantedBugs();
 // that an operator could see in the store remain.
 std::vector<Check> ProtocolChecks();
 
+// Null: there is none of that name.
+const PlantedBug* FindBug(std::string_view name);
+// Puts the bug into the scenario, or switches it on in the engine until test_hooks::PlantBug("").
+// False when this build's engine has no such switch.
+bool Plant(const PlantedBug& bug, Scenario& scenario);
+
 // Looks for the bug exhaustively where the table says that it shows; under all rules, or under
 // what an operator could see in the store alone. Not found: the result has no witness.
 enum class Judged : std::uint8_t { kByAllRules, kByStateAlone };

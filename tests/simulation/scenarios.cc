@@ -136,6 +136,11 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({Plain(ThreeMessages("two-partitions", 2)), full});
   cases.push_back({Plain(Cooperative(ThreeMessages("two-partitions-cooperative", 2))), light});
 
+  Scenario offsets = Plain(OneByOne(ThreeMessages("offsets", 2)));
+  offsets.awaits_offsets = true;  // for more than a minute: too long to play every order
+  offsets.has_free_order = false;
+  cases.push_back({offsets, {{.faults = 1}, {.preemptions = 1}}});
+
   Scenario store_loss = Plain(ThreeMessages("store-loss", 1));
   store_loss.faults = FaultSet::All();
   cases.push_back({store_loss, full});
@@ -289,6 +294,13 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   letters.messages[1].failures = 1;
   cases.push_back({letters, light});
 
+  // Two letters of one key.
+  Scenario keyed = ThreeMessages("letters-of-a-key", 1);
+  keyed.messages[0].handling = Handling::kReject;
+  keyed.messages[1].id = "a";
+  keyed.messages[1].value = "another value";
+  cases.push_back({keyed, {{.faults = 1, .preemptions = 1}}});
+
   // Attempts that run out, whoever makes them.
   Scenario failing = ThreeMessages("failing", 1);
   failing.messages[1].handling = Handling::kFailAlways;
@@ -300,6 +312,12 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   conflict.messages[2].value = "another value";
   conflict.messages[1].handling = Handling::kSkip;
   cases.push_back({conflict, light});
+
+  // The broker hears of what is handled, also when nobody leaves.
+  Scenario offsets = OneByOne(ThreeMessages("offsets", 2));
+  offsets.awaits_offsets = true;  // for more than a minute: too long to play every order
+  offsets.has_free_order = false;
+  cases.push_back({offsets, {{.faults = 1}, {.preemptions = 1}}});
 
   // One worker leaves and comes back; a letter that no broker takes.
   Scenario leaving = ThreeMessages("graceful-stop", 2);

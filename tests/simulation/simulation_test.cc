@@ -217,6 +217,7 @@ TEST(Simulation, AWitnessTellsHowToReplayIt) {
   EXPECT_NE(text.find("VIOLATION of drained"), std::string::npos) << text;
   EXPECT_NE(text.find("once_sim --scenario one-partition --replay f1p0"), std::string::npos)
       << text;
+  EXPECT_NE(text.find("\ncommit:   "), std::string::npos) << text;
   EXPECT_NE(text.find("too lazy"), std::string::npos) << text;
 }
 

@@ -25,7 +25,11 @@ class RowsOutbox : public Outbox {
     if (!find_error.ok()) return find_error;
     std::vector<PendingRow> found;
     for (const auto& [sequence, topic] : rows) {
-      if (found.size() < rows_max) found.push_back({sequence, {.topic = topic}});
+      if (found.size() >= rows_max) break;
+      found.push_back({sequence, {.topic = topic}});
+      if (const auto key = keys.find(sequence); key != keys.end()) {
+        found.back().message.key = key->second;
+      }
     }
     return found;
   }
@@ -43,6 +47,7 @@ class RowsOutbox : public Outbox {
   }
 
   std::map<std::int64_t, std::string> rows;
+  std::map<std::int64_t, std::string> keys;  // without one: no key
   std::map<std::int64_t, absl::Status> parked;
   absl::Status find_error;
   absl::Status mark_error;
@@ -56,6 +61,11 @@ class ScriptedPublisher : public Publisher {
     last_deadline = deadline;
     for (std::size_t i = 0; i < messages.size(); ++i) {
       sent.push_back(messages[i].topic);
+      if (!failures.empty()) {
+        outcomes[i] = failures.front();
+        failures.erase(failures.begin());
+        continue;
+      }
       const auto answer = answers.find(messages[i].topic);
       outcomes[i] = answer == answers.end() ? absl::OkStatus() : answer->second;
     }
@@ -63,6 +73,7 @@ class ScriptedPublisher : public Publisher {
   }
 
   std::map<std::string, absl::Status> answers;  // by topic; OK without one
+  std::vector<absl::Status> failures;           // of the first messages, whatever their topic
   std::vector<std::string> sent;
   absl::Time last_deadline;
   std::function<void()> during;
@@ -126,6 +137,37 @@ TEST_F(RelayTest, WhatNoRetryCanHelpIsParkedWithItsReasonAndTheRestGoesOn) {
   EXPECT_EQ(round->published, 1U);
   EXPECT_THAT(outbox_.rows, IsEmpty());
   EXPECT_EQ(outbox_.parked.at(1), absl::InvalidArgumentError("2 MB"));
+}
+
+TEST_F(RelayTest, ALetterThatFailedForNowHoldsBackTheLaterOnesOfItsKeyOnly) {
+  outbox_.rows = {{1, "a"}, {2, "a"}, {3, "a"}, {4, "a"}, {5, "b"}};
+  outbox_.keys = {{1, "k"}, {2, "k"}, {3, "other"}, {5, "k"}};
+  publisher_.failures = {absl::UnknownError("no acknowledgement")};
+  const auto round = Round();
+  ASSERT_TRUE(round.ok());
+  EXPECT_EQ(round->published, 3U);
+  EXPECT_THAT(outbox_.rows, ElementsAre(std::pair(1, "a"), std::pair(2, "a")));
+  EXPECT_THAT(publisher_.sent, ElementsAre("a", "a", "a", "b"));
+  EXPECT_EQ(Round()->published, 2U);
+  EXPECT_THAT(outbox_.rows, IsEmpty());
+}
+
+TEST_F(RelayTest, ALetterThatIsParkedHoldsBackNothing) {
+  outbox_.rows = {{1, "a"}, {2, "a"}};
+  outbox_.keys = {{1, "k"}, {2, "k"}};
+  publisher_.failures = {absl::InvalidArgumentError("2 MB")};
+  const auto round = Round();
+  ASSERT_TRUE(round.ok());
+  EXPECT_EQ(round->parked, 1U);
+  EXPECT_EQ(round->published, 1U);
+}
+
+TEST_F(RelayTest, ARoundEndsAtItsDeadlineHoweverManyLettersOneKeyHas) {
+  outbox_.rows = {{1, "a"}, {2, "a"}, {3, "a"}};
+  outbox_.keys = {{1, "k"}, {2, "k"}, {3, "k"}};
+  publisher_.during = [this] { executor_.Advance(absl::Seconds(20)); };
+  EXPECT_EQ(Round()->published, 2U);
+  EXPECT_THAT(outbox_.rows, ElementsAre(std::pair(3, "a")));
 }
 
 TEST_F(RelayTest, AnUnreadableOutboxIsAnError) {

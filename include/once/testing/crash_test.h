@@ -138,7 +138,7 @@ std::string_view ToString(CrashVerdict verdict);
 // One place and one thing that goes wrong there: "commit/unknown-applied".
 struct CrashPoint {
   std::string name;
-  std::int64_t hits = 0;  // executions in which it struck
+  std::int64_t hits = 0;  // how often it struck, in all executions
   CrashVerdict verdict = CrashVerdict::kFine;
 };
 

@@ -37,7 +37,7 @@ enum class Check : std::uint8_t {
   kWatermark,         // a position never goes back, nor past the end of the log
   kPublished,         // I8: every committed letter is published, none without its commit
   kDrained,           // I10: once faults stop, everything is handled in bounded time
-  kRightOutcome,      // I7: what the handler wants of a message is what becomes of it; conflicts are told
+  kRightOutcome,      // I7: a message becomes what its handler wants; conflicts are told
   kReadAfterUnknown,  // no Begin after an unknown end before the row was taken anew
   kExpectedStamp,     // Begin expects what this owner last took or committed
   kFencedEffect,      // I5: nobody commits on a row whose writer is somebody else
@@ -129,6 +129,8 @@ class InvariantChecker : public SimulationObserver {
 
   // True when every message has an outcome and every letter is out.
   bool IsDrained(const StoreState& state) const;
+  // The first partition with a message that the group's offset at the broker has not passed.
+  std::optional<int> FindUnacknowledged() const;
   // The checks that belong to the end: all of the log, all letters. Not drained: what has no
   // outcome yet is no loss.
   void CheckEnd(const StoreState& state, bool is_drained);

@@ -182,6 +182,10 @@ struct Scenario {
       .poll_timeout = absl::Milliseconds(500),
       .store_backoff = {.initial = absl::Milliseconds(10), .max = absl::Milliseconds(200)}};
 
+  // An execution goes on until the broker, too, knows that everything is handled. What it was told
+  // may be lost on its way and is said again after a minute: without this only an execution without
+  // a fault must end so.
+  bool awaits_offsets = false;
   // An execution ends after so many rounds of every worker with nothing left to do …
   int idle_rounds = 1;
   // … and a worker that took so many rounds since the last fault, with work left, never will.
@@ -193,6 +197,8 @@ struct Scenario {
 
   std::vector<Check> ignored;
   SubjectFactory make_subject = MakeConsumer;
+  // The bug that is planted, as the command that replays a witness names it; empty: none.
+  std::string planted_bug;
   // For planted bugs: what stands between the subject and the fakes.
   std::function<std::shared_ptr<DedupStore>(std::shared_ptr<DedupStore>)> wrap_store;
   std::function<std::unique_ptr<LogSource>(std::unique_ptr<LogSource>)> wrap_source;
@@ -220,11 +226,12 @@ Report RunOnce(const Scenario& scenario, Oracle& oracle, bool is_recording = fal
 // A violation, shortened: no choice of it can be left out.
 struct Witness {
   std::string scenario;
+  std::string planted_bug;
   std::optional<std::uint64_t> seed;
   Report report;  // with its history
 };
 
-// The rule that was broken, the command that replays it, and the history of the message concerned.
+// The rule that was broken, the commit of the build, the command that replays it, and the history of the message concerned.
 std::string Describe(const Witness& witness);
 
 struct SearchResult {
