@@ -10,10 +10,11 @@
 #include "once/testing/claims_conformance.h"
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_publisher.h"
-#include "once/testing/fake_store.h"
 #include "once/testing/publisher_conformance.h"
 #include "once/testing/source_conformance.h"
 #include "once/testing/store_conformance.h"
+#include "once/testing/trouble_conformance.h"
+#include "tests/simulation/fake_store_fixture.h"
 
 namespace once::testing {
 namespace {
@@ -35,53 +36,6 @@ class FaultlessWorld {
   SeamGate gate_{scheduler_, {}};
   std::shared_ptr<Process> process_ = scheduler_.NewProcess("test");
 };
-
-template <StoreModel kModel>
-class FakeStoreFixture : public StoreFixture {
- public:
-  FakeStoreFixture() : connection_(server_.Connect(process_)) {}
-
-  DedupStore& store() override { return *connection_; }
-  absl::Status AppendEffect(Transaction& transaction, std::string_view row) override {
-    Effects(transaction)->Append({.value = std::string(row)});
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::vector<std::string>> ReadEffects() override {
-    std::vector<std::string> values;
-    for (const EffectRow& row : server_.state().effects) values.push_back(row.value);
-    return values;
-  }
-  absl::Status Reopen() override {
-    connection_ = server_.Connect(process_);
-    return absl::OkStatus();
-  }
-  absl::Status Crash() override {
-    world_.scheduler().Kill(*process_);
-    process_ = world_.scheduler().NewProcess("next");
-    return Reopen();
-  }
-  absl::Status AdvanceClock(absl::Duration duration) override {
-    const absl::Time end = world_.scheduler().Now() + duration;
-    Condition never(world_.scheduler());
-    while (world_.scheduler().Now() < end) never.WaitUntil(end);
-    return absl::OkStatus();
-  }
-
- private:
-  FaultlessWorld world_;
-  FakeStore server_{world_.gate(),
-                    {.model = kModel, .has_one_owner = kModel == StoreModel::kOneTransaction},
-                    nullptr};
-  std::shared_ptr<Process> process_ = world_.scheduler().NewProcess("first");
-  std::shared_ptr<DedupStore> connection_;
-};
-
-template <StoreModel kModel>
-StoreUnderTest FakeStoreUnderTest(std::string name) {
-  return {.name = std::move(name),
-          .capabilities = {.why_no_threads = "fibres of one thread"},
-          .make = [] { return std::make_unique<FakeStoreFixture<kModel>>(); }};
-}
 
 template <RebalanceProtocol kProtocol>
 class FakeLogFixture : public LogSourceFixture {
@@ -173,6 +127,12 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(once::testing::FakeStoreUnderTest<StoreModel::kRowLocks>("row_locks"),
                       once::testing::FakeStoreUnderTest<StoreModel::kOneTransaction>("embedded")),
     once::testing::StoreName);
+
+INSTANTIATE_TEST_SUITE_P(
+    FakeStore, StoreTroubleConformance,
+    ::testing::Values(once::testing::FakeStoreUnderTest<StoreModel::kRowLocks>("row_locks"),
+                      once::testing::FakeStoreUnderTest<StoreModel::kOneTransaction>("embedded")),
+    once::testing::TroubledStoreName);
 
 INSTANTIATE_TEST_SUITE_P(
     FakeLog, LogSourceConformance,
