@@ -24,6 +24,13 @@ constexpr int kCheckpointPages = 8192;
 // Scopes are a handful by nature (group × topic); this keeps an odd user's from growing for ever.
 constexpr std::size_t kKnownScopesMax = 10'000;
 
+std::atomic<int> checkpoint_pages_of_test = 0;
+
+int CheckpointPages() {
+  const int pages = checkpoint_pages_of_test;
+  return pages > 0 ? pages : kCheckpointPages;
+}
+
 std::string_view PragmaOf(Synchronous synchronous) {
   switch (synchronous) {
     case Synchronous::kOff:
@@ -88,6 +95,8 @@ bool IsCommitUnknown(int code) {
 
 }  // namespace
 
+void SetCheckpointPagesForTest(int pages) { checkpoint_pages_of_test = pages; }
+
 void ConnectionCloser::operator()(sqlite3* connection) const {
   // Statements that are not ours may still refer to it; SQLite then frees it after the last one.
   sqlite3_close_v2(connection);
@@ -104,6 +113,7 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const StoreOptions& opt
                                                    options.cache_bytes, "; it must be positive"));
   }
   std::shared_ptr<Database> database(new Database);
+  database->synchronous_ = options.synchronous;
   database->busy_timeout_ = std::min(options.busy_timeout, absl::Hours(24));
   auto files = StoreFiles::Open(options.path, options.must_exist);
   if (!files.ok()) return files.status();
@@ -125,6 +135,8 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   guard_ = Guard::Attach(writer_.get());
   if (guard_ == nullptr) return ErrorStatus(nullptr, SQLITE_NOMEM, absl::StrCat("open ", path()));
   const std::string operation = absl::StrCat("open ", path());
+  // Nothing is moved out of a -wal before it is known to be durable.
+  sqlite3_wal_autocheckpoint(writer_.get(), 0);
   // The first statement that reads the file: this is where a foreign or damaged one shows.
   const auto mode = QueryText(writer_.get(), "PRAGMA main.journal_mode = WAL", operation);
   if (!mode.ok()) return mode.status();
@@ -138,12 +150,13 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
               absl::StrCat("PRAGMA main.synchronous = ", ToAbsl(PragmaOf(options.synchronous)),
                            "; PRAGMA main.cache_size = -",
                            std::max<std::int64_t>(options.cache_bytes / 1024, 1),
-                           "; PRAGMA main.journal_size_limit = ", kWalBytesKept,
-                           "; PRAGMA main.wal_autocheckpoint = ", kCheckpointPages),
+                           "; PRAGMA main.journal_size_limit = ", kWalBytesKept),
               operation);
   if (!set.ok()) return set;
   // Nobody may switch the journal off or write to sqlite_schema directly.
   sqlite3_db_config(writer_.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  if (absl::Status watched = WatchWal(); !watched.ok()) return watched;
+  sqlite3_wal_autocheckpoint(writer_.get(), CheckpointPages());
   if (options.integrity_check) {
     if (absl::Status intact = CheckIntegrity("1"); !intact.ok()) return intact;
   }
@@ -157,15 +170,13 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   for (const char* table : {"once_scopes", "once_positions"}) {
     if (absl::Status intact = CheckIntegrity(table); !intact.ok()) return intact;
   }
-  const absl::StatusOr<WalSync*> wal_sync = WalSync::Attach(writer_.get());
-  if (!wal_sync.ok()) return wal_sync.status();
-  wal_sync_ = *wal_sync;
   if (absl::Status prepared = statements_.Prepare(writer_.get(), path()); !prepared.ok()) {
     return prepared;
   }
-  if (wal_sync_->is_doubtful()) {
-    absl::Status settled = SettleDoubt(operation, busy_timeout_);
-    if (!settled.ok()) return settled;
+  // The lock file is to remember no store that a power failure undoes.
+  if (synchronous_ == Synchronous::kNormal) {
+    const int code = wal_sync_->Sync();
+    if (code != SQLITE_OK) return ErrorStatus(nullptr, code, absl::StrCat("sync ", path()));
   }
   KeepWalAtClose(false);
   return files_->Remember(identity_.store_id);
@@ -276,12 +287,37 @@ absl::Status Database::Begin(std::string_view operation) {
 absl::Status Database::WriteWalAnew(std::string_view operation) {
   const int code = wal_sync_->WriteAnew();
   if (code == SQLITE_OK) return absl::OkStatus();
+  if (code == SQLITE_CORRUPT) {
+    return absl::DataLossError(absl::StrCat(
+        "sqlite: ", ToAbsl(operation), " on ", path(),
+        ": a sync of the -wal has failed, and the system has dropped commits that were not synced "
+        "yet; end every process that has the file open, and start again: everything that was "
+        "synced is still there"));
+  }
   const absl::Status error =
       ErrorStatus(nullptr, code, absl::StrCat(ToAbsl(operation), " on ", path()));
   return absl::Status(error.code(),
                       absl::StrCat(error.message(),
                                    "; a sync of the -wal has failed, or a process has died over "
                                    "it, so its content must first be written anew"));
+}
+
+absl::Status Database::WatchWal() {
+  const std::string operation = absl::StrCat("open ", path());
+  // SQLite opens the -wal when it is read for the first time.
+  const auto read = QueryText(writer_.get(), "SELECT count(*) FROM main.sqlite_schema", operation);
+  if (!read.ok()) return read.status();
+  const absl::StatusOr<WalSync*> wal_sync =
+      WalSync::Attach(writer_.get(), synchronous_ == Synchronous::kFull);
+  if (!wal_sync.ok()) return wal_sync.status();
+  wal_sync_ = *wal_sync;
+  if (!wal_sync_->is_doubtful()) return absl::OkStatus();
+  if (absl::Status begun = Execute(writer_.get(), "BEGIN IMMEDIATE", operation); !begun.ok()) {
+    return begun;
+  }
+  absl::Status written = WriteWalAnew("open");
+  written.Update(Execute(writer_.get(), "ROLLBACK", operation));
+  return written;
 }
 
 absl::Status Database::SettleDoubt(std::string_view operation, absl::Duration timeout) {
@@ -342,7 +378,8 @@ absl::Status Database::CheckOpen() {
 absl::Status Database::RunCommit(Durability wanted, int& code) {
   const Guard::CommitScope commit(*guard_);
   absl::Status status;
-  if (wanted == Durability::kMachine) {
+  // Below kFull SQLite leaves the sync out by itself.
+  if (wanted == Durability::kMachine || synchronous_ != Synchronous::kFull) {
     ONCE_KILL_POINT("sqlite.before_commit");
     status = statements_.commit.Run();
     ONCE_KILL_POINT("sqlite.committed");

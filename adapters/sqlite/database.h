@@ -48,6 +48,10 @@ struct CommitRequest {
   std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 
+// How many pages the -wal of stores that are opened from now on holds before they are moved to the
+// database; 0: as many as ever. For tests, which otherwise meet no checkpoint while a store opens.
+void SetCheckpointPagesForTest(int pages);
+
 class Database {
  public:
   static absl::StatusOr<std::shared_ptr<Database>> Open(const StoreOptions& options);
@@ -110,6 +114,8 @@ class Database {
  private:
   Database() = default;
   absl::Status OpenWriter(const StoreOptions& options);
+  // Makes sure that the disk has what an earlier process left in the -wal.
+  absl::Status WatchWal();
   absl::Status SetUpByUser(const StoreOptions& options);
   absl::Status CheckBeforeUse(const StoreOptions& options);
   absl::Status OpenReader();
@@ -127,6 +133,7 @@ class Database {
 
   std::unique_ptr<StoreFiles> files_;  // first in, last out: the lock outlives the connections
   absl::Duration busy_timeout_;
+  Synchronous synchronous_ = Synchronous::kFull;
   StoreIdentity identity_;
   Turnstile turnstile_;
   ConnectionHandle writer_;

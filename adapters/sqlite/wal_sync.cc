@@ -3,28 +3,25 @@
 // syncs the -wal first and comes after the commit, within the same step.
 #include "adapters/sqlite/wal_sync.h"
 
-#include <algorithm>
 #include <string>
 
 #include "adapters/sqlite/statement.h"
+#include "adapters/sqlite/wal_chain.h"
 #include "src/test_hooks.h"
 
 namespace once::sqlite {
-namespace {
 
-// At a time. SQLite's file layer writes less than 128 KiB per call.
-constexpr sqlite3_int64 kBytesAnew = 64 * 1024;
-
-}  // namespace
-
-absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection) {
+absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection, bool syncs_commits) {
   sqlite3_file* file = nullptr;
   int code = sqlite3_file_control(connection, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
   if (code != SQLITE_OK) return ErrorStatus(connection, code, "find the -wal");
   if (file == nullptr || file->pMethods == nullptr) {
     return absl::InternalError("sqlite: find the -wal: it is not open");
   }
-  auto* sync = new WalSync(file);
+  sqlite3_file* database = nullptr;
+  code = sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER, &database);
+  if (code != SQLITE_OK) return ErrorStatus(connection, code, "find the database file");
+  auto* sync = new WalSync(database, file, syncs_commits);
   // A function of SQL is what this version of SQLite lets live as long as a connection.
   code = sqlite3_create_function_v2(
       connection, "once_wal_sync", 0, SQLITE_UTF8 | SQLITE_DIRECTONLY, sync,
@@ -41,26 +38,44 @@ absl::StatusOr<WalSync*> WalSync::Attach(sqlite3* connection) {
   return sync;
 }
 
-WalSync::WalSync(sqlite3_file* file) : file_(file), real_(file->pMethods), methods_{*real_, this} {
+WalSync::WalSync(sqlite3_file* database, sqlite3_file* file, bool syncs_commits)
+    : database_(database),
+      file_(file),
+      real_(file->pMethods),
+      syncs_commits_(syncs_commits),
+      methods_{*real_, this} {
   methods_.xWrite = &WalSync::OnWrite;
   methods_.xSync = &WalSync::OnSync;
 }
 
 int WalSync::WriteAnew() {
-  sqlite3_int64 size = 0;
-  int code = real_->xFileSize(file_, &size);
-  std::string content(kBytesAnew, '\0');
-  for (sqlite3_int64 offset = 0; code == SQLITE_OK && offset < size;) {
-    const int part = static_cast<int>(std::min(size - offset, kBytesAnew));
-    code = real_->xRead(file_, content.data(), part, offset);
-    if (code == SQLITE_OK) code = real_->xWrite(file_, content.data(), part, offset);
-    offset += part;
-  }
+  int code = CopyOntoItself();
   if (code == SQLITE_OK) code = real_->xSync(file_, SQLITE_SYNC_NORMAL);
-  if (code != SQLITE_OK) return code;
-  has_unsynced_ = false;
-  is_doubtful_ = false;
+  if (code == SQLITE_OK) has_unsynced_ = has_weak_frames_ = is_doubtful_ = false;
   return code;
+}
+
+int WalSync::CopyOntoItself() {
+  WalEnd end;
+  if (const int code = ReadWalEnd(database_, end); code != SQLITE_OK || end.frames == 0) {
+    return code;
+  }
+  WalChain chain(end);
+  std::string bytes(kWalHeaderBytes, '\0');
+  sqlite3_int64 offset = 0;
+  for (std::uint32_t frame = 0; frame <= end.frames; ++frame) {
+    if (frame == 1) bytes.resize(kWalFrameHeaderBytes + end.page_bytes);
+    const int size = static_cast<int>(bytes.size());
+    int code = real_->xRead(file_, bytes.data(), size, offset);
+    // One that is too short lacks what was dropped.
+    if (code == SQLITE_IOERR_SHORT_READ) return SQLITE_CORRUPT;
+    if (code != SQLITE_OK) return code;
+    if (frame == 0 ? !chain.Begin(bytes) : !chain.Follow(bytes)) return SQLITE_CORRUPT;
+    code = real_->xWrite(file_, bytes.data(), size, offset);
+    if (code != SQLITE_OK) return code;
+    offset += size;
+  }
+  return chain.IsComplete() ? SQLITE_OK : SQLITE_CORRUPT;
 }
 
 int WalSync::Sync() { return OnSync(file_, SQLITE_SYNC_NORMAL); }
@@ -73,6 +88,7 @@ int WalSync::OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_
   WalSync& self = Of(file);
   // Only the header is written at the beginning.
   if (offset != 0) self.has_frames_ = true;
+  if (offset != 0 && !self.syncs_commits_) self.has_weak_frames_ = true;
   const int code = self.real_->xWrite(file, content, size, offset);
   ONCE_KILL_POINT("sqlite.wal_written");
   return code;
@@ -91,8 +107,8 @@ int WalSync::OnSync(sqlite3_file* file, int flags) {
   const int code = self.real_->xSync(file, flags);
   ONCE_KILL_POINT("sqlite.wal_synced");
   if (code == SQLITE_OK) {
-    if (!self.is_doubtful_) self.has_unsynced_ = false;
-  } else if (self.has_unsynced_) {
+    if (!self.is_doubtful_) self.has_unsynced_ = self.has_weak_frames_ = false;
+  } else if (self.has_unsynced_ || self.has_weak_frames_) {
     self.is_doubtful_ = true;
   }
   return code;

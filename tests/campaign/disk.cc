@@ -96,6 +96,7 @@ void Disk::Fail(const DiskFault& fault) {
   fault_ = fault;
   fault_calls_ = 0;
   failures_ = 0;
+  drops_ = 0;
 }
 
 bool Disk::May(DiskWork work) {
@@ -144,8 +145,20 @@ void Disk::SyncNames() {
   names_changed_ = 0;
 }
 
-void Disk::NoteSyncFailed(const std::string& path) {
-  for (Change& change : files_[path].changes) change.is_doubtful = !change.is_synced;
+std::optional<std::string> Disk::NoteSyncFailed(const std::string& path) {
+  File& file = files_[path];
+  for (Change& change : file.changes) change.is_doubtful = !change.is_synced;
+  if (!fault_ || fault_->drops == 0 || !path.ends_with("-wal")) return std::nullopt;
+  const std::size_t size = Read(file).size();
+  Dice dice(fault_->drops + static_cast<std::uint64_t>(failures_));
+  const auto dropped = std::erase_if(file.changes, [&dice](const Change& change) {
+    return change.is_doubtful && !change.is_truncation && dice.OneIn(2);
+  });
+  if (dropped == 0) return std::nullopt;
+  ++drops_;
+  std::string content = Read(file);
+  content.resize(size);
+  return content;
 }
 
 void Disk::NoteDeleted(const std::string& path, bool is_durable) {
@@ -153,6 +166,19 @@ void Disk::NoteDeleted(const std::string& path, bool is_durable) {
   gone.former = std::make_shared<File>(files_[path]);
   files_.insert_or_assign(path, std::move(gone));
   if (is_durable) SyncNames();
+}
+
+// With every change, as the page cache has it.
+std::string Disk::Read(const File& file) {
+  std::string content = file.durable;
+  for (const Change& change : file.changes) {
+    if (change.is_truncation) {
+      Truncate(content, change.offset);
+    } else {
+      Overwrite(content, change.offset, change.bytes);
+    }
+  }
+  return content;
 }
 
 // Folds what is durable whatever happens into the content.

@@ -55,6 +55,9 @@ struct DiskFault {
   std::uint32_t work = kDiskAll;
   std::int64_t first = 1;
   std::int64_t count = 1;
+  // Not 0: where a sync of a -wal fails, the system drops some of its pages, by these dice, and the
+  // file reads as the disk has it.
+  std::uint64_t drops = 0;
   bool is_full = false;  // writes fail for want of space rather than with an I/O error
 };
 
@@ -84,6 +87,8 @@ class Disk {
   void Mend() { fault_.reset(); }
   // Calls that failed since Fail().
   std::int64_t failures() const { return failures_; }
+  // Of them those that dropped pages.
+  std::int64_t drops() const { return drops_; }
   // Calls since Fail() that the fault could have struck.
   std::int64_t fault_calls() const { return fault_calls_; }
 
@@ -103,7 +108,8 @@ class Disk {
   void NoteWritten(const std::string& path, std::int64_t offset, std::string bytes);
   void NoteTruncated(const std::string& path, std::int64_t size);
   void NoteSynced(const std::string& path);
-  void NoteSyncFailed(const std::string& path);
+  // What the file holds now, if the system has dropped pages of it.
+  std::optional<std::string> NoteSyncFailed(const std::string& path);
   void NoteDeleted(const std::string& path, bool is_durable);
 
  private:
@@ -126,6 +132,7 @@ class Disk {
 
   static std::string Draw(const File& file, Dice& dice);
   static void Settle(File& file);
+  static std::string Read(const File& file);
   void SyncNames();
 
   sqlite3_vfs* const real_;
@@ -138,6 +145,7 @@ class Disk {
   std::optional<DiskFault> fault_;
   std::int64_t fault_calls_ = 0;
   std::int64_t failures_ = 0;
+  std::int64_t drops_ = 0;
   std::map<std::string, File> files_;
   std::int64_t names_changed_ = 0;  // files made and deleted, since all names were durable
 };

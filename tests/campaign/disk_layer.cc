@@ -70,7 +70,10 @@ int Sync(sqlite3_file* file, int /*flags*/) {
     disk.NoteSynced(*Ours(file).path);
     return SQLITE_OK;
   }
-  if (disk.has_power()) disk.NoteSyncFailed(*Ours(file).path);
+  if (!disk.has_power()) return SQLITE_IOERR_FSYNC;
+  if (const auto left = disk.NoteSyncFailed(*Ours(file).path); left.has_value()) {
+    Methods(file).xWrite(Real(file), left->data(), static_cast<int>(left->size()), 0);
+  }
   return SQLITE_IOERR_FSYNC;
 }
 

@@ -2,7 +2,10 @@
 // each. What the disk may then hold is drawn several times: all that was synced, and any part of
 // the rest. Every time the store must open and hold the rows of some moment: not before the last
 // call that promised durability, and never half of a transaction. In a third of the runs the disk
-// fails before, syncs above all; the step is then repeated, as the engine would.
+// fails before, syncs above all; the step is then repeated, as the engine would. In half of those
+// the system drops pages that it could not sync: the store may then ask to be started again, and
+// must be whole after that as well. A third of the stores are at synchronous=NORMAL, where no call
+// promises anything but some moment. The .once-lock is carried over whole.
 //
 // The disk is a model (disk.h), so that thousands of cuts take a minute and each can be repeated.
 #include <algorithm>
@@ -54,13 +57,16 @@ struct Script {
 struct Cut {
   std::int64_t at = 0;  // 0: after the last step
   std::optional<DiskFault> fault;
+  sqlite::Synchronous synchronous = sqlite::Synchronous::kFull;
 
   std::string Describe() const {
     std::string text = absl::StrCat("power cut at change ", at);
     if (fault) {
       absl::StrAppend(&text, ", after the disk failed at call ", fault->first, " of kinds ",
-                      fault->work, ", ", fault->count, " times");
+                      fault->work, ", ", fault->count, " times",
+                      fault->drops != 0 ? ", dropping pages" : "");
     }
+    if (synchronous == sqlite::Synchronous::kNormal) text += ", at synchronous=NORMAL";
     return text;
   }
 };
@@ -85,6 +91,7 @@ class PowerCuts {
                       {"cuts_after_faults", faulted_},
                       {"cuts_in_recovery", recovery_cuts_},
                       {"deaths_before", deaths_},
+                      {"ends_by_dropped_pages", dropped_},
                       {"states_behind_the_newest", older_states_}};
     return std::move(report_);
   }
@@ -102,11 +109,13 @@ class PowerCuts {
   Cut PlanOf(const Script& script, std::int64_t at) const {
     Dice dice(script.seed + static_cast<std::uint64_t>(at) * 31);
     Cut cut{.at = at};
+    if (dice.OneIn(3)) cut.synchronous = sqlite::Synchronous::kNormal;
     if (!dice.OneIn(3)) return cut;
     const bool is_sync = dice.OneIn(2);
     cut.fault = {.work = is_sync ? kDiskSync : kDiskChange,
                  .first = 1 + dice.Below(is_sync ? 1 + at / 4 : at),
                  .count = 1 + dice.Below(3),
+                 .drops = dice.OneIn(2) ? dice.Next() : 0,
                  .is_full = dice.OneIn(2)};
     return cut;
   }
@@ -146,11 +155,18 @@ class PowerCuts {
     ++deaths_;
   }
 
-  // Until it is OK, or the power is gone. False when a mended disk does not help.
-  bool Try(StoreWriter& writer, const std::function<absl::Status()>& work) {
+  // Until it is OK, or the power is gone. False when a mended disk does not help. Where pages were
+  // dropped, `work` must be done by a new process when the store says so, and when it is opened
+  // anew: it has then forgotten steps that were not durable, so this life ends here.
+  bool Try(StoreWriter& writer, bool is_opening, const std::function<absl::Status()>& work) {
     for (int i = 0; i < kTriesMax; ++i) {
       last_ = work();
       if (last_.ok() || !disk_.has_power()) return true;
+      if (disk_.drops() > 0 && (is_opening || absl::IsDataLoss(last_))) {
+        is_dropped_ = true;
+        disk_.CutPowerNow();
+        return true;
+      }
       // The row says which of the two an unknown commit was; the step is done again in any case.
       if (is_open_) writer.TakeRow().IgnoreError();
     }
@@ -162,16 +178,16 @@ class PowerCuts {
     ++cuts_;
     if (cut.fault) disk_.Fail(*cut.fault);
     disk_.CutPowerAt(cut.at);
-    StoreWriter writer(path_, script.seed);
-    is_open_ = false;
-    bool is_well = Try(writer, [&] { return writer.Open(); });
+    StoreWriter writer(path_, script.seed, cut.synchronous);
+    is_open_ = is_dropped_ = false;
+    bool is_well = Try(writer, false, [&] { return writer.Open(); });
     is_open_ = true;
     std::int64_t durable = 0;
     std::int64_t begun = 0;
     while (is_well && disk_.has_power() && begun < kSteps) {
       const std::int64_t step = begun++;
       Die(writer, step);
-      is_well = Try(writer, [&] { return writer.Do(step); });
+      is_well = Try(writer, writer.IsReopening(step), [&] { return writer.Do(step); });
       if (disk_.has_power() && writer.IsDurable(step)) durable = begun;
     }
     if (!is_well) {
@@ -183,7 +199,10 @@ class PowerCuts {
     writer.Close();
     Dice dice(script.seed ^ static_cast<std::uint64_t>(cut.at));
     const std::string lock = ReadFile(path_ + kLockSuffix);
-    for (const FileContents& left : DrawSome(dice)) {
+    std::vector<FileContents> draws = DrawSome(dice);
+    if (is_dropped_) draws.push_back(ReadAsTheyAre());
+    dropped_ += is_dropped_ ? 1 : 0;
+    for (const FileContents& left : draws) {
       CheckAfterwards(script, cut, durable, begun, left, lock, dice);
       if (IsDone()) return;
     }
@@ -195,10 +214,19 @@ class PowerCuts {
     return draws;
   }
 
+  // What a new process would find.
+  FileContents ReadAsTheyAre() const {
+    FileContents contents;
+    for (const std::string& path : {path_, path_ + "-wal"}) {
+      if (std::filesystem::exists(path)) contents[path] = ReadFile(path);
+    }
+    return contents;
+  }
+
   void CheckAfterwards(const Script& script, const Cut& cut, std::int64_t durable,
                        std::int64_t begun, FileContents left, const std::string& lock, Dice& dice) {
     ++states_;
-    StoreWriter writer(path_, script.seed);
+    StoreWriter writer(path_, script.seed, cut.synchronous);
     absl::Status opened;
     for (int i = 0; i < kCutsInARowMax; ++i) {
       if (!lock.empty()) left[path_ + kLockSuffix] = lock;
@@ -256,6 +284,7 @@ class PowerCuts {
   const std::string path_ = life_ + "/store.db";
   Disk disk_;
   bool is_open_ = false;
+  bool is_dropped_ = false;
   absl::Status last_;  // of what was tried
   CampaignReport report_;
   std::int64_t cuts_ = 0;
@@ -264,6 +293,7 @@ class PowerCuts {
   std::int64_t faulted_ = 0;
   std::int64_t recovery_cuts_ = 0;
   std::int64_t deaths_ = 0;
+  std::int64_t dropped_ = 0;
   std::int64_t older_states_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/sqlite/database.h"
 #include "once/sqlite/store.h"
 
 namespace once::campaign {
@@ -74,8 +75,8 @@ absl::Status Both(const absl::Status& call, const absl::Status& outcome) {
 
 }  // namespace
 
-StoreWriter::StoreWriter(std::string path, std::uint64_t seed)
-    : path_(std::move(path)), seed_(seed) {}
+StoreWriter::StoreWriter(std::string path, std::uint64_t seed, sqlite::Synchronous synchronous)
+    : path_(std::move(path)), seed_(seed), synchronous_(synchronous) {}
 
 absl::Status StoreWriter::Open() {
   const absl::Status opened = OpenAlone();
@@ -86,8 +87,10 @@ absl::Status StoreWriter::OpenAlone() {
   static constexpr std::array<int, 5> kCheckpointPages = {1, 4, 16, 64, 8192};
   const int pages = kCheckpointPages[static_cast<std::size_t>(seed_ % kCheckpointPages.size())];
   store_ = nullptr;
+  sqlite::SetCheckpointPagesForTest(pages);
   auto store = sqlite::OpenStore(
       {.path = path_,
+       .synchronous = synchronous_,
        .cache_bytes = 32 * 1024,
        .serve_operators = false,
        .now = Now,
@@ -133,6 +136,7 @@ Durability StoreWriter::DurabilityOf(std::int64_t step) const {
 }
 
 bool StoreWriter::IsDurable(std::int64_t step) const {
+  if (synchronous_ != sqlite::Synchronous::kFull) return false;
   if (IsTransaction(step)) return DurabilityOf(step) == Durability::kMachine;
   const std::int64_t phase = step % kStepsPerBlock;
   return phase == kSyncClaims || phase == kPublish || phase == kCommitNothing || phase == kReopen;

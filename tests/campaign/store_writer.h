@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
+#include "once/sqlite/store.h"
 #include "tests/campaign/disk.h"
 
 namespace once::campaign {
@@ -22,7 +23,8 @@ inline constexpr std::int64_t kStepsPerBlock = 16;
 
 class StoreWriter {
  public:
-  StoreWriter(std::string path, std::uint64_t seed);
+  StoreWriter(std::string path, std::uint64_t seed,
+              sqlite::Synchronous synchronous = sqlite::Synchronous::kFull);
 
   // Opens the store and takes its row: durable when it is OK, with everything before it.
   absl::Status Open();
@@ -34,7 +36,7 @@ class StoreWriter {
   // What the engine does before it goes on after a commit whose outcome nobody knows.
   absl::Status TakeRow();
 
-  // Once the step is OK, it and all before it survive a power failure.
+  // Once the step is OK, it and all before it survive a power failure. Below kFull none does.
   bool IsDurable(std::int64_t step) const;
   // The step closes the store and opens it again.
   bool IsReopening(std::int64_t step) const;
@@ -60,6 +62,7 @@ class StoreWriter {
 
   const std::string path_;
   const std::uint64_t seed_;
+  const sqlite::Synchronous synchronous_;
   std::shared_ptr<DedupStore> store_;
   PositionStamp stamp_;
   std::int64_t claimed_block_ = -1;

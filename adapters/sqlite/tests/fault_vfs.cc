@@ -25,6 +25,7 @@ int Close(sqlite3_file* file) {
 
 int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) {
   FaultFile* ours = Ours(file);
+  ours->owner->NoteWriting(*ours->path);
   const Fault fault = ours->owner->fault();
   const bool can_hit =
       fault == Fault::kWriteError || fault == Fault::kTornWrite || fault == Fault::kDiskFull;
@@ -45,7 +46,11 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
 int Sync(sqlite3_file* file, int flags) {
   FaultFile* ours = Ours(file);
   if (ours->owner->ShouldFail(Fault::kSyncError, *ours->path)) {
-    ours->owner->NoteSyncFailed(*ours->path);
+    for (const auto& [offset, bytes] : ours->owner->NoteSyncFailed(*ours->path)) {
+      if (!ours->owner->drops_unsynced()) continue;
+      Methods(file)->xWrite(ours->real, bytes.data(), static_cast<int>(bytes.size()),
+                            static_cast<sqlite3_int64>(offset));
+    }
     return SQLITE_IOERR_FSYNC;
   }
   const int code = Methods(file)->xSync(ours->real, flags);
@@ -168,6 +173,27 @@ int FaultVfs::CountSyncs(std::string_view suffix) const {
 std::string FaultVfs::Synced(const std::string& path) const {
   const auto found = synced_.find(path);
   return found == synced_.end() ? "" : found->second.content;
+}
+
+void FaultVfs::WatchWrites(std::string_view suffix, std::function<void()> watch) {
+  watched_ = suffix;
+  watch_ = std::move(watch);
+}
+
+void FaultVfs::NoteWriting(std::string_view path) const {
+  if (watch_ && path.ends_with(watched_)) watch_();
+}
+
+std::map<std::size_t, std::string> FaultVfs::NoteSyncFailed(const std::string& path) {
+  SyncedFile& file = synced_[path];
+  std::map<std::size_t, std::string> durable;
+  for (const Range& range : file.unsynced) {
+    std::string& bytes = durable[range.offset];
+    if (range.offset < file.content.size()) bytes = file.content.substr(range.offset, range.size);
+    bytes.resize(range.size);
+  }
+  file.unsynced.clear();
+  return durable;
 }
 
 void FaultVfs::NoteWritten(const std::string& path, std::size_t offset, std::size_t size) {

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -43,11 +44,20 @@ class FaultVfs {
   // … empty when nothing was.
   std::string Synced(const std::string& path) const;
 
+  // From now on a sync that fails gives the file back what was synced of it, as a system does that
+  // drops pages it could not write. REQUIRES: KeepSynced().
+  void DropUnsynced() { drops_unsynced_ = true; }
+  bool drops_unsynced() const { return drops_unsynced_; }
+  // Calls `watch` before every write to a file whose name ends in `suffix`.
+  void WatchWrites(std::string_view suffix, std::function<void()> watch);
+
   // For the file layer:
+  void NoteWriting(std::string_view path) const;
   void NoteWritten(const std::string& path, std::size_t offset, std::size_t size);
   void NoteTruncated(const std::string& path, std::size_t size);
   void NoteSynced(const std::string& path, const std::string& content);
-  void NoteSyncFailed(const std::string& path) { synced_[path].unsynced.clear(); }
+  // What the file holds in the place of what was not synced, by offset.
+  std::map<std::size_t, std::string> NoteSyncFailed(const std::string& path);
   // For the file layer: whether this operation is to fail.
   bool ShouldFail(Fault fault, std::string_view path);
   Fault fault() const { return fault_; }
@@ -62,6 +72,9 @@ class FaultVfs {
   bool is_lasting_ = false;
   bool has_fired_ = false;
   bool keeps_synced_ = false;
+  bool drops_unsynced_ = false;
+  std::string watched_;
+  std::function<void()> watch_;
   struct Range {
     std::size_t offset = 0;
     std::size_t size = 0;

@@ -1,68 +1,12 @@
 // What is synced when: a commit that need only survive the process syncs nothing, the next one that
 // must survive the machine syncs all of it, and a sync that failed is never taken for a later one.
-#include <filesystem>
-#include <fstream>
-
-#include "adapters/sqlite/tests/fault_vfs.h"
-#include "adapters/sqlite/tests/store_scene.h"
+#include "adapters/sqlite/tests/sync_scene.h"
 
 namespace once::sqlite {
 namespace {
 
 using ::testing::ElementsAre;
-
-constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
-constexpr auto kProcess = Durability::kProcess;
-constexpr auto kMachine = Durability::kMachine;
-
-class SqliteUnsynced : public StoreScene {
- protected:
-  SqliteUnsynced() { vfs_.KeepSynced(); }
-
-  absl::Status Apply(const std::string& id, Durability wanted) {
-    auto begun = transactions().Begin({});
-    if (!begun.ok()) return begun.status();
-    if (absl::Status effect = AddEffect(*begun->transaction, id); !effect.ok()) return effect;
-    if (absl::Status put = Complete(*begun->transaction, id); !put.ok()) return put;
-    return begun->transaction->Commit(wanted);
-  }
-
-  absl::Status Claim(std::string_view id) {
-    const ClaimRequest request{.key = {"scope", id}, .fence = store_->claims()->NewFence()};
-    ClaimResult result;
-    return store_->claims()->TryClaim({&request, 1}, absl::Minutes(1), {&result, 1});
-  }
-
-  // The first column of what `sql` finds after the power has failed now, or the process has died.
-  std::vector<std::string> AfterPowerFailure(const std::string& sql) {
-    const std::string copy = folder_.File(absl::StrCat("failed-", ++copies_, ".db"));
-    std::ofstream(copy, std::ios::binary) << vfs_.Synced(path());
-    std::ofstream(copy + "-wal", std::ios::binary) << vfs_.Synced(path() + "-wal");
-    return OwnConnection(copy).Run(sql).rows;
-  }
-  std::vector<std::string> AfterCrash(const std::string& sql) {
-    const std::string copy = folder_.File(absl::StrCat("died-", ++copies_, ".db"));
-    EXPECT_EQ(
-        std::system(absl::StrCat("cp ", path(), " ", copy, " && cp ", path(), "-wal ", copy, "-wal")
-                        .c_str()),
-        0);
-    return OwnConnection(copy).Run(sql).rows;
-  }
-  std::vector<std::string> EffectsAfterPowerFailure() {
-    return AfterPowerFailure("SELECT row FROM effects ORDER BY rowid");
-  }
-
-  // Syncs of any file that `work` does.
-  template <typename Work>
-  int CountSyncs(Work work) {
-    const int before = vfs_.CountSyncs("");
-    work();
-    return vfs_.CountSyncs("") - before;
-  }
-
-  FaultVfs vfs_;
-  int copies_ = 0;
-};
+using SqliteUnsynced = SyncScene;
 
 TEST_F(SqliteUnsynced, ACommitForTheProcessSyncsNothingAndOutlivesIt) {
   MustOpen();
@@ -139,11 +83,7 @@ TEST_F(SqliteUnsynced, TheHeaderOfANewWalIsSyncedWhateverTheCommitAsksFor) {
 
 TEST_F(SqliteUnsynced, ACheckpointSyncsTheWalBeforeItTouchesTheDatabase) {
   StoreOptions options = OptionsFor(path());
-  options.setup = [](sqlite3* connection) {
-    RunSql(connection,
-           "CREATE TABLE IF NOT EXISTS effects(row TEXT); PRAGMA wal_autocheckpoint = 1");
-    return absl::OkStatus();
-  };
+  options.setup = CheckpointAtEveryCommit;
   MustOpen(options);
   ASSERT_TRUE(Apply("one", kMachine).ok());
   for (const std::string id : {"two", "three", "four"}) {
@@ -183,6 +123,26 @@ TEST_F(SqliteUnsynced, AWeakerStoreSyncsNoMoreThanItSays) {
               EXPECT_TRUE(store_->claims()->Sync().ok());
             }),
             0);
+}
+
+// Such a store syncs no commit, so the first sync after one is that of a checkpoint.
+TEST_F(SqliteUnsynced, ACheckpointOfAWeakerStoreSyncsTheWalBeforeItTouchesTheDatabase) {
+  StoreOptions options = OptionsFor(path());
+  options.synchronous = Synchronous::kNormal;
+  options.setup = CheckpointAtEveryCommit;
+  MustOpen(options);
+  ASSERT_TRUE(Apply("one", kMachine).ok());
+  const int before = vfs_.CountSyncs("-wal");
+  ASSERT_TRUE(Apply("two", kProcess).ok());
+  const std::string database = ReadFile(path());
+  vfs_.Arm(Fault::kSyncError, "-wal", vfs_.CountSyncs("-wal") - before, /*is_lasting=*/true);
+  ASSERT_TRUE(Apply("three", kProcess).ok());
+  EXPECT_TRUE(vfs_.has_fired());
+  EXPECT_EQ(ReadFile(path()), database);
+  EXPECT_THAT(Claim("a"), Says(kUnavailable, "a sync of the -wal has failed"));
+  vfs_.Disarm();
+  ASSERT_TRUE(Claim("a").ok());
+  EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one", "two", "three"));
 }
 
 // ---- Syncs that fail ----
@@ -253,23 +213,6 @@ TEST_F(SqliteUnsynced,
   EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre());
   MustOpen();
   EXPECT_THAT(EffectsAfterPowerFailure(), ElementsAre("one"));
-}
-
-// It cannot be told from one whose last sync had failed.
-TEST_F(SqliteUnsynced, WhatADeadProcessLeftUnsyncedIsDurableBeforeAnybodySeesIt) {
-  MustOpen();
-  ASSERT_TRUE(Apply("one", kProcess).ok());
-  const std::string left = folder_.File("left.db");
-  ASSERT_EQ(
-      std::system(
-          absl::StrCat("cp ", path(), " ", left, " && cp ", path(), "-wal ", left, "-wal").c_str()),
-      0);
-  StoreOptions options = OptionsFor(left);
-  MustOpen(options);
-  std::ofstream(folder_.File("cut.db"), std::ios::binary) << std::ifstream(left).rdbuf();
-  std::ofstream(folder_.File("cut.db-wal"), std::ios::binary) << vfs_.Synced(left + "-wal");
-  EXPECT_THAT(OwnConnection(folder_.File("cut.db")).Run("SELECT row FROM effects").rows,
-              ElementsAre("one"));
 }
 
 TEST_F(SqliteUnsynced, NothingGoesOnUntilTheWalCouldBeWrittenAnew) {
