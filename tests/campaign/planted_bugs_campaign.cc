@@ -103,8 +103,9 @@ std::set<std::string> FindSigns(const Hunt& hunt, const CampaignOptions& options
     const auto child = scene->StartLife(
         is_armed ? testing::Environment{{"ONCE_KILL_AT", hunt.kill_at}} : testing::Environment());
     end = scene->Drain(*child, kPatience);
-    if (is_armed && end != LifeEnd::kKilled) {
-      throw std::runtime_error(hunt.kill_at + " is not passed with " + hunt.bug);
+    // A bug may keep the engine from passing it; the right engine must.
+    if (is_armed && end != LifeEnd::kKilled && hunt.bug.empty()) {
+      throw std::runtime_error(hunt.kill_at + " is not passed");
     }
   }
   std::set<std::string> signs;
