@@ -6,12 +6,12 @@
 namespace once::campaign {
 
 Campaign CommitCutCampaign();
+Campaign CorruptionCampaign();
 Campaign DiskFullCampaign();
 Campaign GracefulStopCampaign();
 Campaign KafkaKillCampaign();
 Campaign KillPointsCampaign();
 Campaign PlantedBugsCampaign();
-Campaign StoreDamageCampaign();
 Campaign StoreKillCampaign();
 Campaign StorePowerCampaign();
 Campaign ZombieCampaign();

@@ -46,6 +46,9 @@ struct Campaign {
 const std::vector<Campaign>& Campaigns();
 const Campaign* FindCampaign(std::string_view name);
 
+// Whether CI is set, to 1 or true: then what this machine cannot do fails instead of being skipped.
+bool IsContinuousIntegration();
+
 // Progress, for people: one line on standard error.
 void Say(const std::string& line);
 

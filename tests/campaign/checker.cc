@@ -22,6 +22,7 @@ struct IdFacts {
   const Delivery* first = nullptr;
   bool has_conflict = false;  // its deliveries have different values
   std::int64_t effects = 0;
+  std::int64_t untold = 0;    // effects that were not announced as a possible repetition
   std::uint64_t applied = 0;  // the value of the effect
   std::int64_t letters = 0;   // distinct origins, conflicts excluded
 };
@@ -35,6 +36,7 @@ class StateJudge {
   void Run() {
     IndexDeliveries();
     CountEffects();
+    JudgeOrder();
     CountLetters();
     for (const auto& [id, facts] : ids_) JudgeId(id, facts);
     for (const Delivery& delivery : truth_.deliveries) JudgeDelivery(delivery);
@@ -86,18 +88,34 @@ class StateJudge {
         continue;
       }
       IdFacts& facts = ids_[effect.id];
+      facts.untold += effect.is_announced ? 0 : 1;
       if (++facts.effects == 1) {
         facts.applied = effect.value;
         continue;
       }
       ++judgement_.reruns;
+      // The one that is not told may be the last: of an owner who was succeeded in mid-handler.
       const bool is_allowed = is_plain() && facts.applied == effect.value &&
-                              (effect.is_announced || !truth_.is_store_durable);
+                              (facts.untold <= 1 || !truth_.is_store_durable);
       if (is_allowed) continue;
       ++judgement_.duplicate_effects;
       Find(is_plain() ? "announced: an effect was repeated, and the handler was not told"
                       : "one effect: a second effect",
            *delivery);
+    }
+  }
+
+  // Effects are in the order of their commits. Of a failed message everything waits behind it.
+  void JudgeOrder() {
+    if (is_plain()) return;
+    std::map<std::int32_t, std::int64_t> last;
+    for (const Effect& effect : truth_.effects) {
+      const auto [at, is_first] = last.try_emplace(effect.partition, effect.offset);
+      if (!is_first && effect.offset < at->second) {
+        Find(absl::StrCat("order: an effect after that of offset ", at->second),
+             {.partition = effect.partition, .offset = effect.offset, .id = effect.id});
+      }
+      at->second = std::max(at->second, effect.offset);
     }
   }
 

@@ -7,6 +7,7 @@
 //   acknowledged    no offset was committed to the broker before its outcome was in the store
 //   atomic          effect, id, total and dead letter of one transaction are all there or none is
 //   published       every dead letter that is owed is in its topic, and no other is
+//   order           a transactional handler's effects are committed in the order of their partition
 //   attempts        no invocation beyond the attempts that are allowed
 //   announced       a plain handler that may repeat itself was told so
 //
@@ -36,7 +37,8 @@ struct Judgement {
   std::int64_t reruns = 0;       // repeated effects of plain handlers, announced ones included
   std::int64_t republished = 0;  // further copies of dead letters, same id and origin: allowed
   std::int64_t buried = 0;       // ids that end as dead letters, conflicts excluded
-  std::int64_t refused = 0;      // calls of former owners that a store or the broker refused
+  std::int64_t refused = 0;      // calls of former owners that the store refused
+  std::int64_t fenced = 0;       // what the consumers themselves say that they lost
   std::int64_t invocations = 0;  // of handlers
   std::vector<Finding> findings;
 };

@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -76,6 +77,33 @@ TEST(Checker, FindsASecondEffect) {
   const Judgement judgement = Judge(truth, {});
   EXPECT_THAT(judgement, Finds("one effect: a second effect"));
   EXPECT_EQ(judgement.duplicate_effects, 1);
+}
+
+TEST(Checker, FindsEffectsOfATransactionalHandlerThatAreOutOfOrder) {
+  Truth truth = CleanTruth();
+  std::swap(truth.effects[0], truth.effects[1]);
+  EXPECT_THAT(Judge(truth, {}), Finds("order: an effect after that of offset 1: o-0"));
+  Truth plain = CleanTruth(HandlerKind::kPlain);
+  std::swap(plain.effects[0], plain.effects[1]);
+  EXPECT_THAT(Judge(plain, {}).findings, IsEmpty());
+}
+
+TEST(Checker, AllowsEffectsOfDifferentPartitionsInAnyOrder) {
+  Truth truth = CleanTruth();
+  truth.deliveries.push_back({.partition = 1, .offset = 0, .id = "o-9", .value = 109, .kind = 'p'});
+  truth.partitions[1] = {.end = 1, .committed = 1, .position = 1};
+  truth.ids["o-9"] = IdState::kCompleted;
+  AddEffect(truth, {.id = "o-9", .partition = 1, .offset = 0, .value = 109});
+  EXPECT_THAT(Judge(truth, {}).findings, IsEmpty());
+}
+
+TEST(Checker, AllowsTheLateEffectOfAnOwnerWhoWasSucceededByOneThatWasTold) {
+  Truth truth = CleanTruth(HandlerKind::kPlain);
+  truth.effects[0].is_announced = true;
+  AddEffect(truth, {.id = "o-0", .offset = 0, .value = 100});
+  EXPECT_THAT(Judge(truth, {}).findings, IsEmpty());
+  AddEffect(truth, {.id = "o-0", .offset = 0, .value = 100});
+  EXPECT_THAT(Judge(truth, {}), Finds("announced: an effect was repeated"));
 }
 
 TEST(Checker, FindsALostMessage) {
@@ -326,12 +354,13 @@ TEST_F(CheckerOfHistories, FindsAnInvocationThatWasCutOffAndNotAnnouncedToTheNex
   EXPECT_THAT(Judge(truth, files_), Finds("announced: an invocation of o-1 was cut off"));
 }
 
-TEST_F(CheckerOfHistories, CountsRefusalsAndInvocations) {
+TEST_F(CheckerOfHistories, CountsInvocationsAndWhatAFormerOwnerWasRefused) {
   Write(1, {R"("e":"invoke","c":"begin","d":{"at":[[0,5]]})", R"("e":"fail","c":"begin","of":1)",
             R"("e":"ok","c":"complete","of":2,"d":{"lost":2})", R"("e":"fail","c":"verify","of":3)",
-            Handle(0)});
+            R"("e":"invoke","c":"stats","d":{"settled":7,"fenced":2})", Handle(0)});
   const Judgement judgement = Judge(CleanTruth(), files_);
-  EXPECT_EQ(judgement.refused, 4);
+  EXPECT_EQ(judgement.refused, 3);  // a commit of offsets fails for other reasons too
+  EXPECT_EQ(judgement.fenced, 2);
   EXPECT_EQ(judgement.invocations, 1);
 }
 

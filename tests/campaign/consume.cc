@@ -42,13 +42,15 @@ using testing::CountingLog;
 using testing::Must;
 
 // The first member as a zombie: when it is held, no poll reaches its client, and its polling thread
-// stands still until somebody else has handled a message of its partitions.
+// stands still until somebody else has handled a message of its partitions; under claims, until
+// somebody else has the very message that is in its handler.
 struct Hold {
   std::atomic<bool> has_begun = false;
   std::atomic<bool> is_held = false;
   std::atomic<bool> was_succeeded = false;
   std::mutex mutex;
   std::set<std::int32_t> partitions;  // of the first member; under the mutex
+  std::string id;                     // in its handler when it was held; under the mutex
   int invocations = 0;                // of the first member's handler
 };
 
@@ -66,6 +68,31 @@ class HeldSource : public testing::ForwardingSource {
 
  private:
   Hold& hold_;
+};
+
+// A store that nothing reaches which would keep the leases of the held member alive.
+class HeldClaims : public testing::ForwardingClaims {
+ public:
+  HeldClaims(ClaimStore& inner, Hold& hold) : ForwardingClaims(inner), hold_(hold) {}
+
+  absl::Status Renew(std::span<const Claim> claims, absl::Duration lease,
+                     std::span<absl::Status> outcomes) override {
+    if (hold_.is_held) return absl::UnavailableError("the member is held");
+    return inner_.Renew(claims, lease, outcomes);
+  }
+
+ private:
+  Hold& hold_;
+};
+
+class HeldStore : public testing::ForwardingStore {
+ public:
+  HeldStore(const std::shared_ptr<DedupStore>& inner, Hold& hold)
+      : ForwardingStore(inner), claims_(*inner->claims(), hold) {}
+  ClaimStore* claims() override { return &claims_; }
+
+ private:
+  HeldClaims claims_;
 };
 
 // What a planted bug puts between the engine and the systems; nothing without one.
@@ -98,24 +125,26 @@ class ConsumingProcess {
       : task_(std::move(task)), bug_(PlantedIn(task_.bug)), history_(task_.history) {
     store_ = OpenStore();
     if (task_.is_plain) file_ = std::make_unique<EffectsFile>(task_.effects);
-    letters_ = Must(kafka::OpenDeadLetterTopic({.brokers = task_.brokers, .partitions = 1}));
+    letters_ = Must(kafka::OpenDeadLetterTopic(
+        {.brokers = task_.brokers, .partitions = 1, .properties = Connecting()}));
+  }
+
+  void Begin() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    // As a program would that is all consumer; else SIGTERM waits from the beginning.
+    if (!is_plain_program()) pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
+    Beat();  // ready to be stopped
   }
 
   int Run() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    // As a program would that is all consumer; else SIGTERM waits from the beginning.
-    const bool is_plain_program = task_.members == 1 && !task_.empties_outbox;
-    if (!is_plain_program) pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    for (int i = 0; i < task_.members; ++i) members_.push_back(NewMember(i));
-    Beat();  // ready to be stopped
-    if (is_plain_program) {
+    if (is_plain_program()) {
       members_[0]->status = RunUntilSignal(*members_[0]->consumer);
       return Report(0);
     }
     for (auto& member : members_) StartThread(*member);
-    AwaitSignal(signals);
+    AwaitSignal();
     if (task_.empties_outbox && store_->transactions() != nullptr) {
       AwaitCondition([&] {
         const auto pending = store_->transactions()->outbox().CountPending();
@@ -133,6 +162,8 @@ class ConsumingProcess {
   }
 
  private:
+  bool is_plain_program() const { return task_.members == 1 && !task_.empties_outbox; }
+
   static void Beat() {
     [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
   }
@@ -145,9 +176,14 @@ class ConsumingProcess {
         number, "stats",
         absl::StrCat("{\"settled\":",
                      stats.processed + stats.duplicates + stats.dead_lettered + stats.discarded,
-                     ",\"fenced\":", stats.fenced, "}"));
+                     ",\"fenced\":", stats.fenced + stats.lease_lost, "}"));
     if (!member.status.ok()) std::cerr << member.status << "\n";
     return member.status.ok() ? 0 : 1;
+  }
+
+  kafka::Properties Connecting() const {
+    if (task_.reconnect_ms == 0) return {};
+    return {{"reconnect.backoff.max.ms", absl::StrCat(task_.reconnect_ms)}};
   }
 
   std::shared_ptr<DedupStore> OpenStore() {
@@ -161,6 +197,8 @@ class ConsumingProcess {
 
   std::unique_ptr<LogSource> Subscribe(int number) {
     const bool is_churning = task_.churn_ms > 0 && number == task_.members - 1;
+    kafka::Properties properties = Connecting();
+    properties.emplace_back("fetch.wait.max.ms", "20");
     std::unique_ptr<LogSource> source = Must(kafka::Subscribe(
         {.brokers = task_.brokers,
          .group = task_.group,
@@ -171,7 +209,7 @@ class ConsumingProcess {
              task_.instance.empty() || is_churning ? "" : absl::StrCat(task_.instance, "-", number),
          .session_timeout = absl::Milliseconds(task_.session_ms),
          .poll_interval_max = absl::Milliseconds(task_.poll_interval_ms),
-         .properties = {{"fetch.wait.max.ms", "20"}},
+         .properties = std::move(properties),
          .log = JsonLog(LogLevel::kError)}));
     source = Record({history_, number}, std::move(source));
     if (bug_.wrap_source) source = bug_.wrap_source(std::move(source));
@@ -186,6 +224,9 @@ class ConsumingProcess {
     const Recorder recorder{history_, number};
     std::shared_ptr<DedupStore> store = Record(recorder, store_);
     if (bug_.wrap_store) store = bug_.wrap_store(std::move(store));
+    if (task_.is_plain && task_.holds_at > 0 && number == 0) {
+      store = std::make_shared<HeldStore>(store, hold_);
+    }
     DeadLetterSink letters = letters_;
     letters.publisher = Record(recorder, letters.publisher);
     if (bug_.wrap_publisher) letters.publisher = bug_.wrap_publisher(letters.publisher);
@@ -196,6 +237,7 @@ class ConsumingProcess {
         .retry = {.max_attempts = kAttemptsMax,
                   .backoff = {.initial = absl::Milliseconds(task_.retry_ms), .jitter = 0}},
         .dead_letters = std::move(letters),
+        .claims = {.lease = absl::Milliseconds(task_.lease_ms)},
         .limits = {.batch_messages_max = static_cast<std::size_t>(task_.batch_messages_max)},
         .times = {.pause_after = absl::Milliseconds(100),
                   .revoke_budget = absl::Milliseconds(task_.poll_interval_ms) / 4,
@@ -230,10 +272,10 @@ class ConsumingProcess {
   }
 
   // Until SIGTERM, or until a member has ended by itself.
-  void AwaitSignal(const sigset_t& signals) {
+  void AwaitSignal() {
     absl::Time next_churn = absl::Now() + absl::Milliseconds(task_.churn_ms);
     const timespec moment{.tv_sec = 0, .tv_nsec = 20'000'000};
-    while (sigtimedwait(&signals, nullptr, &moment) != SIGTERM) {
+    while (sigtimedwait(&signals_, nullptr, &moment) != SIGTERM) {
       const bool is_over = std::any_of(members_.begin(), members_.end(),
                                        [](const auto& one) { return one->has_ended.load(); });
       if (is_over) return;
@@ -288,14 +330,21 @@ class ConsumingProcess {
     if (member != 0) {
       if (!hold_.is_held) return;
       const std::lock_guard lock(hold_.mutex);
-      if (hold_.partitions.contains(message.partition())) hold_.was_succeeded = true;
+      const bool is_successor = task_.is_plain ? message.id() == hold_.id
+                                               : hold_.partitions.contains(message.partition());
+      if (is_successor) hold_.was_succeeded = true;
       return;
     }
     {
       const std::lock_guard lock(hold_.mutex);
       hold_.partitions.insert(message.partition());
+      hold_.id = message.id();
     }
     if (++hold_.invocations != task_.holds_at) return;
+    StandStill();
+  }
+
+  void StandStill() {
     const auto assigned = [this] {
       int count = 0;
       for (std::size_t i = 1; i < members_.size(); ++i)
@@ -305,16 +354,19 @@ class ConsumingProcess {
     const int before = assigned();
     hold_.is_held = true;
     hold_.has_begun = true;
-    AwaitCondition([&] { return assigned() > before; });
-    // It notices once it has been refused, which its next transaction must be.
+    AwaitCondition(
+        [&] { return task_.is_plain ? hold_.was_succeeded.load() : assigned() > before; });
+    // It notices once it has been refused, which its next transaction must be, or its claim.
     releaser_ = std::jthread([this] {
-      AwaitCondition([this] { return members_[0]->log->count("fenced") > 0; });
+      const char* const refusal = task_.is_plain ? "lease_lost" : "fenced";
+      AwaitCondition([this, refusal] { return members_[0]->log->count(refusal) > 0; });
       hold_.is_held = false;
     });
   }
 
   const ConsumerTask task_;
   const testing::Scenario bug_;
+  sigset_t signals_{};
   History history_;
   Hold hold_;
   std::shared_ptr<DedupStore> store_;
@@ -330,13 +382,15 @@ class ConsumingProcess {
 
 int Consume(const Json& task) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int code = kCouldNotBegin;
   try {
     ConsumingProcess process(nlohmann::json(task).get<ConsumerTask>());
+    process.Begin();
+    code = 1;
     return process.Run();
   } catch (const std::exception& error) {
     std::cerr << "consuming: " << error.what() << "\n";
-    constexpr int kCouldNotBegin = 2;
-    return kCouldNotBegin;
+    return code;
   }
 }
 

@@ -38,8 +38,11 @@ struct ConsumerTask {
   // The last member leaves and comes back about so often; 0: never.
   int churn_ms = 0;
   // The first member is held at this invocation of its own past its poll interval, and notices
-  // nothing, until others have handled its messages; 0: never.
+  // nothing, until others have handled its messages; 0: never. With a plain handler its leases are
+  // not renewed meanwhile.
   int holds_at = 0;
+  int lease_ms = 30'000;  // plain handlers
+  int reconnect_ms = 0;   // the longest pause before a client connects again; 0: the client's own
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ConsumerTask, brokers, group, topic, store, effects,
@@ -47,10 +50,13 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ConsumerTask, brokers, group, to
                                                 instance, session_ms, poll_interval_ms, hint_ms,
                                                 retry_ms, batch_messages_max, invocations_per_beat,
                                                 empties_outbox, takes_all, stops_at, poison, bug,
-                                                churn_ms, holds_at)
+                                                churn_ms, holds_at, lease_ms, reconnect_ms)
 
-// Consumes until SIGTERM, then stops. 0: stopped as it should; 1: it could not; 2: it could not
-// begin. The `child` of every campaign that consumes.
+// The exit code of a child that could not begin.
+inline constexpr int kCouldNotBegin = 2;
+
+// Consumes until SIGTERM, then stops. 0: stopped as it should; 1: it could not; kCouldNotBegin. The
+// `child` of every campaign that consumes.
 int Consume(const Json& task);
 
 }  // namespace once::campaign

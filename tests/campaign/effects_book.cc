@@ -104,7 +104,7 @@ absl::Status EffectsFile::Book(const Effect& effect) const {
 
 std::vector<Effect> ReadEffectsTable(const std::string& path) {
   std::vector<Effect> effects;
-  Query(path, "SELECT id, part, offs, value FROM effects", [&](sqlite3_stmt* row) {
+  Query(path, "SELECT id, part, offs, value FROM effects ORDER BY rowid", [&](sqlite3_stmt* row) {
     effects.push_back({.id = reinterpret_cast<const char*>(sqlite3_column_text(row, 0)),
                        .partition = sqlite3_column_int(row, 1),
                        .offset = sqlite3_column_int64(row, 2),

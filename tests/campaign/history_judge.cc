@@ -121,9 +121,8 @@ class HistoryJudge {
   void See(const HistoryEvent& event) {
     const bool is_invoke = event.how == "invoke";
     if (event.call == "handle") return SeeHandle(event, is_invoke);
-    if (event.how == "fail" && (event.call == "begin" || event.call == "verify")) {
-      ++judgement_.refused;
-    }
+    if (event.call == "stats") judgement_.fenced += event.details.value("fenced", std::int64_t{0});
+    if (event.how == "fail" && event.call == "begin") ++judgement_.refused;
     if (!is_invoke && event.details.is_object()) {
       judgement_.refused += event.details.value("lost", std::int64_t{0});
     }

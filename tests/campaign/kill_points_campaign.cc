@@ -1,6 +1,7 @@
 // kill-points: at every place where the program may be made to die, several times, with every store
 // and handler that passes it, the process dies, starts again, and must settle everything. A place
-// that nobody passes is a failure of the campaign: there would be no evidence about it.
+// that nobody passes with a store and handler that should is a failure of the campaign: there would
+// be no evidence about it.
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -8,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -139,9 +141,10 @@ void AttackConsumer(const Attack& attack, const CampaignOptions& options, Outcom
     end = scene->Drain(*life, absl::Seconds(60));
   }
   outcome.has_died = end == LifeEnd::kKilled;
+  const bool has_failed = end == LifeEnd::kStuck || end == LifeEnd::kFailed;
   scene->task().stops_at = 0;
   scene->task().empties_outbox = true;
-  if (end == LifeEnd::kFailed || scene->DrainOnce() != LifeEnd::kDrained) {
+  if (has_failed || scene->DrainOnce() != LifeEnd::kDrained) {
     outcome.report.violations.push_back(attack.label() + ": it does not settle everything");
   }
   scene->Judge(outcome.report, attack.label());
@@ -217,7 +220,7 @@ CampaignReport RunAll(const CampaignOptions& options) {
   });
   attacks.resize(std::min(attacks.size(), runs));
   CampaignReport total;
-  std::map<std::string, int> deaths;
+  std::map<std::pair<std::string, Arena>, int> deaths;
   std::mutex mutex;
   constexpr std::size_t kWorkers = 3;
   std::size_t done = 0;
@@ -225,22 +228,27 @@ CampaignReport RunAll(const CampaignOptions& options) {
     Outcome outcome;
     Run(attacks[i], options, outcome);
     const std::lock_guard lock(mutex);
-    deaths[attacks[i].point] += outcome.has_died ? 1 : 0;
+    deaths[{attacks[i].point, attacks[i].arena}] += outcome.has_died ? 1 : 0;
     Add(outcome.report, total);
     Say(absl::StrCat(++done, " of ", attacks.size(), ": ", attacks[i].label(), ": ",
                      outcome.has_died ? "died" : "not reached",
                      outcome.report.violations.empty() ? "" : ", VIOLATED"));
   });
-  std::int64_t hit = 0;
+  std::set<std::string> hit;
   std::int64_t died = 0;
-  for (const auto& [point, count] : deaths) {
-    hit += count > 0 ? 1 : 0;
+  for (const auto& [place, count] : deaths) {
+    const auto& [point, arena] = place;
+    if (count > 0) hit.insert(point);
     died += count;
-    if (is_whole && count == 0) total.violations.push_back(point + ": no process died there");
+    if (is_whole && count == 0) {
+      total.violations.push_back(
+          absl::StrCat(point, ", ", NameOf(arena), ": no process died there"));
+    }
   }
   total.extras["runs"] = attacks.size();
   total.extras["points"] = points;
-  total.extras["points_hit"] = hit;
+  total.extras["points_hit"] = hit.size();
+  total.extras["places"] = deaths.size();
   total.extras["deaths"] = died;
   return total;
 }

@@ -144,7 +144,7 @@ class RecordedClaims : public testing::ForwardingClaims {
     const std::int64_t invoke = Invoke(name, claims);
     absl::Status status = call();
     const auto lost = std::count_if(outcomes.begin(), outcomes.end(),
-                                    [](const absl::Status& one) { return !one.ok(); });
+                                    [](const absl::Status& one) { return absl::IsAborted(one); });
     recorder_.history.End(recorder_.member, name, invoke, EndOf(status),
                           status.ok() && lost > 0 ? absl::StrCat("{\"lost\":", lost, "}") : "");
     return status;

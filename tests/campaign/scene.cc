@@ -102,7 +102,7 @@ LifeEnd Scene::Drain(testing::Child& child, absl::Duration patience) {
   while (!ended && !IsDrained()) {
     if (absl::Now() > deadline) {
       child.End(SIGKILL);
-      return LifeEnd::kFailed;
+      return LifeEnd::kStuck;
     }
     ended = child.AwaitEnd(absl::Milliseconds(30));
   }
@@ -111,10 +111,11 @@ LifeEnd Scene::Drain(testing::Child& child, absl::Duration patience) {
     ended = child.AwaitEnd(absl::Seconds(60));
     if (!ended) {
       child.End(SIGKILL);
-      return LifeEnd::kFailed;  // it did not stop in time
+      return LifeEnd::kStuck;  // it did not stop in time
     }
   }
   if (WIFSIGNALED(*ended) && WTERMSIG(*ended) == SIGKILL) return LifeEnd::kKilled;
+  if (*ended == W_EXITCODE(kCouldNotBegin, 0)) throw std::runtime_error("a child could not begin");
   if (!WIFEXITED(*ended) || WEXITSTATUS(*ended) != 0) return LifeEnd::kFailed;
   return IsDrained() ? LifeEnd::kDrained : LifeEnd::kStopped;
 }
@@ -177,6 +178,7 @@ bool AddJudgement(const Truth& truth, const std::vector<std::string>& histories,
   const auto add = [&](const char* name, std::int64_t number) {
     report.extras[name] = report.extras.value(name, std::int64_t{0}) + number;
   };
+  add("fenced", judgement.fenced);
   add("invocations", judgement.invocations);
   add("reruns", judgement.reruns);
   add("dead_letters", static_cast<std::int64_t>(truth.letters.size()) - judgement.republished);

@@ -28,7 +28,8 @@ enum class LifeEnd : std::uint8_t {
   kDrained,  // the group's offsets are at the end of the log, and it stopped as it should
   kStopped,  // it stopped as it should, before that
   kKilled,   // by SIGKILL
-  kFailed    // it ended otherwise, or nothing moved any more
+  kStuck,    // it was not settled, or did not stop, within the patience
+  kFailed    // it ended otherwise
 };
 
 class Scene {
@@ -45,7 +46,7 @@ class Scene {
 
   // The next process, once it may be asked to stop, or has died before.
   std::unique_ptr<testing::Child> StartLife(const testing::Environment& environment = {});
-  // Waits until all is settled, asks it to stop, and sees it end.
+  // Waits until all is settled, asks it to stop, and sees it end. Throws when it could not begin.
   LifeEnd Drain(testing::Child& child, absl::Duration patience);
   // A life without any attack.
   LifeEnd DrainOnce(absl::Duration patience = absl::Minutes(2));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <iterator>
 #include <string_view>
 
 #include "absl/strings/escaping.h"
@@ -119,6 +120,17 @@ std::string DescribeDifference(const std::vector<std::string>& expected,
   add("not expected:", found, expected);
   if (lines > kLinesMax) absl::StrAppend(&text, "\n  … and ", lines - kLinesMax, " more");
   return text;
+}
+
+std::int64_t CountMissing(std::vector<std::string> expected, std::vector<std::string> found,
+                          std::string_view prefix) {
+  std::sort(expected.begin(), expected.end());
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> missing;
+  std::set_difference(expected.begin(), expected.end(), found.begin(), found.end(),
+                      std::back_inserter(missing));
+  return std::count_if(missing.begin(), missing.end(),
+                       [&](const std::string& line) { return line.starts_with(prefix); });
 }
 
 }  // namespace once::campaign

@@ -123,6 +123,9 @@ class KilledStore {
 
   std::int64_t steps() const { return steps_; }
   std::int64_t in_flight_applied() const { return in_flight_applied_; }
+  // Rows of acknowledged steps that were not there, and effects that were there and not theirs.
+  std::int64_t lost() const { return lost_; }
+  std::int64_t surplus() const { return surplus_; }
 
  private:
   std::string Acknowledgements() const { return folder_.File("acknowledged"); }
@@ -151,6 +154,8 @@ class KilledStore {
       ++in_flight_applied_;
       if (found == DumpStore(folder_.File("peer.db"))) return "";
     }
+    lost_ = CountMissing(acknowledged, found, "");
+    surplus_ = CountMissing(found, acknowledged, "effects ");
     return absl::StrCat("in flight was ", survivor_.Describe(in_flight),
                         DescribeDifference(acknowledged, found));
   }
@@ -162,6 +167,8 @@ class KilledStore {
   std::int64_t next_ = 0;  // the first step of the next life
   std::int64_t steps_ = 0;
   std::int64_t in_flight_applied_ = 0;
+  std::int64_t lost_ = 0;
+  std::int64_t surplus_ = 0;
 };
 
 Moment Draw(Dice& dice, const std::vector<std::string>& points) {
@@ -175,51 +182,80 @@ Moment Draw(Dice& dice, const std::vector<std::string>& points) {
   return moment;
 }
 
-CampaignReport Run(const CampaignOptions& options) {
-  CampaignReport report;
-  Disk disk;  // of this process only: it need not wait for any real sync
-  Dice dice(options.seed);
-  const std::vector<std::string> points = PointsOfTheAdapter();
-  std::map<std::string, std::int64_t> hits;
-  for (const std::string& point : points) hits[point] = 0;
-  std::int64_t in_flight_applied = 0;
-  std::unique_ptr<KilledStore> store;
-  for (std::int64_t kill = 0; kill < options.runs; ++kill) {
-    if (kill % kKillsPerStore == 0) {
-      if (kill > 0) Say(absl::StrCat(kill, " of ", options.runs, " kills"));
-      store = std::make_unique<KilledStore>(dice.Next());
-    }
-    const Moment moment = Draw(dice, points);
-    const std::int64_t before = store->steps();
-    const std::int64_t applied_before = store->in_flight_applied();
-    const int status = store->LiveAndDie(moment);
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-      report.violations.push_back(absl::StrCat("kill ", kill, ": a life ended with code ",
-                                               WEXITSTATUS(status), " (--seed ", options.seed,
-                                               ")"));
-    }
-    if (WIFSIGNALED(status) && !moment.point.empty()) {
-      ++hits[moment.point.substr(0, moment.point.find(':'))];
-    }
-    if (const std::string wrong = store->Check(); !wrong.empty()) {
-      report.violations.push_back(absl::StrCat("kill ", kill, ", ", moment.Describe(), " (--seed ",
-                                               options.seed, "): ", wrong));
-      store = std::make_unique<KilledStore>(dice.Next());
-      continue;
-    }
-    report.messages += store->steps() - before;
-    in_flight_applied += store->in_flight_applied() - applied_before;
-    if (report.violations.size() >= kViolationsMax) break;
+class StoreKills {
+ public:
+  explicit StoreKills(const CampaignOptions& options) : options_(options), dice_(options.seed) {
+    for (const std::string& point : points_) hits_[point] = 0;
   }
-  for (const auto& [point, count] : hits) {
-    if (count == 0 && options.runs >= kKillsForEveryPoint) {
-      report.violations.push_back("no life ended at " + point);
+
+  CampaignReport Run() {
+    const std::int64_t lives_max = 10 * options_.runs + kKillsPerStore;
+    while (kills_ < options_.runs && report_.violations.size() < kViolationsMax) {
+      if (lives_ == lives_max) {
+        Complain("nearly every life ends before it can be killed");
+        break;
+      }
+      Live();
+    }
+    for (const auto& [point, count] : hits_) {
+      if (count == 0 && options_.runs >= kKillsForEveryPoint) Complain("no life ended at " + point);
+    }
+    report_.extras = {{"kills", kills_},
+                      {"lives", lives_},
+                      {"in_flight_applied", in_flight_applied_},
+                      {"kill_points", hits_}};
+    return std::move(report_);
+  }
+
+ private:
+  void Complain(const std::string& what) {
+    report_.violations.push_back(
+        absl::StrCat("kill ", kills_, " (--seed ", options_.seed, "): ", what));
+  }
+
+  // One life, which counts as a kill only when it was one: a life may end before its moment comes.
+  void Live() {
+    if (lives_++ % kKillsPerStore == 0 || store_ == nullptr) {
+      store_ = std::make_unique<KilledStore>(dice_.Next());
+    }
+    const Moment moment = Draw(dice_, points_);
+    const std::int64_t steps = store_->steps();
+    const std::int64_t applied = store_->in_flight_applied();
+    CountEnd(moment, store_->LiveAndDie(moment));
+    if (const std::string wrong = store_->Check(); !wrong.empty()) {
+      report_.lost += store_->lost();
+      report_.duplicate_effects += store_->surplus();
+      Complain(moment.Describe() + ": " + wrong);
+      store_ = nullptr;
+      return;
+    }
+    report_.messages += store_->steps() - steps;
+    in_flight_applied_ += store_->in_flight_applied() - applied;
+  }
+
+  void CountEnd(const Moment& moment, int status) {
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+      if (++kills_ % kKillsPerStore == 0)
+        Say(absl::StrCat(kills_, " of ", options_.runs, " kills"));
+      if (!moment.point.empty()) ++hits_[moment.point.substr(0, moment.point.find(':'))];
+    } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+      Complain(absl::StrCat("a life ended with wait status ", status));
     }
   }
-  report.extras["in_flight_applied"] = in_flight_applied;
-  report.extras["kill_points"] = hits;
-  return report;
-}
+
+  const CampaignOptions options_;
+  const Disk disk_;  // of this process only: it need not wait for any real sync
+  Dice dice_;
+  const std::vector<std::string> points_ = PointsOfTheAdapter();
+  std::map<std::string, std::int64_t> hits_;
+  std::unique_ptr<KilledStore> store_;
+  CampaignReport report_;
+  std::int64_t kills_ = 0;
+  std::int64_t lives_ = 0;
+  std::int64_t in_flight_applied_ = 0;
+};
+
+CampaignReport Run(const CampaignOptions& options) { return StoreKills(options).Run(); }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -76,5 +77,10 @@ std::vector<std::string> DumpStore(const std::string& path);
 // The first lines in which they differ, for people.
 std::string DescribeDifference(const std::vector<std::string>& expected,
                                const std::vector<std::string>& found);
+
+// How many lines that begin with `prefix` are in `expected` and not in `found`; each as often as it
+// is there.
+std::int64_t CountMissing(std::vector<std::string> expected, std::vector<std::string> found,
+                          std::string_view prefix);
 
 }  // namespace once::campaign

@@ -65,8 +65,8 @@ struct Truth {
   bool has_letters = true;
   // Dead letters were redriven to a handler that takes them.
   bool is_redriven = false;
-  std::vector<Delivery> deliveries;  // ascending offsets within each partition
-  std::vector<Effect> effects;
+  std::vector<Delivery> deliveries;            // ascending offsets within each partition
+  std::vector<Effect> effects;                 // in the order in which they came to be
   std::map<std::int32_t, EffectTotal> totals;  // by partition; transactional handlers
   std::vector<Letter> letters;
   std::map<std::int32_t, PartitionTruth> partitions;
