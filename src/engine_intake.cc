@@ -240,7 +240,6 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
                                                                     : partition->expected.position,
            .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
     }
-    if (ONCE_PLANTED_BUG("revoked-not-committed")) positions.clear();
     const absl::Status committed =
         positions.empty() ? absl::OkStatus() : source_.Commit(positions, CommitMode::kVerified);
     ONCE_KILL_POINT("revoke.committed");

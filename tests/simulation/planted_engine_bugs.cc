@@ -79,8 +79,6 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "two-partitions-cooperative", kOne, Check::kAcknowledged),
       InEngine("hints-not-sent", "the broker hears of what is handled only when somebody leaves",
                "offsets", kNone, Check::kDrained),
-      InEngine("revoked-not-committed", "who leaves does not say how far it came",
-               "plain-one-partition-one-by-one", kNone, Check::kDrained),
       InEngine("marked-before-published", "a letter counts as published before it is",
                "graceful-stop", kNone, Check::kPublished),
       InEngine("unpublished-marked", "a letter that the broker refused counts as published",
