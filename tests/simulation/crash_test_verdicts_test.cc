@@ -16,17 +16,6 @@
 namespace once::testing {
 namespace {
 
-// Ids are committed and never found again.
-class IdsNeverFound : public WrappedTransaction {
- public:
-  using WrappedTransaction::WrappedTransaction;
-  absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override {
-    const absl::Status status = inner_->FindIds(keys, records);
-    std::fill(records.begin(), records.end(), IdRecord{});
-    return status;
-  }
-};
-
 // The position of whatever is committed is the end of the log.
 class PositionAtTheEnd : public WrappedTransaction {
  public:

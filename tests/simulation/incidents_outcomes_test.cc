@@ -36,17 +36,6 @@ TEST(Incidents, NServiceBus4993NorIsItUnderAClaim) {
                  .breaks = Check::kAcknowledged});
 }
 
-// No duplicate check.
-class IdsNeverFound : public WrappedTransaction {
- public:
-  using WrappedTransaction::WrappedTransaction;
-  absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override {
-    const absl::Status status = inner_->FindIds(keys, records);
-    std::fill(records.begin(), records.end(), IdRecord{});
-    return status;
-  }
-};
-
 // MassTransit#3791 (https://github.com/MassTransit/MassTransit/issues/3791): what a consumer had
 // published through its outbox was published again when the message was delivered again.
 template <typename Store>

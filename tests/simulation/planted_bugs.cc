@@ -136,16 +136,6 @@ class SavepointIgnored : public WrappedTransaction {
   absl::Status RollbackToSavepoint() override { return absl::OkStatus(); }
 };
 
-class IdsNeverFound : public WrappedTransaction {
- public:
-  using WrappedTransaction::WrappedTransaction;
-  absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override {
-    const absl::Status status = inner_->FindIds(keys, records);
-    std::fill(records.begin(), records.end(), IdRecord{});
-    return status;
-  }
-};
-
 // Watermill's and Redpanda's deduplicators: an id that is there has been handled.
 class PresentIsCompleted : public WrappedTransaction {
  public:

@@ -2,6 +2,7 @@
 // put into a scenario. The same bugs work over real stores: see tests/forwarding_seams.h.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <utility>
@@ -18,6 +19,17 @@ class WrappedTransaction : public ForwardingTransaction, public EffectWriter {
   void Append(EffectRow row) override { Effects(*inner_)->Append(std::move(row)); }
   IdRecord Peek(const IdKey& key) const override { return Effects(*inner_)->Peek(key); }
   bool is_open() const override { return Effects(*inner_)->is_open(); }
+};
+
+// No duplicate check: ids are committed and never found again.
+class IdsNeverFound : public WrappedTransaction {
+ public:
+  using WrappedTransaction::WrappedTransaction;
+  absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override {
+    const absl::Status status = inner_->FindIds(keys, records);
+    std::fill(records.begin(), records.end(), IdRecord{});
+    return status;
+  }
 };
 
 using WrappedStore = ForwardingStore;
