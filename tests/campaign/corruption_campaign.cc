@@ -1,5 +1,5 @@
-// corruption: bytes of a store's files are flipped, zeroed, exchanged or cut off while nobody has it
-// open; then it is opened, asked for everything that was recorded, and worked with. It must not
+// corruption: bytes of a store's files are flipped, zeroed, exchanged or cut off while nobody has
+// it open; then it is opened, asked for everything that was recorded, and worked with. It must not
 // crash, nor begin anew in the place of the old store. Damage to the -wal may cost the newest
 // transactions, as a power cut does, and nothing else.
 //
@@ -218,8 +218,8 @@ std::vector<std::string> FindWrong(const Answers& right, const Answers& found) {
   return wrong;
 }
 
-// Whether a flipped byte may lie in the row that answers the question. Near the name in it, that is:
-// a neighbour's may be taken for it, one elsewhere never.
+// Whether a flipped byte may lie in the row that answers the question. Near the name in it, that
+// is: a neighbour's may be taken for it, one elsewhere never.
 bool IsInRowOf(const std::string& question, const Template& whole, const Damage& damage) {
   constexpr std::string_view kLetter = "letter ";
   constexpr std::size_t kRowBytesMax = 300;

@@ -1,8 +1,9 @@
 // zombie: one of three consumers that share an open store is held in mid-handler past its poll
 // interval and does not notice that its partitions were given away; when it goes on, its next
-// transaction must be refused, or its claim, whose lease has ended meanwhile: both by what the store
-// answered and by what the consumer has counted. Every third has a plain handler. On top of these
-// runs, one for every four stops a whole process, alone in its group, for twice its session timeout.
+// transaction must be refused, or its claim, whose lease has ended meanwhile: both by what the
+// store answered and by what the consumer has counted. Every third has a plain handler. On top of
+// these runs, one for every four stops a whole process, alone in its group, for twice its session
+// timeout.
 #include <signal.h>
 
 #include <mutex>

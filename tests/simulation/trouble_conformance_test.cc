@@ -1,5 +1,5 @@
-// The suite of troubles is itself tested: each planted bug must fail some of its checks, and a store
-// without a bug none. A bug is a fake store behind a wrapper that lies in one case.
+// The suite of troubles is itself tested: each planted bug must fail some of its checks, and a
+// store without a bug none. A bug is a fake store behind a wrapper that lies in one case.
 #include "once/testing/trouble_conformance.h"
 
 #include <gmock/gmock.h>

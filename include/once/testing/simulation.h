@@ -231,7 +231,8 @@ struct Witness {
   Report report;  // with its history
 };
 
-// The rule that was broken, the commit of the build, the command that replays it, and the history of the message concerned.
+// The rule that was broken, the commit of the build, the command that replays it, and the history
+// of the message concerned.
 std::string Describe(const Witness& witness);
 
 struct SearchResult {

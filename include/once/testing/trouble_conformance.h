@@ -1,7 +1,7 @@
-// The conformance suite for stores in trouble, ours and yours: a full disk, writes that fail, answers
-// that are lost, a machine without power. Whatever a store says then must be true, nothing of it
-// may be half there, and it goes on once the trouble is over. A fake that is kinder than the real
-// store would make a simulation prove nothing, so both pass the same suite:
+// The conformance suite for stores in trouble, ours and yours: a full disk, writes that fail,
+// answers that are lost, a machine without power. Whatever a store says then must be true, nothing
+// of it may be half there, and it goes on once the trouble is over. A fake that is kinder than the
+// real store would make a simulation prove nothing, so both pass the same suite:
 //
 //   INSTANTIATE_TEST_SUITE_P(MyStore, StoreTroubleConformance,
 //                            ::testing::Values(once::testing::StoreUnderTest{
