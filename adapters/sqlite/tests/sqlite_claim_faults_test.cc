@@ -16,8 +16,9 @@ struct CallCase {
 };
 
 OutboxRow Letter(const Claim& claim) {
-  std::int64_t offset = 0;
-  for (const char byte : claim.key.id) offset = offset * 131 + byte;
+  std::uint64_t sum = 0;
+  for (const char byte : claim.key.id) sum = sum * 131 + static_cast<unsigned char>(byte);
+  const auto offset = static_cast<std::int64_t>(sum >> 1U);  // not negative
   return {.origin = {.key = Orders(), .offset = offset},
           .message = {.topic = "orders.dlq", .value = std::string(50, 'x')},
           .scope = std::string(claim.key.scope),
