@@ -27,20 +27,6 @@ class PositionAtTheEnd : public WrappedTransaction {
   }
 };
 
-// Nobody is told that a handler may have run before.
-class TakeoverIsFresh : public WrappedClaims {
- public:
-  using WrappedClaims::WrappedClaims;
-  absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
-                        std::span<ClaimResult> results) override {
-    const absl::Status status = inner_.TryClaim(requests, lease, results);
-    for (ClaimResult& result : results) {
-      if (result.verdict == ClaimVerdict::kTakeover) result.verdict = ClaimVerdict::kFresh;
-    }
-    return status;
-  }
-};
-
 // `Store` around a memory store that outlives the processes; one message per batch.
 template <typename Store>
 CrashTest TestOver(CrashHandler handler) {

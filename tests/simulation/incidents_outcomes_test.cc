@@ -110,14 +110,9 @@ TEST(Incidents, NHibernate117EverySubscriberHasIdsOfItsOwnInASharedTable) {
 }
 
 // An inbox that inserts first and looks at nothing: one id that is there fails the whole batch.
-class InsertOnly : public WrappedTransaction {
+class InsertOnly : public IdsNeverFound {
  public:
-  using WrappedTransaction::WrappedTransaction;
-  absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override {
-    const absl::Status status = inner_->FindIds(keys, records);
-    std::fill(records.begin(), records.end(), IdRecord{});
-    return status;
-  }
+  using IdsNeverFound::IdsNeverFound;
   absl::Status PutIds(std::span<const IdWrite> writes) override {
     std::vector<IdKey> keys;
     for (const IdWrite& write : writes) keys.push_back(write.key);
@@ -145,17 +140,14 @@ TEST(Incidents, Wolverine2639OneDuplicateDoesNotFreezeItsPartition) {
 }
 
 // One key that says "somebody has it", and nothing for "it is done".
-class DoneIsInProgress : public WrappedClaims {
+class DoneIsInProgress : public OtherVerdict {
  public:
-  using WrappedClaims::WrappedClaims;
-  absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
-                        std::span<ClaimResult> results) override {
-    const absl::Status status = inner_.TryClaim(requests, lease, results);
-    for (ClaimResult& result : results) {
-      if (result.verdict != ClaimVerdict::kDuplicate) continue;
-      result = {.verdict = ClaimVerdict::kInProgress, .wait = absl::Hours(7 * 24)};
-    }
-    return status;
+  using OtherVerdict::OtherVerdict;
+
+ private:
+  void Change(ClaimResult& result) const override {
+    if (result.verdict != ClaimVerdict::kDuplicate) return;
+    result = {.verdict = ClaimVerdict::kInProgress, .wait = absl::Hours(7 * 24)};
   }
 };
 

@@ -162,21 +162,18 @@ TEST(Incidents, ParallelConsumer777AnOwnerOfThePastRecordsNothing) {
 }
 
 // Claims that keep nobody out.
-class NobodyIsAtWork : public WrappedClaims {
+class NobodyIsAtWork : public OtherVerdict {
  public:
-  using WrappedClaims::WrappedClaims;
-  absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
-                        std::span<ClaimResult> results) override {
-    const absl::Status status = inner_.TryClaim(requests, lease, results);
-    for (ClaimResult& result : results) {
-      if (result.verdict == ClaimVerdict::kInProgress) result.verdict = ClaimVerdict::kFresh;
-    }
-    return status;
-  }
+  using OtherVerdict::OtherVerdict;
   absl::Status Begun(std::span<const Claim> claims, std::span<absl::Status> outcomes) override {
     (void)inner_.Begun(claims, outcomes);
     std::fill(outcomes.begin(), outcomes.end(), absl::OkStatus());
     return absl::OkStatus();
+  }
+
+ private:
+  void Change(ClaimResult& result) const override {
+    if (result.verdict == ClaimVerdict::kInProgress) result.verdict = ClaimVerdict::kFresh;
   }
 };
 

@@ -11,21 +11,6 @@
 namespace once::testing {
 namespace {
 
-// TryClaim with another verdict.
-class OtherVerdict : public WrappedClaims {
- public:
-  using WrappedClaims::WrappedClaims;
-  absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
-                        std::span<ClaimResult> results) override {
-    const absl::Status status = inner_.TryClaim(requests, lease, results);
-    for (ClaimResult& result : results) Change(result);
-    return status;
-  }
-
- private:
-  virtual void Change(ClaimResult& result) const = 0;
-};
-
 // Watermill's and Redpanda's deduplicators: whoever failed was there, and is a duplicate.
 class FailedIsDuplicate : public OtherVerdict {
  public:
@@ -55,16 +40,6 @@ class TakeoverForgetsAttempt : public OtherVerdict {
  private:
   void Change(ClaimResult& result) const override {
     if (result.verdict == ClaimVerdict::kTakeover) result.attempt = 1;
-  }
-};
-
-class TakeoverIsFresh : public OtherVerdict {
- public:
-  using OtherVerdict::OtherVerdict;
-
- private:
-  void Change(ClaimResult& result) const override {
-    if (result.verdict == ClaimVerdict::kTakeover) result.verdict = ClaimVerdict::kFresh;
   }
 };
 

@@ -36,6 +36,32 @@ using WrappedStore = ForwardingStore;
 using WrappedClaims = ForwardingClaims;
 using WrappedSource = ForwardingSource;
 
+// TryClaim with another verdict.
+class OtherVerdict : public WrappedClaims {
+ public:
+  using WrappedClaims::WrappedClaims;
+  absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
+                        std::span<ClaimResult> results) override {
+    const absl::Status status = inner_.TryClaim(requests, lease, results);
+    for (ClaimResult& result : results) Change(result);
+    return status;
+  }
+
+ private:
+  virtual void Change(ClaimResult& result) const = 0;
+};
+
+// Nobody is told that a handler may have run before.
+class TakeoverIsFresh : public OtherVerdict {
+ public:
+  using OtherVerdict::OtherVerdict;
+
+ private:
+  void Change(ClaimResult& result) const override {
+    if (result.verdict == ClaimVerdict::kTakeover) result.verdict = ClaimVerdict::kFresh;
+  }
+};
+
 // A store whose transactions are all `T`.
 template <typename T>
 class StoreOf : public WrappedStore {
