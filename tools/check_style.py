@@ -16,7 +16,7 @@ LINE_LENGTH_MAX = 100
 FUNCTION_LINES_MAX = 70
 
 # Rule 14: time, randomness, threads and I/O come in by parameter.
-ENGINE = re.compile(r"^src/((memory|operator)/)?[^/]+\.(h|cc)$")
+ENGINE = re.compile(r"^src/((memory|operator|stores)/)?[^/]+\.(h|cc)$")
 ENGINE_FORBIDDEN = re.compile(
     r"absl::Now\b|absl::SleepFor\b|absl::BitGen\b|\bsleep_(for|until)\b|\b(u|nano)?sleep\s*\("
     r"|\bs?rand(om)?\s*\(|\brandom_device\b|\bmt19937(_64)?\b"
@@ -37,7 +37,7 @@ def layer_of(path):
         return "adapter " + adapter.group(1)
     if path.startswith("include/once/testing/") or path.startswith("src/testing/"):
         return "testing"
-    if re.match(r"include/once/|src/((memory|operator)/)?[^/]+$", path):
+    if re.match(r"include/once/|src/((memory|operator|stores)/)?[^/]+$", path):
         return "core"
     return None
 
@@ -55,9 +55,10 @@ def forbidden_include(layer, included, adapters):
     inside = re.match(r"adapters/([^/]+)/", included)
     if inside and inside.group(1) != own:
         return f"{layer} does not include the inside of the adapter {inside.group(1)}"
-    is_test_hook = included == "src/test_hooks.h"
-    if included.startswith("src/") and layer.startswith("adapter ") and not is_test_hook:
-        return "an adapter includes the contract in include/once only"
+    # What durable stores share, and what is nothing outside of test builds.
+    is_shared = included.startswith("src/stores/") or included == "src/test_hooks.h"
+    if included.startswith("src/") and layer.startswith("adapter ") and not is_shared:
+        return "an adapter includes the contract in include/once and src/stores only"
     return None
 
 
@@ -158,6 +159,9 @@ def self_test():
         ("adapters/sqlite/a.cc", '// A.\n#include "src/lanes.h"\n', 1),
         ("adapters/sqlite/a.cc", '// A.\n#include "adapters/sqlite/b.h"\n', 0),
         ("adapters/sqlite/a.cc", '// A.\n#include "src/test_hooks.h"\n', 0),
+        ("adapters/sqlite/a.cc", '// A.\n#include "src/stores/rows.h"\n', 0),
+        ("src/stores/a.cc", '// A.\n#include "adapters/sqlite/b.h"\n', 1),
+        ("src/stores/a.cc", "// A.\nstd::thread t;\n", 1),
         ("adapters/sqlite/a.cc", "// A.\n#include <once/kafka/x.h>\n", 1),
         ("adapters/sqlite/tests/a.cc", "// A.\n#include <once/testing/x.h>\n", 0),
         ("src/a.cc", "// A. absl::Now() is not called.\nauto t = clock.Now();\n", 0),

@@ -25,11 +25,12 @@
 #include "adapters/sqlite/schema.h"
 #include "adapters/sqlite/statements.h"
 #include "adapters/sqlite/store_files.h"
-#include "adapters/sqlite/turnstile.h"
 #include "adapters/sqlite/wal_sync.h"
 #include "once/claims.h"
 #include "once/sqlite/store.h"
 #include "once/transaction.h"
+#include "src/stores/claim_rules.h"
+#include "src/stores/turnstile.h"
 
 namespace once::sqlite {
 
@@ -94,10 +95,9 @@ class Database {
   void NoteLetters() { has_letters_ = true; }
 
   // From any thread, at any time: the claims of this opening …
-  std::uint64_t incarnation() const { return incarnation_; }
   Fence NewFence() { return {.incarnation = incarnation_, .counter = ++last_fence_}; }
   // … and the clock of their leases.
-  absl::Time Now() const { return now_(); }
+  stores::LeaseClock clock() const { return {.incarnation = incarnation_, .now = now_()}; }
 
   // For readers, one at a time. The statements are valid while the object lives.
   class ReadScope {
@@ -135,7 +135,7 @@ class Database {
   absl::Duration busy_timeout_;
   Synchronous synchronous_ = Synchronous::kFull;
   StoreIdentity identity_;
-  Turnstile turnstile_;
+  stores::Turnstile turnstile_;
   ConnectionHandle writer_;
   Guard* guard_ = nullptr;       // owned by the connection
   WalSync* wal_sync_ = nullptr;  // likewise

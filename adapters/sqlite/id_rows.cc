@@ -58,44 +58,6 @@ void BindTime(Statement& statement, int parameter, absl::Time time) {
   }
 }
 
-bool IsHeld(const ClaimRow& claim, const LeaseClock& clock) {
-  return claim.fence && claim.fence->incarnation == clock.incarnation &&
-         claim.lease_end > clock.now;
-}
-
-IdRows WithoutEndedClaim(IdRows rows, const LeaseClock& clock) {
-  if (!rows.claim || IsHeld(*rows.claim, clock)) return rows;
-  ClaimRow& claim = *rows.claim;
-  claim.fence.reset();
-  claim.lease_end = absl::InfinitePast();
-  if (claim.disposition) return rows;
-  if (std::exchange(claim.is_begun, false)) {
-    claim.may_have_run = true;
-    rows.record.state = IdState::kRetrying;
-    ++rows.record.attempt;
-    rows.record.not_before = absl::InfinitePast();
-    if (!rows.record.fingerprint.is_set()) rows.record.fingerprint = claim.fingerprint;
-  }
-  if (!claim.may_have_run) rows.claim.reset();
-  return rows;
-}
-
-std::optional<ClaimRow> AfterWriting(const ClaimRow& claim, const IdRecord& record) {
-  // A redriven message begins anew, with all attempts before it.
-  const bool keeps_doubt = record.state == IdState::kRetrying && record.attempt > 0;
-  if (!keeps_doubt || !(claim.may_have_run || claim.is_begun)) return std::nullopt;
-  return ClaimRow{.may_have_run = true};
-}
-
-IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock) {
-  IdRows seen = WithoutEndedClaim(rows, clock);
-  if (seen.claim && seen.claim->fence && !seen.claim->disposition) {
-    seen.record.state = IdState::kClaimed;
-    if (!seen.record.fingerprint.is_set()) seen.record.fingerprint = seen.claim->fingerprint;
-  }
-  return seen.record;
-}
-
 absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column) {
   IdRecord record;
   if (row.IsNull(column)) return record;
@@ -245,12 +207,12 @@ absl::Status IdTable::PutClaim(const IdKey& key, const std::optional<ClaimRow>& 
   const auto scope = InternScope(key.scope);
   if (!scope.ok()) return scope.status();
   WriterStatements& statements = database_.statements();
-  const bool says_nothing =
-      !claim || (!claim->fence && !claim->may_have_run && !claim->disposition);
+  const bool says_nothing = !claim || stores::SaysNothing(*claim);
   Statement& put = says_nothing ? statements.drop_claim : statements.put_claim;
   put.Bind(1, *scope);
   put.BindBytes(2, key.id);
   if (says_nothing) return put.Run();
+  database_.NoteClaims();
   if (claim->fence) {
     put.Bind(3, static_cast<std::int64_t>(claim->fence->incarnation));
     put.Bind(4, static_cast<std::int64_t>(claim->fence->counter));

@@ -1,6 +1,5 @@
 // The rows that belong to ids: scopes, records, claims and results, read and written inside one
-// transaction. What a claim means once its owner is gone is decided here, for transactions,
-// claimants and operators alike.
+// transaction.
 // Thread-safety: as the connection of the transaction.
 #pragma once
 
@@ -13,46 +12,17 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/sqlite/database.h"
-#include "once/claims.h"
 #include "once/transaction.h"
+#include "src/stores/claim_rules.h"
 
 namespace once::sqlite {
 
+using stores::ClaimRow;
+using stores::IdRows;
+using stores::LeaseClock;
+
 // InfinitePast() is "never" and stored as null, so that the usual record stays small.
 void BindTime(Statement& statement, int parameter, absl::Time time);
-
-struct ClaimRow {
-  std::optional<Fence> fence;  // nullopt: nobody holds the id
-  absl::Time lease_end = absl::InfinitePast();
-  bool is_begun = false;
-  bool may_have_run = false;               // sticky: some invocation's end is not known
-  std::optional<Disposition> disposition;  // dying
-  Fingerprint fingerprint;                 // of the message that is claimed
-};
-
-struct IdRows {
-  IdRecord record;
-  std::optional<ClaimRow> claim;
-};
-
-// By which a claim is judged: it is over when another opening made it, or when its lease has ended.
-struct LeaseClock {
-  std::uint64_t incarnation = 0;
-  absl::Time now;
-};
-
-bool IsHeld(const ClaimRow& claim, const LeaseClock& clock);
-
-// The same id with every claim that is over turned into what it leaves: an attempt that counts and
-// a sticky `may_have_run` if it was begun, nothing if not. Whoever is dying stays so.
-IdRows WithoutEndedClaim(IdRows rows, const LeaseClock& clock);
-
-// What of a claim outlives the writing of `record` by somebody else: the doubt whether the handler
-// has run, until the message is settled or redriven. Never the fence: its owner has lost.
-std::optional<ClaimRow> AfterWriting(const ClaimRow& claim, const IdRecord& record);
-
-// What others see of `rows`: kClaimed while somebody works on it.
-IdRecord VisibleRecord(const IdRows& rows, const LeaseClock& clock);
 
 // Columns of once_ids and once_claims, from `column` on: 6 and 8 of them.
 inline constexpr int kRecordColumns = 6;

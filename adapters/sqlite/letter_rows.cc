@@ -5,11 +5,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "adapters/sqlite/outbox_codec.h"
-#include "adapters/sqlite/schema.h"
 #include "once/abseil.h"
+#include "src/stores/outbox_codec.h"
 
 namespace once::sqlite {
+
+using stores::DecodeMessage;
+using stores::DecodeOrigin;
+using stores::EncodeMessage;
+using stores::EncodeOrigin;
+using stores::OutboxState;
+
 namespace {
 
 // Where the columns of ONCE_LETTER_COLUMNS (statements.cc) lie.
@@ -120,7 +126,7 @@ absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const LeaseClock& cloc
   absl::StatusOr<std::optional<ClaimRow>> claim = ClaimAt(row, kClaim);
   if (!claim.ok()) return claim.status();
   kept.rows = {.record = *record, .claim = *std::move(claim)};
-  failure.state = VisibleRecord(kept.rows, clock).state;
+  failure.state = stores::VisibleRecord(kept.rows, clock).state;
   return kept;
 }
 
@@ -130,8 +136,7 @@ absl::StatusOr<std::optional<KeptLetter>> FindLetter(Database& database, std::in
   const absl::StatusOr<bool> has_row = find.Step();
   if (!has_row.ok()) return has_row.status();
   if (!*has_row) return std::nullopt;
-  absl::StatusOr<KeptLetter> letter =
-      LetterAt(find, {.incarnation = database.incarnation(), .now = database.Now()});
+  absl::StatusOr<KeptLetter> letter = LetterAt(find, database.clock());
   find.Reset();
   if (!letter.ok()) return letter.status();
   return *std::move(letter);

@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "adapters/sqlite/database.h"
 #include "adapters/sqlite/id_rows.h"
-#include "once/operations.h"
 #include "once/outbox.h"
+#include "src/stores/rows.h"
 
 namespace once::sqlite {
 
@@ -33,11 +33,7 @@ absl::Status VoidLetters(Database& database, IdTable& ids, const IdKey& key,
                          std::int64_t except = 0);
 absl::Status DropLetter(Database& database, std::int64_t number);
 
-// A kept letter, and the rows of its id.
-struct KeptLetter {
-  StoredFailure failure;  // `state` is what others see of the id
-  IdRows rows;
-};
+using stores::KeptLetter;
 
 // The row under the cursor of find_letter and find_failures.
 absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const LeaseClock& clock);

@@ -1,33 +1,27 @@
-// What an operator sees and changes: reading on the reading connection, every change one synced
-// transaction that is checked against the state it finds.
+// What an operator sees, read on the reading connection. Changes are those of src/stores.
 // Thread-safety: safe for concurrent use, also beside running consumers.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "adapters/sqlite/database.h"
+#include "adapters/sqlite/rows.h"
 #include "once/operations.h"
+#include "src/stores/operations.h"
 
 namespace once::sqlite {
 
-class SqliteOperations final : public StoreOperations {
+class SqliteOperations final : public stores::RowOperations {
  public:
-  explicit SqliteOperations(std::shared_ptr<Database> database) : database_(std::move(database)) {}
+  SqliteOperations(std::shared_ptr<Database> database, SqliteTransactions& transactions)
+      : RowOperations(transactions), database_(std::move(database)) {}
 
   absl::StatusOr<std::vector<StoredPosition>> ListPositions() override;
-  absl::Status OrderPosition(const PositionOrder& order) override;
   absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override;
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override;
-  absl::Status Redrive(const RedriveRequest& request) override;
-  absl::Status Discard(const IdKey& key) override;
-  absl::Status Resolve(const IdKey& key) override;
-  absl::Status DropLetter(std::int64_t number) override;
 
  private:
   const std::shared_ptr<Database> database_;

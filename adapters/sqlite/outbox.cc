@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "adapters/sqlite/outbox_codec.h"
-#include "adapters/sqlite/write.h"
+#include "adapters/sqlite/rows.h"
 #include "once/abseil.h"
+#include "src/stores/outbox_codec.h"
 
 namespace once::sqlite {
 
@@ -18,7 +18,7 @@ absl::StatusOr<std::vector<PendingRow>> SqliteOutbox::FindPending(std::size_t ro
   std::vector<PendingRow> rows;
   absl::StatusOr<bool> has_row = find.Step();
   for (; has_row.ok() && *has_row; has_row = find.Step()) {
-    absl::StatusOr<OutgoingMessage> message = DecodeMessage(find.Bytes(1));
+    absl::StatusOr<OutgoingMessage> message = stores::DecodeMessage(find.Bytes(1));
     if (!message.ok()) {
       const std::int64_t sequence = find.Int(0);
       find.Reset();
@@ -44,24 +44,26 @@ absl::StatusOr<std::size_t> SqliteOutbox::CountPending() {
 
 absl::Status SqliteOutbox::MarkPublished(std::span<const std::int64_t> sequences) {
   if (sequences.empty()) return absl::OkStatus();
-  return Write(*database_, "mark outbox rows", Durability::kMachine, [&](IdTable&) -> absl::Status {
-    Statement& mark = database_->statements().mark_published;
-    for (const std::int64_t sequence : sequences) {
-      mark.Bind(1, sequence);
-      if (absl::Status marked = mark.Run(); !marked.ok()) return marked;
-    }
-    return absl::OkStatus();
-  });
+  return Write(*database_, "mark outbox rows", Durability::kMachine,
+               [&](SqliteRows&) -> absl::Status {
+                 Statement& mark = database_->statements().mark_published;
+                 for (const std::int64_t sequence : sequences) {
+                   mark.Bind(1, sequence);
+                   if (absl::Status marked = mark.Run(); !marked.ok()) return marked;
+                 }
+                 return absl::OkStatus();
+               });
 }
 
 absl::Status SqliteOutbox::Park(std::int64_t sequence, const absl::Status& reason) {
-  return Write(*database_, "park outbox row", Durability::kMachine, [&](IdTable&) -> absl::Status {
-    const std::string text = reason.ToString();
-    Statement& park = database_->statements().park;
-    park.Bind(1, sequence);
-    park.BindBytes(2, text);
-    return park.Run();
-  });
+  return Write(*database_, "park outbox row", Durability::kMachine,
+               [&](SqliteRows&) -> absl::Status {
+                 const std::string text = reason.ToString();
+                 Statement& park = database_->statements().park;
+                 park.Bind(1, sequence);
+                 park.BindBytes(2, text);
+                 return park.Run();
+               });
 }
 
 }  // namespace once::sqlite

@@ -2,9 +2,11 @@
 #include "adapters/sqlite/position_rows.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "src/stores/position_rules.h"
 
 namespace once::sqlite {
 namespace {
@@ -77,23 +79,11 @@ absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest
   WriterStatements& statements = database.statements();
   const auto found = FindPosition(statements.find_position, request.key);
   if (!found.ok()) return found.status();
-  TakenPosition taken;
-  if (*found) {
-    const StoredPosition& row = **found;
-    taken.previous = row.stamp;
-    taken.current = {row.stamp.position, row.stamp.revision + 1, request.writer};
-    taken.reach = row.reach;
-    taken.last_applied = row.last_applied;
-    taken.directive = row.directive;
-  } else {
-    absl::StatusOr<std::string> other = FindOtherCluster(database, request.key);
-    if (!other.ok()) return other.status();
-    taken.other_cluster = *std::move(other);
-    taken.exists = request.may_create;
-    if (!request.may_create) return taken;
-    taken.current = {request.start, 1, request.writer};
-    taken.reach = request.start;
-  }
+  absl::StatusOr<std::string> other_cluster = std::string();
+  if (!*found) other_cluster = FindOtherCluster(database, request.key);
+  if (!other_cluster.ok()) return other_cluster.status();
+  TakenPosition taken = stores::AnswerTake(request, *found, *std::move(other_cluster));
+  if (!taken.exists) return taken;
   Statement& write = *found ? statements.take_position : statements.add_position;
   BindPartition(write, request.key);
   write.Bind(5, *found ? taken.current.revision : request.start);
@@ -123,22 +113,12 @@ absl::Status SetPosition(Database& database, const PositionUpdate& update,
                                          ": the row changed under its lock"));
 }
 
-absl::Status OrderPosition(Database& database, const PositionOrder& order) {
-  WriterStatements& statements = database.statements();
-  const auto found = FindPosition(statements.find_position, order.key);
-  if (!found.ok()) return found.status();
-  StoredPosition row = found->value_or(StoredPosition{.key = order.key});
-  if (order.directive == PositionDirective::kSet) {
-    // The record behind the new position is another one, and nothing beyond it was begun.
-    row.stamp.position = order.position;
-    row.reach = order.position;
-    row.last_applied.reset();
-  }
-  Statement& write = statements.order_position;
-  BindPartition(write, order.key);
+absl::Status PutPosition(Database& database, const StoredPosition& row) {
+  Statement& write = database.statements().put_position;
+  BindPartition(write, row.key);
   write.Bind(5, row.stamp.position);
-  write.Bind(6, row.stamp.revision + 1);
-  write.Bind(7, static_cast<std::int64_t>(order.writer));
+  write.Bind(6, row.stamp.revision);
+  write.Bind(7, static_cast<std::int64_t>(row.stamp.writer));
   write.Bind(8, row.reach);
   if (row.last_applied) {
     write.Bind(9, row.last_applied->offset);
@@ -146,8 +126,8 @@ absl::Status OrderPosition(Database& database, const PositionOrder& order) {
     write.Bind(11, static_cast<std::int64_t>(row.last_applied->fingerprint.high));
     write.Bind(12, static_cast<std::int64_t>(row.last_applied->fingerprint.low));
   }
-  if (order.directive != PositionDirective::kNone) {
-    write.Bind(13, static_cast<std::int64_t>(order.directive));
+  if (row.directive != PositionDirective::kNone) {
+    write.Bind(13, static_cast<std::int64_t>(row.directive));
   }
   return write.Run();
 }

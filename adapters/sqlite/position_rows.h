@@ -1,4 +1,4 @@
-// The rows of once_positions: reading, taking, moving and ordering them, inside a transaction.
+// The rows of once_positions: reading, taking, moving and replacing them, inside a transaction.
 // Thread-safety: as the connection of the statements.
 #pragma once
 
@@ -28,6 +28,7 @@ absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest
 absl::Status SetPosition(Database& database, const PositionUpdate& update,
                          const PositionStamp& locked);
 
-absl::Status OrderPosition(Database& database, const PositionOrder& order);
+// Inserts or replaces.
+absl::Status PutPosition(Database& database, const StoredPosition& row);
 
 }  // namespace once::sqlite

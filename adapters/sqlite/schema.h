@@ -23,14 +23,6 @@ struct Migration {
 
 std::span<const Migration> Migrations();
 
-// Values of once_outbox.state.
-enum class OutboxState : std::uint8_t {
-  kPending = 0,
-  kPublished = 1,
-  kParked = 2,
-  kHeld = 3,  // the letter of a claim that is dying: its owner publishes it, not the relay
-};
-
 // Longest StoreTraits::id.
 inline constexpr std::size_t kStoreIdBytesMax = 64;
 

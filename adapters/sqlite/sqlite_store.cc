@@ -3,16 +3,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "adapters/sqlite/claims.h"
 #include "adapters/sqlite/database.h"
 #include "adapters/sqlite/operations.h"
 #include "adapters/sqlite/outbox.h"
 #include "adapters/sqlite/position_rows.h"
+#include "adapters/sqlite/rows.h"
 #include "adapters/sqlite/transaction.h"
-#include "adapters/sqlite/write.h"
 #include "once/abseil.h"
 #include "once/operator_socket.h"
 #include "once/sqlite/store.h"
+#include "src/stores/claims.h"
 
 namespace once::sqlite {
 namespace {
@@ -43,8 +43,9 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
       : database_(std::move(database)),
         traits_(TraitsOf(*database_, synchronous)),
         outbox_(database_),
-        claims_(database_),
-        operations_(database_) {}
+        rows_(database_),
+        claims_(rows_),
+        operations_(database_, rows_) {}
 
   absl::Status ServeOperators() {
     auto server = OperatorServer::Start(
@@ -79,7 +80,7 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override {
     std::vector<TakenPosition> taken;
     absl::Status written =
-        Write(*database_, "take", Durability::kMachine, [&](IdTable&) -> absl::Status {
+        Write(*database_, "take", Durability::kMachine, [&](SqliteRows&) -> absl::Status {
           for (const TakeRequest& request : requests) {
             absl::StatusOr<TakenPosition> row = TakePosition(*database_, request);
             if (!row.ok()) return row.status();
@@ -109,7 +110,8 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   const std::shared_ptr<Database> database_;
   const StoreTraits traits_;
   SqliteOutbox outbox_;
-  SqliteClaims claims_;
+  SqliteTransactions rows_;
+  stores::FencedClaims claims_;
   SqliteOperations operations_;
   std::unique_ptr<OperatorServer> operators_;  // last: it calls them
 };

@@ -123,7 +123,7 @@ absl::Status PreparePositions(WriterStatements& s, sqlite3* connection, const st
                      "last_offset = ?9, last_timestamp_ms = ?10, last_fingerprint_high = ?11, "
                      "last_fingerprint_low = ?12, directive = NULL",
                      kOfPartition, " AND writer = ?6 AND revision IN (?7, ?7 + 1)")},
-       {&s.order_position, "order position in",
+       {&s.put_position, "order position in",
         absl::StrCat("INSERT OR REPLACE INTO main.once_positions(cluster, consumer_group, topic, "
                      "partition, ",
                      kPositionColumns,

@@ -20,7 +20,7 @@ struct WriterStatements {
   Statement find_claim, put_claim, drop_claim;
   Statement find_result, put_result, drop_result;
   Statement find_position, find_other_cluster, add_position, take_position, set_position;
-  Statement order_position;
+  Statement put_position;
   Statement put_outgoing, mark_published, park;
   Statement hold_letter, publish_letter, void_letters, drop_letter, find_letter, last_redrive;
 

@@ -1,10 +1,7 @@
 // The files of one store, seen from outside SQLite: who may open them, whether there was a store
 // here before, and whether they are still the ones that were opened.
 //
-// <path>.once-lock is locked as long as the store is open, by an open-file-description lock: it
-// goes with the process, however that ends, and also keeps the same process from opening a file
-// twice. It holds the store's id, so that a database file that has vanished is never quietly begun
-// anew.
+// <path>.once-lock (src/stores/store_lock.h) is locked as long as the store is open.
 //
 // Never opens the database file itself: closing any descriptor of it would drop SQLite's own POSIX
 // locks. Thread-safety: const functions are safe for concurrent use.
@@ -20,6 +17,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "src/stores/store_lock.h"
+#include "src/stores/store_path.h"
 
 namespace once::sqlite {
 
@@ -28,7 +27,6 @@ class StoreFiles {
   // Resolves `path` and takes the lock. Refuses what SQLite could not keep safe (a folder, a second
   // hard link) or would destroy (a -wal whose database is gone).
   static absl::StatusOr<std::unique_ptr<StoreFiles>> Open(const std::string& path, bool must_exist);
-  ~StoreFiles();
   StoreFiles(const StoreFiles&) = delete;
   StoreFiles& operator=(const StoreFiles&) = delete;
 
@@ -37,10 +35,10 @@ class StoreFiles {
   // True when there was nothing at the path, or an empty file.
   bool is_new() const { return is_new_; }
   // The id of the store that was opened here last; nullopt when there was none.
-  const std::optional<std::string>& known_store() const { return known_store_; }
+  const std::optional<std::string>& known_store() const { return lock_->known_store(); }
 
   // Remembers in the lock file, durably, that `store_id` lives here.
-  absl::Status Remember(std::string_view store_id);
+  absl::Status Remember(std::string_view store_id) { return lock_->Remember(store_id); }
 
   // From now on CheckUnmoved() compares with the files that are there at this moment.
   // REQUIRES: SQLite has them open.
@@ -50,10 +48,10 @@ class StoreFiles {
   absl::Status CheckUnmoved() const;
 
   // True in a child of the process that opened the store.
-  bool is_forked() const;
+  bool is_forked() const { return lock_->is_forked(); }
 
   // Why the file system cannot keep what is synced; empty when nothing speaks against it.
-  std::string FindWeakness() const;
+  std::string FindWeakness() const { return stores::FindFileSystemWeakness(path_); }
 
  private:
   struct Identity {
@@ -67,17 +65,13 @@ class StoreFiles {
 
   StoreFiles() = default;
   absl::Status ResolvePath(const std::string& path);
-  absl::Status TakeLock();
-  absl::Status ReadMarker();
+  absl::Status CheckMarker() const;
   absl::Status CheckDatabaseFile(bool must_exist);
 
   std::string path_;
-  std::string lock_path_;
-  int lock_descriptor_ = -1;
+  std::unique_ptr<stores::StoreLock> lock_;
   bool is_new_ = false;
-  std::optional<std::string> known_store_;
   std::array<PinnedFile, 4> pinned_;
-  pid_t process_ = 0;
 };
 
 }  // namespace once::sqlite

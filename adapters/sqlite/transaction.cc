@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "adapters/sqlite/letter_rows.h"
 #include "adapters/sqlite/position_rows.h"
 #include "once/abseil.h"
 
@@ -41,37 +40,20 @@ absl::StatusOr<std::vector<BeginResult::Mismatch>> SqliteTransaction::Lock(
 absl::Status SqliteTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   assert(records.size() == keys.size());
   return Do([&]() -> absl::Status {
-    const LeaseClock clock{.incarnation = database_->incarnation(), .now = database_->Now()};
+    const LeaseClock clock = database_->clock();
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      const absl::StatusOr<IdRows> rows = ids_.Find(keys[i]);
+      const absl::StatusOr<IdRows> rows = rows_.Find(keys[i]);
       if (!rows.ok()) return rows.status();
-      records[i] = VisibleRecord(*rows, clock);
+      records[i] = stores::VisibleRecord(*rows, clock);
     }
     return absl::OkStatus();
   });
 }
 
-absl::Status SqliteTransaction::PutId(const IdWrite& write) {
-  if (database_->has_claims()) {
-    // Whoever held the id holds it no more: its fence must not match any longer.
-    const absl::StatusOr<IdRows> rows = ids_.Find(write.key);
-    if (!rows.ok()) return rows.status();
-    if (rows->claim) {
-      absl::Status put = ids_.PutClaim(write.key, AfterWriting(*rows->claim, write.record));
-      if (!put.ok()) return put;
-    }
-    if (absl::Status dropped = ids_.PutResult(write.key, {}); !dropped.ok()) return dropped;
-  }
-  if (absl::Status put = ids_.PutRecord(write.key, write.record); !put.ok()) return put;
-  const bool is_settled =
-      write.record.state == IdState::kCompleted || write.record.state == IdState::kDiscarded;
-  return is_settled ? VoidLetters(*database_, ids_, write.key) : absl::OkStatus();
-}
-
 absl::Status SqliteTransaction::PutIds(std::span<const IdWrite> writes) {
   return Do([&]() -> absl::Status {
     for (const IdWrite& write : writes) {
-      if (absl::Status put = PutId(write); !put.ok()) return put;
+      if (absl::Status put = stores::WriteId(rows_, write); !put.ok()) return put;
     }
     return absl::OkStatus();
   });
@@ -80,7 +62,7 @@ absl::Status SqliteTransaction::PutIds(std::span<const IdWrite> writes) {
 absl::Status SqliteTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return Do([&]() -> absl::Status {
     for (const OutboxRow& row : rows) {
-      if (const auto put = PutOutboxRow(*database_, ids_, row); !put.ok()) return put.status();
+      if (const auto put = rows_.PutOutboxRow(row); !put.ok()) return put.status();
     }
     return absl::OkStatus();
   });
@@ -104,7 +86,7 @@ absl::Status SqliteTransaction::RollbackToSavepoint() {
       return absl::FailedPreconditionError(
           absl::StrCat("sqlite: roll back to savepoint on ", database_->path(), ": none was set"));
     }
-    ids_.ForgetNewScopes();
+    rows_.ForgetNewScopes();
     database_->ResetStatementsOfHandlers();
     return database_->statements().rollback_to_savepoint.Run();
   });
@@ -139,7 +121,7 @@ absl::Status SqliteTransaction::Commit(Durability wanted) {
   state_ = absl::FailedPreconditionError("sqlite: the transaction was ended by Commit() already");
   return database->Commit(
       {.wanted = wanted,
-       .new_scopes = ids_.TakeNewScopes(),
+       .new_scopes = rows_.TakeNewScopes(),
        .when_unknown = "whether the commit happened shows when the positions are taken again"});
 }
 

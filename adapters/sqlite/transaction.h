@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "adapters/sqlite/database.h"
-#include "adapters/sqlite/id_rows.h"
+#include "adapters/sqlite/rows.h"
 #include "once/dedup_store.h"
 
 namespace once::sqlite {
@@ -24,7 +24,7 @@ class SqliteTransaction final : public StoreTransaction {
  public:
   // REQUIRES: database->Begin() was OK; this object ends the transaction.
   explicit SqliteTransaction(std::shared_ptr<Database> database)
-      : database_(std::move(database)), ids_(*database_) {}
+      : database_(std::move(database)), rows_(*database_) {}
   ~SqliteTransaction() override { Rollback(); }
 
   // Compares the rows with what is expected of them. Called once, first.
@@ -44,14 +44,13 @@ class SqliteTransaction final : public StoreTransaction {
   sqlite3* connection() { return database_ ? database_->writer() : nullptr; }
 
  private:
-  absl::Status PutId(const IdWrite& write);
   // Runs `work` as the store, with the checks around it that every call needs.
   template <typename Work>
   absl::Status Do(Work work);
 
   std::shared_ptr<Database> database_;  // null once the transaction is over
   std::map<PartitionKey, PositionStamp> locks_;
-  IdTable ids_;  // used only while database_ is not null
+  SqliteRows rows_;  // used only while database_ is not null
   bool has_savepoint_ = false;
   absl::Status state_;  // OK while the transaction is usable
 };

@@ -1,6 +1,6 @@
-// Rows of the SQLite outbox as bytes: nothing but what the encoder writes can be read, and every
+// Outbox rows as bytes: nothing but what the encoder writes can be read, and every
 // message and origin comes back as it was.
-#include "adapters/sqlite/outbox_codec.h"
+#include "src/stores/outbox_codec.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace once::testing {
@@ -9,11 +9,11 @@ namespace {
 constexpr std::size_t kHeadersMax = 16;
 
 void CheckBytes(std::string_view bytes) {
-  const auto message = sqlite::DecodeMessage(bytes);
-  Require(!message.ok() || sqlite::EncodeMessage(*message) == bytes,
+  const auto message = stores::DecodeMessage(bytes);
+  Require(!message.ok() || stores::EncodeMessage(*message) == bytes,
           "a message that can be read is what its message is written as");
-  const auto origin = sqlite::DecodeOrigin(bytes);
-  Require(!origin.ok() || sqlite::EncodeOrigin(*origin) == bytes,
+  const auto origin = stores::DecodeOrigin(bytes);
+  Require(!origin.ok() || stores::EncodeOrigin(*origin) == bytes,
           "an origin that can be read is what its origin is written as");
 }
 
@@ -37,9 +37,9 @@ void CheckValues(FuzzInput& input) {
     std::string name(input.TakeText());
     message.headers.push_back({.name = std::move(name), .value = Owned(input.TakeOptional())});
   }
-  const auto same_message = sqlite::DecodeMessage(sqlite::EncodeMessage(message));
+  const auto same_message = stores::DecodeMessage(stores::EncodeMessage(message));
   Require(same_message.ok() && *same_message == message, "a message comes back as it was");
-  const auto same_origin = sqlite::DecodeOrigin(sqlite::EncodeOrigin(origin));
+  const auto same_origin = stores::DecodeOrigin(stores::EncodeOrigin(origin));
   Require(same_origin.ok() && *same_origin == origin, "an origin comes back as it was");
 }
 
@@ -56,9 +56,9 @@ std::vector<std::string> FuzzSeeds() {
                       .timestamp_ms = 1'700,
                       .scope = "g1:g/orders",
                       .ordinal = -1};
-  std::vector<std::string> seeds = {sqlite::EncodeMessage(message), sqlite::EncodeOrigin(origin)};
+  std::vector<std::string> seeds = {stores::EncodeMessage(message), stores::EncodeOrigin(origin)};
   origin.scope.clear();
-  seeds.push_back(sqlite::EncodeOrigin(origin));
+  seeds.push_back(stores::EncodeOrigin(origin));
   seeds.push_back(SeedWriter().PutText("t").Put<std::uint8_t>(0).PutOptional("k").seed());
   return seeds;
 }

@@ -2,9 +2,9 @@
 // is republished, and the row of an id is as small as it was.
 #include <filesystem>
 
-#include "adapters/sqlite/outbox_codec.h"
 #include "adapters/sqlite/schema.h"
 #include "adapters/sqlite/tests/store_scene.h"
+#include "src/stores/outbox_codec.h"
 
 namespace once::sqlite {
 namespace {
@@ -43,13 +43,13 @@ class SqliteMigration : public StoreScene {
 
   static std::string Row(const OutboxOrigin& origin, int state, const std::string& payload) {
     return absl::StrCat("INSERT INTO once_outbox(origin, state, payload, reason) VALUES(",
-                        Hex(EncodeOrigin(origin)), ", ", state, ", ",
+                        Hex(stores::EncodeOrigin(origin)), ", ", state, ", ",
                         payload.empty() ? "NULL" : Hex(payload), ", ",
                         state == 2 ? "'INVALID_ARGUMENT: too large'" : "NULL", ");");
   }
 
   static std::string Payload(const std::string& value) {
-    return EncodeMessage({.topic = "orders.dlq", .value = value});
+    return stores::EncodeMessage({.topic = "orders.dlq", .value = value});
   }
 };
 

@@ -12,7 +12,7 @@
 
 #include "absl/time/time.h"
 
-namespace once::sqlite {
+namespace once::stores {
 
 class Turnstile {
  public:
@@ -31,4 +31,4 @@ class Turnstile {
   std::deque<std::uint64_t> waiting_;
 };
 
-}  // namespace once::sqlite
+}  // namespace once::stores

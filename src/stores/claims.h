@@ -1,24 +1,23 @@
-// Claims on ids in the same file as everything else. Every call is one transaction for all of its
+// The claim protocol over the rows of a durable store. Every call is one transaction for all of its
 // claims, written but not synced: it survives the process, and with Sync() the machine.
-// Thread-safety: safe for concurrent use; calls take turns with the open transaction.
+// Thread-safety: safe for concurrent use, as the store's transactions are.
 #pragma once
 
-#include <memory>
 #include <span>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "adapters/sqlite/database.h"
 #include "once/claims.h"
+#include "src/stores/rows.h"
 
-namespace once::sqlite {
+namespace once::stores {
 
-class SqliteClaims final : public ClaimStore {
+class FencedClaims final : public ClaimStore {
  public:
-  explicit SqliteClaims(std::shared_ptr<Database> database) : database_(std::move(database)) {}
+  // REQUIRES: `transactions` outlives it.
+  explicit FencedClaims(RowTransactions& transactions) : transactions_(transactions) {}
 
-  Fence NewFence() override { return database_->NewFence(); }
+  Fence NewFence() override { return transactions_.NewFence(); }
   absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
                         std::span<ClaimResult> results) override;
   absl::Status Begun(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
@@ -31,10 +30,10 @@ class SqliteClaims final : public ClaimStore {
   absl::Status Kill(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
   absl::Status Discard(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
   absl::Status Release(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
-  absl::Status Sync() override { return database_->Sync(); }
+  absl::Status Sync() override { return transactions_.Sync(); }
 
  private:
-  const std::shared_ptr<Database> database_;
+  RowTransactions& transactions_;
 };
 
-}  // namespace once::sqlite
+}  // namespace once::stores

@@ -1,12 +1,12 @@
 // One at a time, in order, and not for ever.
-#include "adapters/sqlite/turnstile.h"
+#include "src/stores/turnstile.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <thread>
 
-namespace once::sqlite {
+namespace once::stores {
 namespace {
 
 TEST(Turnstile, LetsOneThroughAtATime) {
@@ -35,4 +35,4 @@ TEST(Turnstile, WhoeverComesBackAtOnceQueuesBehindTheOneWhoWaits) {
 }
 
 }  // namespace
-}  // namespace once::sqlite
+}  // namespace once::stores

@@ -1,5 +1,5 @@
 // How outbox rows become bytes: every part with its length in front, so that different messages and
-// different origins never look alike. Private to this adapter; the first byte is the version.
+// different origins never look alike. Private to our stores; the first byte is the version.
 // Pure functions.
 #pragma once
 
@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "once/outbox.h"
 
-namespace once::sqlite {
+namespace once::stores {
 
 std::string EncodeMessage(const OutgoingMessage& message);
 
@@ -21,4 +21,4 @@ std::string EncodeOrigin(const OutboxOrigin& origin);
 // kDataLoss for bytes that EncodeOrigin never produces.
 absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes);
 
-}  // namespace once::sqlite
+}  // namespace once::stores

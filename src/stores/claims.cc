@@ -1,5 +1,5 @@
 // The claim protocol over rows: read under the write lock, compared with the fence, written back.
-#include "adapters/sqlite/claims.h"
+#include "src/stores/claims.h"
 
 #include <cassert>
 #include <cstddef>
@@ -10,12 +10,9 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "adapters/sqlite/id_rows.h"
-#include "adapters/sqlite/letter_rows.h"
-#include "adapters/sqlite/write.h"
 #include "once/abseil.h"
 
-namespace once::sqlite {
+namespace once::stores {
 namespace {
 
 const Claim& ClaimOf(const Claim& claim) { return claim; }
@@ -31,12 +28,11 @@ std::string Quoted(std::string_view id) {
 // What a call wants of the claim beside its fence.
 enum class Wanted : std::uint8_t { kAny, kWorking, kDying, kNotBegun };
 
-// Why `rows` do not permit the call; OK where they do.
+// Why `rows` do not permit the call; OK where they do. `what` begins the message.
 absl::Status CheckClaim(const Claim& claim, const IdRows& rows, Wanted wanted,
-                        std::string_view operation) {
+                        const std::string& what) {
   const auto refuse = [&](absl::StatusCode code, const char* reason) {
-    return absl::Status(
-        code, absl::StrCat("sqlite: ", ToAbsl(operation), " ", Quoted(claim.key.id), ": ", reason));
+    return absl::Status(code, absl::StrCat(what, " ", Quoted(claim.key.id), ": ", reason));
   };
   if (!rows.claim || rows.claim->fence != claim.fence) {
     return refuse(absl::StatusCode::kAborted,
@@ -58,41 +54,41 @@ absl::Status CheckClaim(const Claim& claim, const IdRows& rows, Wanted wanted,
   return absl::OkStatus();
 }
 
-// outcomes[i] for claims[i], all in one transaction: `change(ids, claim, rows)` where the claim is
-// what is wanted.
+// outcomes[i] for claims[i], all in one transaction: `change(table, claim, rows)` where the claim
+// is what is wanted.
 template <typename C, typename Change>
-absl::Status ForEach(Database& database, std::string_view operation, Wanted wanted,
+absl::Status ForEach(RowTransactions& store, std::string_view operation, Wanted wanted,
                      std::span<const C> claims, std::span<absl::Status> outcomes, Change change) {
   assert(outcomes.size() == claims.size());
   if (claims.empty()) return absl::OkStatus();
-  return Write(database, operation, Durability::kProcess, [&](IdTable& ids) -> absl::Status {
+  const std::string what = absl::StrCat(ToAbsl(store.store_name()), ": ", ToAbsl(operation));
+  return store.Write(operation, Durability::kProcess, [&](Rows& table) -> absl::Status {
     for (std::size_t i = 0; i < claims.size(); ++i) {
       const Claim& claim = ClaimOf(claims[i]);
-      absl::StatusOr<IdRows> rows = ids.Find(claim.key);
+      absl::StatusOr<IdRows> rows = table.Find(claim.key);
       if (!rows.ok()) return rows.status();
-      outcomes[i] = CheckClaim(claim, *rows, wanted, operation);
+      outcomes[i] = CheckClaim(claim, *rows, wanted, what);
       if (!outcomes[i].ok()) continue;
-      if (absl::Status changed = change(ids, claims[i], *rows); !changed.ok()) return changed;
+      if (absl::Status changed = change(table, claims[i], *rows); !changed.ok()) return changed;
     }
     return absl::OkStatus();
   });
 }
 
-absl::Status PutRows(IdTable& ids, const IdKey& key, const IdRows& rows) {
-  if (absl::Status put = ids.PutRecord(key, rows.record); !put.ok()) return put;
-  return ids.PutClaim(key, rows.claim);
+absl::Status PutRows(Rows& table, const IdKey& key, const IdRows& rows) {
+  if (absl::Status put = table.PutRecord(key, rows.record); !put.ok()) return put;
+  return table.PutClaim(key, rows.claim);
 }
 
 // The record in its last state, held by nobody. What has completed or is discarded needs no letter.
-absl::Status Settle(Database& database, IdTable& ids, const IdKey& key, IdRows rows,
-                    IdState state) {
+absl::Status Settle(Rows& table, const IdKey& key, IdRows rows, IdState state) {
   rows.record.state = state;
   rows.record.not_before = absl::InfinitePast();
   if (!rows.record.fingerprint.is_set()) rows.record.fingerprint = rows.claim->fingerprint;
   rows.claim.reset();
-  if (absl::Status put = PutRows(ids, key, rows); !put.ok()) return put;
+  if (absl::Status put = PutRows(table, key, rows); !put.ok()) return put;
   const bool is_failure = state == IdState::kDead || state == IdState::kUncertain;
-  return is_failure ? absl::OkStatus() : VoidLetters(database, ids, key);
+  return is_failure ? absl::OkStatus() : table.VoidLetters(key);
 }
 
 ClaimResult AnswerHolder(const IdRows& rows) {
@@ -140,17 +136,16 @@ std::optional<ClaimResult> FindObstacle(const IdRows& rows, const Fingerprint& f
   return std::nullopt;
 }
 
-absl::StatusOr<ClaimResult> ClaimOne(Database& database, IdTable& ids, const ClaimRequest& request,
-                                     absl::Duration lease) {
-  const LeaseClock clock{.incarnation = database.incarnation(), .now = database.Now()};
-  absl::StatusOr<IdRows> found = ids.Find(request.key);
+absl::StatusOr<ClaimResult> ClaimOne(Rows& table, const ClaimRequest& request, absl::Duration lease,
+                                     const LeaseClock& clock) {
+  absl::StatusOr<IdRows> found = table.Find(request.key);
   if (!found.ok()) return found.status();
   const bool is_ours = found->claim && found->claim->fence == request.fence;
   IdRows rows = is_ours ? *found : WithoutEndedClaim(*found, clock);
   if (!is_ours) {
     if (auto obstacle = FindObstacle(rows, request.fingerprint, clock.now)) {
       if (obstacle->verdict != ClaimVerdict::kDuplicate) return *std::move(obstacle);
-      absl::StatusOr<std::string> result = ids.FindResult(request.key);
+      absl::StatusOr<std::string> result = table.FindResult(request.key);
       if (!result.ok()) return result.status();
       obstacle->result = *std::move(result);
       return *std::move(obstacle);
@@ -165,22 +160,22 @@ absl::StatusOr<ClaimResult> ClaimOne(Database& database, IdTable& ids, const Cla
   }
   rows.claim->lease_end = clock.now + lease;
   if (rows.record != found->record) {
-    if (absl::Status put = ids.PutRecord(request.key, rows.record); !put.ok()) return put;
+    if (absl::Status put = table.PutRecord(request.key, rows.record); !put.ok()) return put;
   }
-  if (absl::Status put = ids.PutClaim(request.key, rows.claim); !put.ok()) return put;
+  if (absl::Status put = table.PutClaim(request.key, rows.claim); !put.ok()) return put;
   return AnswerHolder(rows);
 }
 
 }  // namespace
 
-absl::Status SqliteClaims::TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
+absl::Status FencedClaims::TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
                                     std::span<ClaimResult> results) {
   assert(results.size() == requests.size());
   if (requests.empty()) return absl::OkStatus();
-  database_->NoteClaims();
-  return Write(*database_, "claim", Durability::kProcess, [&](IdTable& ids) -> absl::Status {
+  return transactions_.Write("claim", Durability::kProcess, [&](Rows& table) -> absl::Status {
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      absl::StatusOr<ClaimResult> result = ClaimOne(*database_, ids, requests[i], lease);
+      absl::StatusOr<ClaimResult> result =
+          ClaimOne(table, requests[i], lease, transactions_.clock());
       if (!result.ok()) return result.status();
       results[i] = *std::move(result);
     }
@@ -188,49 +183,49 @@ absl::Status SqliteClaims::TryClaim(std::span<const ClaimRequest> requests, absl
   });
 }
 
-absl::Status SqliteClaims::Begun(std::span<const Claim> claims, std::span<absl::Status> outcomes) {
-  return ForEach(*database_, "record as begun", Wanted::kWorking, claims, outcomes,
-                 [](IdTable& ids, const Claim& claim, IdRows& rows) {
+absl::Status FencedClaims::Begun(std::span<const Claim> claims, std::span<absl::Status> outcomes) {
+  return ForEach(transactions_, "record as begun", Wanted::kWorking, claims, outcomes,
+                 [](Rows& table, const Claim& claim, IdRows& rows) {
                    rows.claim->is_begun = true;
-                   return ids.PutClaim(claim.key, rows.claim);
+                   return table.PutClaim(claim.key, rows.claim);
                  });
 }
 
-absl::Status SqliteClaims::Renew(std::span<const Claim> claims, absl::Duration lease,
+absl::Status FencedClaims::Renew(std::span<const Claim> claims, absl::Duration lease,
                                  std::span<absl::Status> outcomes) {
-  return ForEach(*database_, "renew claim", Wanted::kAny, claims, outcomes,
-                 [&](IdTable& ids, const Claim& claim, IdRows& rows) {
-                   rows.claim->lease_end = database_->Now() + lease;
-                   return ids.PutClaim(claim.key, rows.claim);
+  return ForEach(transactions_, "renew claim", Wanted::kAny, claims, outcomes,
+                 [&](Rows& table, const Claim& claim, IdRows& rows) {
+                   rows.claim->lease_end = transactions_.clock().now + lease;
+                   return table.PutClaim(claim.key, rows.claim);
                  });
 }
 
-absl::Status SqliteClaims::Complete(std::span<const CompletedClaim> claims,
+absl::Status FencedClaims::Complete(std::span<const CompletedClaim> claims,
                                     std::span<absl::Status> outcomes) {
   for (const CompletedClaim& completed : claims) {
     if (completed.result.size() <= kClaimResultBytesMax) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("sqlite: complete ", Quoted(completed.claim.key.id), ": a result of ",
-                     completed.result.size(), " bytes, at most ", kClaimResultBytesMax,
-                     " are kept; keep it elsewhere and record where"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        ToAbsl(transactions_.store_name()), ": complete ", Quoted(completed.claim.key.id),
+        ": a result of ", completed.result.size(), " bytes, at most ", kClaimResultBytesMax,
+        " are kept; keep it elsewhere and record where"));
   }
-  return ForEach(*database_, "complete", Wanted::kWorking, claims, outcomes,
-                 [&](IdTable& ids, const CompletedClaim& completed, IdRows& rows) {
+  return ForEach(transactions_, "complete", Wanted::kWorking, claims, outcomes,
+                 [&](Rows& table, const CompletedClaim& completed, IdRows& rows) {
                    const IdKey& key = completed.claim.key;
-                   absl::Status put = Settle(*database_, ids, key, rows, IdState::kCompleted);
+                   absl::Status put = Settle(table, key, rows, IdState::kCompleted);
                    if (!put.ok() || completed.result.empty()) return put;
-                   return ids.PutResult(key, completed.result);
+                   return table.PutResult(key, completed.result);
                  });
 }
 
-absl::Status SqliteClaims::Fail(std::span<const FailedClaim> claims,
+absl::Status FencedClaims::Fail(std::span<const FailedClaim> claims,
                                 std::span<absl::Status> outcomes) {
-  return ForEach(*database_, "record as failed", Wanted::kWorking, claims, outcomes,
-                 [&](IdTable& ids, const FailedClaim& failed, IdRows& rows) {
+  return ForEach(transactions_, "record as failed", Wanted::kWorking, claims, outcomes,
+                 [&](Rows& table, const FailedClaim& failed, IdRows& rows) {
                    IdRecord& record = rows.record;
                    record.state = IdState::kRetrying;
                    if (failed.is_charged) ++record.attempt;
-                   record.not_before = database_->Now() + failed.delay;
+                   record.not_before = transactions_.clock().now + failed.delay;
                    if (failed.is_charged && record.first_failed_at == absl::InfinitePast()) {
                      record.first_failed_at = failed.first_failed_at;
                    }
@@ -238,14 +233,14 @@ absl::Status SqliteClaims::Fail(std::span<const FailedClaim> claims,
                    // This invocation's end is known; that of a lost one before it is not.
                    rows.claim->is_begun = false;
                    rows.claim = AfterWriting(*rows.claim, record);
-                   return PutRows(ids, failed.claim.key, rows);
+                   return PutRows(table, failed.claim.key, rows);
                  });
 }
 
-absl::Status SqliteClaims::Dying(std::span<const DyingClaim> claims,
+absl::Status FencedClaims::Dying(std::span<const DyingClaim> claims,
                                  std::span<absl::Status> outcomes) {
-  return ForEach(*database_, "record as dying", Wanted::kAny, claims, outcomes,
-                 [&](IdTable& ids, const DyingClaim& dying, IdRows& rows) -> absl::Status {
+  return ForEach(transactions_, "record as dying", Wanted::kAny, claims, outcomes,
+                 [&](Rows& table, const DyingClaim& dying, IdRows& rows) -> absl::Status {
                    // Said once more: what was recorded first stands.
                    if (rows.claim->disposition) return absl::OkStatus();
                    rows.claim->disposition = dying.disposition;
@@ -256,40 +251,40 @@ absl::Status SqliteClaims::Dying(std::span<const DyingClaim> claims,
                      rows.record.fingerprint = rows.claim->fingerprint;
                    }
                    const IdKey& key = dying.claim.key;
-                   absl::Status put = PutRows(ids, key, rows);
+                   absl::Status put = PutRows(table, key, rows);
                    if (!put.ok() || dying.letter == nullptr) return put;
-                   return HoldLetter(*database_, ids, key, *dying.letter);
+                   return table.HoldLetter(key, *dying.letter);
                  });
 }
 
-absl::Status SqliteClaims::Kill(std::span<const Claim> claims, std::span<absl::Status> outcomes) {
+absl::Status FencedClaims::Kill(std::span<const Claim> claims, std::span<absl::Status> outcomes) {
   return ForEach(
-      *database_, "record as dead", Wanted::kDying, claims, outcomes,
-      [&](IdTable& ids, const Claim& claim, IdRows& rows) {
+      transactions_, "record as dead", Wanted::kDying, claims, outcomes,
+      [&](Rows& table, const Claim& claim, IdRows& rows) {
         const bool may_have_happened = rows.claim->disposition == Disposition::kUncertain;
-        absl::Status put = Settle(*database_, ids, claim.key, rows,
+        absl::Status put = Settle(table, claim.key, rows,
                                   may_have_happened ? IdState::kUncertain : IdState::kDead);
         if (!put.ok()) return put;
-        return MarkLetterPublished(*database_, ids, claim.key);
+        return table.MarkLetterPublished(claim.key);
       });
 }
 
-absl::Status SqliteClaims::Discard(std::span<const Claim> claims,
+absl::Status FencedClaims::Discard(std::span<const Claim> claims,
                                    std::span<absl::Status> outcomes) {
-  return ForEach(*database_, "discard", Wanted::kWorking, claims, outcomes,
-                 [&](IdTable& ids, const Claim& claim, IdRows& rows) {
-                   return Settle(*database_, ids, claim.key, rows, IdState::kDiscarded);
+  return ForEach(transactions_, "discard", Wanted::kWorking, claims, outcomes,
+                 [&](Rows& table, const Claim& claim, IdRows& rows) {
+                   return Settle(table, claim.key, rows, IdState::kDiscarded);
                  });
 }
 
-absl::Status SqliteClaims::Release(std::span<const Claim> claims,
+absl::Status FencedClaims::Release(std::span<const Claim> claims,
                                    std::span<absl::Status> outcomes) {
-  return ForEach(*database_, "release", Wanted::kNotBegun, claims, outcomes,
-                 [](IdTable& ids, const Claim& claim, IdRows& rows) {
+  return ForEach(transactions_, "release", Wanted::kNotBegun, claims, outcomes,
+                 [](Rows& table, const Claim& claim, IdRows& rows) {
                    rows.claim->fence.reset();
                    rows.claim->lease_end = absl::InfinitePast();
-                   return ids.PutClaim(claim.key, rows.claim);
+                   return table.PutClaim(claim.key, rows.claim);
                  });
 }
 
-}  // namespace once::sqlite
+}  // namespace once::stores

@@ -1,13 +1,13 @@
 // Integers are little-endian, lengths have eight bytes; a field that may be null has a byte in
 // front.
-#include "adapters/sqlite/outbox_codec.h"
+#include "src/stores/outbox_codec.h"
 
 #include <cstdint>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
-namespace once::sqlite {
+namespace once::stores {
 namespace {
 
 constexpr char kVersion = 1;
@@ -147,4 +147,4 @@ absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes) {
   return origin;
 }
 
-}  // namespace once::sqlite
+}  // namespace once::stores

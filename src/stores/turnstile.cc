@@ -1,10 +1,10 @@
 // First come, first served, by tickets.
-#include "adapters/sqlite/turnstile.h"
+#include "src/stores/turnstile.h"
 
 #include <algorithm>
 #include <cassert>
 
-namespace once::sqlite {
+namespace once::stores {
 
 bool Turnstile::Enter(absl::Duration timeout) {
   std::unique_lock lock(mutex_);
@@ -36,4 +36,4 @@ std::size_t Turnstile::CountWaiting() const {
   return waiting_.size();
 }
 
-}  // namespace once::sqlite
+}  // namespace once::stores

@@ -1,5 +1,5 @@
 // Outbox rows as bytes. That every message comes back as it was is a test of the conformance suite.
-#include "adapters/sqlite/outbox_codec.h"
+#include "src/stores/outbox_codec.h"
 
 #include <cstdint>
 #include <set>
@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace once::sqlite {
+namespace once::stores {
 namespace {
 
 OutgoingMessage Sample() {
@@ -69,4 +69,4 @@ TEST(OutboxCodec, AnOriginIsWrittenInOneWayOnly) {
 }
 
 }  // namespace
-}  // namespace once::sqlite
+}  // namespace once::stores
