@@ -4,7 +4,7 @@
 ONCE_PACKAGES=(
   build-essential cmake ninja-build ccache pkg-config git python3 sqlite3
   libabsl-dev libxxhash-dev libssl-dev libboost-context-dev libgtest-dev libgmock-dev
-  libsqlite3-dev librdkafka-dev libcli11-dev nlohmann-json3-dev
+  libsqlite3-dev librocksdb-dev librdkafka-dev libcli11-dev nlohmann-json3-dev
   libtcmalloc-minimal4)
 ONCE_LINT_PACKAGES=(clang-14 clang-tidy-14 clang-format-14)
 # The second holds libFuzzer and the sanitizers' runtimes.

@@ -1,81 +1,15 @@
-// Integers are little-endian, lengths have eight bytes; a field that may be null has a byte in
-// front.
+// Field by field, as bytes.h writes them.
 #include "src/stores/outbox_codec.h"
 
 #include <cstdint>
-#include <optional>
-#include <type_traits>
 #include <utility>
+
+#include "src/stores/bytes.h"
 
 namespace once::stores {
 namespace {
 
 constexpr char kVersion = 1;
-
-template <typename Int>
-void AppendInt(std::string& out, Int value) {
-  auto bits = static_cast<std::make_unsigned_t<Int>>(value);
-  for (std::size_t i = 0; i < sizeof(Int); ++i) {
-    out.push_back(static_cast<char>(static_cast<unsigned char>((bits >> (8 * i)) & 0xff)));
-  }
-}
-
-void AppendBytes(std::string& out, std::string_view bytes) {
-  AppendInt(out, std::uint64_t{bytes.size()});
-  out.append(bytes);
-}
-
-void AppendOptional(std::string& out, const std::optional<std::string>& bytes) {
-  out.push_back(bytes ? 1 : 0);
-  if (bytes) AppendBytes(out, *bytes);
-}
-
-// Takes values off the front. The first thing that is wrong makes it fail for good.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : rest_(bytes) {}
-
-  bool is_ok() const { return is_ok_; }
-  bool is_at_end() const { return rest_.empty(); }
-  std::size_t left() const { return rest_.size(); }
-
-  template <typename Int>
-  Int TakeInt() {
-    const std::string_view bytes = TakeRaw(sizeof(Int));
-    std::make_unsigned_t<Int> bits = 0;
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-      bits |= static_cast<std::make_unsigned_t<Int>>(
-          static_cast<std::make_unsigned_t<Int>>(static_cast<unsigned char>(bytes[i])) << (8 * i));
-    }
-    return static_cast<Int>(bits);
-  }
-
-  bool TakeFlag() {
-    const auto flag = TakeInt<std::uint8_t>();
-    if (flag > 1) is_ok_ = false;
-    return flag == 1;
-  }
-
-  std::string TakeBytes() { return std::string(TakeRaw(TakeInt<std::uint64_t>())); }
-
-  std::optional<std::string> TakeOptional() {
-    return TakeFlag() ? std::optional(TakeBytes()) : std::nullopt;
-  }
-
- private:
-  std::string_view TakeRaw(std::uint64_t size) {
-    if (!is_ok_ || size > rest_.size()) {
-      is_ok_ = false;
-      return {};
-    }
-    const std::string_view taken = rest_.substr(0, size);
-    rest_.remove_prefix(size);
-    return taken;
-  }
-
-  std::string_view rest_;
-  bool is_ok_ = true;
-};
 
 }  // namespace
 
@@ -95,7 +29,7 @@ std::string EncodeMessage(const OutgoingMessage& message) {
 }
 
 absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes) {
-  Reader reader(bytes);
+  ByteReader reader(bytes);
   OutgoingMessage message;
   const char version = reader.TakeInt<char>();
   message.topic = reader.TakeBytes();
@@ -127,7 +61,7 @@ std::string EncodeOrigin(const OutboxOrigin& origin) {
 }
 
 absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes) {
-  Reader reader(bytes);
+  ByteReader reader(bytes);
   OutboxOrigin origin;
   const char version = reader.TakeInt<char>();
   origin.key.cluster = reader.TakeBytes();

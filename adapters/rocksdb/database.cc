@@ -1,0 +1,311 @@
+// Opening, commits, syncs, and opening again after one of them has failed.
+#include "adapters/rocksdb/database.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "adapters/rocksdb/row_codec.h"
+#include "adapters/rocksdb/status.h"
+#include "once/abseil.h"
+
+namespace once::rocksdb {
+namespace {
+
+constexpr std::uint64_t kFormat = 1;
+
+// Scopes are a handful by nature (group × topic); this keeps an odd user's from growing for ever.
+constexpr std::size_t kKnownScopesMax = 10'000;
+
+// What must fit on the disk before the folder is closed and opened again, which needs at least a
+// new manifest and a new log.
+constexpr std::size_t kProbeBytes = 256 * 1024;
+
+std::shared_ptr<::rocksdb::FileSystem>& FileSystemOfTest() {
+  static auto* const file_system = new std::shared_ptr<::rocksdb::FileSystem>;
+  return *file_system;
+}
+
+std::uint64_t RandomNumber() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+std::string NewStoreId() {
+  std::string bytes = EncodeNumber(RandomNumber()) + EncodeNumber(RandomNumber());
+  return absl::BytesToHexString(bytes);
+}
+
+absl::Status CheckOptions(const StoreOptions& options) {
+  const auto refuse = [](const char* field, const char* rule) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rocksdb: StoreOptions::", field, " must ", rule));
+  };
+  if (options.busy_timeout < absl::ZeroDuration()) return refuse("busy_timeout", "not be negative");
+  if (options.cache_bytes <= 0) return refuse("cache_bytes", "be positive");
+  if (options.write_buffer_bytes < 64 * 1024)
+    return refuse("write_buffer_bytes", "be 64 KiB or more");
+  if (options.wal_bytes_max < 64 * 1024) return refuse("wal_bytes_max", "be 64 KiB or more");
+  if (options.transaction_bytes_max < 64 * 1024) {
+    return refuse("transaction_bytes_max", "be 64 KiB or more");
+  }
+  if (options.background_threads < 1) return refuse("background_threads", "be 1 or more");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void SetFileSystemForTest(std::shared_ptr<::rocksdb::FileSystem> file_system) {
+  FileSystemOfTest() = std::move(file_system);
+}
+
+absl::StatusOr<std::shared_ptr<Database>> Database::Open(const StoreOptions& options) {
+  if (absl::Status check = CheckOptions(options); !check.ok()) return check;
+  auto folder = StoreFolder::Open(options.path, options.must_exist);
+  if (!folder.ok()) return folder.status();
+  std::shared_ptr<Database> database(new Database);
+  database->folder_ = *std::move(folder);
+  if (absl::Status prepared = database->Prepare(options); !prepared.ok()) return prepared;
+  return database;
+}
+
+absl::Status Database::Prepare(const StoreOptions& options) {
+  const auto& below = FileSystemOfTest();
+  watch_ = std::make_shared<WalWatch>(below ? below : ::rocksdb::FileSystem::Default());
+  env_ = ::rocksdb::NewCompositeEnv(watch_);
+  spec_ = {.path = path(),
+           .env = env_.get(),
+           .cache = ::rocksdb::NewLRUCache(static_cast<std::size_t>(options.cache_bytes)),
+           .options = options};
+  now_ = options.now ? options.now : [] { return absl::Now(); };
+  // Once per opening, so that the claims of an opening that is over are told from ours.
+  incarnation_ = RandomNumber();
+  absl::StatusOr<std::vector<std::string>> families = FindFamilies(spec_, folder_->is_new());
+  if (!families.ok()) return families.status();
+  spec_.families = *std::move(families);
+  const std::string operation = absl::StrCat("open ", path());
+  ::rocksdb::Status error;
+  open_ = OpenDb::Open(spec_, error);
+  if (open_ == nullptr) return StatusOf(error, operation);
+  if (options.integrity_check) {
+    const ::rocksdb::Status intact = open_->db().VerifyChecksum();
+    if (!intact.ok()) return StatusOf(intact, absl::StrCat("check ", path()));
+  }
+  if (absl::Status identified = Identify(); !identified.ok()) return identified;
+  if (absl::Status loaded = LoadCounters(); !loaded.ok()) return loaded;
+  if (absl::Status kept = folder_->Remember(identity_.store_id); !kept.ok()) return kept;
+  return folder_->Pin();
+}
+
+absl::Status Database::Identify() {
+  const View view(*open_, nullptr, nullptr);
+  const auto meta = [&](const char* name) { return view.Get(kRowsFamily, Key(kMetaTable, name)); };
+  const auto format = meta("format");
+  const auto store = meta("store");
+  const auto opened = meta("opened");
+  for (const auto& one : {format.status(), store.status(), opened.status()}) {
+    if (!one.ok()) return one;
+  }
+  const std::string what = absl::StrCat("rocksdb: open ", path(), ": ");
+  if (!*format && folder_->known_store()) {
+    return absl::DataLossError(absl::StrCat(what, "store ", *folder_->known_store(),
+                                            " was in it and its rows are gone; restore a backup, "
+                                            "or remove ",
+                                            path(), ".once-lock to begin with nothing known"));
+  }
+  identity_ = {.store_id = NewStoreId(), .open_count = 1};
+  if (*format) {
+    const auto number = DecodeNumber(**format);
+    const auto count = DecodeNumber(opened->value_or(""));
+    if (!number.ok() || !count.ok() || !*store) {
+      return absl::DataLossError(
+          absl::StrCat(what, "what the store says of itself is damaged; restore a backup"));
+    }
+    if (*number > kFormat) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          what, "a newer version of once wrote it (format ", *number, ", this one knows ", kFormat,
+          "); upgrade this program, or give it another folder"));
+    }
+    identity_ = {.store_id = **store, .open_count = *count + 1};
+  }
+  if (folder_->known_store() && identity_.store_id != *folder_->known_store()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(what, "it holds store ", identity_.store_id, ", where store ",
+                     *folder_->known_store(), " was before; put that one back, or remove ", path(),
+                     ".once-lock if the exchange was meant"));
+  }
+  ::rocksdb::WriteBatch batch;
+  const auto put = [&](const char* name, const std::string& value) {
+    batch.Put(open_->family(kRowsFamily), Key(kMetaTable, name), value).PermitUncheckedError();
+  };
+  put("format", EncodeNumber(kFormat));
+  put("store", identity_.store_id);
+  put("opened", EncodeNumber(identity_.open_count));
+  ::rocksdb::WriteOptions synced;
+  synced.sync = true;
+  return StatusOf(open_->db().Write(synced, &batch), absl::StrCat("open ", path()));
+}
+
+absl::Status Database::LoadCounters() {
+  const std::unique_ptr<::rocksdb::Iterator> rows(
+      open_->db().NewIterator({}, open_->family(kRowsFamily)));
+  const auto has_any = [&](char table) {
+    rows->Seek(std::string(1, table));
+    return rows->Valid() && rows->key()[0] == table;
+  };
+  has_claims_ = has_any(kClaimTable) || has_any(kResultTable);
+  has_letters_ = has_any(kLetterTable);
+  rows->SeekForPrev(EndOfPrefix(std::string(1, kOutboxTable)));
+  if (rows->Valid() && rows->key()[0] == kOutboxTable) {
+    const auto last = SequenceOf({rows->key().data(), rows->key().size()});
+    if (!last.ok()) return last.status();
+    last_sequence_ = *last;
+  }
+  written_until_ = open_->db().GetLatestSequenceNumber();
+  return StatusOf(rows->status(), absl::StrCat("open ", path()));
+}
+
+Database::~Database() {
+  // Leaked on purpose: RocksDB's threads are the parent's, and closing would wait for them.
+  if (folder_->is_forked()) static_cast<void>(open_.release());
+}
+
+absl::Status Database::EnterTurnstile(std::string_view operation) {
+  if (!turnstile_.Enter(std::min(spec_.options.busy_timeout, absl::Hours(24)))) {
+    return absl::UnavailableError(
+        absl::StrCat("rocksdb: ", ToAbsl(operation), " on ", path(),
+                     ": another transaction of this process has been open for ",
+                     absl::FormatDuration(spec_.options.busy_timeout)));
+  }
+  absl::Status unmoved = folder_->CheckUnmoved();
+  if (!unmoved.ok()) turnstile_.Leave();
+  return unmoved;
+}
+
+absl::Status Database::Begin(std::string_view operation) {
+  if (absl::Status entered = EnterTurnstile(operation); !entered.ok()) return entered;
+  absl::Status usable = MakeUsable(operation);
+  if (!usable.ok()) turnstile_.Leave();
+  return usable;
+}
+
+absl::Status Database::MakeUsable(std::string_view operation) {
+  if (is_lost_) {
+    return absl::DataLossError(
+        absl::StrCat("rocksdb: ", ToAbsl(operation), " on ", path(),
+                     ": a write or sync of the log has failed, and the system has dropped commits "
+                     "that were not synced yet; start the process again: everything that was "
+                     "synced is still there"));
+  }
+  return is_doubtful_ ? Reopen(operation) : absl::OkStatus();
+}
+
+absl::Status Database::ProbeSpace(std::string_view operation) {
+  const std::string probe = path() + ".once-probe";
+  const ::rocksdb::Status written = ::rocksdb::WriteStringToFile(
+      env_.get(), std::string(kProbeBytes, 'x'), probe, /*should_sync=*/true);
+  env_->DeleteFile(probe).PermitUncheckedError();
+  return StatusOf(written, absl::StrCat(ToAbsl(operation), " on ", path(),
+                                        ": a write has failed, and the disk takes no other yet"));
+}
+
+absl::Status Database::Reopen(std::string_view operation) {
+  // While there is no space, reads need the handle that is open.
+  if (absl::Status space = ProbeSpace(operation); !space.ok()) return space;
+  const std::unique_lock closed(open_mutex_);
+  open_.reset();
+  ::rocksdb::Status error;
+  open_ = OpenDb::Open(spec_, error);
+  if (open_ == nullptr) {
+    ::rocksdb::Status unreadable;
+    open_ = OpenDb::OpenReadOnly(spec_, unreadable);
+    return StatusOf(error, absl::StrCat(ToAbsl(operation), ": open ", path(),
+                                        " again after a write that failed"));
+  }
+  ++reopenings_;
+  const std::uint64_t found_until = open_->db().GetLatestSequenceNumber();
+  if (found_until < written_until_) {
+    is_lost_ = true;
+    return MakeUsable(operation);
+  }
+  written_until_ = found_until;
+  is_doubtful_ = false;
+  has_unsynced_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status Database::SyncNow(std::string_view operation) {
+  const ::rocksdb::Status synced = open_->db().SyncWAL();
+  if (synced.ok()) {
+    has_unsynced_ = false;
+    return absl::OkStatus();
+  }
+  is_doubtful_ = true;
+  return StatusOf(synced, absl::StrCat(ToAbsl(operation), " ", path()));
+}
+
+absl::Status Database::Sync() {
+  if (!has_unsynced_) return folder_->CheckUnmoved();
+  if (absl::Status begun = Begin("sync"); !begun.ok()) return begun;
+  const absl::Status synced = has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+  turnstile_.Leave();
+  return synced;
+}
+
+absl::Status Database::Apply(::rocksdb::WriteBatchWithIndex& batch, const CommitRequest& request) {
+  if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
+  const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;
+  if (batch.GetWriteBatch()->Count() == 0) {
+    // What it has read may not be synced yet.
+    return is_synced && has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+  }
+  ::rocksdb::WriteOptions options;
+  options.sync = is_synced;
+  watch_->Forget();
+  const ::rocksdb::Status written = open_->db().Write(options, batch.GetWriteBatch());
+  if (written.ok()) {
+    written_until_ = open_->db().GetLatestSequenceNumber();
+    has_unsynced_ = !is_synced && spec_.options.is_synced;
+    return absl::OkStatus();
+  }
+  is_doubtful_ = true;
+  const WalWatch::Notes& notes = watch_->notes();
+  absl::Status failure = StatusOf(written, absl::StrCat("commit to ", path()));
+  // A record that found no space is torn, and torn it stays: nothing is written behind it.
+  const bool may_be_there = notes.has_failed || (notes.has_appended && !notes.has_no_space);
+  if (!may_be_there) return failure;
+  return absl::UnknownError(absl::StrCat(failure.message(), "; ", ToAbsl(request.when_unknown)));
+}
+
+absl::Status Database::Commit(::rocksdb::WriteBatchWithIndex& batch, CommitRequest request) {
+  absl::Status committed = Apply(batch, request);
+  if (committed.ok()) {
+    if (known_scopes_.size() + request.new_scopes.size() > kKnownScopesMax) known_scopes_.clear();
+    known_scopes_.merge(request.new_scopes);
+  }
+  turnstile_.Leave();
+  return committed;
+}
+
+Database::ReadScope::ReadScope(Database& database)
+    : database_(database), lock_(database.open_mutex_) {
+  if (database_.open_ != nullptr) snapshot_ = database_.open_->db().GetSnapshot();
+}
+
+Database::ReadScope::~ReadScope() {
+  if (snapshot_ != nullptr) database_.open_->db().ReleaseSnapshot(snapshot_);
+}
+
+absl::Status Database::ReadScope::Check() const {
+  if (database_.open_ == nullptr) {
+    return absl::UnavailableError(
+        absl::StrCat("rocksdb: read ", database_.path(),
+                     ": it could not be opened again after a write that failed"));
+  }
+  return database_.folder_->CheckUnmoved();
+}
+
+}  // namespace once::rocksdb

@@ -1,0 +1,75 @@
+// FaultFiles is the system's file layer with failures on demand: the n-th operation of a kind on a
+// file whose name ends in a suffix fails, half done where that is how it fails. It also knows what
+// a power failure would leave: of every file the part that was synced.
+// While it lives it lies under every store that is opened. Thread-safety: safe for concurrent use.
+#pragma once
+
+#include <rocksdb/file_system.h>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace once::rocksdb {
+
+enum class Fault {
+  kNone,
+  kWriteError,  // nothing is written
+  kTornWrite,   // half is written, then an I/O error
+  kDiskFull,    // half is written, then no space
+  kSyncError,   // written to the page cache, not synced
+  kFullSync,    // the same, and the sync says that there is no space
+};
+
+class FaultFiles final : public ::rocksdb::FileSystemWrapper,
+                         public std::enable_shared_from_this<FaultFiles> {
+ public:
+  FaultFiles() : FileSystemWrapper(::rocksdb::FileSystem::Default()) {}
+
+  // The `nth` (from 1) operation that `fault` can hit fails, and with `is_lasting` all later ones.
+  void Arm(Fault fault, std::string_view suffix, int nth, bool is_lasting = false);
+  void Disarm() { Arm(Fault::kNone, "", 1); }
+  bool has_fired() const;
+
+  // How much of the file was synced; nothing of one that never was.
+  std::size_t SyncedBytes(const std::string& path) const;
+  void NoteSynced(const std::string& path, std::size_t size);
+  // Which of the two faults of a kind strikes now, if any.
+  Fault Strike(bool is_sync, const std::string& path);
+
+  const char* Name() const override { return "FaultFiles"; }
+  ::rocksdb::IOStatus NewWritableFile(const std::string& name,
+                                      const ::rocksdb::FileOptions& options,
+                                      std::unique_ptr<::rocksdb::FSWritableFile>* file,
+                                      ::rocksdb::IODebugContext* context) override;
+  ::rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
+                                 const ::rocksdb::IOOptions& options,
+                                 ::rocksdb::IODebugContext* context) override;
+
+ private:
+  mutable std::mutex mutex_;
+  Fault fault_ = Fault::kNone;
+  std::string suffix_;
+  int left_ = 1;
+  bool is_lasting_ = false;
+  bool has_fired_ = false;
+  std::map<std::string, std::size_t> synced_;
+};
+
+// Under the stores that are opened while it lives.
+class FaultScope {
+ public:
+  FaultScope();
+  ~FaultScope();
+  FaultScope(const FaultScope&) = delete;
+  FaultScope& operator=(const FaultScope&) = delete;
+  FaultFiles* operator->() { return files_.get(); }
+
+ private:
+  const std::shared_ptr<FaultFiles> files_;
+};
+
+}  // namespace once::rocksdb
