@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
     "watermark",          "published",      "drained",       "right-outcome",
     "read-after-unknown", "expected-stamp", "fenced-effect", "order",
     "handled-again",      "claim-states",   "begun",         "attempts",
-    "identity",           "misuse",         "ends"};
+    "identity",           "gap-reported",   "misuse",        "ends"};
 
 std::string Show(const PositionStamp& stamp) {
   return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",

@@ -31,7 +31,16 @@ void Simulation::CheckGivenUp(const Worker& worker, const absl::Status& status) 
                                            "no space for a while: ", status.ToString()));
 }
 
+// Whoever counts and whoever reads the log must learn of it.
+void Simulation::CheckGap() {
+  if (!has_gap_ || (counted_.gaps > 0 && gaps_told_ > 0)) return;
+  checker_.Fail(Check::kGapReported,
+                absl::StrCat("messages were deleted that nobody had read; it is counted ",
+                             counted_.gaps, " times and logged ", gaps_told_, " times"));
+}
+
 void Simulation::CheckAtEnd() {
+  if (!checker_.violation().has_value()) CheckGap();
   if (act() != nullptr && act()->is_refused) return;
   if (!checker_.violation().has_value()) checker_.CheckEnd(store().state(), !is_cut_off_);
   if (!checker_.violation().has_value()) CheckOutcomes();

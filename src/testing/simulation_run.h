@@ -47,6 +47,7 @@ class Simulation {
   void CheckLetters();
   void CheckLetterOrder();
   void CheckStats();
+  void CheckGap();
   bool IsIdle() const;
   bool IsRefused() const;
   void CheckProgress();
@@ -61,6 +62,7 @@ class Simulation {
   void CheckAtEnd();
   void WaitForTurn();
   void TurnWorld();
+  void DeleteUnread(std::int64_t kept);
   const Act* act() const;
   bool is_plain() const { return scenario_.handler == HandlerKind::kPlain; }
   void CleanUp(FiberScheduler::End end);
@@ -106,6 +108,8 @@ class Simulation {
   absl::Time begin_;
   bool has_stats_ = false;
   ConsumerStats counted_;  // by all workers together
+  bool has_gap_ = false;   // messages were deleted that nobody had read
+  int gaps_told_ = 0;      // by what workers log
   int restarts_ = 0;
   int faults_seen_ = 0;
   int deaths_seen_ = 0;

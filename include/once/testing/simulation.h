@@ -64,13 +64,14 @@ enum class Turn : std::uint8_t {
   kTruncate,       // the log of every partition ends with the messages that are kept
   kNewStore,       // another, empty store takes the place of the one before
   kResetOffsets,   // an operator sets the group's offsets to the beginning
+  kDeleteUnread,   // retention deletes messages of the act before anybody has read them
 };
 
 // What follows once everything is handled: all workers leave, the world turns, more messages come,
 // the workers come back.
 struct Act {
   Turn turn = Turn::kNothing;
-  std::int64_t kept = 0;  // kTruncate: offsets below stay
+  std::int64_t kept = 0;  // kTruncate: offsets below stay; kDeleteUnread: the others do
   std::vector<ScenarioMessage> messages;
   FaultSet faults;
   // The right thing to do is nothing: every partition that has something to handle is stopped, and
@@ -156,6 +157,10 @@ struct Scenario {
   bool locks_found_ids = true;
   bool reuses_sequences = false;
   bool compares_fences = true;
+  // The store dies with the process that has it open. REQUIRES: one worker, a plain handler, whose
+  // effects are elsewhere.
+  bool has_memory_store = false;
+  StoreClock store_clock;
   std::size_t messages_per_poll = 1000;
   bool has_partial_polls = false;
   bool has_holes = false;
