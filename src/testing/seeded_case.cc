@@ -62,10 +62,6 @@ void DrawProtocol(SplitMix& random, Scenario& scenario) {
                                             LostClaim::kReconcile};
   scenario.claims.on_lost = kPolicies[random.Below(3)];
   scenario.stall = absl::Milliseconds(random.OneIn(2) ? 300 : 1500);
-  if (random.OneIn(2)) {
-    scenario.store_clock = {.ahead = absl::Milliseconds(random.Below(20'000) - 10'000),
-                            .rate = 0.95 + random.Below(11) / 100.0};
-  }
   scenario.has_one_owner = scenario.workers == 1 && random.OneIn(2);
   const bool is_renewed = std::all_of(scenario.drives.begin(), scenario.drives.end(),
                                       [](Drive drive) { return drive == Drive::kRun; });
@@ -161,6 +157,10 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
   if (mode == Mode::kSafety) seeded.budget = {.faults = kNoEnd, .preemptions = kNoEnd};
   static constexpr int kRates[] = {2, 10, 40, 150};
   seeded.rates = {.fault = kRates[random.Below(4)], .preemption = kRates[random.Below(4)]};
+  if (random.OneIn(2)) {
+    scenario.store_clock = {.ahead = absl::Milliseconds(random.Below(20'000) - 10'000),
+                            .rate = 0.95 + random.Below(11) / 100.0};
+  }
   return seeded;
 }
 

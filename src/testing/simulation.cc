@@ -115,6 +115,10 @@ void Simulation::Append(const ScenarioMessage& message) {
   const std::int64_t offset = log_.Append(message.partition, std::move(record));
   if (queue_) queue_->Send({.number = offset, .id = message.id, .value = value});
   truth_[{message.partition, offset}] = &message;
+  if (message.lifetime > absl::ZeroDuration()) {
+    scheduler_.At(scheduler_.Now() + message.lifetime,
+                  [this, offset, &message] { DeleteBefore(message.partition, offset + 1); });
+  }
   --not_appended_;
   last_disturbance_ = scheduler_.Now();
 }
@@ -331,7 +335,9 @@ void Simulation::TurnWorld() {
   }
   gate_.set_faults(next.faults);
   AppendMessages(next.messages);
-  if (next.turn == Turn::kDeleteUnread) DeleteUnread(next.kept);
+  for (int partition = 0; partition < scenario_.partitions; ++partition) {
+    if (next.turn == Turn::kDeleteUnread) DeleteBefore(partition, next.kept);
+  }
   for (Worker& worker : workers_) {
     worker.rounds = 0;
     worker.idle_rounds = 0;
@@ -342,12 +348,15 @@ void Simulation::TurnWorld() {
   turned_.NotifyAll();
 }
 
-void Simulation::DeleteUnread(std::int64_t kept) {
-  has_gap_ = true;
-  for (int partition = 0; partition < scenario_.partitions; ++partition) {
-    log_.DeleteBefore(partition, kept);
+// Whoever has begun with the partition must tell of what it will never read. Before that, the
+// oldest message is simply another one.
+void Simulation::DeleteBefore(int partition, std::int64_t first) {
+  const bool is_begun = is_plain() ? log_.committed(partition).has_value()
+                                   : store().state().positions.contains(log_.KeyOf(partition));
+  for (std::int64_t offset = 0; is_begun && offset < first; ++offset) {
+    if (log_.Find(partition, offset) != nullptr) owed_.insert({partition, offset});
   }
-  std::erase_if(truth_, [&](const auto& one) { return one.first.second < kept; });
+  log_.DeleteBefore(partition, first);
 }
 
 bool Simulation::CutOff() {

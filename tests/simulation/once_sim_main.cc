@@ -8,8 +8,8 @@
 //   once_sim --seeds 10000 --mode safety       all of them in one mode
 //   once_sim --scenario NAME --replay CHOICES  one execution, with its history
 //   once_sim --scenario NAME --bug BUG --replay CHOICES   the same, with a planted bug
-//   once_sim --planted-bugs                    every planted bug must be caught; with --bug BUG that
-//                                              one only, and how to replay it is told
+//   once_sim --planted-bugs                    every planted bug must be caught; with --bug BUG,
+//                                              that one, and how to replay it is told
 //
 // An exhaustive run of all scenarios that never hits a possible crash point exits with 1 as well.
 // --points adds a table: how often each was hit. --threads makes every fibre a thread:

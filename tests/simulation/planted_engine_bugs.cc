@@ -111,7 +111,7 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                               .scenario = "plain-slow",
                               .caught_by = Check::kBegun,
                               .is_in_engine = true}),
-               "plain-slow", kNone, Check::kRightOutcome),
+               "plain-slow", kNone, Check::kOneEffect),
       InEngine("copy-of-waiting-is-duplicate", "a copy is done before its original is",
                "plain-copies", kTwo, Check::kAcknowledged),
       InEngine("dying-not-recorded", "a letter is out of a message that others may yet handle",

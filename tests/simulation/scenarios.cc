@@ -151,6 +151,25 @@ void AddIdentityCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({retention, OneOfEach()});
   cases.push_back({Plain(retention), OneOfEach()});
   cases.push_back({TwoActs("retention-stop", refused), OneOfEach()});
+
+  // Under a consumer at work: what a waiting partition dropped is gone when it is fetched again, and
+  // so is what was handled when the store loses it.
+  Scenario behind = WithStoreLoss(ThreeMessages("retention-behind", 1));
+  behind.messages_per_poll = 1;
+  behind.limits.inflight_messages_max = 2;
+  behind.limits.batch_messages_max = 2;
+  behind.out_of_range = OutOfRange::kEarliest;
+  behind.messages.push_back({.id = "d"});
+  for (std::size_t i = 1; i < behind.messages.size(); ++i) {
+    behind.messages[i].delay = absl::Seconds(2);
+  }
+  behind.messages[0].lifetime = absl::Seconds(1);
+  behind.messages[1].handling = Handling::kFailFirst;
+  behind.messages[1].failures = 1;
+  behind.messages[2].lifetime = absl::Milliseconds(10);
+  behind.has_free_order = false;  // the time before they come is long
+  cases.push_back({behind, TwoInAll()});
+  cases.push_back({Plain(behind), TwoInAll()});
   cases.push_back({TwoActs("same-again", {.messages = {x}}), OneOfEach()});
 }
 

@@ -52,8 +52,11 @@ struct ScenarioMessage {
   std::string value;  // empty: "value of <id>"
   Handling handling = Handling::kDone;
   int failures = 0;
-  absl::Duration delay;       // appended so long after the beginning
-  absl::Duration duration;    // how long its handler takes, in virtual time
+  absl::Duration delay;     // appended so long after the beginning
+  absl::Duration duration;  // how long its handler takes, in virtual time
+  // Retention deletes it so long after it came, with all that came before it in its partition, read
+  // or unread; zero: never.
+  absl::Duration lifetime;
   bool is_too_large = false;  // its dead letter is refused by the broker, and parked
 };
 
