@@ -14,6 +14,12 @@ set(ONCE_TIMEOUT_integration 180)
 set(ONCE_TIMEOUT_compile 60)
 set(ONCE_TIMEOUT_example 60)
 set(ONCE_TIMEOUT_install 300)
+if(ONCE_SANITIZE)
+  # Ten times slower, and a search takes as many executions as without.
+  foreach(label unit adapter simulation)
+    math(EXPR ONCE_TIMEOUT_${label} "5 * ${ONCE_TIMEOUT_${label}}")
+  endforeach()
+endif()
 
 # once_test(NAME <target> PREFIX <word> LABEL <label> SOURCES <file>... [LIBRARIES <library>...])
 #

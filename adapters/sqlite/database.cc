@@ -176,7 +176,7 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   // The lock file is to remember no store that a power failure undoes.
   if (synchronous_ == Synchronous::kNormal) {
     const int code = wal_sync_->Sync();
-    if (code != SQLITE_OK) return ErrorStatus(nullptr, code, absl::StrCat("sync ", path()));
+    if (code != SQLITE_OK) return wal_sync_->ErrorOf(code, absl::StrCat("sync ", path()));
   }
   KeepWalAtClose(false);
   return files_->Remember(identity_.store_id);
@@ -295,7 +295,7 @@ absl::Status Database::WriteWalAnew(std::string_view operation) {
         "synced is still there"));
   }
   const absl::Status error =
-      ErrorStatus(nullptr, code, absl::StrCat(ToAbsl(operation), " on ", path()));
+      wal_sync_->ErrorOf(code, absl::StrCat(ToAbsl(operation), " on ", path()));
   return absl::Status(error.code(),
                       absl::StrCat(error.message(),
                                    "; a sync of the -wal has failed, or a process has died over "
@@ -340,7 +340,7 @@ absl::Status Database::Sync() {
       ONCE_KILL_POINT("sqlite.before_sync");
       const int code = wal_sync_->Sync();
       ONCE_KILL_POINT("sqlite.synced");
-      if (code != SQLITE_OK) synced = ErrorStatus(nullptr, code, absl::StrCat("sync ", path()));
+      if (code != SQLITE_OK) synced = wal_sync_->ErrorOf(code, absl::StrCat("sync ", path()));
     }
   }
   turnstile_.Leave();
@@ -405,7 +405,7 @@ absl::Status Database::Commit(CommitRequest request) {
     // A transaction without writes has synced nothing, and may have read what was not synced yet.
     if (status.ok() && request.wanted == Durability::kMachine && wal_sync_->has_unsynced()) {
       const int synced = wal_sync_->Sync();
-      if (synced != SQLITE_OK) status = ErrorStatus(nullptr, synced, absl::StrCat("sync ", path()));
+      if (synced != SQLITE_OK) status = wal_sync_->ErrorOf(synced, absl::StrCat("sync ", path()));
     }
   }
   if (status.ok()) {

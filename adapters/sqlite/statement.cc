@@ -67,17 +67,8 @@ std::string_view WayOut(int code) {
   }
 }
 
-}  // namespace
-
-absl::Status ErrorStatus(sqlite3* connection, int code, std::string_view operation) {
-  // Handlers share the connection and expect plain codes from it, so the rest is asked for here.
-  if (connection != nullptr && (sqlite3_extended_errcode(connection) & 0xff) == (code & 0xff)) {
-    code = sqlite3_extended_errcode(connection);
-  }
-  std::string text =
-      absl::StrCat("sqlite: ", ToAbsl(operation), ": ",
-                   connection != nullptr ? sqlite3_errmsg(connection) : sqlite3_errstr(code));
-  const int system_error = connection != nullptr ? sqlite3_system_errno(connection) : 0;
+absl::Status ErrorText(int code, int system_error, std::string_view operation, const char* what) {
+  std::string text = absl::StrCat("sqlite: ", ToAbsl(operation), ": ", what);
   if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) {
     absl::StrAppend(&text, " (extended code ", code);
     if (system_error != 0) absl::StrAppend(&text, ", ", std::strerror(system_error));
@@ -87,6 +78,20 @@ absl::Status ErrorStatus(sqlite3* connection, int code, std::string_view operati
     absl::StrAppend(&text, "; ", ToAbsl(way_out));
   }
   return absl::Status(CodeOf(code, system_error), text);
+}
+
+}  // namespace
+
+absl::Status ErrorStatus(sqlite3* connection, int code, std::string_view operation) {
+  // Handlers share the connection and expect plain codes from it, so the rest is asked for here.
+  if ((sqlite3_extended_errcode(connection) & 0xff) == (code & 0xff)) {
+    code = sqlite3_extended_errcode(connection);
+  }
+  return ErrorText(code, sqlite3_system_errno(connection), operation, sqlite3_errmsg(connection));
+}
+
+absl::Status FileErrorStatus(int code, int system_error, std::string_view operation) {
+  return ErrorText(code, system_error, operation, sqlite3_errstr(code));
 }
 
 absl::StatusOr<Statement> Statement::Prepare(sqlite3* connection, std::string_view sql,

@@ -18,6 +18,8 @@ namespace once::sqlite {
 // The status for an error of `connection`, read at once, before any other call changes it:
 // "sqlite: `operation`: database is locked …". REQUIRES: code is an error.
 absl::Status ErrorStatus(sqlite3* connection, int code, std::string_view operation);
+// The same for a call of SQLite's file layer, of which no connection knows. `system_error`: errno.
+absl::Status FileErrorStatus(int code, int system_error, std::string_view operation);
 
 class Statement {
  public:

@@ -80,6 +80,12 @@ int WalSync::CopyOntoItself() {
 
 int WalSync::Sync() { return OnSync(file_, SQLITE_SYNC_NORMAL); }
 
+absl::Status WalSync::ErrorOf(int code, std::string_view operation) const {
+  int system_error = 0;
+  real_->xFileControl(file_, SQLITE_FCNTL_LAST_ERRNO, &system_error);
+  return FileErrorStatus(code, system_error, operation);
+}
+
 WalSync& WalSync::Of(sqlite3_file* file) {
   return *static_cast<const Methods*>(file->pMethods)->owner;
 }

@@ -61,6 +61,9 @@ class WalSync {
   // Syncs the -wal. A result code of SQLite. REQUIRES: no transaction is open.
   int Sync();
 
+  // What that code of Sync() or WriteAnew() means, read at once. REQUIRES: it is an error.
+  absl::Status ErrorOf(int code, std::string_view operation) const;
+
  private:
   // The methods of the -wal, ours in front. SQLite passes the file, which knows this table.
   struct Methods : sqlite3_io_methods {

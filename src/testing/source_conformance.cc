@@ -90,6 +90,21 @@ absl::Status ConformanceMember::Close(absl::Duration wait) {
   return source_->Close(fixture_.executor().Now() + wait, *this);
 }
 
+absl::Status ConformanceMember::Commit(const TopicPartition& partition, std::int64_t offset,
+                                       CommitMode mode, std::string metadata) {
+  const PartitionOffset position = {partition, offset, std::move(metadata)};
+  return source_->Commit(std::span(&position, 1), mode);
+}
+
+PartitionBounds ConformanceMember::BoundsOf(const TopicPartition& partition) {
+  const auto bounds = source_->Describe(std::span(&partition, 1));
+  EXPECT_TRUE(bounds.ok()) << bounds.status();
+  if (bounds.ok()) {
+    for (const PartitionBounds& of_one : *bounds) EXPECT_TRUE(of_one.status.ok()) << of_one.status;
+  }
+  return bounds.ok() && bounds->size() == 1 ? bounds->front() : PartitionBounds{};
+}
+
 std::uint64_t ConformanceMember::assignment_of(const TopicPartition& partition) const {
   const auto found = owned_.find(partition);
   return found == owned_.end() ? 0 : found->second;
@@ -129,8 +144,11 @@ void ConformanceMember::OnPartitionError(const TopicPartition& partition,
 
 ConformanceMember LogSourceConformance::Join(const std::string& topic,
                                              absl::Duration poll_interval_max) {
-  return ConformanceMember(fixture(), clock_,
-                           {.topic = topic, .poll_interval_max = poll_interval_max});
+  return Join({.topic = topic, .poll_interval_max = poll_interval_max});
+}
+
+ConformanceMember LogSourceConformance::Join(const MemberOptions& options) {
+  return ConformanceMember(fixture(), clock_, options);
 }
 
 void LogSourceConformance::OwnAndStart(ConformanceMember& member, const std::string& topic,

@@ -27,21 +27,6 @@ void PollBoth(ConformanceMember& one, ConformanceMember& two, const std::functio
   ASSERT_TRUE(done()) << "it did not happen";
 }
 
-absl::Status Commit(LogSource& source, const TopicPartition& partition, std::int64_t offset,
-                    CommitMode mode = CommitMode::kVerified, std::string metadata = "") {
-  const PartitionOffset position = {partition, offset, std::move(metadata)};
-  return source.Commit(std::span(&position, 1), mode);
-}
-
-PartitionBounds BoundsOf(LogSource& source, const TopicPartition& partition) {
-  const auto bounds = source.Describe(std::span(&partition, 1));
-  EXPECT_TRUE(bounds.ok()) << bounds.status();
-  if (bounds.ok()) {
-    for (const PartitionBounds& of_one : *bounds) EXPECT_TRUE(of_one.status.ok()) << of_one.status;
-  }
-  return bounds.ok() && bounds->size() == 1 ? bounds->front() : PartitionBounds{};
-}
-
 }  // namespace
 
 // Here, so that a linker that takes the suite out of an archive takes this file too.
@@ -195,7 +180,7 @@ TEST_P(LogSourceConformance, CloseRevokesFirstAndHandsThePartitionsOver) {
     first.on_revoked = [&](std::span<const TopicPartition> partitions, Revocation kind) {
       EXPECT_EQ(partitions.size(), 2U);
       EXPECT_EQ(kind, Revocation::kRevoked);
-      committed = Commit(first.source(), {topic, 0}, 0);
+      committed = first.Commit({topic, 0}, 0);
     };
     EXPECT_TRUE(first.Close().ok());
     EXPECT_TRUE(committed.ok()) << "still the owner inside the callback: " << committed;
@@ -237,7 +222,7 @@ TEST_P(LogSourceConformance, DescribeTellsTheBoundsAndNoCommitIsNone) {
     EXPECT_EQ(bounds[0].committed, std::nullopt);
     if (capabilities().why_no_truncation.empty()) {
       ASSERT_TRUE(fixture().Truncate({topic, 1}, 5).ok());
-      EXPECT_EQ(BoundsOf(member.source(), {topic, 1}).first, 5);
+      EXPECT_EQ(member.BoundsOf({topic, 1}).first, 5);
     }
     // A partition that nobody knows spoils nobody else's answer.
     const std::vector<TopicPartition> mixed = {{topic + "-missing", 0}, {topic, 1}};
@@ -257,15 +242,15 @@ TEST_P(LogSourceConformance, AVerifiedCommitIsThereForTheNextMember) {
     fixture().ProduceMany(partition, 10);
     ConformanceMember member = Join(topic);
     OwnAndStart(member, topic, 1);
-    absl::Status committed = Commit(member.source(), partition, 7);
+    absl::Status committed = member.Commit(partition, 7);
     ASSERT_TRUE(committed.ok()) << committed;
-    EXPECT_EQ(BoundsOf(member.source(), partition).committed, 7);
+    EXPECT_EQ(member.BoundsOf(partition).committed, 7);
     // After a store has lost its tail the engine replays, and says so: lower is allowed.
-    ASSERT_TRUE(Commit(member.source(), partition, 3).ok());
+    ASSERT_TRUE(member.Commit(partition, 3).ok());
     ASSERT_TRUE(member.Close().ok());
     ConformanceMember next = Join(topic);
     next.PollUntil([&] { return next.owned_count() == 1; });
-    EXPECT_EQ(BoundsOf(next.source(), partition).committed, 3);
+    EXPECT_EQ(next.BoundsOf(partition).committed, 3);
   });
 }
 
@@ -276,11 +261,10 @@ TEST_P(LogSourceConformance, MetadataOfACommitComesBack) {
     const TopicPartition partition = {topic, 0};
     ConformanceMember member = Join(topic);
     OwnAndStart(member, topic, 1);
-    ASSERT_TRUE(
-        Commit(member.source(), partition, 0, CommitMode::kVerified, "store=a1;opens=3").ok());
-    EXPECT_EQ(BoundsOf(member.source(), partition).committed_metadata, "store=a1;opens=3");
-    ASSERT_TRUE(Commit(member.source(), partition, 0).ok());
-    EXPECT_EQ(BoundsOf(member.source(), partition).committed_metadata, "");
+    ASSERT_TRUE(member.Commit(partition, 0, CommitMode::kVerified, "store=a1;opens=3").ok());
+    EXPECT_EQ(member.BoundsOf(partition).committed_metadata, "store=a1;opens=3");
+    ASSERT_TRUE(member.Commit(partition, 0).ok());
+    EXPECT_EQ(member.BoundsOf(partition).committed_metadata, "");
   });
 }
 
@@ -291,8 +275,8 @@ TEST_P(LogSourceConformance, AHintArrivesAfterAWhile) {
     fixture().ProduceMany(partition, 5);
     ConformanceMember member = Join(topic);
     OwnAndStart(member, topic, 1);
-    ASSERT_TRUE(Commit(member.source(), partition, 4, CommitMode::kHint).ok());
-    member.PollUntil([&] { return BoundsOf(member.source(), partition).committed == 4; });
+    ASSERT_TRUE(member.Commit(partition, 4, CommitMode::kHint).ok());
+    member.PollUntil([&] { return member.BoundsOf(partition).committed == 4; });
   });
 }
 
@@ -315,8 +299,8 @@ TEST_P(LogSourceConformance, OffsetsOfPartitionsThatAreNotOursAreLeftOut) {
     const absl::Status verified = first.source().Commit(both, CommitMode::kVerified);
     EXPECT_TRUE(absl::IsFailedPrecondition(verified)) << verified;
     EXPECT_TRUE(first.source().Commit(both, CommitMode::kHint).ok());
-    first.PollUntil([&] { return BoundsOf(first.source(), ours).committed == 5; });
-    EXPECT_EQ(BoundsOf(first.source(), theirs).committed, std::nullopt);
+    first.PollUntil([&] { return first.BoundsOf(ours).committed == 5; });
+    EXPECT_EQ(first.BoundsOf(theirs).committed, std::nullopt);
   });
 }
 
@@ -335,14 +319,14 @@ TEST_P(LogSourceConformance, WhoDoesNotPollLosesItsPartitionsAndCannotCommit) {
     const std::uint64_t number = zombie.assignment_of(partition);
     fixture().Sleep(interval + absl::Seconds(2));
     // Alone in the group, before it has heard anything.
-    const absl::Status alone = Commit(zombie.source(), partition, 10);
+    const absl::Status alone = zombie.Commit(partition, 10);
     EXPECT_TRUE(absl::IsFailedPrecondition(alone)) << alone;
     if (capabilities().why_no_second_member.empty()) {
       ConformanceMember heir = Join(topic);
       heir.PollUntil([&] { return heir.owned_count() == 1; });
-      const absl::Status late = Commit(zombie.source(), partition, 10);
+      const absl::Status late = zombie.Commit(partition, 10);
       EXPECT_TRUE(absl::IsFailedPrecondition(late)) << late;
-      EXPECT_EQ(BoundsOf(heir.source(), partition).committed, std::nullopt);
+      EXPECT_EQ(heir.BoundsOf(partition).committed, std::nullopt);
       EXPECT_TRUE(heir.Close().ok());
     }
     zombie.on_revoked = [&](std::span<const TopicPartition>, Revocation kind) {
@@ -350,7 +334,7 @@ TEST_P(LogSourceConformance, WhoDoesNotPollLosesItsPartitionsAndCannotCommit) {
     };
     zombie.PollUntil(
         [&] { return zombie.owned_count() == 1 && zombie.assignment_of(partition) > number; });
-    EXPECT_TRUE(Commit(zombie.source(), partition, 10).ok()) << "a member again";
+    EXPECT_TRUE(zombie.Commit(partition, 10).ok()) << "a member again";
   });
 }
 

@@ -1,24 +1,32 @@
 // commit-cut: a proxy between a consuming process and the broker cuts the connection before a
 // request reaches the broker, or after the broker has carried it out and before the client hears of
 // it: commits of offsets and dead letters above all, joins and heartbeats too. The process goes on
-// with whatever its client makes of that. Half of the cuts hit a transactional handler, half a
-// plain one; so many of each side as there are runs.
+// with whatever its client makes of that. Both a transactional and a plain handler meet as many cuts
+// of each side as there are runs: four times the runs altogether.
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/kafka/tests/kafka_proxy.h"
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
-#include "tests/campaign/kafka_proxy.h"
+#include "tests/campaign/parallel.h"
 #include "tests/campaign/scene.h"
+#include "tests/campaign/small_scene.h"
 
 namespace once::campaign {
 namespace {
 
+using kafka::testing::KafkaProxy;
+using kafka::testing::KafkaRequest;
+
 constexpr std::int32_t kPartitions = 6;
 constexpr std::int64_t kMessagesAtFirst = 2'000;
 constexpr std::int64_t kMessagesPerCut = 300;
+// Of each side.
+constexpr std::int64_t kCutsPerProcess = 50;
 // Of a request that has to come first: a heartbeat is due every few seconds.
 constexpr absl::Duration kPatience = absl::Seconds(10);
 
@@ -45,21 +53,23 @@ const Target& DrawTarget(Dice& dice) {
 
 class CutConsumption {
  public:
-  CutConsumption(const CampaignOptions& options, bool is_plain, CampaignReport& report)
-      : label_(is_plain ? "plain" : "transactional"),
-        workload_{.seed = Draw(options.seed, is_plain ? 2 : 1),
+  CutConsumption(const std::string& brokers, std::uint64_t seed, bool is_plain,
+                 CampaignReport& report)
+      : label_(absl::StrCat(is_plain ? "plain" : "transactional", " (seed ", seed, ")")),
+        workload_{.seed = seed,
                   .messages = kMessagesAtFirst,
                   .partitions = kPartitions,
                   .odd_one_in = 12},
         dice_(workload_.seed),
         report_(report),
-        proxy_(options.brokers),
-        scene_("commit-cut", options.brokers, workload_,
+        proxy_(brokers),
+        scene_("commit-cut", brokers, workload_,
                {.is_plain = is_plain,
                 .members = 2,
                 .session_ms = 3000,
                 .hint_ms = 20,
-                .churn_ms = 1500}) {
+                .churn_ms = 1500,
+                .reconnect_ms = 200}) {
     scene_.task().brokers = proxy_.address();
   }
 
@@ -72,7 +82,7 @@ class CutConsumption {
     std::int64_t missed = 0;
     for (std::int64_t cut = 0; cut < 2 * cuts_per_side;) {
       if (CutOnce(cut % 2 == 1)) {
-        if (++cut % 50 == 0) Say(absl::StrCat(label_, ": ", cut, " cuts"));
+        ++cut;
       } else if (++missed > 20 + cuts_per_side) {
         report_.violations.push_back(absl::StrCat(label_, ": no more requests to cut after ", cut));
         return;
@@ -109,11 +119,20 @@ class CutConsumption {
 };
 
 CampaignReport Run(const CampaignOptions& options) {
-  CampaignReport report;
-  const std::int64_t plain = options.runs / 2;
-  CutConsumption(options, /*is_plain=*/false, report).Run(options.runs - plain);
-  if (plain > 0) CutConsumption(options, /*is_plain=*/true, report).Run(plain);
-  return report;
+  const std::int64_t processes = (options.runs + kCutsPerProcess - 1) / kCutsPerProcess;
+  CampaignReport total;
+  std::mutex mutex;
+  constexpr std::size_t kWorkers = 4;
+  ForEachInParallel(static_cast<std::size_t>(2 * processes), kWorkers, [&](std::size_t i) {
+    const std::int64_t first = static_cast<std::int64_t>(i) / 2 * kCutsPerProcess;
+    CampaignReport report;
+    CutConsumption(options.brokers, Draw(options.seed, i) % 1'000'000, i % 2 == 1, report)
+        .Run(std::min(kCutsPerProcess, options.runs - first));
+    const std::lock_guard lock(mutex);
+    Add(report, total);
+    Say(absl::StrCat(first, " and more of ", options.runs, " of each side"));
+  });
+  return total;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -107,8 +108,11 @@ class Consumption {
 
   // What is wrong with the effects and letters; empty: nothing. REQUIRES: the disk is well.
   std::string Judge() {
-    if (!consumer_->stopped_partitions().empty()) return "a partition is stopped: " + Complaint();
     if (handler_ == HandlerKind::kTransactional) ReadEffects();
+    CountWrong();
+    if (consumer_ != nullptr && !consumer_->stopped_partitions().empty()) {
+      return "a partition is stopped: " + Complaint();
+    }
     for (int i = 0; i < load_.messages; ++i) {
       const std::string id = absl::StrCat("id-", i);
       const int effects = effects_.contains(id) ? effects_.at(id) : 0;
@@ -124,6 +128,9 @@ class Consumption {
   }
 
   std::int64_t repeated() const { return repeated_; }
+  // Of Judge(): ids without the effect or letter that they should have, and with too many effects.
+  std::int64_t lost() const { return lost_; }
+  std::int64_t duplicate_effects() const { return duplicate_effects_; }
 
  private:
   bool Start(std::string& wrong) {
@@ -198,6 +205,17 @@ class Consumption {
     return Done();
   }
 
+  void CountWrong() {
+    for (int i = 0; i < load_.messages; ++i) {
+      const std::string id = absl::StrCat("id-", i);
+      const int effects = effects_.contains(id) ? effects_.at(id) : 0;
+      const int wanted = load_.IsRejected(i) ? 0 : 1;
+      const bool has_outcome = wanted == 1 ? effects > 0 : letter_box_->letters().contains(id);
+      lost_ += has_outcome ? 0 : 1;
+      duplicate_effects_ += std::max(0, effects - wanted);
+    }
+  }
+
   bool IsSettled() const {
     for (int i = 0; i < kPartitions; ++i) {
       if (log_->committed(PartitionOf(i)).value_or(0) < EndOf(i)) return false;
@@ -242,6 +260,8 @@ class Consumption {
   const std::shared_ptr<LetterBox> letter_box_ = std::make_shared<LetterBox>();
   std::map<std::string, int> effects_;
   std::int64_t repeated_ = 0;
+  std::int64_t lost_ = 0;
+  std::int64_t duplicate_effects_ = 0;
   std::shared_ptr<DedupStore> store_;
   std::unique_ptr<Consumer> consumer_;
 };
@@ -318,7 +338,9 @@ class FailingDisk {
     });
     if (disk_.failures() > 0) ++hit_;
     disk_.Mend();
-    if (wrong.empty()) wrong = consumption.Judge();
+    const std::string judged = consumption.Judge();
+    if (wrong.empty()) wrong = judged;
+    Count(consumption);
     report_.messages += load_.messages;
     reruns_ += consumption.repeated();
     if (wrong.empty()) return;
@@ -327,12 +349,19 @@ class FailingDisk {
                      trouble.name, " from call ", call, " on: ", wrong));
   }
 
+  void Count(const Consumption& consumption) {
+    report_.lost += consumption.lost();
+    report_.duplicate_effects += consumption.duplicate_effects();
+  }
+
   std::string ConsumeOnSmallFileSystem() {
     const testing::ScratchFolder folder;
     const std::string mounted = folder.File("small");
     std::filesystem::create_directory(mounted);
     if (mount("none", mounted.c_str(), "tmpfs", 0, "size=4m") != 0) {
-      return absl::StrCat("skipped: it cannot be mounted: ", std::strerror(errno));
+      const std::string why = absl::StrCat("it cannot be mounted: ", std::strerror(errno));
+      if (IsContinuousIntegration()) report_.violations.push_back("a small file system: " + why);
+      return "skipped: " + why;
     }
     std::string wrong;
     {
@@ -344,7 +373,9 @@ class FailingDisk {
       wrong = consumption.ConsumeAll([&](int step) {
         if (step == 10 * kStepsOfTrouble) std::filesystem::remove(ballast);
       });
-      if (wrong.empty()) wrong = consumption.Judge();
+      const std::string judged = consumption.Judge();
+      if (wrong.empty()) wrong = judged;
+      Count(consumption);
       if (wrong.empty() && std::filesystem::exists(ballast)) wrong = "it was never full";
     }
     umount(mounted.c_str());

@@ -3,6 +3,7 @@
 // life one of the members leaves and comes back again and again, and the kill falls anywhere in
 // these rebalances.
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 
@@ -53,7 +54,14 @@ void KillGroup(const CampaignOptions& options, std::int64_t kills, bool is_coope
       break;
     }
     absl::SleepFor(absl::Microseconds(static_cast<std::int64_t>(drawn >> 32) % 20'000));
-    child->End(SIGKILL);
+    // One that had ended by itself, or aborted, was not killed.
+    const int status = child->End(SIGKILL);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+      report.violations.push_back(absl::StrCat(label, ": the process ended with wait status ",
+                                               status, " before kill ", kill, " (seed ", seed,
+                                               ")"));
+      break;
+    }
     if (kill % 10 == 9) Say(absl::StrCat(label, ": kill ", kill + 1, " of ", kills));
   }
   scene.task().churn_ms = 0;

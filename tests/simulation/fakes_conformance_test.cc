@@ -19,7 +19,8 @@
 namespace once::testing {
 namespace {
 
-// A world without faults. The suites run inside it, as the main fibre of one process.
+// A world without faults but those that a suite asks for. The suites run inside it, as the main
+// fibre of one process.
 class FaultlessWorld {
  public:
   void Run(const std::function<void()>& body) {
@@ -29,9 +30,14 @@ class FaultlessWorld {
   FiberScheduler& scheduler() { return scheduler_; }
   SeamGate& gate() { return gate_; }
   const std::shared_ptr<Process>& process() const { return process_; }
+  // The next call that can fail in this way does.
+  void Arm(Fault fault) {
+    gate_.set_faults({fault});
+    oracle_.Arm(true);
+  }
 
  private:
-  ReplayOracle oracle_{ChoiceList{}};
+  ArmedOracle oracle_;
   FiberScheduler scheduler_{oracle_};
   SeamGate gate_{scheduler_, {}};
   std::shared_ptr<Process> process_ = scheduler_.NewProcess("test");
@@ -59,6 +65,13 @@ class FakeLogFixture : public LogSourceFixture {
   }
   absl::Status Truncate(const TopicPartition& partition, std::int64_t offset) override {
     log_->DeleteBefore(partition.partition, offset);
+    return absl::OkStatus();
+  }
+  absl::Status CutNextCommit(CommitMode mode, bool is_applied) override {
+    // A hint whose answer is lost is a hint: nobody waits for the answer.
+    if (mode == CommitMode::kVerified || !is_applied) {
+      world_.Arm(is_applied ? Fault::kUnknownApplied : Fault::kUnknownNotApplied);
+    }
     return absl::OkStatus();
   }
   void Sleep(absl::Duration duration) override {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/kafka/tests/kafka_proxy.h"
 #include "adapters/kafka/tests/kafka_test_broker.h"
 #include "once/executor.h"
 #include "once/kafka/publisher.h"
@@ -58,11 +59,13 @@ class KafkaSourceFixture final : public once::testing::LogSourceFixture {
     broker_->Produce(messages);
   }
   std::unique_ptr<LogSource> NewMember(const once::testing::MemberOptions& options) override {
-    SourceOptions source = {.brokers = broker_->brokers(),
+    if (options.can_be_cut) proxy_ = std::make_unique<testing::KafkaProxy>(broker_->brokers());
+    SourceOptions source = {.brokers = proxy_ == nullptr ? broker_->brokers() : proxy_->address(),
                             .group = group_,
                             .topics = {options.topic},
                             .assignment = assignment_,
                             .session_timeout = absl::Seconds(6),
+                            .properties = {{"reconnect.backoff.max.ms", "200"}},
                             .log = NoLog()};
     if (options.poll_interval_max > absl::ZeroDuration()) {
       source.poll_interval_max = options.poll_interval_max;
@@ -75,12 +78,20 @@ class KafkaSourceFixture final : public once::testing::LogSourceFixture {
     broker_->Truncate(partition, offset);
     return absl::OkStatus();
   }
+  absl::Status CutNextCommit(CommitMode /*mode*/, bool is_applied) override {
+    proxy_->Arm({.request = testing::KafkaRequest::kOffsetCommit, .is_applied = is_applied});
+    return absl::OkStatus();
+  }
+  void AwaitCut() override {
+    EXPECT_TRUE(proxy_->AwaitCut(absl::Seconds(10))) << "nothing was cut";
+  }
 
  private:
   const AssignmentStrategy assignment_;
   const std::string group_ = UniqueName("group");
   const std::shared_ptr<Executor> executor_ = SystemExecutor();
   std::unique_ptr<TestBroker> broker_;
+  std::unique_ptr<testing::KafkaProxy> proxy_;
 };
 
 class KafkaPublisherFixture final : public once::testing::PublisherFixture {

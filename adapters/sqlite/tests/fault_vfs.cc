@@ -2,6 +2,7 @@
 #include "adapters/sqlite/tests/fault_vfs.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace {
 
 struct FaultFile : sqlite3_file {
   FaultVfs* owner;
+  int system_error = 0;  // of the last failure that was ours
   std::string* path;
   sqlite3_file* real;  // lies right behind this object
 };
@@ -51,6 +53,7 @@ int Sync(sqlite3_file* file, int flags) {
       Methods(file)->xWrite(ours->real, bytes.data(), static_cast<int>(bytes.size()),
                             static_cast<sqlite3_int64>(offset));
     }
+    ours->system_error = EIO;
     return SQLITE_IOERR_FSYNC;
   }
   const int code = Methods(file)->xSync(ours->real, flags);
@@ -93,6 +96,10 @@ const sqlite3_io_methods* FaultMethods() {
           },
       .xFileControl =
           [](sqlite3_file* f, int op, void* argument) {
+            if (op == SQLITE_FCNTL_LAST_ERRNO && Ours(f)->system_error != 0) {
+              *static_cast<int*>(argument) = Ours(f)->system_error;
+              return SQLITE_OK;
+            }
             return Methods(f)->xFileControl(Ours(f)->real, op, argument);
           },
       .xSectorSize = [](sqlite3_file* f) { return Methods(f)->xSectorSize(Ours(f)->real); },

@@ -41,6 +41,8 @@ struct MemberOptions {
   std::string topic;
   // Zero: the source's own default.
   absl::Duration poll_interval_max;
+  // LogSourceFixture::CutNextCommit() will concern it.
+  bool can_be_cut = false;
 };
 
 // One broker and one consumer group, made anew for every test.
@@ -65,6 +67,12 @@ class LogSourceFixture {
   // Lets time pass without polling.
   virtual void Sleep(absl::Duration duration);
 
+  // The connection is cut at the next commit of that kind: before the broker hears of it, or after
+  // it has carried it out and before the member hears of that. The member can_be_cut.
+  virtual absl::Status CutNextCommit(CommitMode mode, bool is_applied);
+  // Returns when it has happened.
+  virtual void AwaitCut() {}
+
   // The shortest MemberOptions::poll_interval_max that the broker accepts.
   virtual absl::Duration shortest_poll_interval() { return absl::Seconds(6); }
 };
@@ -76,6 +84,7 @@ struct LogSourceCapabilities {
   std::string why_no_truncation;      // LogSourceFixture::Truncate()
   std::string why_no_metadata;        // metadata beside committed offsets
   std::string why_no_lag;             // Lag() answers
+  std::string why_no_cut;             // LogSourceFixture::CutNextCommit()
   std::string why_no_wake_from_task;  // Wake() out of a running task ends a Poll()
 };
 
@@ -118,6 +127,10 @@ class ConformanceMember : private SourceListener {
   void PollOnce(absl::Duration wait, std::size_t messages_max = 1000);
   absl::Status Start(const TopicPartition& partition, std::int64_t offset);
   absl::Status Close(absl::Duration wait = absl::Seconds(10));
+  absl::Status Commit(const TopicPartition& partition, std::int64_t offset,
+                      CommitMode mode = CommitMode::kVerified, std::string metadata = {});
+  // What the source's Describe() says; fails the test when it cannot.
+  PartitionBounds BoundsOf(const TopicPartition& partition);
 
   LogSource& source() { return *source_; }
   std::unique_ptr<LogSource> TakeSource() { return std::move(source_); }
@@ -158,6 +171,7 @@ class LogSourceConformance : public ::testing::TestWithParam<LogSourceUnderTest>
   const LogSourceCapabilities& capabilities() const { return GetParam().capabilities; }
   ConformanceMember Join(const std::string& topic,
                          absl::Duration poll_interval_max = absl::ZeroDuration());
+  ConformanceMember Join(const MemberOptions& options);
   // A member that has all `partitions` of `topic` and has started them at 0.
   void OwnAndStart(ConformanceMember& member, const std::string& topic, std::int32_t partitions);
   static void ExpectContiguous(const ConformanceMember& member, const TopicPartition& partition,

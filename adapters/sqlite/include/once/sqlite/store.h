@@ -63,7 +63,9 @@ struct StoreOptions {
 
 // kInvalidArgument: options; kNotFound: no folder, or no file and must_exist; kPermissionDenied:
 // not writable; kFailedPrecondition: open elsewhere, of a newer format, not a store of ours;
-// kDataLoss: corrupted, or gone although it had data. Every message names the path and the way out.
+// kDataLoss: corrupted, or gone although it had data; kUnavailable: locked for too long, or the
+// system failed to read or write; kResourceExhausted: no space. Every message names the path and
+// the way out.
 // Thread-safety: as DedupStore says. Do not use the store in a forked child.
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
 

@@ -1,5 +1,5 @@
 // One thread, one poll() over all connections.
-#include "tests/campaign/kafka_proxy.h"
+#include "adapters/kafka/tests/kafka_proxy.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
-namespace once::campaign {
+namespace once::kafka::testing {
 namespace {
 
 constexpr const char* kHost = "127.0.0.1";
@@ -247,4 +247,4 @@ void KafkaProxy::NameSelf(std::string& response) const {
   }
 }
 
-}  // namespace once::campaign
+}  // namespace once::kafka::testing

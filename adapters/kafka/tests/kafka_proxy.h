@@ -19,7 +19,7 @@
 
 #include "absl/time/time.h"
 
-namespace once::campaign {
+namespace once::kafka::testing {
 
 // Kinds of requests, by the protocol's own numbers.
 enum class KafkaRequest : std::int16_t {
@@ -90,4 +90,4 @@ class KafkaProxy {
   std::jthread thread_;  // last: joined first
 };
 
-}  // namespace once::campaign
+}  // namespace once::kafka::testing
