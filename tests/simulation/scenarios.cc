@@ -152,8 +152,8 @@ void AddIdentityCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({Plain(retention), OneOfEach()});
   cases.push_back({TwoActs("retention-stop", refused), OneOfEach()});
 
-  // Under a consumer at work: what a waiting partition dropped is gone when it is fetched again, and
-  // so is what was handled when the store loses it.
+  // Under a consumer at work: what a waiting partition dropped is gone when it is fetched again,
+  // and so is what was handled when the store loses it.
   Scenario behind = WithStoreLoss(ThreeMessages("retention-behind", 1));
   behind.messages_per_poll = 1;
   behind.limits.inflight_messages_max = 2;
