@@ -1,8 +1,8 @@
 // commit-cut: a proxy between a consuming process and the broker cuts the connection before a
 // request reaches the broker, or after the broker has carried it out and before the client hears of
 // it: commits of offsets and dead letters above all, joins and heartbeats too. The process goes on
-// with whatever its client makes of that. Both a transactional and a plain handler meet as many cuts
-// of each side as there are runs: four times the runs altogether.
+// with whatever its client makes of that. Both a transactional and a plain handler meet as many
+// cuts of each side as there are runs: four times the runs altogether.
 #include <algorithm>
 #include <array>
 #include <map>
