@@ -21,6 +21,9 @@ if(ONCE_SANITIZE)
   endforeach()
 endif()
 
+# What runs under the sanitizers: every test that needs no server.
+add_custom_target(once_sanitized_tests)
+
 # once_test(NAME <target> PREFIX <word> LABEL <label> SOURCES <file>... [LIBRARIES <library>...])
 #
 # ctest names the tests <word>.<Suite>.<Test>. A source with its own main() wins over GoogleTest's.
@@ -33,6 +36,9 @@ function(once_test)
   endif()
   once_program(NAME ${arg_NAME} SOURCES ${arg_SOURCES}
                LIBRARIES ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
+  if(arg_LABEL MATCHES "^(unit|adapter|simulation)$")
+    add_dependencies(once_sanitized_tests ${arg_NAME})
+  endif()
   set(properties LABELS ${arg_LABEL} TIMEOUT ${ONCE_TIMEOUT_${arg_LABEL}})
   if(arg_LABEL STREQUAL "integration")
     list(APPEND properties RESOURCE_LOCK once_broker)

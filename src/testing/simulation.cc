@@ -92,6 +92,7 @@ std::unique_ptr<FakeStore> Simulation::NewStore(std::string id) {
       gate_,
       FakeStoreOptions{
           .model = scenario_.store_model,
+          .no_space = scenario_.no_space,
           .locks_found_ids = scenario_.locks_found_ids,
           .reuses_sequences = scenario_.reuses_sequences,
           .loss = scenario_.store_loss,

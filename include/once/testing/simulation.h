@@ -160,6 +160,9 @@ struct Scenario {
   bool locks_found_ids = true;
   bool reuses_sequences = false;
   bool compares_fences = true;
+  // How long a full store stays so. Every retry of two workers meanwhile is an order to choose, so
+  // that a longer time makes many times as many executions, and no other ones.
+  absl::Duration no_space = absl::Milliseconds(60);
   // The store dies with the process that has it open. REQUIRES: one worker, a plain handler, whose
   // effects are elsewhere.
   bool has_memory_store = false;
