@@ -14,6 +14,15 @@ set(ONCE_TIMEOUT_integration 180)
 set(ONCE_TIMEOUT_compile 60)
 set(ONCE_TIMEOUT_example 60)
 set(ONCE_TIMEOUT_install 300)
+if(ONCE_SANITIZE)
+  # Ten times slower, and a search takes as many executions as without.
+  foreach(label unit adapter simulation)
+    math(EXPR ONCE_TIMEOUT_${label} "5 * ${ONCE_TIMEOUT_${label}}")
+  endforeach()
+endif()
+
+# What runs under the sanitizers: every test that needs no server.
+add_custom_target(once_sanitized_tests)
 
 # once_test(NAME <target> PREFIX <word> LABEL <label> SOURCES <file>... [LIBRARIES <library>...])
 #
@@ -27,6 +36,9 @@ function(once_test)
   endif()
   once_program(NAME ${arg_NAME} SOURCES ${arg_SOURCES}
                LIBRARIES ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
+  if(arg_LABEL MATCHES "^(unit|adapter|simulation)$")
+    add_dependencies(once_sanitized_tests ${arg_NAME})
+  endif()
   set(properties LABELS ${arg_LABEL} TIMEOUT ${ONCE_TIMEOUT_${arg_LABEL}})
   if(arg_LABEL STREQUAL "integration")
     list(APPEND properties RESOURCE_LOCK once_broker)

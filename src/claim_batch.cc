@@ -100,6 +100,11 @@ absl::Status ClaimBatch::ClaimAll() {
 }
 
 void ClaimBatch::ApplyResult(ClaimCandidate& candidate, ClaimResult result) {
+  const bool is_lease_short =
+      result.verdict == ClaimVerdict::kInProgress && result.wait < context_.claims.lease;
+  if (is_lease_short && ONCE_PLANTED_BUG("lease-trusted-too-early")) {
+    result = {.verdict = ClaimVerdict::kTakeover, .attempt = 2};
+  }
   candidate.is_granted = result.verdict == ClaimVerdict::kFresh ||
                          result.verdict == ClaimVerdict::kTakeover ||
                          result.verdict == ClaimVerdict::kPublish;

@@ -17,6 +17,12 @@ constexpr absl::Duration kSingleQuestionTime = absl::Milliseconds(250);
 constexpr absl::Duration kSingleQuestionsTime = absl::Seconds(2);
 constexpr absl::Duration kCommitTimeout = absl::Seconds(5);
 
+// The request may have reached the coordinator, and no answer came back.
+bool MayHaveArrived(rd_kafka_resp_err_t error) {
+  return error == RD_KAFKA_RESP_ERR__TRANSPORT || error == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+         error == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
+}
+
 struct CommitReply {
   bool has_arrived = false;
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -165,6 +171,9 @@ absl::Status KafkaLogSource::CommitAndWait(const rd_kafka_topic_partition_list_t
   // accepts: then the answer proves nothing.
   if (!IsMember()) {
     return absl::FailedPreconditionError("kafka: committing: the assignment is lost");
+  }
+  if (MayHaveArrived(reply.error)) {
+    return absl::UnknownError(absl::StrCat("kafka: committing: ", rd_kafka_err2str(reply.error)));
   }
   return ToStatus(reply.error, "committing");
 }

@@ -82,7 +82,10 @@ int WalSync::Sync() { return OnSync(file_, SQLITE_SYNC_NORMAL); }
 
 absl::Status WalSync::ErrorOf(int code, std::string_view operation) const {
   int system_error = 0;
-  real_->xFileControl(file_, SQLITE_FCNTL_LAST_ERRNO, &system_error);
+  // The file remembers its last one, of whatever call.
+  if (code == SQLITE_IOERR_READ || code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_FSYNC) {
+    real_->xFileControl(file_, SQLITE_FCNTL_LAST_ERRNO, &system_error);
+  }
   return FileErrorStatus(code, system_error, operation);
 }
 

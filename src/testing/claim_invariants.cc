@@ -270,7 +270,7 @@ void ClaimInvariants::OnPublish(const Process& process, const OutgoingMessage& l
                     absl::StrCat("publishes the dead letter of offset ", offset, ": ", disposition),
                     partition, id);
   }
-  const LogRecord* record = log_->Find(partition, offset);
+  const LogRecord* record = log_->FindEver(partition, offset);
   if (record == nullptr || record->value != letter.value || record->key != letter.key) {
     checker_.Fail(Check::kPublished, absl::StrCat("a letter of ", id, " is of no message"),
                   partition, id);
@@ -325,8 +325,8 @@ void ClaimInvariants::OnHandler(const Process& process, const Message& message,
 void ClaimInvariants::CheckOrder(const Message& message, const StoreState& state) {
   if (losses_ > 0 || !rules_.has_letters) return;
   for (std::int64_t offset = 0; offset < message.offset(); ++offset) {
-    if (!OutcomeOf(state, message.partition(), offset).empty()) continue;
     const LogRecord* record = log_->Find(message.partition(), offset);
+    if (record == nullptr || !OutcomeOf(state, message.partition(), offset).empty()) continue;
     const std::string overtaken = HeaderText(record->headers, "id");
     checker_.Fail(
         Check::kOrder,
@@ -394,7 +394,7 @@ std::string_view ClaimInvariants::DeathOf(const StoreState& state, int partition
 
 std::string ClaimInvariants::OutcomeOf(const StoreState& state, int partition,
                                        std::int64_t offset) const {
-  const LogRecord* record = log_->Find(partition, offset);
+  const LogRecord* record = log_->FindEver(partition, offset);
   if (record == nullptr) return "hole";
   if (HasOwnLetter(partition, offset)) return "letter";
   const std::string id = HeaderText(record->headers, "id");

@@ -77,7 +77,7 @@ void FakeConnection::Misuse(Seam seam, std::string_view what) {
 // A claim that somebody else may take.
 bool FakeStore::IsOver(const ClaimRecord& claim) const {
   const bool is_of_the_dead = options_.has_one_owner && claim.fence.incarnation != Incarnation();
-  return claim.lease_end <= gate_.scheduler().Now() || is_of_the_dead;
+  return claim.lease_end <= Now() || is_of_the_dead;
 }
 
 // What a transaction sees of an id: a claim that is over is no obstacle.
@@ -118,7 +118,7 @@ absl::Status FakeConnection::ChangeIds(Seam seam, std::span<const Claim> claims,
     const auto it = store_.state_.ids.find(keys[i]);
     const IdEntry before = it == store_.state_.ids.end() ? IdEntry{} : it->second;
     IdEntry entry = before;
-    step({.index = i, .now = store_.gate_.scheduler().Now(), .entry = entry});
+    step({.index = i, .now = store_.Now(), .entry = entry});
     if (entry == before) continue;
     change.ids.push_back({.key = keys[i], .entry = std::move(entry), .by = claims[i].fence});
   }

@@ -11,7 +11,7 @@ namespace once::testing {
 FakeConnection::FakeConnection(FakeStore& store, std::shared_ptr<Process> process)
     : store_(store), process_(std::move(process)) {
   traits_.name = "fake";
-  traits_.durability = Durability::kMachine;
+  traits_.durability = store.options_.durability;
   traits_.is_shared = !store.options_.has_one_owner;
   traits_.id = store.options_.id;
   traits_.open_count = store.opens_;

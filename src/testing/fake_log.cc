@@ -39,8 +39,11 @@ void FakeLog::SkipOffset(int partition) { ++partitions_[static_cast<std::size_t>
 
 void FakeLog::DeleteBefore(int partition, std::int64_t first) {
   Partition& log = partitions_[static_cast<std::size_t>(partition)];
-  log.records.erase(log.records.begin(), log.records.lower_bound(first));
+  while (!log.records.empty() && log.records.begin()->first < first) {
+    log.deleted.insert(log.records.extract(log.records.begin()));
+  }
   log.first = first;
+  Notify();
 }
 
 void FakeLog::Recreate() {
@@ -69,6 +72,12 @@ const LogRecord* FakeLog::Find(int partition, std::int64_t offset) const {
   const auto& records = partitions_[static_cast<std::size_t>(partition)].records;
   const auto it = records.find(offset);
   return it == records.end() ? nullptr : &it->second;
+}
+
+const LogRecord* FakeLog::FindEver(int partition, std::int64_t offset) const {
+  const auto& deleted = partitions_[static_cast<std::size_t>(partition)].deleted;
+  const auto it = deleted.find(offset);
+  return it == deleted.end() ? Find(partition, offset) : &it->second;
 }
 
 std::optional<std::int64_t> FakeLog::committed(int partition) const {

@@ -67,6 +67,11 @@ std::shared_ptr<DedupStore> FakeStore::Connect(std::shared_ptr<Process> process)
   return std::make_shared<FakeConnection>(*this, std::move(process));
 }
 
+absl::Time FakeStore::Now() const {
+  const absl::Time now = gate_.scheduler().Now();
+  return absl::UnixEpoch() + (now - absl::UnixEpoch()) * options_.clock.rate + options_.clock.ahead;
+}
+
 // Waits until nobody else holds the lock, and takes it.
 absl::Status FakeStore::Lock(const Waiter& waiter, TransactionId& holder) {
   const absl::Time deadline = gate_.scheduler().Now() + options_.lock_wait_max;

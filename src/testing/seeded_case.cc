@@ -155,8 +155,13 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
   }
   seeded.budget = {.faults = random.Below(25), .preemptions = random.Below(60)};
   if (mode == Mode::kSafety) seeded.budget = {.faults = kNoEnd, .preemptions = kNoEnd};
+  scenario.no_space = absl::Milliseconds(400);
   static constexpr int kRates[] = {2, 10, 40, 150};
   seeded.rates = {.fault = kRates[random.Below(4)], .preemption = kRates[random.Below(4)]};
+  if (random.OneIn(2)) {
+    scenario.store_clock = {.ahead = absl::Milliseconds(random.Below(20'000) - 10'000),
+                            .rate = 0.95 + random.Below(11) / 100.0};
+  }
   return seeded;
 }
 

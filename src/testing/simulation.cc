@@ -15,13 +15,19 @@
 namespace once::testing {
 namespace {
 
-// The engine's events, as lines of the history.
+// The engine's events, as lines of the history; and those that tell of a gap, counted.
 class HistoryLog : public LogSink {
  public:
-  HistoryLog(InvariantChecker& checker, std::string who)
-      : checker_(checker), who_(std::move(who)) {}
-  LogLevel level() const override { return LogLevel::kDebug; }
+  HistoryLog(InvariantChecker& checker, std::string who, int& gaps)
+      : checker_(checker), who_(std::move(who)), gaps_(gaps) {}
+  LogLevel level() const override {
+    return checker_.is_recording() ? LogLevel::kDebug : LogLevel::kError;
+  }
   void Log(const LogEvent& event) override {
+    const bool is_stop = event.action == "partition_stopped" &&
+                         event.message.find("never handled") != std::string::npos;
+    if (event.action == "gap" || is_stop) ++gaps_;
+    if (!checker_.is_recording()) return;
     int partition = -1;
     std::string id;
     for (const LogField& field : event.fields) {
@@ -36,6 +42,7 @@ class HistoryLog : public LogSink {
  private:
   InvariantChecker& checker_;
   std::string who_;
+  int& gaps_;
 };
 
 constexpr absl::Duration kMonitorInterval = absl::Milliseconds(200);
@@ -71,7 +78,7 @@ Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recordi
   if (scenario.has_queue) {
     queue_.emplace(gate_, FakeQueueOptions{.prefetch = scenario.prefetch}, &checker_);
   }
-  stores_.push_back(NewStore("first-store"));
+  stores_.push_back(NewStore(scenario.has_memory_store ? "" : "first-store"));
   if (!is_recording) return;
   gate_.set_on_call([this](Process& process, Seam seam, Fault fault) {
     if (fault == Fault::kNone) return;
@@ -83,14 +90,18 @@ Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recordi
 std::unique_ptr<FakeStore> Simulation::NewStore(std::string id) {
   return std::make_unique<FakeStore>(
       gate_,
-      FakeStoreOptions{.model = scenario_.store_model,
-                       .locks_found_ids = scenario_.locks_found_ids,
-                       .reuses_sequences = scenario_.reuses_sequences,
-                       .loss = scenario_.store_loss,
-                       .loses_new_rows = scenario_.loses_new_rows,
-                       .has_one_owner = scenario_.has_one_owner,
-                       .compares_fences = scenario_.compares_fences,
-                       .id = std::move(id)},
+      FakeStoreOptions{
+          .model = scenario_.store_model,
+          .no_space = scenario_.no_space,
+          .locks_found_ids = scenario_.locks_found_ids,
+          .reuses_sequences = scenario_.reuses_sequences,
+          .loss = scenario_.store_loss,
+          .loses_new_rows = scenario_.loses_new_rows || scenario_.has_memory_store,
+          .has_one_owner = scenario_.has_one_owner,
+          .compares_fences = scenario_.compares_fences,
+          .durability = scenario_.has_memory_store ? Durability::kNothing : Durability::kMachine,
+          .clock = scenario_.store_clock,
+          .id = std::move(id)},
       &checker_);
 }
 
@@ -105,6 +116,10 @@ void Simulation::Append(const ScenarioMessage& message) {
   const std::int64_t offset = log_.Append(message.partition, std::move(record));
   if (queue_) queue_->Send({.number = offset, .id = message.id, .value = value});
   truth_[{message.partition, offset}] = &message;
+  if (message.lifetime > absl::ZeroDuration()) {
+    scheduler_.At(scheduler_.Now() + message.lifetime,
+                  [this, offset, &message] { DeleteBefore(message.partition, offset + 1); });
+  }
   --not_appended_;
   last_disturbance_ = scheduler_.Now();
 }
@@ -128,8 +143,7 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
   if (scenario_.wrap_source && source != nullptr) source = scenario_.wrap_source(std::move(source));
   if (scenario_.wrap_store) connection = scenario_.wrap_store(std::move(connection));
   if (scenario_.wrap_publisher) publisher = scenario_.wrap_publisher(std::move(publisher));
-  std::shared_ptr<LogSink> log = NoLog();
-  if (checker_.is_recording()) log = std::make_shared<HistoryLog>(checker_, process->name());
+  auto log = std::make_shared<HistoryLog>(checker_, process->name(), gaps_told_);
   SubjectParts parts{.scenario = scenario_,
                      .process = process,
                      .source = std::move(source),
@@ -186,6 +200,7 @@ void Simulation::DriveWorker(Worker& worker) {
     // The process has ended by itself: its sessions end with it.
     scheduler_.MoveToProcess(nullptr);
     if (!was_killed) scheduler_.Kill(*worker.process);
+    if (scenario_.has_memory_store) store().LoseCommits(SIZE_MAX);
     worker.process = nullptr;
     if (is_over_) break;
     if (is_turning_) {
@@ -295,6 +310,7 @@ void Simulation::TurnWorld() {
   waiting_ = 0;
   switch (next.turn) {
     case Turn::kNothing:
+    case Turn::kDeleteUnread:  // once they are there
       break;
     case Turn::kRecreateTopic:
       log_.Recreate();
@@ -320,6 +336,9 @@ void Simulation::TurnWorld() {
   }
   gate_.set_faults(next.faults);
   AppendMessages(next.messages);
+  for (int partition = 0; partition < scenario_.partitions; ++partition) {
+    if (next.turn == Turn::kDeleteUnread) DeleteBefore(partition, next.kept);
+  }
   for (Worker& worker : workers_) {
     worker.rounds = 0;
     worker.idle_rounds = 0;
@@ -328,6 +347,17 @@ void Simulation::TurnWorld() {
   is_turning_ = false;
   if (checker_.is_recording()) checker_.Record("world", absl::StrCat("ACT ", acts_ + 1));
   turned_.NotifyAll();
+}
+
+// Whoever has begun with the partition must tell of what it will never read. Before that, the
+// oldest message is simply another one.
+void Simulation::DeleteBefore(int partition, std::int64_t first) {
+  const bool is_begun = is_plain() ? log_.committed(partition).has_value()
+                                   : store().state().positions.contains(log_.KeyOf(partition));
+  for (std::int64_t offset = 0; is_begun && offset < first; ++offset) {
+    if (log_.Find(partition, offset) != nullptr) owed_.insert({partition, offset});
+  }
+  log_.DeleteBefore(partition, first);
 }
 
 bool Simulation::CutOff() {

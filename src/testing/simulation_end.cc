@@ -31,7 +31,22 @@ void Simulation::CheckGivenUp(const Worker& worker, const absl::Status& status) 
                                            "no space for a while: ", status.ToString()));
 }
 
+bool Simulation::HasGap() const {
+  return std::any_of(owed_.begin(), owed_.end(), [this](const auto& place) {
+    return checker_.OutcomeOf(store().state(), place.first, place.second).empty();
+  });
+}
+
+// Whoever counts and whoever reads the log must learn of it.
+void Simulation::CheckGap() {
+  if ((counted_.gaps > 0 && gaps_told_ > 0) || !HasGap()) return;
+  checker_.Fail(Check::kGapReported,
+                absl::StrCat("messages were deleted that nobody had read; it is counted ",
+                             counted_.gaps, " times and logged ", gaps_told_, " times"));
+}
+
 void Simulation::CheckAtEnd() {
+  if (!checker_.violation().has_value()) CheckGap();
   if (act() != nullptr && act()->is_refused) return;
   if (!checker_.violation().has_value()) checker_.CheckEnd(store().state(), !is_cut_off_);
   if (!checker_.violation().has_value()) CheckOutcomes();
@@ -75,7 +90,10 @@ void Simulation::FailDrained(std::string why) {
     return;
   }
   for (const auto& [place, message] : truth_) {
-    if (!checker_.OutcomeOf(store().state(), place.first, place.second).empty()) continue;
+    const bool is_deleted = log_.Find(place.first, place.second) == nullptr;
+    if (is_deleted || !checker_.OutcomeOf(store().state(), place.first, place.second).empty()) {
+      continue;
+    }
     checker_.Fail(Check::kDrained,
                   absl::StrCat(why, ": ", message->id, " at offset ", place.second,
                                " of partition ", place.first, " is not handled", Complaints()),
@@ -116,7 +134,8 @@ void Simulation::CheckOutcomes() {
                       return other.id == message->id && other.value != message->value;
                     });
     bool is_right = true;
-    if (outcome.empty() && is_cut_off_) continue;
+    const bool is_deleted = log_.Find(place.first, place.second) == nullptr;
+    if (outcome.empty() && (is_cut_off_ || is_deleted)) continue;
     if (IsExcused(*message, outcome)) continue;
     if (message->id.empty()) {
       is_right = outcome == "letter";
@@ -228,7 +247,7 @@ void Simulation::CheckLetterOrder() {
 // Without a fault every message is counted once, and as what it became.
 void Simulation::CheckStats() {
   if (!has_stats_ || oracle_.faults_used() > 0 || !deaths_.empty()) return;
-  if (!scenario_.sequel.empty()) return;
+  if (!scenario_.sequel.empty() || HasGap()) return;
   // What a stop left unacknowledged is met, and counted, once more.
   if (is_plain() && restarts_ > 0) return;
   const ConsumerStats& counted = counted_;

@@ -112,7 +112,7 @@ Outcome Simulation::HandlePlain(Process& process, const Message& message) {
   if (process.is_dead()) return dead;
   bool is_done = false;
   try {
-    const Outcome outcome = Answer(*truth, invocation);
+    Outcome outcome = Answer(*truth, invocation);
     is_done = outcome.is_done();
     if (is_done) checker_.claims().OnEffect(process, message);
     if (fault == Fault::kCrashAfter) gate_.Crash(process);

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -47,6 +48,8 @@ class Simulation {
   void CheckLetters();
   void CheckLetterOrder();
   void CheckStats();
+  bool HasGap() const;
+  void CheckGap();
   bool IsIdle() const;
   bool IsRefused() const;
   void CheckProgress();
@@ -61,6 +64,7 @@ class Simulation {
   void CheckAtEnd();
   void WaitForTurn();
   void TurnWorld();
+  void DeleteBefore(int partition, std::int64_t first);
   const Act* act() const;
   bool is_plain() const { return scenario_.handler == HandlerKind::kPlain; }
   void CleanUp(FiberScheduler::End end);
@@ -105,7 +109,9 @@ class Simulation {
   bool is_cut_off_ = false;
   absl::Time begin_;
   bool has_stats_ = false;
-  ConsumerStats counted_;  // by all workers together
+  ConsumerStats counted_;                        // by all workers together
+  std::set<std::pair<int, std::int64_t>> owed_;  // deleted: handled before, or told
+  int gaps_told_ = 0;                            // by what workers log
   int restarts_ = 0;
   int faults_seen_ = 0;
   int deaths_seen_ = 0;

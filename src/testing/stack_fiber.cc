@@ -95,7 +95,7 @@ class StackFiber : public Fiber {
   // __cxa_get_globals(): caught exceptions and their count belong to the stack, not to the thread.
   std::array<unsigned char, 16> exceptions_inside_{};
   std::array<unsigned char, 16> exceptions_outside_{};
-  Annotations annotations_;
+  [[maybe_unused]] Annotations annotations_;
 };
 
 StackFiber::StackFiber() : size_(kStackBytes), memory_(MapStack(kStackBytes)) {

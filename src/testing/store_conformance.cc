@@ -16,7 +16,6 @@ namespace once::testing {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 
 // Whoever instantiates a suite names it so, and thereby takes it out of an archive.
 std::string StoreName(const ::testing::TestParamInfo<StoreUnderTest>& info) {

@@ -15,6 +15,7 @@
 
 // A check as a class of its own over `bench`: a test of `suite`, and a value in the list that
 // `list` keeps.
+// NOLINTBEGIN(bugprone-macro-parentheses): names of classes have none.
 #define STORE_CHECK(suite, bench, list, check_name)                          \
   class check_name final : public bench {                                    \
    public:                                                                   \
@@ -28,6 +29,7 @@
   const bool is_##check_name##_listed = list(#check_name, &check_name::Run); \
   TEST_P(suite, check_name) { check_name::Run(GetParam()); }                 \
   void check_name::Check()
+// NOLINTEND(bugprone-macro-parentheses)
 
 namespace once::testing {
 

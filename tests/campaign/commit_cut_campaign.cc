@@ -1,8 +1,8 @@
 // commit-cut: a proxy between a consuming process and the broker cuts the connection before a
 // request reaches the broker, or after the broker has carried it out and before the client hears of
 // it: commits of offsets and dead letters above all, joins and heartbeats too. The process goes on
-// with whatever its client makes of that. Both a transactional and a plain handler meet as many cuts
-// of each side as there are runs: four times the runs altogether.
+// with whatever its client makes of that. Both a transactional and a plain handler meet as many
+// cuts of each side as there are runs: four times the runs altogether.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -53,17 +53,19 @@ const Target& DrawTarget(Dice& dice) {
 
 class CutConsumption {
  public:
-  CutConsumption(const std::string& brokers, std::uint64_t seed, bool is_plain,
+  // Number `part` of the plan.
+  CutConsumption(const CampaignOptions& options, std::size_t part, bool is_plain,
                  CampaignReport& report)
-      : label_(absl::StrCat(is_plain ? "plain" : "transactional", " (seed ", seed, ")")),
-        workload_{.seed = seed,
+      : label_(absl::StrCat(is_plain ? "plain" : "transactional", " (seed ", options.seed, " part ",
+                            part, ")")),
+        workload_{.seed = Draw(options.seed, part) % 1'000'000,
                   .messages = kMessagesAtFirst,
                   .partitions = kPartitions,
                   .odd_one_in = 12},
         dice_(workload_.seed),
         report_(report),
-        proxy_(brokers),
-        scene_("commit-cut", brokers, workload_,
+        proxy_(options.brokers),
+        scene_("commit-cut", options.brokers, workload_,
                {.is_plain = is_plain,
                 .members = 2,
                 .session_ms = 3000,
@@ -83,6 +85,7 @@ class CutConsumption {
     for (std::int64_t cut = 0; cut < 2 * cuts_per_side;) {
       if (CutOnce(cut % 2 == 1)) {
         ++cut;
+        ++cuts_;
       } else if (++missed > 20 + cuts_per_side) {
         report_.violations.push_back(absl::StrCat(label_, ": no more requests to cut after ", cut));
         return;
@@ -93,6 +96,7 @@ class CutConsumption {
       report_.violations.push_back(label_ + ": it did not settle everything and stop");
     }
     scene_.Judge(report_, label_);
+    report_.extras["cuts"] = cuts_;
   }
 
  private:
@@ -116,21 +120,24 @@ class CutConsumption {
   KafkaProxy proxy_;
   Scene scene_;
   std::int64_t next_ = kMessagesAtFirst;
+  std::int64_t cuts_ = 0;
 };
 
 CampaignReport Run(const CampaignOptions& options) {
   const std::int64_t processes = (options.runs + kCutsPerProcess - 1) / kCutsPerProcess;
   CampaignReport total;
   std::mutex mutex;
+  std::int64_t planned = 0;
   constexpr std::size_t kWorkers = 4;
   ForEachInParallel(static_cast<std::size_t>(2 * processes), kWorkers, [&](std::size_t i) {
     const std::int64_t first = static_cast<std::int64_t>(i) / 2 * kCutsPerProcess;
     CampaignReport report;
-    CutConsumption(options.brokers, Draw(options.seed, i) % 1'000'000, i % 2 == 1, report)
-        .Run(std::min(kCutsPerProcess, options.runs - first));
+    const std::int64_t cuts = std::min(kCutsPerProcess, options.runs - first);
+    CutConsumption(options, i, i % 2 == 1, report).Run(cuts);
     const std::lock_guard lock(mutex);
     Add(report, total);
-    Say(absl::StrCat(first, " and more of ", options.runs, " of each side"));
+    planned += 2 * cuts;
+    Say(absl::StrCat(planned, " of ", 4 * options.runs, " cuts"));
   });
   return total;
 }

@@ -108,7 +108,9 @@ class Consumption {
 
   // What is wrong with the effects and letters; empty: nothing. REQUIRES: the disk is well.
   std::string Judge() {
-    if (handler_ == HandlerKind::kTransactional) ReadEffects();
+    if (handler_ == HandlerKind::kTransactional) {
+      if (const std::string wrong = ReadEffects(); !wrong.empty()) return wrong;
+    }
     CountWrong();
     if (consumer_ != nullptr && !consumer_->stopped_partitions().empty()) {
       return "a partition is stopped: " + Complaint();
@@ -241,7 +243,8 @@ class Consumption {
     return text;
   }
 
-  void ReadEffects() {
+  // What is wrong with that; empty: nothing.
+  std::string ReadEffects() {
     sqlite3* connection = nullptr;
     sqlite3_open_v2(path_.c_str(), &connection, SQLITE_OPEN_READWRITE, nullptr);
     const auto count = [](void* effects, int, char** values, char**) {
@@ -249,7 +252,10 @@ class Consumption {
       return 0;
     };
     sqlite3_exec(connection, "SELECT id FROM effects", count, &effects_, nullptr);
+    const bool is_read = sqlite3_errcode(connection) == SQLITE_OK;
+    const std::string error = sqlite3_errmsg(connection);
     sqlite3_close(connection);
+    return is_read ? "" : "the effects cannot be read: " + error;
   }
 
   const std::string path_;

@@ -21,31 +21,34 @@ constexpr absl::Duration kDeadline = absl::Seconds(10);
 
 class Stops {
  public:
-  Stops(const CampaignOptions& options, CampaignReport& report)
+  Stops(const CampaignOptions& options, std::int64_t stops, bool is_plain, CampaignReport& report)
       : options_(options),
+        stops_(stops),
+        is_plain_(is_plain),
+        label_(is_plain ? "plain" : "transactional"),
         report_(report),
         scene_(
             "graceful-stop", options.brokers,
             {.seed = options.seed,
-             .messages = options.runs * kMessagesPerStop,
+             .messages = stops * kMessagesPerStop,
              .partitions = kPartitions,
              .odd_one_in = 1'000'000'000},  // copies, and nothing that is invoked twice by design
-            {.invocations_per_beat = 50, .empties_outbox = false}) {}
+            {.is_plain = is_plain, .invocations_per_beat = 50, .empties_outbox = false}) {}
 
   void Run() {
-    for (std::int64_t stop = 0; stop < options_.runs; ++stop) {
+    for (std::int64_t stop = 0; stop < stops_; ++stop) {
       if (!StopOnce(stop)) return;
-      if (stop % 10 == 9) Say(absl::StrCat("stop ", stop + 1, " of ", options_.runs));
+      if (stop % 10 == 9) Say(absl::StrCat(label_, ": stop ", stop + 1, " of ", stops_));
     }
     scene_.task().empties_outbox = true;
     if (scene_.DrainOnce(absl::Minutes(10)) != LifeEnd::kDrained) Find("the rest does not settle");
-    scene_.Judge(report_, "graceful-stop");
+    scene_.Judge(report_, label_);
     CountRedelivered();
-    report_.extras["slowest_stop_seconds"] = absl::ToDoubleSeconds(slowest_);
+    report_.extras[label_ + "_slowest_stop_seconds"] = absl::ToDoubleSeconds(slowest_);
   }
 
  private:
-  void Find(const std::string& what) { report_.violations.push_back("graceful-stop: " + what); }
+  void Find(const std::string& what) { report_.violations.push_back(label_ + ": " + what); }
 
   bool StopOnce(std::int64_t stop) {
     const std::uint64_t drawn = Draw(options_.seed, static_cast<std::uint64_t>(stop));
@@ -65,6 +68,8 @@ class Stops {
                         ended ? absl::StrCat("with status ", *ended) : "not at all"));
       return false;
     }
+    // A plain handler's position is the committed offset.
+    if (is_plain_) return true;
     for (const auto& [number, partition] : scene_.ReadPartitions()) {
       if (partition.committed.value_or(0) == partition.position.value_or(0)) continue;
       Find(absl::StrCat("after stop ", stop, " offset ", partition.committed.value_or(-1),
@@ -85,7 +90,9 @@ class Stops {
     const Truth truth = scene_.ReadTruth();
     const auto messages = static_cast<std::int64_t>(truth.deliveries.size());
     const auto ids = static_cast<std::int64_t>(truth.ids.size());
-    report_.extras["redelivered"] = (settled - messages) + (invocations - ids);
+    Json& redelivered = report_.extras["redelivered"];
+    redelivered = (redelivered.is_null() ? 0 : redelivered.get<std::int64_t>()) +
+                  (settled - messages) + (invocations - ids);
     if (settled != messages) {
       Find(absl::StrCat(settled, " messages were settled, of ", messages));
     }
@@ -95,6 +102,9 @@ class Stops {
   }
 
   const CampaignOptions& options_;
+  const std::int64_t stops_;
+  const bool is_plain_;
+  const std::string label_;
   CampaignReport& report_;
   Scene scene_;
   absl::Duration slowest_;
@@ -102,7 +112,9 @@ class Stops {
 
 CampaignReport Run(const CampaignOptions& options) {
   CampaignReport report;
-  Stops(options, report).Run();
+  const std::int64_t plain = options.runs / 2;
+  Stops(options, options.runs - plain, /*is_plain=*/false, report).Run();
+  if (plain > 0) Stops(options, plain, /*is_plain=*/true, report).Run();
   return report;
 }
 

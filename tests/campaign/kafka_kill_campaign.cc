@@ -1,11 +1,13 @@
 // kafka-kill: kill -9 of a process with three members of a group, under load, at moments that the
-// seed chooses; half of the kills with eager rebalances, half with cooperative ones. In every third
-// life one of the members leaves and comes back again and again, and the kill falls anywhere in
-// these rebalances.
+// seed chooses; transactional and plain handlers, each with eager and with cooperative rebalances.
+// In every third life one of the members leaves and comes back again and again, and the kill falls
+// anywhere in these rebalances.
 #include <signal.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "tests/campaign/all_campaigns.h"
@@ -26,15 +28,31 @@ constexpr std::uint64_t kChurnMs = 3'000;
 // Beats before a kill: on average well below kMessagesPerKill, so that there is always load.
 int BeatsBefore(std::uint64_t drawn) { return 5 + static_cast<int>(drawn % 50); }
 
+struct Group {
+  std::string_view name;
+  std::uint64_t number;  // of its plan
+  bool is_cooperative = false;
+  bool is_plain = false;
+};
+
+constexpr std::array<Group, 4> kGroups = {
+    {{.name = "eager", .number = 1},
+     {.name = "cooperative", .number = 2, .is_cooperative = true},
+     {.name = "plain eager", .number = 3, .is_plain = true},
+     {.name = "plain cooperative", .number = 4, .is_cooperative = true, .is_plain = true}}};
+
 // So many kills of one group, then the rest in peace.
-void KillGroup(const CampaignOptions& options, std::int64_t kills, bool is_cooperative,
+void KillGroup(const CampaignOptions& options, std::int64_t kills, const Group& group,
                CampaignReport& report) {
-  const std::string label = is_cooperative ? "cooperative" : "eager";
-  const std::uint64_t seed = Draw(options.seed, is_cooperative ? 2 : 1);
-  Say(absl::StrCat(label, ": producing ", kills * kMessagesPerKill, " messages"));
+  const std::string label(group.name);
+  const std::uint64_t seed = Draw(options.seed, group.number);
+  // More than the beats of all lives ask for.
+  const std::int64_t messages = (kills + 1) * kMessagesPerKill;
+  Say(absl::StrCat(label, ": producing ", messages, " messages"));
   Scene scene("kafka-kill", options.brokers,
-              {.seed = seed, .messages = kills * kMessagesPerKill, .partitions = kPartitions},
-              {.is_cooperative = is_cooperative,
+              {.seed = seed, .messages = messages, .partitions = kPartitions},
+              {.is_plain = group.is_plain,
+               .is_cooperative = group.is_cooperative,
                .members = 3,
                .instance = "member",
                .session_ms = 2000,
@@ -74,10 +92,12 @@ void KillGroup(const CampaignOptions& options, std::int64_t kills, bool is_coope
 
 CampaignReport Run(const CampaignOptions& options) {
   CampaignReport report;
-  const std::int64_t eager = (options.runs + 1) / 2;
-  KillGroup(options, eager, /*is_cooperative=*/false, report);
-  if (options.runs > eager) {
-    KillGroup(options, options.runs - eager, /*is_cooperative=*/true, report);
+  std::int64_t left = options.runs;
+  for (std::size_t i = 0; i < kGroups.size(); ++i) {
+    const auto groups_left = static_cast<std::int64_t>(kGroups.size() - i);
+    const std::int64_t kills = (left + groups_left - 1) / groups_left;
+    if (kills > 0) KillGroup(options, kills, kGroups[i], report);
+    left -= kills;
   }
   report.extras["partitions"] = kPartitions;
   report.extras["members"] = 3;
@@ -87,12 +107,14 @@ CampaignReport Run(const CampaignOptions& options) {
 }  // namespace
 
 Campaign KafkaKillCampaign() {
-  return {.name = "kafka-kill",
-          .what = "kill -9 of a process with three members, eager and cooperative",
-          .runs = 200,
-          .quick_runs = 4,
-          .run = &Run,
-          .child = &Consume};
+  return {
+      .name = "kafka-kill",
+      .what =
+          "kill -9 of a process with three members, transactional and plain, eager and cooperative",
+      .runs = 200,
+      .quick_runs = 4,
+      .run = &Run,
+      .child = &Consume};
 }
 
 }  // namespace once::campaign

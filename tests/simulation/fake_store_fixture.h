@@ -20,6 +20,7 @@ class ArmedOracle final : public Oracle {
  public:
   ArmedOracle() : Oracle({.faults = 1'000'000, .preemptions = 0}) {}
   void Arm(bool is_armed) { is_armed_ = is_armed; }
+  bool is_armed() const { return is_armed_; }
 
  protected:
   int Pick(std::string_view /*tag*/, int /*choices*/, Cost cost) override {

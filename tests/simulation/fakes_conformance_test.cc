@@ -35,6 +35,7 @@ class FaultlessWorld {
     gate_.set_faults({fault});
     oracle_.Arm(true);
   }
+  bool is_armed() const { return oracle_.is_armed(); }
 
  private:
   ArmedOracle oracle_;
@@ -74,6 +75,7 @@ class FakeLogFixture : public LogSourceFixture {
     }
     return absl::OkStatus();
   }
+  void AwaitCut() override { EXPECT_FALSE(world_.is_armed()) << "nothing was cut"; }
   void Sleep(absl::Duration duration) override {
     world_.scheduler().SleepUntil(world_.scheduler().Now() + duration);
   }

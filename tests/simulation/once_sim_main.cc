@@ -8,7 +8,8 @@
 //   once_sim --seeds 10000 --mode safety       all of them in one mode
 //   once_sim --scenario NAME --replay CHOICES  one execution, with its history
 //   once_sim --scenario NAME --bug BUG --replay CHOICES   the same, with a planted bug
-//   once_sim --planted-bugs                    every planted bug must be caught
+//   once_sim --planted-bugs                    every planted bug must be caught; with --bug BUG,
+//                                              that one, and how to replay it is told
 //
 // An exhaustive run of all scenarios that never hits a possible crash point exits with 1 as well.
 // --points adds a table: how often each was hit. --threads makes every fibre a thread:
@@ -218,7 +219,7 @@ void PrintPoints(const Totals& totals) {
 }
 
 // One line per bug on standard error, one object on standard output; false when one got away.
-bool RunHunt() {
+bool RunHunt(const std::string& only) {
   if (!test_hooks::AreCompiledIn()) {
     std::cerr << "this build has no switches in its engine: configure with -DONCE_TEST_HOOKS=ON, "
                  "as the preset `dev` does\n";
@@ -227,6 +228,7 @@ bool RunHunt() {
   std::size_t caught = 0;
   std::vector<std::string> bugs;
   for (const PlantedBug& bug : AllPlantedBugs()) {
+    if (!only.empty() && bug.name != only) continue;
     const SearchResult result = HuntBug(bug, Judged::kByAllRules);
     const bool is_caught = result.witness.has_value();
     caught += is_caught ? 1 : 0;
@@ -238,10 +240,11 @@ bool RunHunt() {
     std::cerr << (is_caught ? "caught   " : "NOT CAUGHT ") << bug.name << " (" << bug.what
               << "): by " << rule << " in " << bug.scenario << " after " << result.executions
               << " executions\n";
+    if (!only.empty() && is_caught) std::cerr << Describe(*result.witness);
   }
   std::cout << "{\"planted\":" << bugs.size() << ",\"caught\":" << caught << ",\"bugs\":["
             << absl::StrJoin(bugs, ",") << "]}" << std::endl;
-  return caught == bugs.size();
+  return caught == bugs.size() && !bugs.empty();
 }
 
 void Print(const Totals& totals, bool is_listing_points) {
@@ -270,7 +273,7 @@ bool IsComplete(const Arguments& arguments, const Totals& totals) {
 
 int Main(const std::vector<std::string>& words) {
   const std::optional<Arguments> arguments = Parse(words);
-  if (arguments.has_value() && arguments->is_hunting) return RunHunt() ? 0 : 1;
+  if (arguments.has_value() && arguments->is_hunting) return RunHunt(arguments->bug) ? 0 : 1;
   const bool has_work =
       arguments.has_value() &&
       (arguments->is_exhaustive || arguments->seeds > 0 || !arguments->replay.empty());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/simulation/planted_bugs.h"
+#include "tests/simulation/scenarios.h"
 #include "tests/simulation/wrapped_seams.h"
 
 namespace once::testing {
@@ -73,6 +74,16 @@ class NeverRenewed : public WrappedClaims {
   absl::Status Renew(std::span<const Claim>, absl::Duration,
                      std::span<absl::Status> outcomes) override {
     return SayOk(outcomes);
+  }
+};
+
+// The caller's own clock says when a lease ends, and the store compares that with its own.
+class LeaseByCallersClock : public WrappedClaims {
+ public:
+  using WrappedClaims::WrappedClaims;
+  absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
+                        std::span<ClaimResult> results) override {
+    return inner_.TryClaim(requests, lease - kStoreAhead, results);
   }
 };
 
@@ -165,6 +176,7 @@ void PlantPublisher(Scenario& scenario) {
 const std::vector<PlantedBug>& PlantedClaimBugs() {
   constexpr Budget kNone = {};
   constexpr Budget kOne = {.faults = 1};
+  constexpr Budget kOnePreemption = {.preemptions = 1};
   static const std::vector<PlantedBug>* const bugs = new std::vector<PlantedBug>{
       {"failed-claim-is-duplicate", "an id that failed once counts as done",
        PlantClaims<FailedIsDuplicate>,         //
@@ -196,6 +208,10 @@ const std::vector<PlantedBug>& PlantedClaimBugs() {
       {"never-renewed", "a handler takes longer than its lease", PlantClaims<NeverRenewed>,
        "plain-slow", kNone, Check::kRightOutcome,  //
        "plain-slow", kNone, Check::kRightOutcome},
+      {"lease-by-callers-clock", "the end of a lease is a time of its owner's clock",
+       PlantClaims<LeaseByCallersClock>,                           //
+       "plain-store-ahead", kOnePreemption, Check::kRightOutcome,  //
+       "plain-store-ahead", kOnePreemption, Check::kRightOutcome},
       {"sync-skipped", "what is acknowledged does not survive the machine",
        PlantClaims<SyncSkipped>,                            //
        "plain-one-partition", kNone, Check::kAcknowledged,  //

@@ -29,6 +29,12 @@ PlantedBug InEngine(PlantedBug bug, std::string scenario, Budget budget, Check c
   return bug;
 }
 
+// Where the store's comparison of fences would hide it.
+PlantedBug WithoutFences(PlantedBug bug) {
+  bug.plant = [](Scenario& scenario) { scenario.compares_fences = false; };
+  return bug;
+}
+
 }  // namespace
 
 const std::vector<PlantedBug>& PlantedEngineBugs() {
@@ -56,6 +62,14 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
       InEngine(InEngine("writer-tag-kept", "a row that is read again keeps its tag",
                         "one-partition", kOne, Check::kExpectedStamp),
                "", kNone, Check::kOneEffect),
+      InEngine("only-fenced-replayed",
+               "of a batch that was rolled back, only the partition whose row had changed is "
+               "handled again",
+               "two-partitions-cooperative", kOne, Check::kDrained),
+      InEngine("drained-work-discarded",
+               "of work that ends while a partition is given back, ids and position are kept and "
+               "the effects are not",
+               "draining", kNone, Check::kAtomic),
       // Attempts.
       InEngine("failure-not-recorded", "a failed attempt is forgotten", "failing", kNone,
                Check::kDrained),
@@ -85,11 +99,19 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "graceful-stop", kNone, Check::kPublished),
       InEngine("letter-overtakes", "a letter is out before one of its key that had to wait",
                "letters-of-a-key", kOne, Check::kPublished),
+      InEngine("gap-not-reported", "messages that were deleted unread are passed in silence",
+               "retention", kNone, Check::kGapReported),
       // Claims.
       InEngine("acknowledged-before-sync", "what is acknowledged does not survive the machine",
                "plain-one-partition", kNone, Check::kAcknowledged),
       InEngine("lost-claim-settles", "an outcome that was refused counts as recorded",
                "plain-store-loss", kOne, Check::kAcknowledged),
+      InEngine(WithoutFences({.name = "lease-trusted-too-early",
+                              .what = "a claim is taken for over before the store says so",
+                              .scenario = "plain-slow",
+                              .caught_by = Check::kBegun,
+                              .is_in_engine = true}),
+               "plain-slow", kNone, Check::kOneEffect),
       InEngine("copy-of-waiting-is-duplicate", "a copy is done before its original is",
                "plain-copies", kTwo, Check::kAcknowledged),
       InEngine("dying-not-recorded", "a letter is out of a message that others may yet handle",

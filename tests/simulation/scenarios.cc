@@ -12,6 +12,26 @@
 namespace once::testing {
 namespace {
 
+// Budgets, each named by what it lets happen in one execution at most.
+using Budgets = std::vector<Budget>;
+const Budgets& OneOfEach() {
+  static const auto* const budgets = new Budgets{{.faults = 1, .preemptions = 1}};
+  return *budgets;
+}
+const Budgets& OneOfEitherKind() {
+  static const auto* const budgets = new Budgets{{.faults = 1}, {.preemptions = 1}};
+  return *budgets;
+}
+const Budgets& TwoInAll() {
+  static const auto* const budgets = new Budgets{{.faults = 1, .preemptions = 1}, {.faults = 2}};
+  return *budgets;
+}
+const Budgets& ThreeInAll() {
+  static const auto* const budgets =
+      new Budgets{{.faults = 1, .preemptions = 2}, {.faults = 2, .preemptions = 1}};
+  return *budgets;
+}
+
 constexpr FaultSet kStoreLoss = {Fault::kLoseOneCommit, Fault::kLoseTwoCommits};
 
 Scenario ThreeMessages(std::string name, int partitions) {
@@ -59,37 +79,36 @@ Scenario Plain(Scenario scenario) {
 
 // Transactional handlers that kill their process.
 void AddDeadlyCases(std::vector<ExhaustiveCase>& cases) {
-  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
   Scenario poison = ThreeMessages("poison", 1);
   poison.workers = 1;
   poison.messages[1].handling = Handling::kDieAlways;
   // One more charge than its own failures, and it would be dead.
   poison.messages[2].handling = Handling::kFailFirst;
   poison.messages[2].failures = 2;
-  cases.push_back({poison, light});
+  cases.push_back({poison, OneOfEach()});
 
   Scenario late = ThreeMessages("late-poison", 1);
   late.workers = 1;
   late.messages[2].handling = Handling::kDieAlways;
-  cases.push_back({late, light});
+  cases.push_back({late, OneOfEach()});
 
   Scenario dying = ThreeMessages("dying-once", 2);
   dying.messages[0].handling = Handling::kDieFirst;
   dying.messages[0].failures = 1;
-  cases.push_back({dying, light});
+  cases.push_back({dying, OneOfEach()});
 
   // Each message needs its own reach; and the first of all is the one that kills.
   Scenario single = OneByOne(ThreeMessages("poison-one-by-one", 1));
   single.workers = 1;
   single.messages[0].handling = Handling::kDieAlways;
-  cases.push_back({single, light});
+  cases.push_back({single, OneOfEach()});
 
   // What is not synced may be lost with the machine: the reach, and attempts.
   Scenario loss = WithStoreLoss(ThreeMessages("poison-store-loss", 1));
   loss.store_loss = StoreLoss::kUnsynced;
   loss.workers = 1;
   loss.messages[1].handling = Handling::kDieAlways;
-  cases.push_back({loss, light});
+  cases.push_back({loss, OneOfEach()});
 }
 
 // Worlds in which the log or the store is another one after everything was handled.
@@ -102,48 +121,73 @@ Scenario TwoActs(std::string name, Act act) {
 }
 
 void AddIdentityCases(std::vector<ExhaustiveCase>& cases) {
-  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
   const ScenarioMessage x = {.id = "x"};
   const ScenarioMessage y = {.id = "y"};
   const ScenarioMessage z = {.id = "z"};
   cases.push_back(
       {TwoActs("recreated",
                {.turn = Turn::kRecreateTopic, .messages = {x, y, z}, .is_refused = true}),
-       light});
+       OneOfEach()});
   cases.push_back({TwoActs("recreated-shorter",
                            {.turn = Turn::kRecreateTopic, .messages = {x}, .is_refused = true}),
-                   light});
+                   OneOfEach()});
   cases.push_back(
       {TwoActs("truncated",
                {.turn = Turn::kTruncate, .kept = 2, .messages = {x, y}, .is_refused = true}),
-       light});
+       OneOfEach()});
   cases.push_back(
       {TwoActs("foreign-store", {.turn = Turn::kNewStore, .messages = {x}, .is_refused = true}),
-       light});
+       OneOfEach()});
   Scenario adopted = TwoActs("foreign-store-adopted", {.turn = Turn::kNewStore, .messages = {x}});
   adopted.foreign_store = ForeignStore::kAdopt;
-  cases.push_back({adopted, light});
+  cases.push_back({adopted, OneOfEach()});
   cases.push_back(
-      {TwoActs("offsets-reset", {.turn = Turn::kResetOffsets, .messages = {x}}), light});
-  cases.push_back({TwoActs("same-again", {.messages = {x}}), light});
+      {TwoActs("offsets-reset", {.turn = Turn::kResetOffsets, .messages = {x}}), OneOfEach()});
+  const Act deleted = {.turn = Turn::kDeleteUnread, .kept = 5, .messages = {x, y, z}};
+  Act refused = deleted;
+  refused.is_refused = true;
+  Scenario retention = TwoActs("retention", deleted);
+  retention.out_of_range = OutOfRange::kEarliest;
+  cases.push_back({retention, OneOfEach()});
+  cases.push_back({Plain(retention), OneOfEach()});
+  cases.push_back({TwoActs("retention-stop", refused), OneOfEach()});
+
+  // Under a consumer at work: what a waiting partition dropped is gone when it is fetched again,
+  // and so is what was handled when the store loses it.
+  Scenario behind = WithStoreLoss(ThreeMessages("retention-behind", 1));
+  behind.messages_per_poll = 1;
+  behind.limits.inflight_messages_max = 2;
+  behind.limits.batch_messages_max = 2;
+  behind.out_of_range = OutOfRange::kEarliest;
+  behind.messages.push_back({.id = "d"});
+  for (std::size_t i = 1; i < behind.messages.size(); ++i) {
+    behind.messages[i].delay = absl::Seconds(2);
+  }
+  behind.messages[0].lifetime = absl::Seconds(1);
+  behind.messages[1].handling = Handling::kFailFirst;
+  behind.messages[1].failures = 1;
+  behind.messages[2].lifetime = absl::Milliseconds(10);
+  behind.has_free_order = false;  // the time before they come is long
+  cases.push_back({behind, TwoInAll()});
+  cases.push_back({Plain(behind), TwoInAll()});
+  cases.push_back({TwoActs("same-again", {.messages = {x}}), OneOfEach()});
 }
 
 void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
-  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
-  const std::vector<Budget> full = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
-  cases.push_back({Plain(ThreeMessages("one-partition", 1)), full});
-  cases.push_back({Plain(OneByOne(ThreeMessages("one-partition-one-by-one", 1))), light});
-  cases.push_back({Plain(ThreeMessages("two-partitions", 2)), full});
-  cases.push_back({Plain(Cooperative(ThreeMessages("two-partitions-cooperative", 2))), light});
+  cases.push_back({Plain(ThreeMessages("one-partition", 1)), TwoInAll()});
+  cases.push_back({Plain(OneByOne(ThreeMessages("one-partition-one-by-one", 1))), OneOfEach()});
+  cases.push_back({Plain(ThreeMessages("two-partitions", 2)), TwoInAll()});
+  cases.push_back(
+      {Plain(Cooperative(ThreeMessages("two-partitions-cooperative", 2))), OneOfEach()});
 
   Scenario offsets = Plain(OneByOne(ThreeMessages("offsets", 2)));
   offsets.awaits_offsets = true;  // for more than a minute: too long to play every order
   offsets.has_free_order = false;
-  cases.push_back({offsets, {{.faults = 1}, {.preemptions = 1}}});
+  cases.push_back({offsets, OneOfEitherKind()});
 
   Scenario store_loss = Plain(ThreeMessages("store-loss", 1));
   store_loss.faults = FaultSet::All();
-  cases.push_back({store_loss, full});
+  cases.push_back({store_loss, TwoInAll()});
 
   // Every point of the menu, also those that equal others; the claim words with a lease that ends
   // in their middle, as wherever a process sleeps here.
@@ -155,42 +199,59 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   fine.messages[1].handling = Handling::kSkip;
   fine.messages[2].handling = Handling::kFailFirst;
   fine.messages[2].failures = 1;
-  cases.push_back({fine, light});
+  cases.push_back({fine, OneOfEach()});
 
   Scenario copies = Plain(ThreeMessages("copies", 2));
   for (ScenarioMessage& message : copies.messages) message.id = "a";
-  cases.push_back({copies, full});
+  cases.push_back({copies, TwoInAll()});
 
   Scenario letters = Plain(ThreeMessages("letters", 1));
   letters.messages[0].handling = Handling::kReject;
   letters.messages[1].handling = Handling::kFailFirst;
   letters.messages[1].failures = 1;
-  cases.push_back({letters, full});
+  cases.push_back({letters, TwoInAll()});
 
   Scenario conflict = Plain(OneByOne(ThreeMessages("conflict", 2)));
   conflict.messages[2].id = "a";
   conflict.messages[2].value = "another value";
   conflict.messages[1].handling = Handling::kSkip;
-  cases.push_back({conflict, light});
+  cases.push_back({conflict, OneOfEach()});
 
   // A handler that kills its process, among neighbours; and one that does so once.
   Scenario poison = Plain(ThreeMessages("poison", 1));
   poison.workers = 1;
   poison.messages[1].handling = Handling::kDieAlways;
-  cases.push_back({poison, light});
+  cases.push_back({poison, OneOfEach()});
   Scenario dying = Plain(ThreeMessages("dying-once", 2));
   dying.messages[0].handling = Handling::kDieFirst;
   dying.messages[0].failures = 1;
-  cases.push_back({dying, light});
+  cases.push_back({dying, OneOfEach()});
 
   Scenario parked = dying;
   parked.name = "plain-parked";
   parked.claims.on_lost = LostClaim::kPark;
-  cases.push_back({parked, light});
+  cases.push_back({parked, OneOfEach()});
   Scenario reconciled = dying;
   reconciled.name = "plain-reconciled";
   reconciled.claims.on_lost = LostClaim::kReconcile;
-  cases.push_back({reconciled, light});
+  cases.push_back({reconciled, OneOfEach()});
+
+  // Leases by a clock that is not the workers'.
+  Scenario ahead = Plain(ThreeMessages("store-ahead", 2));
+  for (ScenarioMessage& message : ahead.messages) message.id = "a";
+  ahead.store_clock.ahead = kStoreAhead;
+  cases.push_back({ahead, OneOfEach()});
+
+  // What is in memory is gone with the process, however it ends.
+  Scenario memory = Plain(ThreeMessages("memory-store", 1));
+  memory.has_memory_store = true;
+  memory.has_one_owner = true;
+  memory.workers = 1;
+  memory.stop_after = {4};
+  memory.messages[0].handling = Handling::kReject;
+  memory.messages[1].handling = Handling::kDieFirst;
+  memory.messages[1].failures = 1;
+  cases.push_back({memory, TwoInAll()});
 
   Scenario embedded = Plain(ThreeMessages("embedded-store", 1));
   embedded.store_model = StoreModel::kOneTransaction;
@@ -198,7 +259,7 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   embedded.workers = 1;
   embedded.messages[1].handling = Handling::kDieFirst;
   embedded.messages[1].failures = 2;
-  cases.push_back({embedded, full});
+  cases.push_back({embedded, TwoInAll()});
 }
 
 // Hand-written workers at a queue, guarded by once::Wrap: with transactions, and ("plain-") with
@@ -212,8 +273,6 @@ Scenario Queue(Scenario scenario) {
 }
 
 void AddQueueCases(std::vector<ExhaustiveCase>& cases) {
-  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}};
-  const std::vector<Budget> full = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
   Scenario letters = Queue(ThreeMessages("queue-letters", 1));
   letters.messages[0].handling = Handling::kReject;
   letters.messages[1].handling = Handling::kFailFirst;
@@ -230,18 +289,18 @@ void AddQueueCases(std::vector<ExhaustiveCase>& cases) {
 
   const Scenario three = Queue(ThreeMessages("queue", 1));
   for (const Scenario& scenario : {three, copies, letters}) {
-    cases.push_back({scenario, full});
-    cases.push_back({Plain(scenario), full});
+    cases.push_back({scenario, TwoInAll()});
+    cases.push_back({Plain(scenario), TwoInAll()});
   }
-  cases.push_back({store_loss, light});
-  cases.push_back({Plain(store_loss), light});
+  cases.push_back({store_loss, OneOfEach()});
+  cases.push_back({Plain(store_loss), OneOfEach()});
 
   // A function that kills its process, and one that is at work for longer than its lease.
   Scenario dying = Plain(Queue(ThreeMessages("queue-dying", 1)));
   dying.messages[0].handling = Handling::kDieFirst;
   dying.messages[0].failures = 1;
   dying.messages[1].duration = absl::Milliseconds(1500);
-  cases.push_back({dying, light});
+  cases.push_back({dying, OneOfEach()});
 
   // Every point of the menu of claims, renewal included. A process that sleeps does so for longer
   // than its lease: at every claim word another one takes over meanwhile.
@@ -251,7 +310,7 @@ void AddQueueCases(std::vector<ExhaustiveCase>& cases) {
   fine.grain = Grain::kFine;
   fine.faults = FaultSet::All();
   fine.messages[1].duration = absl::Milliseconds(500);
-  cases.push_back({fine, full});
+  cases.push_back({fine, TwoInAll()});
 }
 
 }  // namespace
@@ -266,69 +325,77 @@ std::vector<Scenario> RandomCases() {
                    {.partition = 1, .id = "a", .duration = absl::Milliseconds(2500)}};
   cases.push_back(slow);
 
+  // One worker leaves and comes back while the other is at work on messages that take their time.
+  Scenario draining = ThreeMessages("draining", 2);
+  draining.drives = {Drive::kRun, Drive::kRun};
+  draining.stop_after = {0, 3};
+  draining.messages.clear();
+  for (int i = 0; i < 8; ++i) {
+    draining.messages.push_back(
+        {.partition = i % 2, .id = absl::StrCat("m", i), .duration = absl::Milliseconds(90)});
+  }
+  cases.push_back(draining);
   return cases;
 }
 
 void PrintTo(const ExhaustiveCase& one, std::ostream* out) { *out << one.scenario.name; }
 
 std::vector<ExhaustiveCase> ExhaustiveCases() {
-  const std::vector<Budget> light = {{.faults = 1, .preemptions = 1}, {.faults = 2}};
-  const std::vector<Budget> full = {{.faults = 1, .preemptions = 2},
-                                    {.faults = 2, .preemptions = 1}};
   std::vector<ExhaustiveCase> cases;
-  cases.push_back({ThreeMessages("one-partition", 1), full});
-  cases.push_back({OneByOne(ThreeMessages("one-partition-one-by-one", 1)), light});
-  cases.push_back({WithStoreLoss(OneByOne(ThreeMessages("one-partition-store-loss", 1))), light});
-  cases.push_back({ThreeMessages("two-partitions", 2), full});
-  cases.push_back({Cooperative(ThreeMessages("two-partitions-cooperative", 2)), light});
-  cases.push_back({WithStoreLoss(ThreeMessages("two-partitions-store-loss", 2)), light});
+  cases.push_back({ThreeMessages("one-partition", 1), ThreeInAll()});
+  cases.push_back({OneByOne(ThreeMessages("one-partition-one-by-one", 1)), TwoInAll()});
+  cases.push_back(
+      {WithStoreLoss(OneByOne(ThreeMessages("one-partition-store-loss", 1))), TwoInAll()});
+  cases.push_back({ThreeMessages("two-partitions", 2), ThreeInAll()});
+  cases.push_back({Cooperative(ThreeMessages("two-partitions-cooperative", 2)), TwoInAll()});
+  cases.push_back({WithStoreLoss(ThreeMessages("two-partitions-store-loss", 2)), TwoInAll()});
 
   // One id three times: in one partition, and in two.
   Scenario copies = ThreeMessages("copies", 2);
   for (ScenarioMessage& message : copies.messages) message.id = "a";
-  cases.push_back({copies, light});
+  cases.push_back({copies, TwoInAll()});
 
   Scenario letters = ThreeMessages("letters", 1);
   letters.messages[0].handling = Handling::kReject;
   letters.messages[1].handling = Handling::kFailFirst;
   letters.messages[1].failures = 1;
-  cases.push_back({letters, light});
+  cases.push_back({letters, TwoInAll()});
 
   // Two letters of one key.
   Scenario keyed = ThreeMessages("letters-of-a-key", 1);
   keyed.messages[0].handling = Handling::kReject;
   keyed.messages[1].id = "a";
   keyed.messages[1].value = "another value";
-  cases.push_back({keyed, {{.faults = 1, .preemptions = 1}}});
+  cases.push_back({keyed, OneOfEach()});
 
   // Attempts that run out, whoever makes them.
   Scenario failing = ThreeMessages("failing", 1);
   failing.messages[1].handling = Handling::kFailAlways;
   failing.retry.max_attempts = 2;
-  cases.push_back({failing, {{.faults = 1, .preemptions = 1}}});
+  cases.push_back({failing, OneOfEach()});
 
   Scenario conflict = OneByOne(ThreeMessages("conflict", 2));
   conflict.messages[2].id = "a";
   conflict.messages[2].value = "another value";
   conflict.messages[1].handling = Handling::kSkip;
-  cases.push_back({conflict, light});
+  cases.push_back({conflict, TwoInAll()});
 
   // The broker hears of what is handled, also when nobody leaves.
   Scenario offsets = OneByOne(ThreeMessages("offsets", 2));
   offsets.awaits_offsets = true;  // for more than a minute: too long to play every order
   offsets.has_free_order = false;
-  cases.push_back({offsets, {{.faults = 1}, {.preemptions = 1}}});
+  cases.push_back({offsets, OneOfEitherKind()});
 
   // One worker leaves and comes back; a letter that no broker takes.
   Scenario leaving = ThreeMessages("graceful-stop", 2);
   leaving.stop_after = {3};
   leaving.messages[1].handling = Handling::kReject;
   leaving.messages[1].is_too_large = true;
-  cases.push_back({leaving, light});
+  cases.push_back({leaving, TwoInAll()});
 
   Scenario embedded = ThreeMessages("embedded-store", 2);
   embedded.store_model = StoreModel::kOneTransaction;
-  cases.push_back({embedded, light});
+  cases.push_back({embedded, TwoInAll()});
 
   // Every point of the menu, also those that equal others.
   Scenario fine = WithStoreLoss(ThreeMessages("fine", 2));
@@ -338,7 +405,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   fine.messages[1].is_too_large = true;
   fine.messages[2].handling = Handling::kFailFirst;
   fine.messages[2].failures = 1;
-  cases.push_back({fine, {{.faults = 1, .preemptions = 1}}});
+  cases.push_back({fine, OneOfEach()});
 
   // The same for two failures in one batch, and a buffer so small that the source is
   // paused.
@@ -349,7 +416,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   retries.messages[0].handling = Handling::kReject;
   retries.messages[1].handling = Handling::kFailFirst;
   retries.messages[1].failures = 1;
-  cases.push_back({retries, {{.faults = 1, .preemptions = 1}}});
+  cases.push_back({retries, OneOfEach()});
   AddDeadlyCases(cases);
   AddIdentityCases(cases);
   AddPlainCases(cases);

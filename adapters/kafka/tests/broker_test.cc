@@ -177,8 +177,10 @@ TEST(KafkaSource, HeadersOfOneMessageAreReadByManyThreadsAndTheBatchMayDieOnAnot
   }
   ASSERT_EQ(batch.size(), 1U);
   const Message& message = batch.messages()[0];
+  constexpr std::size_t kReaders = 4;
   std::vector<std::thread> readers;
-  for (int i = 0; i < 4; ++i) {
+  readers.reserve(kReaders);
+  for (std::size_t i = 0; i < kReaders; ++i) {
     readers.emplace_back([&message] {
       EXPECT_EQ(message.header_count(), 2U);
       EXPECT_EQ(message.FindHeader("b")->value, "2");

@@ -120,12 +120,15 @@ std::string KafkaProxy::address() const { return absl::StrCat(kHost, ":", port_)
 void KafkaProxy::Arm(const ConnectionCut& cut) {
   const std::lock_guard lock(mutex_);
   armed_ = cut;
+  ++number_;
   has_cut_ = false;
 }
 
 void KafkaProxy::Disarm() {
   const std::lock_guard lock(mutex_);
   armed_.reset();
+  ++number_;
+  has_cut_ = false;
 }
 
 bool KafkaProxy::AwaitCut(absl::Duration patience) {
@@ -195,14 +198,14 @@ bool KafkaProxy::TakeRequests(Link& link) {
     link.waiting[correlation] = request;
     std::unique_lock lock(mutex_);
     if (armed_ && armed_->request == request) {
-      chosen_ = *armed_;
+      const bool is_applied = armed_->is_applied;
+      link.lost = {.correlation = correlation, .silence = armed_->silence, .number = number_};
       armed_.reset();
       lock.unlock();
-      if (!chosen_.is_applied) {
-        Lose(link, chosen_.silence);
+      if (!is_applied) {
+        Lose(link, *link.lost);
         return false;
       }
-      link.lost = correlation;
     }
     link.to_broker += frame;
   }
@@ -214,8 +217,8 @@ bool KafkaProxy::TakeResponses(Link& link) {
        frame = TakeFrame(link.from_broker)) {
     if (frame.size() < kSizeBytes + kResponseHeadBytes) continue;
     const auto correlation = ReadInteger<std::int32_t>(std::string_view(frame).substr(kSizeBytes));
-    if (link.lost == correlation) {
-      Lose(link, chosen_.silence);
+    if (link.lost && link.lost->correlation == correlation) {
+      Lose(link, *link.lost);
       return false;
     }
     const auto request = link.waiting.find(correlation);
@@ -230,9 +233,10 @@ bool KafkaProxy::TakeResponses(Link& link) {
   return true;
 }
 
-void KafkaProxy::Lose(Link& link, absl::Duration silence) {
-  link.ends_at = absl::Now() + silence;
+void KafkaProxy::Lose(Link& link, const LostAnswer& lost) {
+  link.ends_at = absl::Now() + lost.silence;
   const std::lock_guard lock(mutex_);
+  if (lost.number != number_) return;
   has_cut_ = true;
   changed_.notify_all();
 }

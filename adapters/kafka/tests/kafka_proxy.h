@@ -56,6 +56,13 @@ class KafkaProxy {
   bool AwaitCut(absl::Duration patience);
 
  private:
+  // The client never sees it.
+  struct LostAnswer {
+    std::int32_t correlation = 0;
+    absl::Duration silence;
+    std::uint64_t number = 0;  // of the Arm()
+  };
+
   // One client and its connection to the broker.
   struct Link {
     int client = -1;
@@ -65,7 +72,7 @@ class KafkaProxy {
     std::string to_client;  // not written yet
     std::string to_broker;
     std::map<std::int32_t, KafkaRequest> waiting;  // by correlation: not answered
-    std::optional<std::int32_t> lost;              // whose answer the client never sees
+    std::optional<LostAnswer> lost;
     std::optional<absl::Time> ends_at;
   };
 
@@ -75,7 +82,7 @@ class KafkaProxy {
   bool Serve(Link& link, short client_events, short broker_events);
   bool TakeRequests(Link& link);
   bool TakeResponses(Link& link);
-  void Lose(Link& link, absl::Duration silence);
+  void Lose(Link& link, const LostAnswer& lost);
   void NameSelf(std::string& response) const;
 
   std::uint16_t broker_port_ = 0;
@@ -85,7 +92,7 @@ class KafkaProxy {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::optional<ConnectionCut> armed_;
-  ConnectionCut chosen_;  // of the request whose answer will be lost
+  std::uint64_t number_ = 0;  // of the last Arm() or Disarm(): a cut of an earlier one is no news
   bool has_cut_ = false;
   std::jthread thread_;  // last: joined first
 };

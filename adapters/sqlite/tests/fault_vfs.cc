@@ -56,6 +56,7 @@ int Sync(sqlite3_file* file, int flags) {
     ours->system_error = EIO;
     return SQLITE_IOERR_FSYNC;
   }
+  ours->system_error = 0;
   const int code = Methods(file)->xSync(ours->real, flags);
   if (code != SQLITE_OK) return code;
   std::string content;

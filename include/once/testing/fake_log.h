@@ -84,6 +84,8 @@ class FakeLog {
   std::int64_t end(int partition) const;
   // Null for a hole, and for what was deleted.
   const LogRecord* Find(int partition, std::int64_t offset) const;
+  // The same, also of what DeleteBefore() has deleted.
+  const LogRecord* FindEver(int partition, std::int64_t offset) const;
   std::optional<std::int64_t> committed(int partition) const;
   const FakeLogOptions& options() const { return options_; }
   PartitionKey KeyOf(int partition) const;
@@ -99,6 +101,7 @@ class FakeLog {
 
   struct Partition {
     std::map<std::int64_t, LogRecord> records;
+    std::map<std::int64_t, LogRecord> deleted;  // by retention
     std::int64_t first = 0;
     std::int64_t end = 0;
     std::optional<std::int64_t> committed;

@@ -41,6 +41,13 @@ enum class StoreModel : std::uint8_t {
   kOneTransaction,  // an embedded store: one writer at a time
 };
 
+// The time by which a store judges its leases and delays: that of the workers, but ahead of it (or
+// behind), and so many of its seconds to one of theirs.
+struct StoreClock {
+  absl::Duration ahead;
+  double rate = 1;
+};
+
 struct FakeStoreOptions {
   StoreModel model = StoreModel::kRowLocks;
   absl::Duration lock_wait_max = absl::Milliseconds(200);
@@ -61,6 +68,8 @@ struct FakeStoreOptions {
   bool has_one_owner = false;
   // False: whoever names a claimed id is believed to own the claim. A planted bug.
   bool compares_fences = true;
+  Durability durability = Durability::kMachine;  // StoreTraits::durability
+  StoreClock clock;
   std::string id = "fake-store";  // StoreTraits::id
 };
 
@@ -131,6 +140,7 @@ class FakeStore {
   // True while nothing can be written; kNoSpace begins such a time.
   bool IsFull(Fault fault = Fault::kNone);
   void MarkSynced();
+  absl::Time Now() const;
   // fake_claims.cc
   bool IsOver(const ClaimRecord& claim) const;
   IdRecord Find(const std::string& key) const;

@@ -47,6 +47,7 @@ enum class Check : std::uint8_t {
   kBegun,             // no plain handler runs before its Begun() was answered OK
   kAttempts,          // I11: a handler is invoked so often and no more
   kIdentity,          // no handler runs over a log or a store that is another one
+  kGapReported,       // what was deleted unread is told
   kMisuse,            // the contract of a seam is kept
   kEnds,              // nobody waits for ever, spins, or survives its own death
 };

@@ -52,8 +52,11 @@ struct ScenarioMessage {
   std::string value;  // empty: "value of <id>"
   Handling handling = Handling::kDone;
   int failures = 0;
-  absl::Duration delay;       // appended so long after the beginning
-  absl::Duration duration;    // how long its handler takes, in virtual time
+  absl::Duration delay;     // appended so long after the beginning
+  absl::Duration duration;  // how long its handler takes, in virtual time
+  // Retention deletes it so long after it came, with all that came before it in its partition, read
+  // or unread; zero: never.
+  absl::Duration lifetime;
   bool is_too_large = false;  // its dead letter is refused by the broker, and parked
 };
 
@@ -64,13 +67,14 @@ enum class Turn : std::uint8_t {
   kTruncate,       // the log of every partition ends with the messages that are kept
   kNewStore,       // another, empty store takes the place of the one before
   kResetOffsets,   // an operator sets the group's offsets to the beginning
+  kDeleteUnread,   // retention deletes messages of the act before anybody has read them
 };
 
 // What follows once everything is handled: all workers leave, the world turns, more messages come,
 // the workers come back.
 struct Act {
   Turn turn = Turn::kNothing;
-  std::int64_t kept = 0;  // kTruncate: offsets below stay
+  std::int64_t kept = 0;  // kTruncate: offsets below stay; kDeleteUnread: the others do
   std::vector<ScenarioMessage> messages;
   FaultSet faults;
   // The right thing to do is nothing: every partition that has something to handle is stopped, and
@@ -156,6 +160,13 @@ struct Scenario {
   bool locks_found_ids = true;
   bool reuses_sequences = false;
   bool compares_fences = true;
+  // How long a full store stays so. Every retry of two workers meanwhile is an order to choose, so
+  // that a longer time makes many times as many executions, and no other ones.
+  absl::Duration no_space = absl::Milliseconds(60);
+  // The store dies with the process that has it open. REQUIRES: one worker, a plain handler, whose
+  // effects are elsewhere.
+  bool has_memory_store = false;
+  StoreClock store_clock;
   std::size_t messages_per_poll = 1000;
   bool has_partial_polls = false;
   bool has_holes = false;
