@@ -5,6 +5,9 @@
 #ifdef ONCE_HAS_SQLITE
 #include <once/sqlite/store.h>
 #endif
+#ifdef ONCE_HAS_ROCKSDB
+#include <once/rocksdb/store.h>
+#endif
 #ifdef ONCE_HAS_KAFKA
 #include <once/kafka/source.h>
 #endif
@@ -50,6 +53,11 @@ int main(int argc, char** argv) {
   const auto store = once::sqlite::OpenStore({.path = folder + "/consumer.db"});
   status.Update(store.status());
   if (store.ok()) status.Update(CreateConsumer(*store));
+#endif
+#ifdef ONCE_HAS_ROCKSDB
+  const auto rocks = once::rocksdb::OpenStore({.path = folder + "/consumer.rocksdb"});
+  status.Update(rocks.status());
+  if (rocks.ok()) status.Update(CreateConsumer(*rocks));
 #endif
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;

@@ -109,6 +109,7 @@ class Table {
 absl::StatusOr<Table> TableOf(Transaction& transaction, std::string_view name);
 
 // The same for whoever only reads: what is committed at this moment, beside any transaction.
+// `visit` must not call the store.
 // kInvalidArgument: the store is not RocksDB's; kNotFound: it has no such table.
 absl::Status ForEachCommitted(DedupStore& store, std::string_view table, Table::Visitor visit);
 
