@@ -95,7 +95,7 @@ std::unique_ptr<FakeStore> Simulation::NewStore(std::string id) {
           .no_space = scenario_.no_space,
           .locks_found_ids = scenario_.locks_found_ids,
           .reuses_sequences = scenario_.reuses_sequences,
-          .loss = scenario_.store_loss,
+          .loss = scenario_.has_memory_store ? StoreLoss::kTail : scenario_.store_loss,
           .loses_new_rows = scenario_.loses_new_rows || scenario_.has_memory_store,
           .has_one_owner = scenario_.has_one_owner,
           .compares_fences = scenario_.compares_fences,
