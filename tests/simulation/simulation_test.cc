@@ -144,7 +144,7 @@ TEST(Simulation, ALateRenewalIsOnlySeenByAStoreWhoseClockIsFast) {
   for (const char* name : {"plain-slow", "plain-store-slow", "plain-store-fast"}) {
     Scenario scenario = *FindScenario(name);
     ASSERT_TRUE(Plant(*FindBug("renewed-half-as-often"), scenario));
-    const SearchResult result = SearchExhaustively(scenario, {});
+    const SearchResult result = SearchExhaustively(scenario, {}, {.executions_max = 100});
     EXPECT_EQ(result.witness.has_value(), scenario.store_clock.rate > 1) << name;
   }
 }
