@@ -2,6 +2,7 @@
 #include "src/engine.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "once/abseil.h"
@@ -290,7 +291,7 @@ void Engine::ReportLag(absl::Time now) {
 }
 
 void Engine::Log(LogLevel level, std::string_view action, std::string message,
-                 const TopicPartition* partition) {
+                 const TopicPartition* partition, std::vector<LogField> fields) {
   if (level < options_.log->level()) return;
   LogEvent event{.level = level,
                  .time = executor_.Now(),
@@ -302,6 +303,7 @@ void Engine::Log(LogLevel level, std::string_view action, std::string message,
     event.fields.push_back(
         {"messaging.destination.partition.id", std::to_string(partition->partition)});
   }
+  std::move(fields.begin(), fields.end(), std::back_inserter(event.fields));
   options_.log->Log(event);
 }
 

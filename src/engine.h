@@ -63,7 +63,7 @@ class Engine : private SourceListener {
   void SendHints(absl::Time now);
   void ReportLag(absl::Time now);
   void Log(LogLevel level, std::string_view action, std::string message,
-           const TopicPartition* partition = nullptr);
+           const TopicPartition* partition = nullptr, std::vector<LogField> fields = {});
   void Publish(const ConsumerStats& delta);
 
   // engine_intake.cc: what the source says.
@@ -75,7 +75,7 @@ class Engine : private SourceListener {
   void PauseWaiting(absl::Time now);
   bool Trim(Partition& partition);
   void ResumePaused(absl::Time now);
-  void StopPartition(Partition& partition, absl::Status reason);
+  void StopPartition(Partition& partition, absl::Status reason, std::vector<LogField> fields = {});
   void Unlist(const TopicPartition& name);
   void Forget(Partition& partition);
   void DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline);

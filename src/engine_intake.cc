@@ -172,7 +172,8 @@ void Engine::ResumePaused(absl::Time now) {
   }
 }
 
-void Engine::StopPartition(Partition& partition, absl::Status reason) {
+void Engine::StopPartition(Partition& partition, absl::Status reason,
+                           std::vector<LogField> fields) {
   if (partition.phase == PartitionPhase::kStopped) return;
   partition.phase = PartitionPhase::kStopped;
   partition.stop_reason = reason;
@@ -182,7 +183,7 @@ void Engine::StopPartition(Partition& partition, absl::Status reason) {
   Log(LogLevel::kError, "partition_stopped",
       "stopped at position " + std::to_string(partition.expected.position) +
           "; nothing beyond it is acknowledged; " + reason.ToString(),
-      &partition.name());
+      &partition.name(), std::move(fields));
   const std::lock_guard lock(mutex_);
   stopped_.push_back({.partition = partition.name(),
                       .position = partition.expected.position,

@@ -14,6 +14,23 @@ namespace {
 // How often a position beyond the log's end is looked at before it is believed.
 constexpr int kBeyondEndChecks = 4;
 
+// What is missing, for whoever reads the event by a program.
+std::vector<LogField> FieldsOf(const std::optional<OffsetRange>& gap) {
+  if (!gap) return {};
+  return {{"once.gap.first", std::to_string(gap->first)},
+          {"once.gap.end", std::to_string(gap->end)}};
+}
+
+// Gaps that a test build may hide, or invent.
+void MisreportGap(StartPlan& plan, bool has_told) {
+  const bool is_hidden = ONCE_PLANTED_BUG("gap-not-reported") ||
+                         (ONCE_PLANTED_BUG("only-first-gap-reported") && has_told);
+  if (is_hidden && std::exchange(plan.gap, std::nullopt)) plan.findings.clear();
+  if (!ONCE_PLANTED_BUG("gap-invented") || plan.action == StartAction::kStop) return;
+  plan.gap = OffsetRange{.first = plan.position, .end = plan.position + 1};
+  plan.findings.push_back({.level = LogLevel::kError, .action = "gap", .message = "invented"});
+}
+
 }  // namespace
 
 void Engine::DescribeUnread(absl::Time now) {
@@ -95,18 +112,16 @@ void Engine::CarryOut(Partition& partition, StartPlan plan) {
     return;
   }
   partition.beyond_end_checks = 0;
-  if (ONCE_PLANTED_BUG("gap-not-reported") && std::exchange(plan.is_gap, false)) {
-    plan.findings.clear();
-  }
-  if (plan.is_gap) Publish({.gaps = 1});
+  MisreportGap(plan, stats().gaps > 0);
+  if (plan.gap) Publish({.gaps = 1});
   for (const StartFinding& finding : plan.findings) {
-    Log(finding.level, finding.action, finding.message, &partition.name());
+    Log(finding.level, finding.action, finding.message, &partition.name(), FieldsOf(plan.gap));
     CountFinding(finding.action);
   }
   if (plan.action == StartAction::kStop) {
     CountFinding(plan.stop_finding);
     if (!partition.was_taken) partition.expected = {.position = plan.position};
-    StopPartition(partition, plan.stop);
+    StopPartition(partition, plan.stop, FieldsOf(plan.gap));
     return;
   }
   const bool is_at_once = plan.action == StartAction::kGoOn && !plan.commits_first;

@@ -272,7 +272,8 @@ void Planner::CheckRange() {
     plan_ = {.action = StartAction::kAskAgain, .position = position};
     return;
   }
-  plan_.is_gap = true;
+  plan_.gap = position < bounds_.first ? OffsetRange{.first = position, .end = bounds_.first}
+                                       : OffsetRange{.first = bounds_.end, .end = position};
   const std::string finding = position < bounds_.first
                                   ? "the broker has deleted offsets " + Text(position) + " to " +
                                         Text(bounds_.first - 1) + ", which were never handled"

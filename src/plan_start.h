@@ -59,6 +59,12 @@ struct StartFinding {
   std::string message;
 };
 
+// The offsets from `first` on, before `end`.
+struct OffsetRange {
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+};
+
 struct StartPlan {
   StartAction action = StartAction::kGoOn;
   std::int64_t position = 0;
@@ -68,7 +74,7 @@ struct StartPlan {
   std::optional<AppliedRecord> witness;
   std::optional<std::int64_t> commit_began;  // StoreMark::began of that first commit …
   std::optional<std::int64_t> began;         // … and of later ones
-  bool is_gap = false;                       // messages that were never handled are missing
+  std::optional<OffsetRange> gap;            // messages that were never handled are missing
   absl::Status stop;
   std::string_view stop_finding;       // the stop's name in metrics
   std::vector<StartFinding> findings;  // to be logged and counted

@@ -136,20 +136,22 @@ SearchResult SearchRandomly(const Scenario& scenario, Budget budget, DeviationRa
 
 std::string Describe(const Witness& witness) {
   const Report& report = witness.report;
-  const Violation& violation = *report.violation;
-  std::string text =
-      absl::StrCat("VIOLATION of ", ToAbsl(ToString(violation.check)), ": ", violation.what, "\n");
+  const Violation violation = report.violation.value_or(Violation{});
+  std::string text = report.violation
+                         ? absl::StrCat("VIOLATION of ", ToAbsl(ToString(violation.check)), ": ",
+                                        violation.what, "\n")
+                         : "no violation\n";
   if (witness.seed.has_value()) absl::StrAppend(&text, "seed:     ", *witness.seed, "\n");
   const std::string bug =
       witness.planted_bug.empty() ? "" : absl::StrCat(" --bug ", witness.planted_bug);
   absl::StrAppend(&text, "commit:   ", ONCE_COMMIT, "\nscenario: ", witness.scenario,
-                  "\nchoices:  ", report.choices, "\nreplay:   once_sim --scenario ",
+                  "\nchoices:  ", report.choices, "\nreplay:   ./dev sim --scenario ",
                   witness.scenario, bug, " --replay ", report.choices, "\n", report.faults,
                   " faults, ", report.preemptions, " preemptions, ", report.restarts, " restarts, ",
                   report.calls, " seam calls, virtual time ",
                   absl::FormatDuration(report.virtual_time), "\n");
   for (const std::string& outcome : report.outcomes) absl::StrAppend(&text, "  ", outcome, "\n");
-  text += "history of the message:\n";
+  text += report.violation && !violation.id.empty() ? "history of the message:\n" : "history:\n";
   const absl::Time begin = report.history.empty() ? absl::UnixEpoch() : report.history.front().time;
   for (const HistoryLine& line : report.history) {
     const bool is_other_partition =

@@ -15,36 +15,6 @@
 namespace once::testing {
 namespace {
 
-// The engine's events, as lines of the history; and those that tell of a gap, counted.
-class HistoryLog : public LogSink {
- public:
-  HistoryLog(InvariantChecker& checker, std::string who, int& gaps)
-      : checker_(checker), who_(std::move(who)), gaps_(gaps) {}
-  LogLevel level() const override {
-    return checker_.is_recording() ? LogLevel::kDebug : LogLevel::kError;
-  }
-  void Log(const LogEvent& event) override {
-    const bool is_stop = event.action == "partition_stopped" &&
-                         event.message.find("never handled") != std::string::npos;
-    if (event.action == "gap" || is_stop) ++gaps_;
-    if (!checker_.is_recording()) return;
-    int partition = -1;
-    std::string id;
-    for (const LogField& field : event.fields) {
-      if (field.name == "messaging.destination.partition.id")
-        partition = std::atoi(field.value.c_str());
-      if (field.name == "once.id") id = field.value;
-    }
-    const std::string line = event.message.substr(0, event.message.find('\n'));
-    checker_.Record(who_, absl::StrCat("says ", ToAbsl(event.action), ": ", line), partition, id);
-  }
-
- private:
-  InvariantChecker& checker_;
-  std::string who_;
-  int& gaps_;
-};
-
 constexpr absl::Duration kMonitorInterval = absl::Milliseconds(200);
 constexpr absl::Duration kRestartAfterError = absl::Milliseconds(100);
 
@@ -95,7 +65,7 @@ std::unique_ptr<FakeStore> Simulation::NewStore(std::string id) {
           .no_space = scenario_.no_space,
           .locks_found_ids = scenario_.locks_found_ids,
           .reuses_sequences = scenario_.reuses_sequences,
-          .loss = scenario_.store_loss,
+          .loss = scenario_.has_memory_store ? StoreLoss::kTail : scenario_.store_loss,
           .loses_new_rows = scenario_.loses_new_rows || scenario_.has_memory_store,
           .has_one_owner = scenario_.has_one_owner,
           .compares_fences = scenario_.compares_fences,
@@ -143,7 +113,8 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
   if (scenario_.wrap_source && source != nullptr) source = scenario_.wrap_source(std::move(source));
   if (scenario_.wrap_store) connection = scenario_.wrap_store(std::move(connection));
   if (scenario_.wrap_publisher) publisher = scenario_.wrap_publisher(std::move(publisher));
-  auto log = std::make_shared<HistoryLog>(checker_, process->name(), gaps_told_);
+  auto log = std::make_shared<HistoryLog>(checker_, process->name(),
+                                          [this](const ToldGap& gap) { HearOfGap(gap); });
   SubjectParts parts{.scenario = scenario_,
                      .process = process,
                      .source = std::move(source),

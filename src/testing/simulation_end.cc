@@ -37,12 +37,41 @@ bool Simulation::HasGap() const {
   });
 }
 
-// Whoever counts and whoever reads the log must learn of it.
-void Simulation::CheckGap() {
-  if ((counted_.gaps > 0 && gaps_told_ > 0) || !HasGap()) return;
+// A gap is told of where there is one, and nowhere else.
+void Simulation::HearOfGap(const ToldGap& gap) {
+  told_.push_back(gap);
+  bool is_right = gap.first < gap.end;
+  for (std::int64_t offset = gap.first; offset < gap.end; ++offset) {
+    is_right = is_right && log_.Find(gap.partition, offset) == nullptr;
+  }
+  if (is_right) return;
   checker_.Fail(Check::kGapReported,
-                absl::StrCat("messages were deleted that nobody had read; it is counted ",
-                             counted_.gaps, " times and logged ", gaps_told_, " times"));
+                absl::StrCat("offsets ", gap.first, " to ", gap.end - 1, " of partition ",
+                             gap.partition, " are told to be missing, and they are not"),
+                gap.partition);
+}
+
+bool Simulation::IsTold(int partition, std::int64_t offset) const {
+  return std::any_of(told_.begin(), told_.end(), [&](const ToldGap& gap) {
+    return gap.partition == partition && offset >= gap.first && offset < gap.end;
+  });
+}
+
+// Whoever counts and whoever reads the log must learn of each.
+void Simulation::CheckGap() {
+  if (has_stats_ && counted_.gaps != told_.size()) {
+    checker_.Fail(Check::kGapReported, absl::StrCat(counted_.gaps, " gaps are counted, and ",
+                                                    told_.size(), " are logged"));
+  }
+  for (const auto& [partition, offset] : owed_) {
+    const bool is_handled = !checker_.OutcomeOf(store().state(), partition, offset).empty();
+    if (is_handled || is_cut_off_ || IsTold(partition, offset)) continue;
+    checker_.Fail(Check::kGapReported,
+                  absl::StrCat("offset ", offset, " of partition ", partition,
+                               " was deleted before it was handled, and nobody says so"),
+                  partition);
+    return;
+  }
 }
 
 void Simulation::CheckAtEnd() {

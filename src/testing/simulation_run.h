@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "once/testing/simulation.h"
+#include "src/testing/history_log.h"
 
 namespace once::testing {
 
@@ -48,6 +49,8 @@ class Simulation {
   void CheckLetters();
   void CheckLetterOrder();
   void CheckStats();
+  void HearOfGap(const ToldGap& gap);
+  bool IsTold(int partition, std::int64_t offset) const;
   bool HasGap() const;
   void CheckGap();
   bool IsIdle() const;
@@ -111,7 +114,7 @@ class Simulation {
   bool has_stats_ = false;
   ConsumerStats counted_;                        // by all workers together
   std::set<std::pair<int, std::int64_t>> owed_;  // deleted: handled before, or told
-  int gaps_told_ = 0;                            // by what workers log
+  std::vector<ToldGap> told_;                    // by what workers log
   int restarts_ = 0;
   int faults_seen_ = 0;
   int deaths_seen_ = 0;

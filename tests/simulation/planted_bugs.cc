@@ -325,10 +325,6 @@ const std::vector<PlantedBug>& PlantedBugs() {
        PlantSource<EagerCommitSource>,                //
        "one-partition", kNone, Check::kAcknowledged,  //
        "one-partition", kNone, Check::kAcknowledged},
-      {"eager-commit-over-memory", "the same over a store that dies with its process",
-       PlantSource<EagerCommitSource>,                     //
-       "plain-memory-store", kNone, Check::kAcknowledged,  //
-       "plain-memory-store", kNone, Check::kAcknowledged},
       {"broker-is-authority", "consumers begin where the broker says",
        PlantSource<BrokerIsAuthority>,                     //
        "one-partition-store-loss", kOne, Check::kDrained,  //

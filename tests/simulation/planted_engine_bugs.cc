@@ -101,6 +101,10 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "letters-of-a-key", kOne, Check::kPublished),
       InEngine("gap-not-reported", "messages that were deleted unread are passed in silence",
                "retention", kNone, Check::kGapReported),
+      InEngine("only-first-gap-reported", "a second gap is passed in silence", "retention-behind",
+               kOne, Check::kGapReported),
+      InEngine("gap-invented", "messages are said to be lost that are there", "one-partition",
+               kNone, Check::kGapReported),
       // Claims.
       InEngine("acknowledged-before-sync", "what is acknowledged does not survive the machine",
                "plain-one-partition", kNone, Check::kAcknowledged),

@@ -1,6 +1,6 @@
-// Executions that once broke a rule, as their choice strings. A string names the choices of one
-// version of the simulator: should the menu or an order of calls change, it leads elsewhere, and
-// the test that fails says how to get a new one.
+// A guard of replay: the choice string of a planted bug must lead to that bug again, and to nothing
+// without it. A string names the choices of one version of the simulator: should the menu or an
+// order of calls change, it leads elsewhere, and the test that fails says how to get a new one.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -28,7 +28,7 @@ Report ReplayRegression(bool has_bug) {
 TEST(Regressions, AStringStillLeadsToTheViolationThatItWasPrintedFor) {
   const Report report = ReplayRegression(true);
   ASSERT_TRUE(report.violation.has_value())
-      << "the string leads elsewhere now; take the one that this prints: once_sim --planted-bugs "
+      << "the string leads elsewhere now; take the one that this prints: ./dev sim --planted-bugs "
          "--bug "
       << kBug;
   EXPECT_EQ(ToString(report.violation->check), ToString(Check::kOneEffect));

@@ -236,12 +236,6 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   reconciled.claims.on_lost = LostClaim::kReconcile;
   cases.push_back({reconciled, OneOfEach()});
 
-  // Leases by a clock that is not the workers'.
-  Scenario ahead = Plain(ThreeMessages("store-ahead", 2));
-  for (ScenarioMessage& message : ahead.messages) message.id = "a";
-  ahead.store_clock.ahead = kStoreAhead;
-  cases.push_back({ahead, OneOfEach()});
-
   // What is in memory is gone with the process, however it ends.
   Scenario memory = Plain(ThreeMessages("memory-store", 1));
   memory.has_memory_store = true;
@@ -324,6 +318,16 @@ std::vector<Scenario> RandomCases() {
   slow.messages = {{.partition = 0, .id = "a", .duration = absl::Milliseconds(2500)},
                    {.partition = 1, .id = "a", .duration = absl::Milliseconds(2500)}};
   cases.push_back(slow);
+
+  // The same while leases end by a clock that runs faster than the workers', or slower.
+  Scenario fast = slow;
+  fast.name = "plain-store-fast";
+  fast.store_clock = {.ahead = absl::Seconds(-7), .rate = 2.5};
+  cases.push_back(fast);
+  Scenario lagging = slow;
+  lagging.name = "plain-store-slow";
+  lagging.store_clock = {.ahead = absl::Seconds(7), .rate = 0.5};
+  cases.push_back(lagging);
 
   // One worker leaves and comes back while the other is at work on messages that take their time.
   Scenario draining = ThreeMessages("draining", 2);

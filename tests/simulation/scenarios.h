@@ -7,13 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "once/testing/simulation.h"
 
 namespace once::testing {
-
-// How far the store's clock is ahead of the workers' in "plain-store-ahead".
-inline constexpr absl::Duration kStoreAhead = absl::Milliseconds(1200);
 
 struct ExhaustiveCase {
   Scenario scenario;

@@ -124,6 +124,39 @@ TEST(Simulation, LeasesEndInTheMiddleOfEveryClaimWord) {
   }
 }
 
+// What the first life had recorded of `a`, the second one claims anew.
+TEST(Simulation, AStoreInMemoryKnowsNothingInTheNextLife) {
+  ReplayOracle oracle(*ParseChoices("f0p0"));
+  const Report report = RunOnce(*FindScenario("plain-memory-store"), oracle, true);
+  const auto count = [&report](std::string_view who, std::string_view what) {
+    return std::count_if(
+        report.history.begin(), report.history.end(), [&](const HistoryLine& line) {
+          return line.who == who && line.id == "a" && line.what.find(what) != std::string::npos;
+        });
+  };
+  EXPECT_EQ(count("worker-0.1", "dying with 1 → OK"), 1);
+  EXPECT_EQ(count("worker-0.2", "→ fresh, attempt 1"), 1);
+  EXPECT_EQ(count("worker-0.2", "publishes the dead letter"), 1);
+  EXPECT_FALSE(report.violation.has_value()) << report.violation->what;
+}
+
+TEST(Simulation, ALateRenewalIsOnlySeenByAStoreWhoseClockIsFast) {
+  for (const char* name : {"plain-slow", "plain-store-slow", "plain-store-fast"}) {
+    Scenario scenario = *FindScenario(name);
+    ASSERT_TRUE(Plant(*FindBug("renewed-half-as-often"), scenario));
+    const SearchResult result = SearchExhaustively(scenario, {}, {.executions_max = 100});
+    EXPECT_EQ(result.witness.has_value(), scenario.store_clock.rate > 1) << name;
+  }
+}
+
+TEST(Simulation, AReplayThatBreaksNothingSaysSo) {
+  ReplayOracle oracle(*ParseChoices("f0p0"));
+  const Scenario scenario = *FindScenario("one-partition");
+  const std::string text =
+      Describe({.scenario = scenario.name, .report = RunOnce(scenario, oracle, true)});
+  EXPECT_TRUE(text.starts_with("no violation\n")) << text;
+}
+
 // Nothing may hang on how fibres are made: not an exception, not an order, not a hidden state of
 // the thread.
 TEST(Simulation, ThreadsWithABatonPlayTheSameExecutionsAsFibres) {
@@ -224,7 +257,7 @@ TEST(Simulation, AWitnessTellsHowToReplayIt) {
   ASSERT_TRUE(result.witness.has_value());
   const std::string text = Describe(*result.witness);
   EXPECT_NE(text.find("VIOLATION of drained"), std::string::npos) << text;
-  EXPECT_NE(text.find("once_sim --scenario one-partition --replay f1p0"), std::string::npos)
+  EXPECT_NE(text.find("./dev sim --scenario one-partition --replay f1p0"), std::string::npos)
       << text;
   EXPECT_NE(text.find("\ncommit:   "), std::string::npos) << text;
   EXPECT_NE(text.find("too lazy"), std::string::npos) << text;

@@ -131,7 +131,7 @@ TEST_P(PlanStartTable, Decides) {
                                                               : plan.findings.front().action);
   EXPECT_EQ(finding, expected.finding);
   EXPECT_EQ(plan.stop.ok(), plan.action != StartAction::kStop);
-  EXPECT_EQ(plan.is_gap, finding == "gap");
+  EXPECT_EQ(plan.gap.has_value(), finding == "gap");
   if (plan.action == StartAction::kStop || plan.action == StartAction::kAskAgain) return;
   EXPECT_EQ(plan.began, expected.began);
   if (expected.commits_first) {
