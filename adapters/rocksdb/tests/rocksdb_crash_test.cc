@@ -51,7 +51,7 @@ TEST(RocksCrash, AHandlerInTheTransactionSurvivesEveryCrash) {
          if (!read.ok() || all == "a x;b x;") return read;
          return absl::InternalError("orders: " + all);
        },
-       .pairs_max = 20});
+       .pairs_max = 0});
   EXPECT_TRUE(report.ok()) << report;
   EXPECT_GT(report.singles, 50);
 }
