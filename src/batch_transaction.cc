@@ -143,8 +143,8 @@ PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
 
 PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t count,
                                       bool is_careful) {
-  const bool is_drained_work_kept = !ONCE_PLANTED_BUG("drained-work-discarded");
-  if (!is_drained_work_kept) (void)transaction.SetSavepoint();
+  const bool is_drained_in_vain = ONCE_PLANTED_BUG("drained-work-discarded");
+  if (is_drained_in_vain) (void)transaction.SetSavepoint();
   for (std::size_t i = 0; i < count; ++i) {
     if (work_.doomed) return PassEnd::kDoomed;
     // However late it is, at least one message per batch, and every failure that is known:
@@ -156,7 +156,7 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     PassEnd end = PassEnd::kNothing;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
   }
-  if (!is_drained_work_kept && work_.finish_early) (void)transaction.RollbackToSavepoint();
+  if (is_drained_in_vain && work_.finish_early) (void)transaction.RollbackToSavepoint();
   return is_changed_ ? Finish(transaction) : PassEnd::kNothing;
 }
 

@@ -48,11 +48,10 @@ absl::Status LogSourceFixture::CutNextCommit(CommitMode, bool) {
 TEST_P(LogSourceConformance, ACommitThatIsCutOffIsNotCalledDoneUnlessItIs) {
   if (!capabilities().why_no_cut.empty()) GTEST_SKIP() << capabilities().why_no_cut;
   fixture().Run([this] {
-    const std::string topic = fixture().CreateTopic(1);
-    const TopicPartition partition = {topic, 0};
+    const TopicPartition partition = {fixture().CreateTopic(1), 0};
     fixture().ProduceMany(partition, 10);
-    ConformanceMember member = Join(MemberOptions{.topic = topic, .can_be_cut = true});
-    OwnAndStart(member, topic, 1);
+    ConformanceMember member = Join(MemberOptions{.topic = partition.topic, .can_be_cut = true});
+    OwnAndStart(member, partition.topic, 1);
     std::int64_t offset = 1;
     ASSERT_TRUE(member.Commit(partition, offset).ok());
     for (const bool is_applied : {false, true, true, false}) {
@@ -81,11 +80,10 @@ TEST_P(LogSourceConformance, ACommitThatIsCutOffIsNotCalledDoneUnlessItIs) {
 TEST_P(LogSourceConformance, AHintThatIsCutOffIsMadeGoodByTheNextCommit) {
   if (!capabilities().why_no_cut.empty()) GTEST_SKIP() << capabilities().why_no_cut;
   fixture().Run([this] {
-    const std::string topic = fixture().CreateTopic(1);
-    const TopicPartition partition = {topic, 0};
+    const TopicPartition partition = {fixture().CreateTopic(1), 0};
     fixture().ProduceMany(partition, 10);
-    ConformanceMember member = Join(MemberOptions{.topic = topic, .can_be_cut = true});
-    OwnAndStart(member, topic, 1);
+    ConformanceMember member = Join(MemberOptions{.topic = partition.topic, .can_be_cut = true});
+    OwnAndStart(member, partition.topic, 1);
     std::int64_t offset = 0;
     for (const bool is_applied : {false, true}) {
       ASSERT_TRUE(fixture().CutNextCommit(CommitMode::kHint, is_applied).ok());

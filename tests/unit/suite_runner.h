@@ -3,8 +3,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
@@ -30,6 +32,19 @@ inline std::vector<std::string> ChecksThatFail(const std::vector<testing::StoreC
     }
   }
   return failed;
+}
+
+// What a suite owes to a planted bug: at least one check fails on it, and none on `bug` "nothing".
+// Records in the running test which ones do.
+inline void ExpectNoticed(const std::vector<std::string>& failed, std::string_view bug) {
+  if (bug == "nothing") {
+    EXPECT_THAT(failed, ::testing::IsEmpty());
+  } else {
+    EXPECT_THAT(failed, ::testing::Not(::testing::IsEmpty()));
+  }
+  std::string names;
+  for (const std::string& name : failed) names += (names.empty() ? "" : " ") + name;
+  ::testing::Test::RecordProperty("noticed_by", names);
 }
 
 // How many tests GoogleTest knows in the suite of that name.
