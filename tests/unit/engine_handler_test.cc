@@ -82,7 +82,8 @@ TEST_F(EngineHandler, AHandlerThatReportsItsFailedStatementIsTriedAgainLikeAnyOt
   EXPECT_EQ(RecordOf("b").state, IdState::kRetrying);
   Advance(absl::Seconds(1));
   Settle();
-  Advance(absl::Seconds(1));
+  EXPECT_EQ(RecordOf("b").attempt, 2);
+  Advance(absl::Seconds(2));
   Settle();
   EXPECT_THAT(effects(), ElementsAre("a", "b", "c"));
   EXPECT_THAT(publisher_->published(), IsEmpty());
