@@ -1,6 +1,6 @@
-// The call of a batch handler: the new messages of a batch in one span. Optimistic: they are taken for
-// completed while the rest of the batch is looked at, so that a second copy of one is a duplicate;
-// should one of them fail, the pass is rolled back, and with it what was built on that.
+// The call of a batch handler: the new messages of a batch in one span. Optimistic: they are taken
+// for completed while the rest of the batch is looked at, so that a second copy of one is a
+// duplicate; should one of them fail, the pass is rolled back, and with it what was built on that.
 #include <cstddef>
 #include <utility>
 #include <variant>

@@ -13,9 +13,9 @@
 // swallow its own errors: whoever returns OK after a failure has settled the message.
 //
 // What a batch handler never sees: duplicates, an id twice in one span, a message behind one of its
-// partition that waits. Where some of a batch failed, all is rolled back: the failed ones are judged
-// by their outcomes and the others handed over again. Where a call that failed does not say which
-// one is to blame, its messages are handed over again one by one.
+// partition that waits. Where some of a batch failed, all is rolled back: the failed ones are
+// judged by their outcomes and the others handed over again. Where a call that failed does not say
+// which one is to blame, its messages are handed over again one by one.
 #pragma once
 
 #include <concepts>
