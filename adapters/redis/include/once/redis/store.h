@@ -40,7 +40,7 @@ struct StoreOptions {
   absl::Duration call_timeout = absl::Seconds(5);
   // Calls at the same time; more of them wait for each other.
   int connections_max = 4;
-  // How often the server is asked whether it is still the same one and set as before; also with every
+  // How often the server is asked whether it is still the same and set as before; also with every
   // new connection. Asked along with calls: a store that nobody uses asks nothing.
   absl::Duration inspection_interval = absl::Seconds(10);
   // kNotFound instead of a new store. Set it once the store is in service.
