@@ -12,10 +12,8 @@ namespace once::redis {
 
 // hiredis' way to build objects. It frees roots only; the rest live inside of them.
 struct ReplyObjects {
-  // Where the reply of `task` lies; null where it would be one element too many.
+  // Where the reply of `task` lies: on its own, or in the array that has room for it.
   static Reply* Place(const redisReadTask* task, Reply::Kind kind) {
-    auto* const budget = static_cast<ReplyReader::Budget*>(task->privdata);
-    if (++budget->elements > kReplyElementsMax) return nullptr;
     Reply* reply = nullptr;
     if (task->parent == nullptr) {
       reply = new Reply;
@@ -30,21 +28,23 @@ struct ReplyObjects {
   static void* CreateText(const redisReadTask* task, char* text, std::size_t size) {
     const bool is_error = task->type == REDIS_REPLY_ERROR;
     Reply* const reply = Place(task, is_error ? Reply::Kind::kError : Reply::Kind::kText);
-    if (reply != nullptr) reply->text.assign(text, size);
+    reply->text.assign(text, size);
     return reply;
   }
+  // Null, which hiredis takes for an error: an array's elements are made at once, and would be too
+  // many.
   static void* CreateArray(const redisReadTask* task, int elements) {
-    if (elements < 0 || static_cast<std::size_t>(elements) > kReplyElementsMax) return nullptr;
-    // Counted at once: they are made at once.
     auto* const budget = static_cast<ReplyReader::Budget*>(task->privdata);
-    if (budget->elements + static_cast<std::size_t>(elements) > kReplyElementsMax) return nullptr;
+    const auto count = static_cast<std::size_t>(elements);
+    if (elements < 0 || count > kReplyElementsMax - budget->elements) return nullptr;
+    budget->elements += count;
     Reply* const reply = Place(task, Reply::Kind::kArray);
-    if (reply != nullptr) reply->elements.resize(static_cast<std::size_t>(elements));
+    reply->elements.resize(count);
     return reply;
   }
   static void* CreateInteger(const redisReadTask* task, long long value) {
     Reply* const reply = Place(task, Reply::Kind::kInteger);
-    if (reply != nullptr) reply->integer = value;
+    reply->integer = value;
     return reply;
   }
   static void* CreateNil(const redisReadTask* task) { return Place(task, Reply::Kind::kNil); }

@@ -52,7 +52,7 @@ class ReplyReader {
 
  private:
   struct Budget {
-    std::size_t elements = 0;  // of the reply at hand
+    std::size_t elements = 0;  // of all arrays of the reply at hand
   };
   friend struct ReplyObjects;
 

@@ -44,6 +44,19 @@ std::string_view SettingOf(const Reply& reply) {
   return reply.elements.size() == 2 ? std::string_view(reply.elements[1].text) : "";
 }
 
+// Of the replies behind INFO: the witness, and the settings.
+absl::Status CheckReadable(std::span<const Reply> replies) {
+  if (replies[1].is_error()) return ErrorStatus(replies[1].text, /*is_opening=*/true);
+  for (const Reply& setting : replies.subspan(2)) {
+    if (!setting.is_error()) continue;
+    return absl::Status(
+        ErrorStatus(setting.text, /*is_opening=*/true).code(),
+        absl::StrCat("redis: CONFIG GET appendfsync is refused (", setting.text,
+                     "); allow it, or say in StoreOptions::appendfsync what the server has"));
+  }
+  return absl::OkStatus();
+}
+
 // What a pipeline of scripts means as one call: errors of all of them are the call's; of some, the
 // call is half applied, which only a repetition mends. Foreign keys are mended by nobody.
 absl::Status JudgeReplies(const std::vector<Reply>& replies) {
@@ -85,7 +98,6 @@ absl::Status Server::Start() {
   std::uint64_t witness = 0;
   const absl::StatusOr<ServerFacts> facts = ReadFacts(**connection, deadline, witness);
   if (!facts.ok()) return facts.status();
-  if (absl::Status serves = CheckServes(*facts); !serves.ok()) return serves;
   absl::Status policy = CheckPolicy(*facts, options_.accept_eviction);
   if (!policy.ok()) return policy;
   watch_.Begin(*facts);
@@ -155,19 +167,13 @@ absl::StatusOr<ServerFacts> Server::ReadFacts(Connection& connection, Deadline d
   }
   const auto replies = connection.Run(commands, deadline);
   if (!replies.ok()) return absl::UnavailableError(replies.status().message());
-  for (std::size_t i = 0; i < replies->size(); ++i) {
-    const Reply& reply = (*replies)[i];
-    if (!reply.is_error()) continue;
-    absl::Status refused = ErrorStatus(reply.text, /*is_opening=*/true);
-    const bool is_config = i >= 2;
-    if (!is_config) return refused;
-    return absl::Status(refused.code(),
-                        absl::StrCat("redis: CONFIG GET appendfsync is refused (", reply.text,
-                                     "); allow it, or say in StoreOptions::appendfsync what the "
-                                     "server has"));
-  }
-  absl::StatusOr<ServerFacts> facts = ParseInfo((*replies)[0].text);
+  const Reply& info = replies->front();
+  if (info.is_error()) return ErrorStatus(info.text, /*is_opening=*/true);
+  absl::StatusOr<ServerFacts> facts = ParseInfo(info.text);
   if (!facts.ok()) return facts.status();
+  // First: of a server that does not serve the rest means nothing.
+  if (absl::Status serves = CheckServes(*facts); !serves.ok()) return serves;
+  if (absl::Status readable = CheckReadable(*replies); !readable.ok()) return readable;
   if (!absl::SimpleAtoi((*replies)[1].text, &witness)) witness = 0;
   if (options_.appendfsync) {
     facts->appendfsync = *options_.appendfsync;
@@ -184,7 +190,7 @@ absl::Status Server::Inspect(Connection& connection, Deadline deadline) {
   std::uint64_t witness = 0;
   const absl::StatusOr<ServerFacts> facts = ReadFacts(connection, deadline, witness);
   if (!facts.ok()) return facts.status();
-  if (absl::Status seen = watch_.Observe(*facts, witness); !seen.ok()) return seen;
+  watch_.Observe(*facts, witness);
   const std::lock_guard lock(mutex_);
   last_inspection_ = std::chrono::steady_clock::now();
   return absl::OkStatus();

@@ -63,6 +63,7 @@ class Server {
   void GiveBack(Borrowed borrowed);
   // Tries until the deadline, with growing pauses.
   absl::StatusOr<std::unique_ptr<Connection>> Connect(Deadline deadline);
+  // Of a server that serves.
   absl::StatusOr<ServerFacts> ReadFacts(Connection& connection, Deadline deadline,
                                         std::uint64_t& witness) const;
   absl::Status Inspect(Connection& connection, Deadline deadline);

@@ -30,8 +30,7 @@ std::uint64_t ServerWatch::generation() const {
   return generation_;
 }
 
-absl::Status ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness) {
-  if (absl::Status serves = CheckServes(facts); !serves.ok()) return serves;
+void ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness) {
   const std::lock_guard lock(mutex_);
   LowerTo(TrustIn(facts));
   const bool is_restarted = facts.run_id != facts_.run_id;
@@ -53,7 +52,6 @@ absl::Status ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witnes
   } else if (is_restarted) {
     LoseWords("a restart of the server");
   }
-  return absl::OkStatus();
 }
 
 void ServerWatch::NoteWord() {
@@ -85,7 +83,7 @@ void ServerWatch::LowerTo(const Trust& trust) {
 }
 
 void ServerWatch::LoseWords(const std::string& reason) {
-  if (words_ > words_synced_) loss_ = reason;
+  if (words_ > words_synced_ && loss_.empty()) loss_ = reason;
 }
 
 void ServerWatch::LoseWitness() {

@@ -33,8 +33,8 @@ class ServerWatch {
   std::uint64_t generation() const;
 
   // What was just seen on one connection: the server's facts and the witness in it.
-  // kUnavailable and the like: nobody may work on it.
-  absl::Status Observe(const ServerFacts& facts, std::uint64_t witness);
+  // REQUIRES: CheckServes(facts).
+  void Observe(const ServerFacts& facts, std::uint64_t witness);
 
   // A word was answered.
   void NoteWord();

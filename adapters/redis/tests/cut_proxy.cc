@@ -80,9 +80,10 @@ void CutProxy::Disarm() {
 }
 
 void CutProxy::LeadTo(std::string server_path) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   server_path_ = std::move(server_path);
-  is_moved_ = true;
+  is_moving_ = true;
+  moved_.wait(lock, [this] { return !is_moving_; });
 }
 
 void CutProxy::Work(const std::stop_token& stop) {
@@ -93,20 +94,25 @@ void CutProxy::Work(const std::stop_token& stop) {
       ready.push_back({.fd = link.server, .events = POLLIN, .revents = 0});
     }
     poll(ready.data(), ready.size(), kPollMilliseconds);
-    bool is_moved = false;
+    bool is_moving = false;
     {
       const std::lock_guard lock(mutex_);
-      is_moved = std::exchange(is_moved_, false);
+      is_moving = is_moving_;
     }
     for (std::size_t i = links_.size(); i-- > 0;) {
       Link& link = links_[i];
-      bool goes_on = !is_moved;
+      bool goes_on = !is_moving;
       if (goes_on && IsReadable(ready[1 + 2 * i])) goes_on = PassOn(link);
       if (goes_on && IsReadable(ready[2 + 2 * i])) goes_on = Answer(link);
       if (goes_on) continue;
       close(link.client);
       close(link.server);
       links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (is_moving) {
+      const std::lock_guard lock(mutex_);
+      is_moving_ = false;
+      moved_.notify_all();
     }
     if ((ready[0].revents & POLLIN) != 0) Accept();
   }

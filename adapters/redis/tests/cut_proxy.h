@@ -3,6 +3,7 @@
 // Thread-safety: all methods are safe for concurrent use. A thread of its own does the work.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -32,7 +33,7 @@ class CutProxy {
   // The next bytes that run a script are the ones.
   void Arm(Cut cut);
   void Disarm();
-  // From now on connections lead to another server; those there are end.
+  // From now on connections lead to another server; those there are have ended when it returns.
   void LeadTo(std::string server_path);
 
  private:
@@ -54,7 +55,8 @@ class CutProxy {
   std::vector<Link> links_;  // the thread's
   std::mutex mutex_;
   std::string server_path_;
-  bool is_moved_ = false;
+  bool is_moving_ = false;
+  std::condition_variable moved_;
   std::optional<Cut> armed_;
   std::jthread thread_;  // last: joined first
 };

@@ -126,6 +126,10 @@ void RedisServer::Kill() {
   pid_ = 0;
 }
 
+void RedisServer::Stop() const { kill(pid_, SIGSTOP); }
+
+void RedisServer::Continue() const { kill(pid_, SIGCONT); }
+
 Reply RedisServer::Ask(std::initializer_list<std::string_view> command) const {
   const ServerAddress address{.host = {}, .socket_path = socket_path(), .user = {}, .password = {}};
   auto connection = Connection::Open(address, nullptr, In(kStartPatience));

@@ -29,6 +29,10 @@ class RedisServer {
   void Start();
   // kill -9: nothing is written any more.
   void Kill();
+  // It hangs, its connections open, …
+  void Stop() const;
+  // … and goes on.
+  void Continue() const;
 
   std::string socket_path() const { return folder_.File("s"); }
   std::string url() const { return "unix:" + socket_path(); }
