@@ -139,6 +139,7 @@ void CutProxy::Accept() {
 std::optional<Cut> CutProxy::TakeArmed(const std::string& bytes) {
   if (bytes.find(kScriptRun) == std::string::npos) return std::nullopt;
   const std::lock_guard lock(mutex_);
+  if (armed_) ++cuts_;
   return std::exchange(armed_, std::nullopt);
 }
 

@@ -3,6 +3,7 @@
 // Thread-safety: all methods are safe for concurrent use. A thread of its own does the work.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -33,6 +34,8 @@ class CutProxy {
   // The next bytes that run a script are the ones.
   void Arm(Cut cut);
   void Disarm();
+  // How many have happened.
+  int cuts() const { return cuts_; }
   // From now on connections lead to another server; those there are have ended when it returns.
   void LeadTo(std::string server_path);
 
@@ -58,6 +61,7 @@ class CutProxy {
   bool is_moving_ = false;
   std::condition_variable moved_;
   std::optional<Cut> armed_;
+  std::atomic<int> cuts_ = 0;
   std::jthread thread_;  // last: joined first
 };
 

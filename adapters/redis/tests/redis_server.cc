@@ -41,12 +41,11 @@ std::string FindProgram() {
 class ServerIsInstalled final : public ::testing::Environment {
  public:
   void SetUp() override {
-    if (!FindProgram().empty()) return;
+    const std::string why_not = WhyNoServer();
+    if (why_not.empty()) return;
     const char* const ci = std::getenv("CI");
-    if (ci != nullptr && std::string_view(ci) == "true") {
-      FAIL() << "there is no redis-server, and this is CI";
-    }
-    GTEST_SKIP() << "there is no redis-server (Debian: redis-server; or ONCE_REDIS_SERVER)";
+    if (ci != nullptr && std::string_view(ci) == "true") FAIL() << why_not << ", and this is CI";
+    GTEST_SKIP() << why_not;
   }
 };
 
@@ -138,6 +137,12 @@ Reply RedisServer::Ask(std::initializer_list<std::string_view> command) const {
   auto replies = (*connection)->Run({&bytes, 1}, In(kStartPatience));
   if (!replies.ok()) throw std::runtime_error(replies.status().ToString());
   return std::move(replies->front());
+}
+
+std::string WhyNoServer() {
+  return FindProgram().empty()
+             ? "there is no redis-server (Debian: redis-server; or ONCE_REDIS_SERVER)"
+             : "";
 }
 
 RedisServer& SharedServer() {

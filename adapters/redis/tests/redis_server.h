@@ -47,6 +47,9 @@ class RedisServer {
   pid_t pid_ = 0;
 };
 
+// Why this machine has no server; empty: it has.
+std::string WhyNoServer();
+
 // The one that tests share which leave it as it is; they use prefixes of their own.
 RedisServer& SharedServer();
 // A key_prefix that nobody else uses in this process.
