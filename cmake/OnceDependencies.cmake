@@ -3,7 +3,7 @@
 include_guard()
 
 find_package(absl CONFIG REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
 find_package(PkgConfig REQUIRED)
 # Of these two only headers are used, and only by sources.
 pkg_check_modules(ONCE_XXHASH REQUIRED IMPORTED_TARGET GLOBAL libxxhash)

@@ -114,13 +114,19 @@ absl::Status FakeConnection::ChangeIds(Seam seam, std::span<const Claim> claims,
     return status;
   }
   StoreChange change{.durability = Durability::kProcess};
+  const bool breaks_off = fault == Fault::kUnknownApplied || fault == Fault::kCrashAfter;
   for (std::size_t i = 0; i < claims.size(); ++i) {
     const auto it = store_.state_.ids.find(keys[i]);
     const IdEntry before = it == store_.state_.ids.end() ? IdEntry{} : it->second;
     IdEntry entry = before;
     step({.index = i, .now = store_.Now(), .entry = entry});
+    if (breaks_off && store_.options_.tears_words) entry.record = before.record;
     if (entry == before) continue;
     change.ids.push_back({.key = keys[i], .entry = std::move(entry), .by = claims[i].fence});
+  }
+  if (breaks_off && store_.options_.says_claims_in_part && change.ids.size() > 1) {
+    change.ids.erase(change.ids.begin() + static_cast<std::ptrdiff_t>(change.ids.size() / 2),
+                     change.ids.end());
   }
   return Finish(fault, id, change);
 }

@@ -69,6 +69,8 @@ std::unique_ptr<FakeStore> Simulation::NewStore(std::string id) {
           .loses_new_rows = scenario_.loses_new_rows || scenario_.has_memory_store,
           .has_one_owner = scenario_.has_one_owner,
           .compares_fences = scenario_.compares_fences,
+          .says_claims_in_part = scenario_.says_claims_in_part,
+          .tears_words = scenario_.tears_words,
           .durability = scenario_.has_memory_store ? Durability::kNothing : Durability::kMachine,
           .clock = scenario_.store_clock,
           .id = std::move(id)},

@@ -12,9 +12,12 @@ namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
-      KafkaKillCampaign(),   KillPointsCampaign(), ZombieCampaign(),      GracefulStopCampaign(),
-      PlantedBugsCampaign(), CommitCutCampaign(),  StorePowerCampaign(),  StoreKillCampaign(),
+      KafkaKillCampaign(),   KillPointsCampaign(), ZombieCampaign(),        GracefulStopCampaign(),
+      PlantedBugsCampaign(), CommitCutCampaign(),  StorePowerCampaign(),    StoreKillCampaign(),
       CorruptionCampaign(),  DiskFullCampaign(),   RocksdbKillCampaign(),
+#ifdef ONCE_HAS_REDIS
+      RedisKillCampaign(),   RedisCutCampaign(),   RedisRollbackCampaign(),
+#endif
   };
   return *all;
 }

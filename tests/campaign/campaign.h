@@ -36,6 +36,8 @@ struct Campaign {
   // With --quick, as ctest runs it: seconds rather than minutes.
   std::int64_t quick_runs = 0;
   bool needs_broker = true;
+  // Why this machine cannot run it; null, or empty: it can.
+  std::string (*why_not)() = nullptr;
   CampaignReport (*run)(const CampaignOptions&) = nullptr;
   // What a process does that the campaign starts as testing::Child({name, task.dump()}); its exit
   // code. Null: it starts none.

@@ -39,6 +39,11 @@ int RunCampaign(const Campaign& campaign, const Flags& flags) {
     Say("it needs a broker: ONCE_TEST_KAFKA=host:port; ./dev kafka up prints one");
     return IsContinuousIntegration() ? kUnable : kSkipped;
   }
+  if (const std::string why_not = campaign.why_not == nullptr ? "" : campaign.why_not();
+      !why_not.empty()) {
+    Say(why_not);
+    return IsContinuousIntegration() ? kUnable : kSkipped;
+  }
   const auto begin = std::chrono::steady_clock::now();
   const CampaignReport report = campaign.run(options);
   const double seconds = SecondsSince(begin);

@@ -96,6 +96,17 @@ class SyncSkipped : public WrappedClaims {
   absl::Status Sync() override { return absl::OkStatus(); }
 };
 
+// A store that has lost words and found a server that serves: all is well again, it says.
+class LossUnsaid : public WrappedClaims {
+ public:
+  using WrappedClaims::WrappedClaims;
+  absl::Status Sync() override {
+    const absl::Status synced = inner_.Sync();
+    const bool is_definite = !synced.ok() && synced.code() != absl::StatusCode::kUnknown;
+    return is_definite ? inner_.Sync() : synced;
+  }
+};
+
 class DyingSkipped : public WrappedClaims {
  public:
   using WrappedClaims::WrappedClaims;
@@ -218,6 +229,14 @@ const std::vector<PlantedBug>& PlantedClaimBugs() {
        PlantClaims<SyncSkipped>,                            //
        "plain-one-partition", kNone, Check::kAcknowledged,  //
        "plain-one-partition", kNone, Check::kAcknowledged},
+      {"loss-unsaid", "a store that lost words after a failover says OK to the next sync",
+       PlantClaims<LossUnsaid>,                       //
+       "plain-failover", kOne, Check::kAcknowledged,  //
+       "plain-failover", kOne, Check::kAcknowledged},
+      {"word-torn", "a word that broke off has ended its claim and left the outcome unsaid",
+       [](Scenario& scenario) { scenario.tears_words = true; },  //
+       "plain-pipelined", kOne, Check::kOneEffect,               //
+       "plain-pipelined", kOne, Check::kOneEffect},
       {"dying-skipped", "a letter is published of a message that somebody may yet handle",
        PlantClaims<DyingSkipped>,                  //
        "plain-letters", kNone, Check::kPublished,  //

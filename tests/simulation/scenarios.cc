@@ -207,6 +207,20 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases) {
   store_loss.faults = FaultSet::All();
   cases.push_back({store_loss, TwoInAll()});
 
+  // A server without transactions over several ids.
+  Scenario pipelined = Plain(ThreeMessages("pipelined", 1));
+  pipelined.says_claims_in_part = true;
+  cases.push_back({pipelined, OneOfEach()});
+
+  // A replica takes over that has not heard the last words, synced ones among them, and the store
+  // says so at the next sync. What it had answered before that cannot be taken back: what is lost
+  // may be handled once more, and nothing else.
+  Scenario failover = pipelined;
+  failover.name = "plain-failover";
+  failover.faults = FaultSet::All();
+  failover.store_loss = StoreLoss::kTail;
+  cases.push_back({failover, TwoInAll()});
+
   // Every point of the menu, also those that equal others; the claim words with a lease that ends
   // in their middle, as wherever a process sleeps here.
   Scenario fine = Plain(ThreeMessages("fine", 2));

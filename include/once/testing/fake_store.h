@@ -68,6 +68,12 @@ struct FakeStoreOptions {
   bool has_one_owner = false;
   // False: whoever names a claimed id is believed to own the claim. A planted bug.
   bool compares_fences = true;
+  // A call of the claim protocol about several ids is a pipeline, not a transaction: where its
+  // answer is lost, or its process dies with it, the first half of them have heard it.
+  bool says_claims_in_part = false;
+  // Without rollback: a claim word that breaks off there has ended the claim and left the record as
+  // it was. A planted bug.
+  bool tears_words = false;
   Durability durability = Durability::kMachine;  // StoreTraits::durability
   StoreClock clock;
   std::string id = "fake-store";  // StoreTraits::id

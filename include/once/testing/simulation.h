@@ -163,6 +163,8 @@ struct Scenario {
   bool locks_found_ids = true;
   bool reuses_sequences = false;
   bool compares_fences = true;
+  bool says_claims_in_part = false;
+  bool tears_words = false;
   // How long a full store stays so. Every retry of two workers meanwhile is an order to choose, so
   // that a longer time makes many times as many executions, and no other ones.
   absl::Duration no_space = absl::Milliseconds(60);

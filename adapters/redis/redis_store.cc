@@ -1,0 +1,74 @@
+// Opening of a Redis claim store: its options, its server, its claims.
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "adapters/redis/address.h"
+#include "adapters/redis/claims.h"
+#include "adapters/redis/server.h"
+#include "once/redis/store.h"
+
+namespace once::redis {
+namespace {
+
+class RedisStore final : public DedupStore {
+ public:
+  RedisStore(std::unique_ptr<Server> server, const StoreOptions& options)
+      : server_(std::move(server)), claims_(*server_, options) {}
+
+  StoreTraits traits() const override { return server_->traits(); }
+  ClaimStore* claims() override { return &claims_; }
+
+ private:
+  const std::unique_ptr<Server> server_;
+  ScriptedClaims claims_;
+};
+
+constexpr absl::Duration kCallTimeoutMin = absl::Milliseconds(10);
+constexpr absl::Duration kCallTimeoutMax = absl::Minutes(1);
+constexpr absl::Duration kRetentionMin = absl::Seconds(1);
+constexpr absl::Duration kRetentionMax = absl::Hours(24 * 365 * 100);
+constexpr int kConnectionsMax = 1000;
+constexpr std::size_t kPrefixBytesMax = 200;
+
+absl::Status Refuse(std::string_view reason) {
+  return absl::InvalidArgumentError(absl::StrCat("redis: ", std::string(reason)));
+}
+
+absl::Status CheckOptions(const StoreOptions& options) {
+  if (options.call_timeout < kCallTimeoutMin || options.call_timeout > kCallTimeoutMax) {
+    return Refuse("call_timeout must be from 10 ms to a minute");
+  }
+  if (options.connections_max < 1 || options.connections_max > kConnectionsMax) {
+    return Refuse("connections_max must be from 1 to 1000");
+  }
+  const bool is_for_ever = options.retention == absl::InfiniteDuration();
+  if (!is_for_ever && (options.retention < kRetentionMin || options.retention > kRetentionMax)) {
+    return Refuse("retention must be from a second to a hundred years, or infinite");
+  }
+  if (options.inspection_interval < absl::ZeroDuration() ||
+      options.inspection_interval > absl::Hours(1)) {
+    return Refuse("inspection_interval must be from 0 to an hour");
+  }
+  // Braces would move the place that a cluster gives to a key.
+  if (options.key_prefix.size() > kPrefixBytesMax ||
+      options.key_prefix.find_first_of("{}") != std::string::npos) {
+    return Refuse("key_prefix must have at most 200 bytes and no braces");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
+  if (absl::Status checked = CheckOptions(options); !checked.ok()) return checked;
+  absl::StatusOr<ServerAddress> address = ParseUrl(options.url);
+  if (!address.ok()) return address.status();
+  if (!options.user.empty()) address->user = options.user;
+  if (!options.password.empty()) address->password = options.password;
+  auto server = Server::Open(options, *std::move(address));
+  if (!server.ok()) return server.status();
+  return std::make_shared<RedisStore>(*std::move(server), options);
+}
+
+}  // namespace once::redis

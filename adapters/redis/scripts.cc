@@ -1,0 +1,170 @@
+// The scripts' texts. What ends something may run in a full server (allow-oom): it frees space, or
+// takes none that its claim did not have. What begins something may not.
+// No script fails after its first write: Redis would keep that write.
+#include "adapters/redis/scripts.h"
+
+#include <openssl/sha.h>
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "once/abseil.h"
+
+namespace once::redis {
+namespace {
+
+constexpr std::string_view kNeedsSpace = "#!lua\n";
+constexpr std::string_view kNeedsNone = "#!lua flags=allow-oom\n";
+
+// A record and its claim: s state, a attempts, p fingerprint, ff first failure, nb not before;
+// f fence, le lease's end, b begun, m may have run, d disposition, cp the claim's fingerprint.
+// Fields that say nothing are not kept. Times are microseconds, exact in a double until 2255.
+constexpr std::string_view kHead = R"lua(
+local k=KEYS[1]
+local t=redis.call('TIME')
+local now=t[1]*1000000+t[2]+tonumber(ARGV[1])
+local v=redis.call('HMGET',k,'s','a','p','ff','nb','f','le','b','m','d','cp')
+local s,a,p,ff,nb=tonumber(v[1] or 0),tonumber(v[2] or 0),v[3] or '',v[4] or '',tonumber(v[5] or 0)
+local f,le,b,m,d,cp=v[6] or '',tonumber(v[7] or 0),v[8]=='1',v[9]=='1',v[10] or '',v[11] or ''
+local function put()
+  local w={}
+  local function text(name,value) if value~='' then w[#w+1]=name w[#w+1]=value end end
+  local function number(name,value) if value~=0 then text(name,string.format('%.0f',value)) end end
+  number('s',s) number('a',a) text('p',p) text('ff',ff) number('nb',nb)
+  text('f',f) number('le',le) text('b',b and '1' or '') text('m',m and '1' or '')
+  text('d',d) text('cp',cp)
+  redis.call('DEL',k)
+  if #w>0 then redis.call('HSET',k,unpack(w)) end
+end
+local function free() f='' le=0 b=false m=false d='' cp='' end
+local function keep_print() if p=='' then p=cp end end
+)lua";
+
+constexpr std::string_view kClaimBody = R"lua(
+local function answer()
+  if d~='' then return {9,a,ff,0,d,''} end
+  return {m and 1 or 0,a+1,ff,0,'',''}
+end
+local function differ(x,y) return x~='' and y~='' and x~=y end
+local lease=tonumber(ARGV[4])
+if f~='' and f==ARGV[2] then le=now+lease put() return answer() end
+if f~='' and le<=now then
+  f='' le=0
+  if d=='' then
+    if b then b=false m=true s=2 a=a+1 nb=0 keep_print() end
+    if not m then cp='' end
+  end
+end
+if differ(p,ARGV[3]) or (f~='' and differ(cp,ARGV[3])) then return {4,0,'',0,'',''} end
+if f~='' then return {3,0,'',le-now,'',''} end
+if s==1 then return {2,0,'',0,'',redis.call('HGET',k,'r') or ''} end
+if s==3 then return {6,0,'',0,'',''} end
+if s==4 then return {7,0,'',0,'',''} end
+if s==5 then return {8,0,'',0,'',''} end
+if s==2 and nb>now then return {5,0,'',nb-now,'',''} end
+f=ARGV[2] cp=ARGV[3] le=now+lease b=false
+put()
+return answer()
+)lua";
+
+constexpr std::string_view kFenced = "if f=='' or f~=ARGV[2] then return -1 end\n";
+constexpr std::string_view kWorking = "if d~='' then return -2 end\n";
+
+constexpr std::string_view kBeginBody = "b=true put() return 0\n";
+constexpr std::string_view kRenewBody = "le=now+tonumber(ARGV[3]) put() return 0\n";
+constexpr std::string_view kCompleteBody = R"lua(
+keep_print() s=1 nb=0 free() put()
+if ARGV[3]~='' then redis.call('HSET',k,'r',ARGV[3]) end
+if ARGV[4]~='0' then redis.call('PEXPIRE',k,ARGV[4]) end
+return 0
+)lua";
+constexpr std::string_view kFailBody = R"lua(
+keep_print() s=2
+if ARGV[4]=='1' then a=a+1 if ff=='' then ff=ARGV[5] end end
+nb=now+tonumber(ARGV[3])
+local was_lost=m and a>0
+free() m=was_lost put()
+return 0
+)lua";
+constexpr std::string_view kDieBody = R"lua(
+if d~='' then return 0 end
+keep_print() s=7 nb=0 d=ARGV[3] a=tonumber(ARGV[4]) put()
+return 0
+)lua";
+constexpr std::string_view kKillBody = R"lua(
+if d=='' then return -2 end
+keep_print()
+if d==ARGV[3] then s=5 else s=3 end
+nb=0 free() put()
+return 0
+)lua";
+constexpr std::string_view kDiscardBody = R"lua(
+keep_print() s=4 nb=0 free() put()
+if ARGV[3]~='0' then redis.call('PEXPIRE',k,ARGV[3]) end
+return 0
+)lua";
+constexpr std::string_view kReleaseBody = R"lua(
+if b and d=='' then return -2 end
+f='' le=0
+if not m and d=='' then cp='' end
+put()
+return 0
+)lua";
+
+// A number that only this opening of the store writes, and only upwards: whoever finds less than
+// what it knows to be there has lost it, and all that was written after it.
+constexpr std::string_view kWitnessText = R"lua(
+local known=tonumber(redis.call('GET',KEYS[1]) or 0)
+redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3])
+if known<tonumber(ARGV[1]) then return -1 end
+return 0
+)lua";
+
+constexpr std::string_view kOpenText = R"lua(
+local id=redis.call('HGET',KEYS[1],'id')
+if not id then
+  if ARGV[2]=='1' then return {'','0','1'} end
+  id=ARGV[1]
+  redis.call('HSET',KEYS[1],'id',id,'format','1')
+end
+local format=redis.call('HGET',KEYS[1],'format') or '1'
+if format~='1' then return {id,'0',format} end
+return {id,tostring(redis.call('HINCRBY',KEYS[1],'opened',1)),format}
+)lua";
+
+Script Make(std::string_view flags, std::initializer_list<std::string_view> parts) {
+  Script script{.text = std::string(flags), .sha1 = {}};
+  for (const std::string_view part : parts) script.text.append(part);
+  std::array<unsigned char, SHA_DIGEST_LENGTH> digest{};
+  SHA1(reinterpret_cast<const unsigned char*>(script.text.data()), script.text.size(),
+       digest.data());
+  script.sha1 = absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
+  return script;
+}
+
+}  // namespace
+
+const Script& ScriptOf(ScriptName name) {
+  static const auto* const scripts = new std::array<Script, kScriptNames>{
+      Make(kNeedsSpace, {kHead, kClaimBody}),
+      Make(kNeedsSpace, {kHead, kFenced, kWorking, kBeginBody}),
+      Make(kNeedsNone, {kHead, kFenced, kRenewBody}),
+      Make(kNeedsNone, {kHead, kFenced, kWorking, kCompleteBody}),
+      Make(kNeedsNone, {kHead, kFenced, kWorking, kFailBody}),
+      Make(kNeedsNone, {kHead, kFenced, kDieBody}),
+      Make(kNeedsNone, {kHead, kFenced, kKillBody}),
+      Make(kNeedsNone, {kHead, kFenced, kWorking, kDiscardBody}),
+      Make(kNeedsNone, {kHead, kFenced, kReleaseBody}),
+      Make(kNeedsNone, {kWitnessText}),
+      Make(kNeedsNone, {kOpenText}),
+  };
+  return (*scripts)[static_cast<std::size_t>(name)];
+}
+
+}  // namespace once::redis

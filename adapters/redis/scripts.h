@@ -1,0 +1,41 @@
+// The words of the claim protocol as scripts, each about one id: a script runs alone, so what it
+// reads, decides and writes is one step. The rules are those of src/stores/claims.h; the clock is
+// the server's.
+//
+// KEYS[1] the id's hash; ARGV[1] what is added to the clock, in microseconds, then what is named
+// below. Every script but kClaim answers kSaid, kLost or kNotPermitted.
+// Pure data; safe for concurrent use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace once::redis {
+
+enum class ScriptName : std::uint8_t {
+  kClaim,  // fence, fingerprint, lease → verdict, attempt, first failure, wait, disposition, result
+  kBegin,     // fence
+  kRenew,     // fence, lease
+  kComplete,  // fence, result, retention in milliseconds or 0
+  kFail,      // fence, delay, 1 if charged, first failure
+  kDie,       // fence, disposition, attempt
+  kKill,      // fence, number of Disposition::kUncertain
+  kDiscard,   // fence, retention in milliseconds or 0
+  kRelease,   // fence
+  kWitness,   // KEYS[1] the witness: last number known to be there, next one, how long it is kept
+  kOpen,      // KEYS[1] the store's own hash: id to be, 1 if it must exist → id, openings, format
+};
+inline constexpr std::size_t kScriptNames = 11;
+
+inline constexpr int kSaid = 0;
+inline constexpr int kLost = -1;
+inline constexpr int kNotPermitted = -2;
+
+struct Script {
+  std::string text;
+  std::string sha1;  // by which EVALSHA names it
+};
+
+const Script& ScriptOf(ScriptName name);
+
+}  // namespace once::redis

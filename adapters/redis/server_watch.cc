@@ -1,0 +1,97 @@
+// What a change of the server means for what it has answered.
+#include "adapters/redis/server_watch.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace once::redis {
+
+void ServerWatch::Begin(const ServerFacts& facts) {
+  const std::lock_guard lock(mutex_);
+  facts_ = facts;
+  traits_.durability = Durability::kMachine;
+  LowerTo(TrustIn(facts));
+}
+
+void ServerWatch::NameStore(const std::string& id, std::uint64_t open_count) {
+  const std::lock_guard lock(mutex_);
+  traits_.id = id;
+  traits_.open_count = open_count;
+}
+
+StoreTraits ServerWatch::traits() const {
+  const std::lock_guard lock(mutex_);
+  return traits_;
+}
+
+std::uint64_t ServerWatch::generation() const {
+  const std::lock_guard lock(mutex_);
+  return generation_;
+}
+
+void ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness) {
+  const std::lock_guard lock(mutex_);
+  LowerTo(TrustIn(facts));
+  const bool is_restarted = facts.run_id != facts_.run_id;
+  // A replica that became the master, or a master that was a replica meanwhile. (The history also
+  // changes when a first replica arrives, and has no former one then.)
+  const bool is_promoted =
+      facts.was_promoted() && (is_restarted || facts.former_history != facts_.former_history);
+  if (is_restarted || is_promoted) ++generation_;
+  facts_ = facts;
+  if (is_promoted) {
+    LowerTo({.durability = Durability::kNothing,
+             .weakness = "there was a failover, and a failover loses what the replica had not "
+                         "heard yet: the store is at least once from now on; open it again once "
+                         "you know what is lost"});
+    LoseWords("a failover");
+  }
+  if (witness < witness_known_) {
+    LoseWitness();
+  } else if (is_restarted) {
+    LoseWords("a restart of the server");
+  }
+}
+
+void ServerWatch::NoteWord() {
+  const std::lock_guard lock(mutex_);
+  ++words_;
+}
+
+ServerWatch::SyncStep ServerWatch::BeginSync() {
+  const std::lock_guard lock(mutex_);
+  return {.known = witness_known_, .next = ++witness_sent_, .words = words_};
+}
+
+absl::Status ServerWatch::EndSync(const SyncStep& step, bool is_witness_lost) {
+  const std::lock_guard lock(mutex_);
+  if (is_witness_lost) LoseWitness();
+  witness_known_ = step.next;
+  words_synced_ = step.words;
+  if (loss_.empty()) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("redis: sync: after ", std::exchange(loss_, ""),
+                   " the server may have lost the last claims and outcomes; the guarantee says how "
+                   "far it is trusted now"));
+}
+
+void ServerWatch::LowerTo(const Trust& trust) {
+  if (trust.durability >= traits_.durability) return;
+  traits_.durability = trust.durability;
+  traits_.weakness = trust.weakness;
+}
+
+void ServerWatch::LoseWords(const std::string& reason) {
+  if (words_ > words_synced_ && loss_.empty()) loss_ = reason;
+}
+
+void ServerWatch::LoseWitness() {
+  LowerTo({.durability = Durability::kNothing,
+           .weakness = "the server went back to an earlier state, or was emptied, after it had "
+                       "promised to keep what is gone: the store is at least once from now on"});
+  loss_ = "a return to an earlier state";
+  witness_known_ = 0;
+}
+
+}  // namespace once::redis

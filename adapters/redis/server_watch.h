@@ -1,0 +1,69 @@
+// A ServerWatch notices when the server behind the store is no longer the one that has answered: a
+// restart, a promoted replica, data that went back or is gone. What may be lost then is said once,
+// by the next Sync(), and the store's traits fall where the loss can happen again.
+//
+// To know what is lost there is a witness: a number in the server that this opening alone writes,
+// upwards, with every Sync(). Redis loses suffixes of what it was told, never something in the
+// middle; so whoever finds the witness as it was has everything that was said before it.
+// Thread-safety: safe for concurrent use.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "adapters/redis/server_facts.h"
+#include "once/dedup_store.h"
+
+namespace once::redis {
+
+class ServerWatch {
+ public:
+  ServerWatch() = default;
+
+  // Once, before anything else: the server as it was found at the opening.
+  void Begin(const ServerFacts& facts);
+  void NameStore(const std::string& id, std::uint64_t open_count);
+
+  StoreTraits traits() const;
+
+  // Who answers: rises when it is somebody else. Connections of a lower number lead to a server
+  // whose answers count no more.
+  std::uint64_t generation() const;
+
+  // What was just seen on one connection: the server's facts and the witness in it.
+  // REQUIRES: CheckServes(facts).
+  void Observe(const ServerFacts& facts, std::uint64_t witness);
+
+  // A word was answered.
+  void NoteWord();
+
+  // A Sync() in three steps; one at a time. The witness goes from `known` to `next`.
+  struct SyncStep {
+    std::uint64_t known = 0;
+    std::uint64_t next = 0;
+    std::uint64_t words = 0;  // answered so far
+  };
+  SyncStep BeginSync();
+  // `is_witness_lost`: the server had less than `known`.
+  absl::Status EndSync(const SyncStep& step, bool is_witness_lost);
+
+ private:
+  void LowerTo(const Trust& trust);
+  // Words that nobody has synced may be gone.
+  void LoseWords(const std::string& reason);
+  void LoseWitness();
+
+  mutable std::mutex mutex_;
+  ServerFacts facts_;
+  StoreTraits traits_ = {.name = "redis", .is_shared = true};
+  std::uint64_t generation_ = 1;
+  std::uint64_t witness_known_ = 0;  // is in the server, for certain
+  std::uint64_t witness_sent_ = 0;   // may be
+  std::uint64_t words_ = 0;
+  std::uint64_t words_synced_ = 0;
+  std::string loss_;  // not said yet; empty: none
+};
+
+}  // namespace once::redis

@@ -1,0 +1,170 @@
+// One thread, one poll() over all connections. What is passed on is small: sockets take it whole.
+#include "adapters/redis/tests/cut_proxy.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+namespace once::redis::testing {
+namespace {
+
+constexpr int kPollMilliseconds = 5;
+constexpr std::string_view kScriptRun = "EVALSHA";
+
+sockaddr_un AddressOf(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) throw std::runtime_error("proxy: too long: " + path);
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+int NewSocket() {
+  const int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (made < 0) throw std::runtime_error("proxy: socket");
+  return made;
+}
+
+// Empty when the connection is over.
+std::string Receive(int from) {
+  std::array<char, 65536> part{};
+  const ssize_t size = recv(from, part.data(), part.size(), 0);
+  return size > 0 ? std::string(part.data(), static_cast<std::size_t>(size)) : "";
+}
+
+bool Send(int to, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t size = send(to, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (size <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(size));
+  }
+  return true;
+}
+
+bool IsReadable(const pollfd& ready) { return (ready.revents & (POLLIN | POLLHUP | POLLERR)) != 0; }
+
+}  // namespace
+
+CutProxy::CutProxy(std::string own_path, std::string server_path)
+    : path_(std::move(own_path)), listener_(NewSocket()), server_path_(std::move(server_path)) {
+  const sockaddr_un address = AddressOf(path_);
+  if (bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener_, 64) != 0) {
+    throw std::runtime_error("proxy: listen on " + path_);
+  }
+  thread_ = std::jthread([this](const std::stop_token& stop) { Work(stop); });
+}
+
+CutProxy::~CutProxy() {
+  thread_.request_stop();
+  thread_.join();
+  close(listener_);
+  unlink(path_.c_str());
+}
+
+void CutProxy::Arm(Cut cut) {
+  const std::lock_guard lock(mutex_);
+  armed_ = cut;
+}
+
+void CutProxy::Disarm() {
+  const std::lock_guard lock(mutex_);
+  armed_.reset();
+}
+
+void CutProxy::LeadTo(std::string server_path) {
+  std::unique_lock lock(mutex_);
+  server_path_ = std::move(server_path);
+  is_moving_ = true;
+  moved_.wait(lock, [this] { return !is_moving_; });
+}
+
+void CutProxy::Work(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    std::vector<pollfd> ready = {{.fd = listener_, .events = POLLIN, .revents = 0}};
+    for (const Link& link : links_) {
+      ready.push_back({.fd = link.client, .events = POLLIN, .revents = 0});
+      ready.push_back({.fd = link.server, .events = POLLIN, .revents = 0});
+    }
+    poll(ready.data(), ready.size(), kPollMilliseconds);
+    bool is_moving = false;
+    {
+      const std::lock_guard lock(mutex_);
+      is_moving = is_moving_;
+    }
+    for (std::size_t i = links_.size(); i-- > 0;) {
+      Link& link = links_[i];
+      bool goes_on = !is_moving;
+      if (goes_on && IsReadable(ready[1 + 2 * i])) goes_on = PassOn(link);
+      if (goes_on && IsReadable(ready[2 + 2 * i])) goes_on = Answer(link);
+      if (goes_on) continue;
+      close(link.client);
+      close(link.server);
+      links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (is_moving) {
+      const std::lock_guard lock(mutex_);
+      is_moving_ = false;
+      moved_.notify_all();
+    }
+    if ((ready[0].revents & POLLIN) != 0) Accept();
+  }
+  for (const Link& link : links_) {
+    close(link.client);
+    close(link.server);
+  }
+}
+
+void CutProxy::Accept() {
+  Link link{.client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC), .server = NewSocket()};
+  std::unique_lock lock(mutex_);
+  const sockaddr_un address = AddressOf(server_path_);
+  lock.unlock();
+  if (link.client >= 0 &&
+      connect(link.server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    links_.push_back(link);
+    return;
+  }
+  if (link.client >= 0) close(link.client);
+  close(link.server);
+}
+
+std::optional<Cut> CutProxy::TakeArmed(const std::string& bytes) {
+  if (bytes.find(kScriptRun) == std::string::npos) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  if (armed_) ++cuts_;
+  return std::exchange(armed_, std::nullopt);
+}
+
+bool CutProxy::PassOn(Link& link) {
+  const std::string bytes = Receive(link.client);
+  if (bytes.empty()) return false;
+  const std::optional<Cut> cut = TakeArmed(bytes);
+  if (!cut) return Send(link.server, bytes);
+  if (*cut == Cut::kUnheard) return false;
+  if (*cut == Cut::kTorn) {
+    Send(link.server, std::string_view(bytes).substr(0, bytes.size() / 2));
+    return false;
+  }
+  link.cut = cut;
+  return Send(link.server, bytes);
+}
+
+bool CutProxy::Answer(Link& link) {
+  const std::string bytes = Receive(link.server);
+  if (bytes.empty()) return false;
+  if (!link.cut) return Send(link.client, bytes);
+  if (*link.cut == Cut::kHalfAnswered) {
+    Send(link.client, std::string_view(bytes).substr(0, bytes.size() / 2));
+  }
+  return false;
+}
+
+}  // namespace once::redis::testing

@@ -1,0 +1,68 @@
+// A CutProxy stands between a store and its server, both on sockets of the file system, and cuts a
+// connection when a script passes: in four places of the conversation.
+// Thread-safety: all methods are safe for concurrent use. A thread of its own does the work.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace once::redis::testing {
+
+enum class Cut : std::uint8_t {
+  kUnheard,       // the server hears nothing
+  kTorn,          // it hears the first half of what is sent
+  kUnanswered,    // it hears all, and no answer arrives
+  kHalfAnswered,  // half of the answer arrives
+};
+inline constexpr int kCuts = 4;
+
+class CutProxy {
+ public:
+  // Throws std::runtime_error.
+  CutProxy(std::string own_path, std::string server_path);
+  ~CutProxy();
+  CutProxy(const CutProxy&) = delete;
+  CutProxy& operator=(const CutProxy&) = delete;
+
+  // The next bytes that run a script are the ones.
+  void Arm(Cut cut);
+  void Disarm();
+  // How many have happened.
+  int cuts() const { return cuts_; }
+  // From now on connections lead to another server; those there are have ended when it returns.
+  void LeadTo(std::string server_path);
+
+ private:
+  struct Link {
+    int client = -1;
+    int server = -1;
+    std::optional<Cut> cut;  // at the answer
+  };
+
+  void Work(const std::stop_token& stop);
+  void Accept();
+  // False when the link is over.
+  bool PassOn(Link& link);
+  static bool Answer(Link& link);
+  std::optional<Cut> TakeArmed(const std::string& bytes);
+
+  const std::string path_;
+  int listener_ = -1;
+  std::vector<Link> links_;  // the thread's
+  std::mutex mutex_;
+  std::string server_path_;
+  bool is_moving_ = false;
+  std::condition_variable moved_;
+  std::optional<Cut> armed_;
+  std::atomic<int> cuts_ = 0;
+  std::jthread thread_;  // last: joined first
+};
+
+}  // namespace once::redis::testing

@@ -1,0 +1,60 @@
+// The public conformance suite of claims over a Redis server.
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "adapters/redis/tests/redis_server.h"
+#include "once/redis/store.h"
+#include "once/testing/claims_conformance.h"
+
+namespace once::redis {
+namespace {
+
+class RedisFixture final : public once::testing::StoreFixture {
+ public:
+  RedisFixture() { EXPECT_TRUE(Open().ok()); }
+
+  DedupStore& store() override { return *store_; }
+
+  absl::Status AdvanceClock(absl::Duration duration) override {
+    *skew_seconds_ += absl::ToInt64Seconds(duration);
+    return absl::OkStatus();
+  }
+  absl::Status Reopen() override {
+    store_.reset();
+    return Open();
+  }
+  absl::Status Crash() override {
+    before_crash_.push_back(std::move(store_));
+    return Open();
+  }
+
+ private:
+  absl::Status Open() {
+    auto store =
+        OpenStore({.url = testing::SharedServer().url(),
+                   .key_prefix = prefix_,
+                   .clock_skew = [skew = skew_seconds_] { return absl::Seconds(skew->load()); }});
+    if (!store.ok()) return store.status();
+    store_ = *std::move(store);
+    return absl::OkStatus();
+  }
+
+  const std::string prefix_ = testing::NewPrefix();
+  const std::shared_ptr<std::atomic<std::int64_t>> skew_seconds_ =
+      std::make_shared<std::atomic<std::int64_t>>(0);
+  std::vector<std::shared_ptr<DedupStore>> before_crash_;
+  std::shared_ptr<DedupStore> store_;
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Redis, ClaimStoreConformance,
+    ::testing::Values(once::testing::StoreUnderTest{
+        .name = "redis",
+        .capabilities = {.why_no_transactions = "Redis has no transaction for a handler's effect"},
+        .make = [] { return std::make_unique<RedisFixture>(); }}),
+    once::testing::StoreName);
+
+}  // namespace
+}  // namespace once::redis

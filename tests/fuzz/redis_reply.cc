@@ -1,0 +1,107 @@
+// What a Redis server, or somebody in its place, may send: any bytes are replies or refused, the
+// same however they arrive, and never more than a reply may be. INFO and URLs are read too.
+#include <algorithm>
+
+#include "adapters/redis/address.h"
+#include "adapters/redis/errors.h"
+#include "adapters/redis/reply.h"
+#include "adapters/redis/server_facts.h"
+#include "tests/fuzz/fuzz_target.h"
+
+namespace once::testing {
+namespace {
+
+struct Replies {
+  std::vector<redis::Reply> replies;
+  bool is_refused = false;
+};
+
+std::size_t CountElements(const redis::Reply& reply) {
+  std::size_t count = reply.elements.size();
+  for (const redis::Reply& element : reply.elements) count += CountElements(element);
+  return count;
+}
+
+bool AreEqual(const redis::Reply& left, const redis::Reply& right) {
+  return left.kind == right.kind && left.integer == right.integer && left.text == right.text &&
+         std::equal(left.elements.begin(), left.elements.end(), right.elements.begin(),
+                    right.elements.end(), AreEqual);
+}
+
+// `part` bytes at a time.
+Replies Read(std::string_view bytes, std::size_t part) {
+  redis::ReplyReader reader;
+  Replies read;
+  while (!bytes.empty()) {
+    if (!reader.Feed(bytes.substr(0, part)).ok()) return read;
+    bytes.remove_prefix(std::min(part, bytes.size()));
+    while (true) {
+      auto reply = reader.Next();
+      if (!reply.ok()) {
+        read.is_refused = true;
+        return read;
+      }
+      if (!reply->has_value()) break;
+      Require(CountElements(**reply) <= redis::kReplyElementsMax, "a reply has its bounds");
+      read.replies.push_back(**std::move(reply));
+    }
+  }
+  return read;
+}
+
+void CheckBytes(std::string_view bytes) {
+  const Replies whole = Read(bytes, std::max<std::size_t>(bytes.size(), 1));
+  const Replies apart = Read(bytes, 1);
+  Require(whole.is_refused == apart.is_refused, "bytes are refused however they arrive");
+  Require(std::equal(whole.replies.begin(), whole.replies.end(), apart.replies.begin(),
+                     apart.replies.end(), AreEqual),
+          "bytes are the same replies however they arrive");
+  (void)redis::ErrorStatus(bytes, /*is_opening=*/true);
+  (void)redis::ParseInfo(bytes);
+  const auto address = redis::ParseUrl(bytes);
+  Require(!address.ok() || address->host.empty() != address->socket_path.empty(),
+          "a URL names a host or a socket");
+}
+
+// A command is an array of texts, so the reader can read it.
+void CheckCommand(FuzzInput& input) {
+  constexpr std::size_t kWordsMax = 32;
+  std::vector<std::string_view> words;
+  while (!input.is_empty() && words.size() < kWordsMax) words.push_back(input.TakeText());
+  if (words.empty()) return;
+  const Replies read = Read(redis::EncodeCommand(words), 7);
+  Require(read.replies.size() == 1 && !read.is_refused, "a command is one array");
+  const std::vector<redis::Reply>& elements = read.replies.front().elements;
+  Require(std::equal(words.begin(), words.end(), elements.begin(), elements.end(),
+                     [](std::string_view word, const redis::Reply& reply) {
+                       return reply.is_text() && reply.text == word;
+                     }),
+          "its words come back as they were");
+}
+
+}  // namespace
+
+std::vector<std::string> FuzzSeeds() {
+  return {
+      "+OK\r\n",
+      "-NOSCRIPT No matching script\r\n",
+      ":-12\r\n$-1\r\n$3\r\na\r\n\r\n",
+      "*6\r\n:0\r\n:1\r\n$0\r\n\r\n:0\r\n$0\r\n\r\n$4\r\npaid\r\n",
+      "*2\r\n*-1\r\n*1\r\n*1\r\n:1\r\n",
+      "*2000000000\r\n",
+      "$2000000000\r\n",
+      "# Server\r\nredis_version:7.0.15\r\nrun_id:a\r\nrole:master\r\nmaster_replid:b\r\n",
+      "rediss://clerk:p%40ss@[::1]:7000/12",
+      "unix:/run/redis.sock?database=3",
+      SeedWriter().PutText("EVALSHA").PutText("").PutText("\r\n").seed(),
+  };
+}
+
+}  // namespace once::testing
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  once::testing::FuzzInput input(data, size);
+  once::testing::CheckBytes(input.rest());
+  once::testing::CheckCommand(input);
+  return 0;
+}
