@@ -235,10 +235,11 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
   message.SetContext({});
   if (context_.has_deadline) work_.cancellation.End();
   const absl::Status open = transaction.CheckOpen();
-  if (!open.ok()) {
+  const bool is_handlers_doing = open.code() == absl::StatusCode::kFailedPrecondition;
+  // A handler that says so itself when one of its statements has failed is judged by its word.
+  if (!open.ok() && (!is_handlers_doing || outcome.is_done())) {
     // Whatever ran after the end of our transaction is not in it. A store that ended it by itself
     // is in trouble; a handler that did has failed.
-    const bool is_handlers_doing = open.code() == absl::StatusCode::kFailedPrecondition;
     if (is_handlers_doing) RememberFailure(candidate, Reject(ToStd(open.message())));
     end = EndWith(is_handlers_doing ? PassEnd::kFailedHandler : PassEnd::kStoreTrouble, open);
     return false;
@@ -257,7 +258,8 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     return false;
   }
   if (const absl::Status undone = transaction.RollbackToSavepoint(); !undone.ok()) {
-    end = EndWith(PassEnd::kStoreTrouble, undone);
+    if (is_handlers_doing) RememberFailure(candidate, Reject(ToStd(open.message())));
+    end = EndWith(is_handlers_doing ? PassEnd::kFailedHandler : PassEnd::kStoreTrouble, undone);
     return false;
   }
   ONCE_KILL_POINT("transaction.undone");

@@ -132,9 +132,8 @@ TransactionalCall::Pass TransactionalCall::Handle(StoreTransaction& transaction,
     // Whatever ran after the end of our transaction is not in it. A store that ended it by itself
     // is in trouble; a function that did has failed.
     if (open.code() != absl::StatusCode::kFailedPrecondition) return open;
-    failed_ = Reject(ToStd(open.message()));
-    transaction.Rollback();
-    return std::nullopt;
+    // One that says so itself when a statement of it has failed is judged by its word.
+    if (outcome.is_done()) outcome = Reject(ToStd(open.message()));
   }
   if (outcome.kind() == OutcomeKind::kPause) {
     transaction.Rollback();

@@ -77,7 +77,7 @@ absl::Status ValidateClaims(const ClaimOptions& claims) {
 
 // The handler and the store must speak the same protocol.
 absl::Status ValidateProtocol(const ConsumerOptions& options, const Handler& handler) {
-  const std::string& store = options.store->traits().name;
+  const std::string store = options.store->traits().name;
   if (const auto* plain = std::get_if<PlainHandlerFunction>(&handler)) {
     if (!*plain) return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
     if (options.store->claims() != nullptr) return ValidateClaims(options.claims);

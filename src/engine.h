@@ -120,7 +120,7 @@ class Engine : private SourceListener {
   void AdaptClaimRoom(const BatchOrder& order);
   void CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const;
   void Return(Partition& partition, WorkPartition& work);
-  void PutOff(Partition& partition, int failures, absl::Time now);
+  void PutOff(Partition& partition, int failures, absl::Time now) const;
   void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
 
   Partition* Find(const TopicPartition& name);

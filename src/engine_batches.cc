@@ -268,13 +268,13 @@ void Engine::Return(Partition& partition, WorkPartition& work) {
     --buffered_messages_;
     buffered_bytes_ -= item.delivery.bytes();
   }
-  for (auto item = work.items.rbegin(); item != work.items.rend(); ++item) {
-    if (!is_settled(*item)) partition.queue.push_front(std::move(item->delivery));
-  }
+  std::for_each(work.items.rbegin(), work.items.rend(), [&](WorkItem& item) {
+    if (!is_settled(item)) partition.queue.push_front(std::move(item.delivery));
+  });
 }
 
 // Nothing is taken from the partition until the backoff after so many failures in a row is over.
-void Engine::PutOff(Partition& partition, int failures, absl::Time now) {
+void Engine::PutOff(Partition& partition, int failures, absl::Time now) const {
   constexpr double kMiddleOfJitter = 0.5;
   partition.not_before =
       now + BackoffDelay(options_.times.store_backoff, failures, kMiddleOfJitter);

@@ -71,7 +71,7 @@ void Engine::ApplyBounds(Partition& partition, const PartitionBounds& bounds) {
 
 // The metadata of commits to the broker.
 std::string Engine::MarkOf(std::optional<std::int64_t> began) const {
-  const StoreTraits& traits = options_.store->traits();
+  const StoreTraits traits = options_.store->traits();
   return FormatStoreMark({.store_id = traits.id, .open_count = traits.open_count, .began = began});
 }
 
@@ -82,10 +82,11 @@ void Engine::PlanOrDescribe(Partition& partition, const TakenPosition& taken) {
     partition.needs_description = true;
     return;
   }
+  const StoreTraits store = options_.store->traits();
   StartFacts facts{.key = partition.key,
-                   .store_id = options_.store->traits().id,
-                   .open_count = options_.store->traits().open_count,
-                   .is_store_shared = options_.store->traits().is_shared,
+                   .store_id = store.id,
+                   .open_count = store.open_count,
+                   .is_store_shared = store.is_shared,
                    .has_rows = has_rows(),
                    .last_applied = taken.last_applied,
                    .directive = taken.directive,

@@ -107,7 +107,7 @@ absl::StatusOr<CallAnswer> GuardedCalls::Call(const void* arg) {
 }
 
 Guarantee GuardedCalls::guarantee() const {
-  const StoreTraits& store = options_.store->traits();
+  const StoreTraits store = options_.store->traits();
   const bool is_plain = keeper_ != nullptr;
   Guarantee guarantee{.level = is_plain ? GuaranteeLevel::kDeduplicated
                                         : GuaranteeLevel::kEffectivelyOnce};

@@ -55,7 +55,7 @@ class ForwardingStore : public DedupStore, public TransactionalStore {
  public:
   explicit ForwardingStore(std::shared_ptr<DedupStore> inner) : inner_(std::move(inner)) {}
 
-  const StoreTraits& traits() const override { return inner_->traits(); }
+  StoreTraits traits() const override { return inner_->traits(); }
   TransactionalStore* transactions() override {
     return inner_->transactions() == nullptr ? nullptr : this;
   }

@@ -71,7 +71,7 @@ class RocksStore final : public DedupStore, public TransactionalStore {
     return absl::OkStatus();
   }
 
-  const StoreTraits& traits() const override { return traits_; }
+  StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return &claims_; }
   StoreOperations* operations() override { return &operations_; }

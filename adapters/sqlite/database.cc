@@ -244,8 +244,8 @@ absl::Status Database::OpenReader() {
 Database::~Database() {
   if (files_ != nullptr && files_->is_forked()) {
     // Leaked on purpose: closing in the child may delete the parent's -wal.
-    static_cast<void>(new WriterStatements(std::move(statements_)));
-    static_cast<void>(new ReaderStatements(std::move(reader_statements_)));
+    static_cast<void>(std::make_unique<WriterStatements>(std::move(statements_)).release());
+    static_cast<void>(std::make_unique<ReaderStatements>(std::move(reader_statements_)).release());
     static_cast<void>(writer_.release());
     static_cast<void>(reader_.release());
     return;

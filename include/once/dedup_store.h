@@ -75,7 +75,9 @@ class TransactionalStore {
 class DedupStore {
  public:
   virtual ~DedupStore() = default;
-  virtual const StoreTraits& traits() const = 0;
+  // May be asked at any time. A store that learns that it was switched to another machine, or that
+  // it lost what it had acknowledged, answers a lower durability from then on.
+  virtual StoreTraits traits() const = 0;
   // Null when the store has no transactions (Redis) …
   virtual TransactionalStore* transactions() { return nullptr; }
   // … or no claims. They live as long as the store.

@@ -36,7 +36,7 @@ struct Guarantee {
 enum class HandlerKind : std::uint8_t { kTransactional, kPlain };
 
 struct GuaranteeInputs {
-  const StoreTraits& store;
+  StoreTraits store;
   const SourceTraits& source;
   const IdExtractor& id;
   bool is_fingerprinted = true;

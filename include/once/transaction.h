@@ -68,9 +68,9 @@ struct IdWrite {
 class StoreTransaction : public Transaction {
  public:
   // records[i] becomes what the store holds for keys[i], this transaction's own writes included;
-  // kAbsent where it holds nothing. Keys may repeat. Until the transaction ends no other one may
-  // write these ids, absent ones included (or the store is serialisable): two copies of a message
-  // in two partitions would otherwise both be found absent.
+  // kAbsent where it holds nothing. Keys may repeat. Two transactions that found one id absent never
+  // both commit, or two copies of a message in two partitions would both be applied: the second
+  // waits here, or its PutIds or Commit is refused with kAborted.
   // REQUIRES: records.size() == keys.size().
   virtual absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) = 0;
 
@@ -88,7 +88,8 @@ class StoreTransaction : public Transaction {
 
   // OK while the transaction that Begin started is still the one that is open. SQLite, for one,
   // rolls back by itself on a full disk; whatever ran after that would have run outside.
-  // kFailedPrecondition when a handler ended it, kAborted when the store did.
+  // kFailedPrecondition when a handler ended it, or when one of its statements failed and the store
+  // takes nothing more before a rollback to the savepoint; kAborted when the store ended it.
   virtual absl::Status CheckOpen() = 0;
 
   // Writes the new positions. REQUIRES: every key is among the locks of Begin. A locked key that is

@@ -178,7 +178,7 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
   explicit MemoryStore(const StoreOptions& options)
       : data_(std::make_shared<MemoryData>(options)), claims_(data_), operations_(data_) {}
 
-  const StoreTraits& traits() const override { return traits_; }
+  StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return &claims_; }
   StoreOperations* operations() override { return &operations_; }

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/testing/invariants.h"
+#include "src/testing/header_text.h"
 
 namespace once::testing {
 namespace {
@@ -40,13 +42,6 @@ constexpr std::string_view kVerdictNames[] = {"fresh",     "takeover",   "duplic
                                               "uncertain", "publish"};
 std::string_view Show(ClaimVerdict verdict) {
   return kVerdictNames[static_cast<std::size_t>(verdict)];
-}
-
-std::string HeaderText(const std::vector<OwnedHeader>& headers, std::string_view name) {
-  for (auto it = headers.rbegin(); it != headers.rend(); ++it) {
-    if (it->name == name) return it->value.value_or("");
-  }
-  return "";
 }
 
 std::int64_t HeaderNumber(const std::vector<OwnedHeader>& headers, std::string_view name) {
@@ -435,7 +430,7 @@ void ClaimInvariants::CheckEnd(const StoreState& state, bool is_drained) {
       const std::string id = HeaderText(record->headers, "id");
       const std::string outcome = OutcomeOf(state, partition, offset);
       if (outcome.empty() && !is_drained) continue;
-      const bool is_one = outcome.find('+') == std::string::npos;
+      const bool is_one = !absl::StrContains(outcome, '+');
       if (!outcome.empty() && (is_one || CutOffs(id) > 0)) continue;
       checker_.Fail(Check::kOneOutcome,
                     absl::StrCat(id, " at offset ", offset, " of partition ", partition,

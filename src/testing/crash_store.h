@@ -83,7 +83,7 @@ class CrashStore : public DedupStore, public TransactionalStore, public ClaimSto
   CrashStore(SeamGate& gate, std::shared_ptr<Process> process, CrashLedger& ledger,
              std::shared_ptr<DedupStore> inner);
 
-  const StoreTraits& traits() const override { return inner_->traits(); }
+  StoreTraits traits() const override { return inner_->traits(); }
   TransactionalStore* transactions() override {
     return inner_->transactions() == nullptr ? nullptr : this;
   }

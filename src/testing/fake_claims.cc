@@ -137,7 +137,7 @@ absl::Status FakeConnection::ChangeHeld(Seam seam, std::span<const Claim> claims
                          asked->second == EncodeIdKey(claim.key);
     if (!is_ours && !process_->is_dead()) Misuse(seam, "a claim that TryClaim was never asked for");
   }
-  const absl::Status status = ChangeIds(seam, claims, [&](const Step& one) {
+  absl::Status status = ChangeIds(seam, claims, [&](const Step& one) {
     const IdState state = one.entry.record.state;
     const bool is_foreign = one.entry.claim.fence != claims[one.index].fence;
     if (!IsHeld(one.entry) || (is_foreign && store_.options_.compares_fences)) {
@@ -227,7 +227,7 @@ absl::Status FakeConnection::TryClaim(std::span<const ClaimRequest> requests, ab
     }
   }
   std::vector<ClaimResult> answers(requests.size());
-  const absl::Status status = ChangeIds(Seam::kTryClaim, claims, [&](const Step& step) {
+  absl::Status status = ChangeIds(Seam::kTryClaim, claims, [&](const Step& step) {
     answers[step.index] = ClaimOne(requests[step.index], lease, step);
   });
   for (std::size_t i = 0; i < requests.size(); ++i) {

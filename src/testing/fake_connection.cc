@@ -113,7 +113,7 @@ TakenPosition FakeConnection::TakeOne(const TakeRequest& request, StoreChange& c
   taken.last_applied = row.last_applied;
   taken.directive = row.directive;
   change.positions.push_back(
-      {.key = request.key, .row = std::move(row), .is_new = !taken.previous.has_value()});
+      {.key = request.key, .row = row, .is_new = !taken.previous.has_value()});
   return taken;
 }
 

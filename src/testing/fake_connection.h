@@ -95,7 +95,7 @@ class FakeConnection : public DedupStore,
   // REQUIRES: the store has counted this connection.
   FakeConnection(FakeStore& store, std::shared_ptr<Process> process);
 
-  const StoreTraits& traits() const override { return traits_; }
+  StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return this; }
   Outbox& outbox() override { return *this; }

@@ -55,7 +55,7 @@ void Apply(const StoreChange& change, StoreState& state) {
 
 FakeStore::FakeStore(SeamGate& gate, FakeStoreOptions options, SimulationObserver* observer)
     : gate_(gate),
-      options_(options),
+      options_(std::move(options)),
       observer_(observer == nullptr ? &silent_ : observer),
       released_(gate.scheduler()) {}
 

@@ -5,8 +5,10 @@
 #include <array>
 #include <cassert>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "src/testing/header_text.h"
 
 namespace once::testing {
 namespace {
@@ -21,13 +23,6 @@ constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
 std::string Show(const PositionStamp& stamp) {
   return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",
                       absl::Hex(stamp.writer & 0xFFFFu));
-}
-
-std::string HeaderText(const std::vector<OwnedHeader>& headers, std::string_view name) {
-  for (auto it = headers.rbegin(); it != headers.rend(); ++it) {
-    if (it->name == name) return it->value.value_or("");
-  }
-  return "";
 }
 
 }  // namespace
@@ -332,7 +327,7 @@ void InvariantChecker::CheckOutcome(const StoreState& state, int partition, std:
   if (offset < first_[static_cast<std::size_t>(partition)]) return;
   const std::string outcome = OutcomeOf(state, partition, offset);
   if (outcome.empty() && (!is_due || log_->Find(partition, offset) == nullptr)) return;
-  if (!outcome.empty() && outcome.find('+') == std::string::npos) return;
+  if (!outcome.empty() && !absl::StrContains(outcome, '+')) return;
   const LogRecord* record = log_->Find(partition, offset);
   const std::string id = record == nullptr ? "" : IdOf(*record);
   Fail(Check::kOneOutcome,

@@ -79,7 +79,7 @@ void DrawQueue(SplitMix& random, Scenario& scenario) {
   scenario.has_queue = true;
   scenario.make_subject = MakeQueueWorker;
   scenario.partitions = 1;
-  scenario.prefetch = static_cast<std::size_t>(1 + random.Below(3));
+  scenario.prefetch = 1 + static_cast<std::size_t>(random.Below(3));
   // No log can be read again: the store keeps what it has acknowledged.
   scenario.store_loss = StoreLoss::kUnsynced;
   const bool is_transactional = scenario.handler == HandlerKind::kTransactional;
@@ -97,7 +97,7 @@ void DrawQueue(SplitMix& random, Scenario& scenario) {
 
 void DrawSettings(SplitMix& random, Scenario& scenario) {
   const auto draw_size = [&random](int max) {
-    return static_cast<std::size_t>(1 + random.Below(max));
+    return 1 + static_cast<std::size_t>(random.Below(max));
   };
   for (int i = 0; i < scenario.workers; ++i) {
     scenario.drives.push_back(random.OneIn(2) ? Drive::kRun : Drive::kStep);

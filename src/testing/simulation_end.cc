@@ -110,7 +110,7 @@ std::string Simulation::Complaints() const {
   return text;
 }
 
-void Simulation::FailDrained(std::string why) {
+void Simulation::FailDrained(const std::string& why) {
   if (act() != nullptr && act()->is_refused) {
     checker_.Fail(Check::kIdentity,
                   absl::StrCat("the log or the store is another one than before, and no partition "

@@ -56,7 +56,7 @@ class Simulation {
   bool IsIdle() const;
   bool IsRefused() const;
   void CheckProgress();
-  void FailDrained(std::string why);
+  void FailDrained(const std::string& why);
   void EndAct();
   void Finish();
   // kSafety: true when the world has gone on for long enough, and is cut off.

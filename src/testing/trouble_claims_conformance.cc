@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "absl/strings/str_cat.h"
+#include "src/testing/store_words.h"
 #include "src/testing/trouble_bench.h"
 
 namespace once::testing {
@@ -93,6 +94,7 @@ class ClaimTroubleBench : public TroubleBench {
 // ---- No space ----
 
 CLAIM_TROUBLE_CHECK(WithoutSpaceNothingIsClaimed) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   const Fence fence = claims().NewFence();
   const ClaimRequest request{
       .key = {.scope = kScope, .id = "id"}, .fingerprint = kPrint, .fence = fence};
@@ -101,11 +103,14 @@ CLAIM_TROUBLE_CHECK(WithoutSpaceNothingIsClaimed) {
   const absl::Status refused = claims().TryClaim({&request, 1}, kLongLease, {&result, 1});
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
   EndTrouble();
-  EXPECT_EQ(FindInTransaction("id").state, IdState::kAbsent);
+  if (capabilities().why_no_transactions.empty()) {
+    EXPECT_EQ(FindInTransaction("id").state, IdState::kAbsent);
+  }
   EXPECT_EQ(Ask("id").result.verdict, ClaimVerdict::kFresh);
 }
 
 CLAIM_TROUBLE_CHECK(TheFenceOfAClaimThatFoundNoSpaceServesAfterwards) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   const Fence fence = claims().NewFence();
   const ClaimRequest request{
       .key = {.scope = kScope, .id = "id"}, .fingerprint = kPrint, .fence = fence};
@@ -118,6 +123,8 @@ CLAIM_TROUBLE_CHECK(TheFenceOfAClaimThatFoundNoSpaceServesAfterwards) {
 }
 
 CLAIM_TROUBLE_CHECK(AWordThatFindsNoSpaceIsNotHeardAndTheSameFenceServesAfterwards) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
+  SKIP_UNLESS_EMPTY(capabilities().why_words_need_no_space);
   for (const Word& word : kWords) {
     SCOPED_TRACE(word.name);
     const Holder holder = Prepare(word, word.name);
@@ -131,6 +138,8 @@ CLAIM_TROUBLE_CHECK(AWordThatFindsNoSpaceIsNotHeardAndTheSameFenceServesAfterwar
 }
 
 CLAIM_TROUBLE_CHECK(WithoutSpaceNoSyncIsPromisedThatAPowerFailureWouldBreak) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   LeaveCompleted("id");
   FillUp();
   const absl::Status synced = claims().Sync();
@@ -146,6 +155,7 @@ CLAIM_TROUBLE_CHECK(WithoutSpaceNoSyncIsPromisedThatAPowerFailureWouldBreak) {
 // ---- Words that fail ----
 
 CLAIM_TROUBLE_CHECK(AWordThatFailedMayBeSaidAgain) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
   int failures = 0;
   for (const Word& word : kWords) {
     for (int way = 0;; ++way) {
@@ -169,6 +179,7 @@ CLAIM_TROUBLE_CHECK(AWordThatFailedMayBeSaidAgain) {
 }
 
 CLAIM_TROUBLE_CHECK(AWordThatFailedForCertainWasNotHeard) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
   for (const Word& word : kWords) {
     for (int way = 0;; ++way) {
       SCOPED_TRACE(absl::StrCat(word.name, " in way ", way));
@@ -183,6 +194,7 @@ CLAIM_TROUBLE_CHECK(AWordThatFailedForCertainWasNotHeard) {
 }
 
 CLAIM_TROUBLE_CHECK(AClaimWhoseAnswerWasLostMeetsItself) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
   for (int way = 0;; ++way) {
     SCOPED_TRACE(way);
     const std::string id = absl::StrCat(way);
@@ -201,6 +213,7 @@ CLAIM_TROUBLE_CHECK(AClaimWhoseAnswerWasLostMeetsItself) {
 // ---- Power failures ----
 
 CLAIM_TROUBLE_CHECK(WhatWasSyncedOfClaimsIsThereAfterAPowerFailure) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   LeaveCompleted("completed", "result");
   LeaveDead("dead");
   const Holder begun = Ask("begun", ShortLease());
@@ -220,6 +233,7 @@ CLAIM_TROUBLE_CHECK(WhatWasSyncedOfClaimsIsThereAfterAPowerFailure) {
 }
 
 CLAIM_TROUBLE_CHECK(TheWordOfAClaimThatWasLostIsRefused) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   const Holder lost = Ask("id");
   EXPECT_TRUE(Begun(lost).ok());
   LosePower();
@@ -234,6 +248,8 @@ CLAIM_TROUBLE_CHECK(TheWordOfAClaimThatWasLostIsRefused) {
 }
 
 CLAIM_TROUBLE_CHECK(ASyncAfterOneThatFailedSpeaksForWhatWasSaidBeforeBoth) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   int failures = 0;
   for (int way = 0;; ++way) {
     const std::string id = absl::StrCat(way);

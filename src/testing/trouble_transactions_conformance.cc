@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "src/testing/store_words.h"
 #include "src/testing/trouble_bench.h"
 
 namespace once::testing {
@@ -15,6 +16,8 @@ using ::testing::Le;
 // ---- No space ----
 
 TROUBLE_CHECK(WithoutSpaceNothingIsCommittedAndTheSameStampsServeAfterwards) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   PositionStamp stamp = Take();
   int count = 0;
   for (const Durability wanted : {Durability::kMachine, Durability::kProcess}) {
@@ -35,6 +38,8 @@ TROUBLE_CHECK(WithoutSpaceNothingIsCommittedAndTheSameStampsServeAfterwards) {
 }
 
 TROUBLE_CHECK(ACommitThatFindsNoSpaceIsRefusedWhole) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   const PositionStamp stamp = Take();
   absl::Status failure;
   const auto transaction = Stage(1, stamp, failure);
@@ -52,6 +57,8 @@ TROUBLE_CHECK(ACommitThatFindsNoSpaceIsRefusedWhole) {
 // The store may have ended the transaction by itself; what the handler writes then must not end up
 // outside of any.
 TROUBLE_CHECK(SpaceThatEndsInsideAHandlerCostsItsWholeTransaction) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   const PositionStamp stamp = Take();
   absl::Status failure;
   const auto transaction = Stage(1, stamp, failure);
@@ -77,6 +84,8 @@ TROUBLE_CHECK(SpaceThatEndsInsideAHandlerCostsItsWholeTransaction) {
 }
 
 TROUBLE_CHECK(ARollbackNeedsNoSpace) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   const PositionStamp stamp = Take();
   absl::Status failure;
   const auto transaction = Stage(1, stamp, failure);
@@ -90,6 +99,8 @@ TROUBLE_CHECK(ARollbackNeedsNoSpace) {
 }
 
 TROUBLE_CHECK(WithoutSpaceNoRowIsTaken) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   const PositionStamp stamp = Take();
   PartitionKey other = Key();
   other.partition.partition = 1;
@@ -107,6 +118,8 @@ TROUBLE_CHECK(WithoutSpaceNoRowIsTaken) {
 }
 
 TROUBLE_CHECK(WithoutSpaceTheRelayMarksNothing) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_full_disk);
   MustApply(1, Take());
   Outbox& outbox = transactions().outbox();
   const auto pending = outbox.FindPending(10);
@@ -130,6 +143,8 @@ TROUBLE_CHECK(WithoutSpaceTheRelayMarksNothing) {
 // kUnknown: may have been applied, and Take() tells. Any other error: not applied, neither here nor
 // for whoever opens the store after a crash.
 TROUBLE_CHECK(WhatACommitSaysIsTrueAndTakeTellsWhatItLeftOpen) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
   int count = 0;
   int failures = 0;
   for (int way = 0;; ++way) {
@@ -154,6 +169,8 @@ TROUBLE_CHECK(WhatACommitSaysIsTrueAndTakeTellsWhatItLeftOpen) {
 }
 
 TROUBLE_CHECK(ATakeThatFailedMayBeRepeated) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
   int failures = 0;
   Take();
   for (int way = 0;; ++way) {
@@ -179,6 +196,8 @@ TROUBLE_CHECK(ATakeThatFailedMayBeRepeated) {
 // ---- Power failures ----
 
 TROUBLE_CHECK(WhatWasCommittedForTheMachineIsThereAfterAPowerFailure) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   PositionStamp stamp = Take();
   MustApply(1, stamp, Durability::kProcess);
   MustApply(2, After(stamp, 1), Durability::kMachine);
@@ -187,6 +206,8 @@ TROUBLE_CHECK(WhatWasCommittedForTheMachineIsThereAfterAPowerFailure) {
 }
 
 TROUBLE_CHECK(APowerFailureLeavesTheStateOfOneMomentAndStampsFromLaterAreRefused) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   PositionStamp stamp = Take();
   MustApply(1, stamp);
   stamp = After(stamp, 1);
@@ -204,6 +225,9 @@ TROUBLE_CHECK(APowerFailureLeavesTheStateOfOneMomentAndStampsFromLaterAreRefused
 }
 
 TROUBLE_CHECK(TheNextCommitForTheMachineSpeaksForTheOneThatFailedToo) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_broken_writes);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
   for (int way = 0;; ++way) {
     PositionStamp stamp = Take();
     int count = CountApplied();

@@ -14,7 +14,7 @@ namespace {
 class WrongStore final : public DedupStore {
  public:
   WrongStore(DedupStore& inner, const ClaimsBug& bug) : inner_(inner), claims_(bug.plant(inner)) {}
-  const StoreTraits& traits() const override { return inner_.traits(); }
+  StoreTraits traits() const override { return inner_.traits(); }
   TransactionalStore* transactions() override { return inner_.transactions(); }
   ClaimStore* claims() override { return claims_.get(); }
 

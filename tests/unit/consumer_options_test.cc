@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 class ClaimsOnlyStore : public DedupStore {
  public:
-  const StoreTraits& traits() const override { return traits_; }
+  StoreTraits traits() const override { return traits_; }
 
  private:
   const StoreTraits traits_ = {.name = "redis"};

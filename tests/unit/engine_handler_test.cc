@@ -68,6 +68,27 @@ TEST_F(EngineHandler, AHandlerThatEndsTheTransactionIsRejectedAndItsNeighboursCo
   EXPECT_EQ(HeaderOf(publisher_->published()[0], "once-disposition"), "rejected");
 }
 
+// A server takes nothing more after a statement that failed, and the handler says so by itself.
+TEST_F(EngineHandler, AHandlerThatReportsItsFailedStatementIsTriedAgainLikeAnyOther) {
+  int calls = 0;
+  When("b", [&](const Message& message, Transaction& transaction) -> Outcome {
+    if (++calls > 2) return Book(message, transaction);
+    store_->EndNextTransactionWith(absl::FailedPreconditionError("a statement failed"));
+    return Retry("the account is locked");
+  });
+  for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);
+  StartAndSettle({kOrders0});
+  EXPECT_THAT(effects(), ElementsAre("a"));
+  EXPECT_EQ(RecordOf("b").state, IdState::kRetrying);
+  Advance(absl::Seconds(1));
+  Settle();
+  EXPECT_EQ(RecordOf("b").attempt, 2);
+  Advance(absl::Seconds(2));
+  Settle();
+  EXPECT_THAT(effects(), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+}
+
 TEST_F(EngineHandler, AStoreThatEndsTheTransactionByItselfChargesNobody) {
   int calls = 0;
   When("b", [&](const Message& message, Transaction& transaction) -> Outcome {

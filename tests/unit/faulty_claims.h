@@ -135,7 +135,7 @@ class ClaimsOnlyStore : public DedupStore {
   explicit ClaimsOnlyStore(std::shared_ptr<DedupStore> inner)
       : inner_(std::move(inner)), claims_(*inner_->claims()) {}
 
-  const StoreTraits& traits() const override { return inner_->traits(); }
+  StoreTraits traits() const override { return inner_->traits(); }
   ClaimStore* claims() override { return &claims_; }
   FaultyClaims& faulty() { return claims_; }
 

@@ -71,7 +71,7 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   IdRecord FindId(std::string_view scope, std::string_view id);
   std::vector<OutgoingMessage> PendingLetters();
 
-  const StoreTraits& traits() const override { return traits_; }
+  StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   // Past the door: what an operator changes is not among the recorded calls.
   StoreOperations* operations() override { return inner()->operations(); }

@@ -54,7 +54,7 @@ class JammedStore final : public DedupStore, public ClaimStore {
     return std::count(words_.begin(), words_.end(), word);
   }
 
-  const StoreTraits& traits() const override { return inner_->traits(); }
+  StoreTraits traits() const override { return inner_->traits(); }
   ClaimStore* claims() override { return this; }
 
   Fence NewFence() override { return inner_->claims()->NewFence(); }

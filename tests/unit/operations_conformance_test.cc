@@ -173,7 +173,7 @@ class WrongStore final : public DedupStore {
  public:
   WrongStore(DedupStore& inner, const OperationsBug& bug)
       : inner_(inner), operations_(bug.plant(inner)) {}
-  const StoreTraits& traits() const override { return inner_.traits(); }
+  StoreTraits traits() const override { return inner_.traits(); }
   TransactionalStore* transactions() override { return inner_.transactions(); }
   ClaimStore* claims() override { return inner_.claims(); }
   StoreOperations* operations() override { return operations_.get(); }

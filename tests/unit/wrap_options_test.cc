@@ -78,7 +78,7 @@ TEST(WrapOptions, AFunctionWithATransactionNeedsAStoreWithTransactions) {
 // A store that says it is durable.
 class DurableStore final : public DedupStore {
  public:
-  const StoreTraits& traits() const override { return traits_; }
+  StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return inner_->transactions(); }
   ClaimStore* claims() override { return inner_->claims(); }
 

@@ -307,6 +307,17 @@ TEST_F(WrapInTransaction, AFunctionThatEndsTheTransactionItselfIsDead) {
   EXPECT_THAT(std::string(dead->status.message()), HasSubstr("committed"));
 }
 
+TEST_F(WrapInTransaction, AFunctionThatReportsItsFailedStatementMayBeCalledAgain) {
+  int calls = 0;
+  const Wrapped<Charge> charge = WrapBooking(Options(), [&]() -> Outcome {
+    if (++calls > 1) return Done();
+    store_->EndNextTransactionWith(absl::FailedPreconditionError("a statement failed"));
+    return Retry("the account is locked");
+  });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDone));
+}
+
 TEST_F(WrapInTransaction, AStoreThatRollsBackByItselfIsTroubleAndNobodysFault) {
   const Wrapped<Charge> charge = WrapBooking();
   store_->EndNextTransactionWith(absl::AbortedError("the disk is full"));

@@ -70,7 +70,7 @@ class KafkaSourceFixture final : public once::testing::LogSourceFixture {
     if (options.poll_interval_max > absl::ZeroDuration()) {
       source.poll_interval_max = options.poll_interval_max;
     }
-    auto member = Subscribe(std::move(source));
+    auto member = Subscribe(source);
     EXPECT_TRUE(member.ok()) << member.status();
     return *std::move(member);
   }

@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/sqlite/store.h"
@@ -157,7 +158,7 @@ class StoreScene : public ::testing::Test {
 // Statuses in assertions: EXPECT_THAT(status, Says(kUnavailable, "locked")).
 MATCHER_P2(Says, code, text, "") {
   *result_listener << "where the status is " << arg.ToString();
-  return arg.code() == code && ToStd(arg.message()).find(text) != std::string_view::npos;
+  return arg.code() == code && absl::StrContains(arg.message(), text);
 }
 
 }  // namespace once::sqlite

@@ -59,6 +59,11 @@ struct StoreCapabilities {
   std::string why_no_exclusion;     // a second Begin on the same rows waits, then says kUnavailable
   std::string why_no_transactions;  // for the suite of claims: ids shared with transactions
   std::string why_no_claims;        // for the suite of operations: letters kept by Dying()
+  // For the suite of stores in trouble.
+  std::string why_no_full_disk;
+  std::string why_no_broken_writes;
+  std::string why_no_power_loss;
+  std::string why_words_need_no_space;  // where an outcome is taken down even when nothing else is
 };
 
 struct StoreUnderTest {

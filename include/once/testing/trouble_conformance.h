@@ -9,8 +9,8 @@
 //                                .make = [] { return std::make_unique<MyFixture>(); }}),
 //                            once::testing::TroubledStoreName);
 //
-// REQUIRES: the store has transactions and claims and keeps what it holds through a crash of its
-// process; its fixture is a TroubleFixture.
+// REQUIRES: the store has claims, and transactions unless its capabilities say why not, and keeps
+// what it holds through a crash of its process; its fixture is a TroubleFixture.
 // Thread-safety: as GoogleTest's.
 #pragma once
 
