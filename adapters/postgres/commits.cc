@@ -67,10 +67,10 @@ absl::Status Database::CommitWords(Session& session) {
 
 void Database::CheckWords(std::int64_t found, std::int64_t wanted) {
   if (found >= wanted || !words_lost_.ok()) return;
-  words_lost_ = absl::DataLossError(absl::StrCat(
-      "postgres: sync ", where_, ": the server has lost the last ", wanted - found,
-      " commits of claims that were not synced yet; open the store anew: what was not "
-      "acknowledged is delivered again"));
+  words_lost_ = absl::DataLossError(
+      absl::StrCat("postgres: sync ", where_, ": the server has lost the last ", wanted - found,
+                   " commits of claims that were not synced yet; open the store anew: what was not "
+                   "acknowledged is delivered again"));
 }
 
 absl::Status Database::RecogniseWords(Session& session) {
@@ -95,8 +95,7 @@ absl::Status Database::Sync() {
   auto session = Acquire("sync");
   if (!session.ok()) return session.status();
   (*session)->Queue(statements_.begin);
-  (*session)->Queue(statements_.sync_words,
-                    OwnOpening());
+  (*session)->Queue(statements_.sync_words, OwnOpening());
   (*session)->Queue(statements_.commit);
   const auto results = RunAlone(**session, "sync");
   if (!results.ok()) return results.status();

@@ -36,8 +36,8 @@ std::string_view SkipToWord(std::string_view sql) {
         depth += opens ? 1 : closes ? -1 : 0;
         sql.remove_prefix(opens || closes ? 2 : 1);
       } while (depth > 0 && !sql.empty());
-    } else if (!sql.empty() && (std::isspace(static_cast<unsigned char>(sql[0])) != 0 ||
-                                sql[0] == ';')) {
+    } else if (!sql.empty() &&
+               (std::isspace(static_cast<unsigned char>(sql[0])) != 0 || sql[0] == ';')) {
       sql.remove_prefix(1);
     } else {
       return sql;
@@ -61,8 +61,8 @@ absl::Status CheckStatement(std::string_view sql) {
   std::string_view rest = sql;
   const std::string word = TakeWord(rest);
   constexpr std::string_view kRefused[] = {
-      "ABORT",  "BEGIN",   "COMMIT", "COPY",     "DEALLOCATE", "DISCARD",   "END",   "LISTEN",
-      "PREPARE", "RESET",  "ROLLBACK", "RELEASE",    "SAVEPOINT", "START", "UNLISTEN"};
+      "ABORT",   "BEGIN", "COMMIT",   "COPY",    "DEALLOCATE", "DISCARD", "END",     "LISTEN",
+      "PREPARE", "RESET", "ROLLBACK", "RELEASE", "SAVEPOINT",  "START",   "UNLISTEN"};
   bool is_refused = std::find(std::begin(kRefused), std::end(kRefused), word) != std::end(kRefused);
   std::string shown = word;
 
@@ -73,7 +73,8 @@ absl::Status CheckStatement(std::string_view sql) {
   }
   if (!is_refused) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("postgres: ", shown, " is refused inside a handler: the transaction, and the "
+      absl::StrCat("postgres: ", shown,
+                   " is refused inside a handler: the transaction, and the "
                    "session, are the store's"));
 }
 

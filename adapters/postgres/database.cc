@@ -50,8 +50,8 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
   if (!settings.ok()) return settings.status();
   database->settings_ = *std::move(settings);
   database->where_ = Whereabouts(database->settings_, database->options_.schema);
-  auto session = Session::Connect(database->settings_, database->where_,
-                                  database->options_.connect_timeout);
+  auto session =
+      Session::Connect(database->settings_, database->where_, database->options_.connect_timeout);
   if (!session.ok()) return AtOpening(session.status());
   auto server = AskServer(**session, database->options_.answer_timeout);
   if (!server.ok()) return server.status();
@@ -70,9 +70,8 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
 
 absl::StatusOr<Database::Lease> Database::Acquire(std::string_view operation) {
   std::unique_lock lock(mutex_);
-  const bool is_free =
-      given_back_.wait_for(lock, absl::ToChronoNanoseconds(options_.lock_timeout),
-                           [&] { return leased_ < options_.connections_max; });
+  const bool is_free = given_back_.wait_for(lock, absl::ToChronoNanoseconds(options_.lock_timeout),
+                                            [&] { return leased_ < options_.connections_max; });
   if (!is_free) {
     return absl::UnavailableError(absl::StrCat(
         "postgres: ", ToAbsl(operation), " ", where_, ": all ", options_.connections_max,
@@ -153,16 +152,18 @@ absl::Status Database::Recognise(Session& session) {
     return absl::UnavailableError(
         absl::StrCat("postgres: connect ", where_, ": the server is a standby"));
   }
-  session.QueueText(absl::StrCat("SELECT value FROM ", options_.schema, ".meta WHERE key = 'store'"),
-                    "read the identity");
+  session.QueueText(
+      absl::StrCat("SELECT value FROM ", options_.schema, ".meta WHERE key = 'store'"),
+      "read the identity");
   const auto identity = session.Run(options_.answer_timeout);
   const bool is_missing = session.last_sqlstate() == "42P01";
   if (!identity.ok() && !is_missing) return identity.status();
   if (is_missing || identity->back().rows() != 1 ||
       identity->back().Bytes(0, 0) != identity_.store_id) {
-    return absl::DataLossError(absl::StrCat(
-        "postgres: connect ", where_, ": the store that was opened here is no longer behind this "
-        "address; restore it, or start anew on the one that is there"));
+    return absl::DataLossError(
+        absl::StrCat("postgres: connect ", where_,
+                     ": the store that was opened here is no longer behind this "
+                     "address; restore it, or start anew on the one that is there"));
   }
   if (absl::Status words = RecogniseWords(session); !words.ok()) return words;
   const std::lock_guard lock(mutex_);
@@ -174,10 +175,11 @@ absl::Status Database::Recognise(Session& session) {
   // What this opening knows to be committed may be gone.
   known_scopes_.clear();
   if (!former.has_synced_standbys) {
-    failover_ = absl::StrCat(
-        "the server failed over since the store was opened (timeline ", former.timeline, " to ",
-        server->timeline, ") and no standby was synchronous: its last commits may be lost; set "
-        "synchronous_standby_names, and open the store anew once you have looked");
+    failover_ =
+        absl::StrCat("the server failed over since the store was opened (timeline ",
+                     former.timeline, " to ", server->timeline,
+                     ") and no standby was synchronous: its last commits may be lost; set "
+                     "synchronous_standby_names, and open the store anew once you have looked");
   }
   return absl::OkStatus();
 }
@@ -196,9 +198,8 @@ StoreTraits Database::traits() const {
 
 stores::LeaseClock Database::ClockAt(std::int64_t micros) const {
   const absl::Duration skew = options_.clock_skew ? options_.clock_skew() : absl::ZeroDuration();
-  return {.incarnation = incarnation_,
-          .now = absl::FromUnixMicros(micros) + skew,
-          .is_shared = true};
+  return {
+      .incarnation = incarnation_, .now = absl::FromUnixMicros(micros) + skew, .is_shared = true};
 }
 
 bool Database::IsKnownScope(std::string_view name) const {

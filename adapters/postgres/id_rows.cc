@@ -288,8 +288,7 @@ absl::Status IdTable::PutClaim(const IdKey& key, const std::optional<ClaimRow>& 
   if (!entry.ok()) return entry.status();
   const bool says_nothing = !claim || stores::SaysNothing(*claim);
   if (says_nothing && !(*entry)->rows.claim) return absl::OkStatus();
-  Change({Intern(key.scope), std::string(key.id)}).rows.claim =
-      says_nothing ? std::nullopt : claim;
+  Change({Intern(key.scope), std::string(key.id)}).rows.claim = says_nothing ? std::nullopt : claim;
   return absl::OkStatus();
 }
 
@@ -373,8 +372,6 @@ void IdTable::Undo() {
   put_scopes_.clear();
 }
 
-void IdTable::NoteCommitted() {
-  database_.NoteScopes({put_scopes_.begin(), put_scopes_.end()});
-}
+void IdTable::NoteCommitted() { database_.NoteScopes({put_scopes_.begin(), put_scopes_.end()}); }
 
 }  // namespace once::postgres

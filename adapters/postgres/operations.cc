@@ -65,8 +65,7 @@ absl::StatusOr<std::vector<StoredFailure>> PostgresOperations::FindFailures(
 
 absl::StatusOr<std::vector<StoreOperations::FoundId>> PostgresOperations::FindId(
     const std::string& id) {
-  const auto answer =
-      Ask(database_->statements().find_everywhere, std::move(Params().Bytes(id)));
+  const auto answer = Ask(database_->statements().find_everywhere, std::move(Params().Bytes(id)));
   if (!answer.ok()) return answer.status();
   std::vector<FoundId> found;
   for (int row = 0; row < answer->found.rows(); ++row) {

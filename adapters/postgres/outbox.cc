@@ -112,8 +112,7 @@ absl::Status PostgresOutbox::MarkPublished(std::span<const std::int64_t> sequenc
 absl::Status PostgresOutbox::Park(std::int64_t sequence, const absl::Status& reason) {
   return Write(
       database_->statements().park,
-      std::move(
-          Params().Int8(sequence).Bytes(OriginOf(sequence)).Bytes(reason.ToString())));
+      std::move(Params().Int8(sequence).Bytes(OriginOf(sequence)).Bytes(reason.ToString())));
 }
 
 }  // namespace once::postgres

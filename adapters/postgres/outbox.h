@@ -38,7 +38,7 @@ class PostgresOutbox final : public Outbox {
 
   const std::shared_ptr<Database> database_;
   std::mutex mutex_;
-  Database::Lease relay_;                         // null: this process is not the relay
+  Database::Lease relay_;                        // null: this process is not the relay
   std::map<std::int64_t, std::string> origins_;  // hashes, of rows that were found
 };
 

@@ -67,15 +67,14 @@ std::size_t KeyIndex(const Result& result, int row) {
 }
 
 absl::StatusOr<StoredPosition> PositionAt(const Result& result, int row) {
-  StoredPosition position{
-      .key = {.cluster = std::string(result.Bytes(row, 1)),
-              .group = std::string(result.Bytes(row, 2)),
-              .partition = {std::string(result.Bytes(row, 3)),
-                            static_cast<std::int32_t>(result.Int(row, 4))}},
-      .stamp = {.position = result.Int(row, 5),
-                .revision = result.Int(row, 6),
-                .writer = result.Unsigned(row, 7)},
-      .reach = result.Int(row, 8)};
+  StoredPosition position{.key = {.cluster = std::string(result.Bytes(row, 1)),
+                                  .group = std::string(result.Bytes(row, 2)),
+                                  .partition = {std::string(result.Bytes(row, 3)),
+                                                static_cast<std::int32_t>(result.Int(row, 4))}},
+                          .stamp = {.position = result.Int(row, 5),
+                                    .revision = result.Int(row, 6),
+                                    .writer = result.Unsigned(row, 7)},
+                          .reach = result.Int(row, 8)};
   if (!result.IsNull(row, 9)) {
     position.last_applied = AppliedRecord{.offset = result.Int(row, 9),
                                           .timestamp_ms = result.Int(row, 10),

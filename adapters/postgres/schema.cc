@@ -11,9 +11,10 @@
 namespace once::postgres {
 namespace {
 
-// Names and keys are bytea: they are bytes, and the database's encoding has no say in them. Unsigned
-// numbers are kept as the signed ones of the same bits. Times are microseconds since 1970, null for
-// "never". The number of a scope is a hash of its name, so that no row needs to be read to know it.
+// Names and keys are bytea: they are bytes, and the database's encoding has no say in them.
+// Unsigned numbers are kept as the signed ones of the same bits. Times are microseconds since 1970,
+// null for "never". The number of a scope is a hash of its name: no row needs to be read to know
+// it.
 //
 //   ids: a row for each id. The columns of the claim are null where nobody works on it; they lie
 //     here, since nulls cost nothing and one row is one lock.
@@ -88,13 +89,14 @@ class Preparation {
     const Result& row = read->back();
     if (row.rows() != 1 || !absl::SimpleAtoi(ToAbsl(row.Bytes(0, 0)), &format) || format < 1) {
       return absl::FailedPreconditionError(
-          absl::StrCat(At("open"), "its table meta is none of ours; choose another "
-                                   "StoreOptions::schema"));
+          absl::StrCat(At("open"),
+                       "its table meta is none of ours; choose another "
+                       "StoreOptions::schema"));
     }
     if (format > kFormat) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(At("open"), "the store has format ", format, ", this version reads up to ",
-                       kFormat, "; use a newer version of once"));
+      return absl::FailedPreconditionError(absl::StrCat(At("open"), "the store has format ", format,
+                                                        ", this version reads up to ", kFormat,
+                                                        "; use a newer version of once"));
     }
     return format;
   }
@@ -102,8 +104,9 @@ class Preparation {
   absl::StatusOr<int> CheckMayCreate(bool has_tables) const {
     if (has_tables) {
       return absl::FailedPreconditionError(
-          absl::StrCat(At("open"), "the schema has tables and is no store; choose another "
-                                   "StoreOptions::schema"));
+          absl::StrCat(At("open"),
+                       "the schema has tables and is no store; choose another "
+                       "StoreOptions::schema"));
     }
     if (options_.must_exist) {
       return absl::NotFoundError(absl::StrCat(

@@ -43,9 +43,9 @@ absl::StatusOr<Server> AskServer(Session& session, absl::Duration timeout) {
   if (!answer.ok()) return answer.status();
   const Result& row = answer->back();
   if (row.Int(0, 0) < kVersionMin) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("postgres: the server has version ", row.Int(0, 0) / 10000,
-                     ", the store needs 14; upgrade it"));
+    return absl::FailedPreconditionError(absl::StrCat("postgres: the server has version ",
+                                                      row.Int(0, 0) / 10000,
+                                                      ", the store needs 14; upgrade it"));
   }
   return Server{.system = row.Int(0, 2),
                 .timeline = row.Int(0, 3),

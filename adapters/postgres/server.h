@@ -11,7 +11,7 @@
 namespace once::postgres {
 
 struct Server {
-  std::int64_t system = 0;  // drawn when its data was created; a standby has its primary's
+  std::int64_t system = 0;    // drawn when its data was created; a standby has its primary's
   std::int64_t timeline = 0;  // grows when a standby takes over
   bool is_standby = false;
   bool has_synced_standbys = false;  // a commit waits for another machine

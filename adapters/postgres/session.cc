@@ -64,7 +64,8 @@ absl::Status Session::FinishConnecting(absl::Duration timeout) {
     return Lose("connect: the connection takes no pipelines");
   }
   // Notices are for people at a terminal.
-  PQsetNoticeReceiver(connection_, [](void*, const PGresult*) {}, nullptr);
+  PQsetNoticeReceiver(
+      connection_, [](void*, const PGresult*) {}, nullptr);
   return absl::OkStatus();
 }
 

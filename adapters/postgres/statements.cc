@@ -48,8 +48,7 @@ constexpr const char* kIdValues =
     "$15::int8[], $16::int8[], $17::bytea[])";
 
 // "One row has changed for each key", or the transaction fails.
-constexpr const char* kAllChanged =
-    "SELECT 1 / (count(*) = cardinality($1))::int FROM changed";
+constexpr const char* kAllChanged = "SELECT 1 / (count(*) = cardinality($1))::int FROM changed";
 
 // As LetterAt() reads it: a letter, its redrives, and the row of its id.
 std::string SelectLetters() {
@@ -130,10 +129,10 @@ void NamePositions(Statements& s, const Namer& name) {
                    "WHERE p.revision = EXCLUDED.revision - 1 RETURNING 1) ",
                    kAllChanged),
       kDivisionByZero);
-  s.list_positions = name(
-      "list positions",
-      absl::StrCat("SELECT 0, ", kPositionCells,
-                   " FROM @.positions p ORDER BY cluster, consumer_group, topic, partition"));
+  s.list_positions =
+      name("list positions",
+           absl::StrCat("SELECT 0, ", kPositionCells,
+                        " FROM @.positions p ORDER BY cluster, consumer_group, topic, partition"));
   // A row that is locked carries the number of the transaction that holds it. 5 is how long a
   // transaction has asked nothing, in microseconds; 6 our own name; 7 our own sessions that live.
   s.end_hung_owners = name(
@@ -166,28 +165,29 @@ void NameIds(Statements& s, const Namer& name) {
                    absl::StrCat("INSERT INTO @.ids(scope, id, ", kIdColumns, ") SELECT * FROM ",
                                 kIdValues, " ORDER BY 1, 2"),
                    kUniqueViolation);
-  s.put_ids = name(
-      "put ids",
-      absl::StrCat("WITH changed AS (UPDATE @.ids i SET (", kIdColumns, ") = (",
-                   absl::StrReplaceAll(kIdCells, {{"i.", "u."}}), ") FROM ", kIdValues,
-                   " AS u(scope, id, ", kIdColumns,
-                   ") WHERE i.scope = u.scope AND i.id = u.id RETURNING 1) ", kAllChanged),
-      kDivisionByZero);
+  s.put_ids =
+      name("put ids",
+           absl::StrCat("WITH changed AS (UPDATE @.ids i SET (", kIdColumns, ") = (",
+                        absl::StrReplaceAll(kIdCells, {{"i.", "u."}}), ") FROM ", kIdValues,
+                        " AS u(scope, id, ", kIdColumns,
+                        ") WHERE i.scope = u.scope AND i.id = u.id RETURNING 1) ", kAllChanged),
+           kDivisionByZero);
   s.forget_ids = name("forget ids", absl::StrCat("DELETE FROM @.ids i USING ", kIdKeys,
                                                  " WHERE i.scope = k.scope AND i.id = k.id"));
   s.find_everywhere =
       name("find id", absl::StrCat("SELECT s.name, ", kIdCells,
                                    " FROM @.scopes s JOIN @.ids i ON i.scope = s.scope AND i.id = "
                                    "$1::bytea ORDER BY s.name"));
-  s.find_scopes = name("find scopes",
-                       "SELECT scope, name FROM @.scopes WHERE scope = ANY($1::int8[])");
+  s.find_scopes =
+      name("find scopes", "SELECT scope, name FROM @.scopes WHERE scope = ANY($1::int8[])");
   s.add_scopes = name("put scopes",
                       "INSERT INTO @.scopes(scope, name) SELECT * FROM unnest($1::int8[], "
                       "$2::bytea[]) ORDER BY 1 ON CONFLICT DO NOTHING");
-  s.check_scopes = name("put scopes",
-                        "WITH changed AS (SELECT 1 FROM @.scopes s JOIN unnest($1::int8[], "
-                        "$2::bytea[]) AS u(scope, name) ON s.scope = u.scope AND s.name = u.name) " +
-                            std::string(kAllChanged));
+  s.check_scopes =
+      name("put scopes",
+           "WITH changed AS (SELECT 1 FROM @.scopes s JOIN unnest($1::int8[], "
+           "$2::bytea[]) AS u(scope, name) ON s.scope = u.scope AND s.name = u.name) " +
+               std::string(kAllChanged));
 }
 
 // States: 0 pending, 1 published, 2 parked, 3 held (OutboxState).
@@ -208,17 +208,18 @@ void NameLetters(Statements& s, const Namer& name) {
                        "(sha256(origin)) DO UPDATE SET sequence = EXCLUDED.sequence, state = 3, "
                        "payload = EXCLUDED.payload, reason = NULL, scope = EXCLUDED.scope, id = "
                        "EXCLUDED.id, ordinal = 0, kept = true");
-  s.publish_letter = name("mark letter", absl::StrCat("UPDATE @.outbox o SET state = 1 FROM ",
-                                                      kIdKeys, " WHERE o.scope = k.scope AND o.id "
-                                                      "= k.id AND o.state = 3"));
+  s.publish_letter =
+      name("mark letter", absl::StrCat("UPDATE @.outbox o SET state = 1 FROM ", kIdKeys,
+                                       " WHERE o.scope = k.scope AND o.id "
+                                       "= k.id AND o.state = 3"));
   s.void_letters = name("let go of letters",
                         absl::StrCat(kLetGo, "FROM ", kIdKeys,
                                      " WHERE o.scope = k.scope AND o.id = k.id AND o.kept"));
   s.drop_letter = name("let go of letter", absl::StrCat(kLetGo, "WHERE o.sequence = $1::int8"));
-  s.lock_letter = name("find letter",
-                       "SELECT 1 FROM @.outbox WHERE sequence = $1::int8 AND kept FOR UPDATE");
-  s.find_letter = name("find letter",
-                       absl::StrCat(SelectLetters(), "WHERE o.sequence = $1::int8 AND o.kept"));
+  s.lock_letter =
+      name("find letter", "SELECT 1 FROM @.outbox WHERE sequence = $1::int8 AND kept FOR UPDATE");
+  s.find_letter =
+      name("find letter", absl::StrCat(SelectLetters(), "WHERE o.sequence = $1::int8 AND o.kept"));
   s.last_redrive = name("count redrives",
                         "SELECT coalesce(min(ordinal), 0) FROM @.outbox WHERE scope = $1::int8 AND "
                         "id = $2::bytea AND ordinal < 0");
@@ -247,8 +248,8 @@ void NameOutbox(Statements& s, const Namer& name) {
                 "sha256(origin) = $2::bytea AND state = 0");
   s.try_relay = name("become the relay",
                      "SELECT pg_try_advisory_lock(hashtext('once relay'), hashtext('@'))");
-  s.release_relay = name("relay no longer",
-                         "SELECT pg_advisory_unlock(hashtext('once relay'), hashtext('@'))");
+  s.release_relay =
+      name("relay no longer", "SELECT pg_advisory_unlock(hashtext('once relay'), hashtext('@'))");
 }
 
 }  // namespace

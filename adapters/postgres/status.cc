@@ -49,8 +49,8 @@ absl::Status StatusOf(std::string_view sqlstate, std::string_view message, std::
     meaning = one;
     break;
   }
-  std::string text = absl::StrCat("postgres: ", ToAbsl(what), ": ",
-                                  absl::StripAsciiWhitespace(ToAbsl(message)));
+  std::string text =
+      absl::StrCat("postgres: ", ToAbsl(what), ": ", absl::StripAsciiWhitespace(ToAbsl(message)));
   if (!sqlstate.empty()) absl::StrAppend(&text, " (SQLSTATE ", ToAbsl(sqlstate), ")");
   if (!meaning.way_out.empty()) absl::StrAppend(&text, "; ", ToAbsl(meaning.way_out));
   return absl::Status(meaning.code, text);

@@ -98,8 +98,8 @@ absl::Status PostgresTransaction::SetSavepoint() {
 absl::Status PostgresTransaction::RollbackToSavepoint() {
   if (!state_.ok()) return state_;
   if (!has_savepoint_) {
-    state_ = absl::FailedPreconditionError(absl::StrCat(
-        "postgres: roll back to savepoint ", database_->where(), ": none was set"));
+    state_ = absl::FailedPreconditionError(
+        absl::StrCat("postgres: roll back to savepoint ", database_->where(), ": none was set"));
     return state_;
   }
   session_->DropQueued();
