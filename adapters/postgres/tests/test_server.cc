@@ -124,6 +124,7 @@ PrivateServer::PrivateServer(const std::string& settings) {
       << "\nlisten_addresses = ''\nunix_socket_directories = '" << folder_.path()
       << "'\nshared_buffers = 16MB\nmax_connections = 50\nlog_min_messages = fatal\n"
       << "log_min_error_statement = panic\n"
+      << "recovery_init_sync_method = syncfs\n"
       << settings << "\n";
   fs::permissions(File("data"), fs::perms::owner_all);
   fs::permissions(folder_.path(), fs::perms::owner_all | fs::perms::group_exec |
