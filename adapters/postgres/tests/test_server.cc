@@ -114,7 +114,8 @@ void TestSchema::EndSessions() const {
   }
 }
 
-PrivateServer::PrivateServer(const std::string& settings) {
+PrivateServer::PrivateServer(const std::string& settings,
+                             const std::function<void(const std::string&)>& prepare) {
   const std::string template_folder = Setting("ONCE_TEST_POSTGRES_TEMPLATE");
   if (template_folder.empty()) {
     throw std::runtime_error("ONCE_TEST_POSTGRES_TEMPLATE is not set; ./dev test sets it");
@@ -127,6 +128,7 @@ PrivateServer::PrivateServer(const std::string& settings) {
       << "recovery_init_sync_method = syncfs\n"
       << settings << "\n";
   fs::permissions(File("data"), fs::perms::owner_all);
+  if (prepare) prepare(folder_.path());
   fs::permissions(folder_.path(), fs::perms::owner_all | fs::perms::group_exec |
                                       fs::perms::others_exec | fs::perms::others_read);
   GiveToPostgres(folder_.path());
@@ -182,5 +184,14 @@ void PrivateServer::Kill() {
   kill(pid_, SIGKILL);
   Wait();
 }
+
+void PrivateServer::BecomeStandby() {
+  LosePower();
+  std::ofstream(File("data") + "/standby.signal").flush();
+  GiveToPostgres(File("data"));
+  Start();
+}
+
+void PrivateServer::Promote() { RunSql(connection(), "SELECT pg_promote(true, 60)"); }
 
 }  // namespace once::postgres::testing

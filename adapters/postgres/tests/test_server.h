@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,8 +46,10 @@ class TestSchema {
 // A server in a scratch folder, on a socket there. It dies with this process.
 class PrivateServer {
  public:
-  // `settings` are lines of postgresql.conf.
-  explicit PrivateServer(const std::string& settings = "");
+  // `settings` are lines of postgresql.conf. `prepare` puts files into the folder, before the
+  // first start.
+  explicit PrivateServer(const std::string& settings = "",
+                         const std::function<void(const std::string& folder)>& prepare = nullptr);
   ~PrivateServer();
   PrivateServer(const PrivateServer&) = delete;
   PrivateServer& operator=(const PrivateServer&) = delete;
@@ -57,6 +60,10 @@ class PrivateServer {
   void LosePower();
   // kill -9 of the server's first process.
   void Kill();
+  // The server stops, and what comes up at its address is a standby of it.
+  void BecomeStandby();
+  // The standby takes over, with what it has.
+  void Promote();
 
   std::string socket_folder() const { return folder_.path(); }
   std::string connection() const { return "host=" + folder_.path() + " dbname=postgres user=once"; }

@@ -58,12 +58,13 @@ WireProxy::~WireProxy() {
   is_stopping_ = true;
   thread_.join();
   for (Link& link : links_) Close(link);
+  for (const int server : unnoticed_) close(server);
   close(listener_);
 }
 
 void WireProxy::Close(Link& link) {
   close(link.client);
-  close(link.server);
+  if (link.server >= 0) close(link.server);
 }
 
 void WireProxy::Run() {
@@ -130,6 +131,11 @@ void WireProxy::ReadClient(Link& link) {
   link.unread.append(buffer, static_cast<std::size_t>(size));
   const Cut cut = TakeMessages(link) ? cut_.exchange(Cut::kNone) : Cut::kNone;
   if (cut == Cut::kBeforeCommit) {
+    link.is_over = true;
+    return;
+  }
+  if (cut == Cut::kUnnoticed) {
+    unnoticed_.push_back(std::exchange(link.server, -1));
     link.is_over = true;
     return;
   }

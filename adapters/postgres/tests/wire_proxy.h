@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/scratch_folder.h"
 
@@ -21,6 +22,7 @@ enum class Cut : std::uint8_t {
   kBeforeCommit,      // the server never hears of it
   kAfterCommit,       // the server has committed, and nobody is told
   kByServerAtCommit,  // the server ends the session before it hears of it
+  kUnnoticed,         // as kBeforeCommit, and the server believes the session to be alive
 };
 
 class WireProxy {
@@ -62,6 +64,7 @@ class WireProxy {
   std::atomic<Cut> cut_ = Cut::kNone;
   std::atomic<bool> is_stopping_ = false;
   std::list<Link> links_;
+  std::vector<int> unnoticed_;  // sockets to the server that nobody reads
   std::thread thread_;
 };
 
