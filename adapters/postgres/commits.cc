@@ -6,7 +6,6 @@
 #include "adapters/postgres/database.h"
 #include "adapters/postgres/position_rows.h"
 #include "once/abseil.h"
-#include "src/test_hooks.h"
 
 namespace once::postgres {
 
@@ -29,10 +28,8 @@ absl::Status Database::Commit(Session& session, Durability wanted, std::string_v
     has_unsynced_ = true;
     session.Queue(statements_.write_unsynced);
   }
-  ONCE_KILL_POINT("postgres.before_commit");
   session.Queue(statements_.commit);
   const absl::Status committed = RunAlone(session, "commit").status();
-  ONCE_KILL_POINT("postgres.committed");
   if (!absl::IsUnknown(committed)) return committed;
   return absl::UnknownError(absl::StrCat(ToAbsl(ToStd(committed.message())),
                                          when_unknown.empty() ? "" : "; ", ToAbsl(when_unknown)));

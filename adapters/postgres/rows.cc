@@ -5,7 +5,6 @@
 #include "adapters/postgres/letter_rows.h"
 #include "adapters/postgres/position_rows.h"
 #include "once/abseil.h"
-#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -161,10 +160,8 @@ absl::Status PostgresTransactions::Write(std::string_view operation, Durability 
   if (done.ok()) {
     const bool is_word = wanted != Durability::kMachine;
     if (!rows.Flush() && is_word) return absl::OkStatus();  // nothing was to be changed
-    ONCE_KILL_POINT("postgres.before_write");
     done = is_word ? database_->CommitWords(**session)
                    : database_->Commit(**session, wanted, "ask what it finds before repeating it");
-    ONCE_KILL_POINT("postgres.written");
   }
   if (done.ok()) rows.NoteCommitted();
   // Nothing was applied, and there is nobody here who would begin again: the caller is.

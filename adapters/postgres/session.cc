@@ -14,6 +14,8 @@
 namespace once::postgres {
 namespace {
 
+constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
+
 // Waits for the socket. False: not within the time.
 bool Wait(int socket, short events, absl::Time deadline) {
   const std::int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
@@ -121,10 +123,10 @@ absl::Status Session::Await(absl::Time deadline) {
     if (unsent < 0) return Lose(PQerrorMessage(connection_));
     if (PQisBusy(connection_) == 0) return absl::OkStatus();
     const auto events = static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN);
-    if (!Wait(PQsocket(connection_), events, deadline)) {
-      if (absl::Now() < deadline) continue;
-      return Lose("the server has not answered in time");
-    }
+    // Bytes that TLS has read already are no news to the socket: look again after a while.
+    const absl::Time now = absl::Now();
+    if (now >= deadline) return Lose("the server has not answered in time");
+    Wait(PQsocket(connection_), events, std::min(deadline, now + kLookAgain));
     if (PQconsumeInput(connection_) == 0) return Lose(PQerrorMessage(connection_));
   }
 }

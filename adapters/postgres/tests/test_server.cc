@@ -120,6 +120,9 @@ PrivateServer::PrivateServer(const std::string& settings,
   if (template_folder.empty()) {
     throw std::runtime_error("ONCE_TEST_POSTGRES_TEMPLATE is not set; ./dev test sets it");
   }
+  if (const auto at = settings.find("port = "); at != settings.npos) {
+    port_ = std::to_string(std::atoi(settings.c_str() + at + 7));
+  }
   fs::copy(template_folder, File("data"), fs::copy_options::recursive);
   std::ofstream(File("data") + "/postgresql.conf", std::ios::app)
       << "\nlisten_addresses = ''\nunix_socket_directories = '" << folder_.path()

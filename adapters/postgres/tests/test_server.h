@@ -66,13 +66,16 @@ class PrivateServer {
   void Promote();
 
   std::string socket_folder() const { return folder_.path(); }
-  std::string connection() const { return "host=" + folder_.path() + " dbname=postgres user=once"; }
+  std::string connection() const {
+    return "host=" + folder_.path() + " port=" + port_ + " dbname=postgres user=once";
+  }
   std::string File(std::string_view name) const { return folder_.File(name); }
 
  private:
   void Wait();
 
   once::testing::ScratchFolder folder_;
+  std::string port_ = "5432";  // also part of the socket's name
   pid_t pid_ = 0;
 };
 
