@@ -68,9 +68,9 @@ struct IdWrite {
 class StoreTransaction : public Transaction {
  public:
   // records[i] becomes what the store holds for keys[i], this transaction's own writes included;
-  // kAbsent where it holds nothing. Keys may repeat. Two transactions that found one id absent never
-  // both commit, or two copies of a message in two partitions would both be applied: the second
-  // waits here, or its PutIds or Commit is refused with kAborted.
+  // kAbsent where it holds nothing. Keys may repeat. Two transactions that found one id absent
+  // never both commit, or two copies of a message in two partitions would both be applied: the
+  // second waits here, or its PutIds or Commit is refused with kAborted.
   // REQUIRES: records.size() == keys.size().
   virtual absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) = 0;
 
