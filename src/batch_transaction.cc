@@ -143,6 +143,8 @@ PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
 
 PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t count,
                                       bool is_careful) {
+  is_together_ = context_.batch_handler != nullptr && !is_careful && !order_.is_single;
+  gathered_.clear();
   const bool is_drained_in_vain = ONCE_PLANTED_BUG("drained-work-discarded");
   if (is_drained_in_vain) (void)transaction.SetSavepoint();
   for (std::size_t i = 0; i < count; ++i) {
@@ -155,6 +157,10 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     if (i >= decided_end_ && is_ending) break;
     PassEnd end = PassEnd::kNothing;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
+  }
+  if (!gathered_.empty()) {
+    PassEnd end = PassEnd::kNothing;
+    if (!InvokeTogether(transaction, end)) return end;
   }
   if (is_drained_in_vain && work_.finish_early) (void)transaction.RollbackToSavepoint();
   return is_changed_ ? Finish(transaction) : PassEnd::kNothing;
@@ -217,6 +223,10 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     DecideFailure(candidate, record, *candidate.failed);
     return true;
   }
+  if (is_together_) {
+    Gather(candidate, record);
+    return true;
+  }
   if (is_careful) {
     if (const absl::Status set = transaction.SetSavepoint(); !set.ok()) {
       end = EndWith(PassEnd::kStoreTrouble, set);
@@ -245,9 +255,7 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     return false;
   }
   if (outcome.is_done()) {
-    staged_.Put(candidate.key(), {.state = IdState::kCompleted,
-                                  .fingerprint = candidate.identity.fingerprint,
-                                  .attempt = record.attempt + 1});
+    StageCompleted(candidate, record.attempt + 1);
     candidate.item->verdict = Verdict::kProcessed;
     is_changed_ = true;
     return true;
@@ -266,6 +274,12 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
   RememberFailure(candidate, std::move(outcome));
   DecideFailure(candidate, record, *candidate.failed);
   return true;
+}
+
+void BatchTransaction::StageCompleted(const Candidate& candidate, int attempt) {
+  staged_.Put(candidate.key(), {.state = IdState::kCompleted,
+                                .fingerprint = candidate.identity.fingerprint,
+                                .attempt = attempt});
 }
 
 void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {

@@ -1,6 +1,7 @@
 // BatchTransaction is one batch order while it is being settled: its messages with what is known of
 // them, over as many passes as it takes. Private to SettleBatch: batch_transaction.cc has the
-// passes, batch_decisions.cc what becomes of a message that fails. Thread-safety: none.
+// passes, batch_invocation.cc the call of a batch handler, batch_decisions.cc what becomes of a
+// message that fails. Thread-safety: none.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +30,15 @@ enum class PassEnd : std::uint8_t {
   kUnknown,
   kStoreTrouble,
   kDoomed,
-  kFailedHandler,  // optimistic only: replay with savepoints
-  kRefusedCommit,  // the store refused this content: halve, down to the message that causes it
+  kFailedHandler,   // optimistic only: replay with savepoints
+  kFailedMessages,  // of a batch handler, which has named them: replay without invoking them
+  kRefusedCommit,   // the store refused this content: halve, down to the message that causes it
+};
+
+// A message for the next call of a batch handler.
+struct Gathered {
+  Candidate* candidate = nullptr;
+  int attempt = 0;
 };
 
 class BatchTransaction {
@@ -72,6 +80,12 @@ class BatchTransaction {
   bool RunMessage(StoreTransaction& transaction, std::size_t index, bool is_careful, PassEnd& end);
   bool Invoke(StoreTransaction& transaction, Candidate& candidate, const IdRecord& record,
               bool is_careful, PassEnd& end);
+  // batch_invocation.cc: what a batch handler gets in one call.
+  void StageCompleted(const Candidate& candidate, int attempt);
+  void Gather(Candidate& candidate, const IdRecord& record);
+  bool InvokeTogether(StoreTransaction& transaction, PassEnd& end);
+  BatchOutcome CallTogether(StoreTransaction& transaction);
+  PassEnd JudgeTogether(const BatchOutcome& outcome, const absl::Status& open);
   void RememberFailure(Candidate& candidate, Outcome outcome);
   void DecideFailure(Candidate& candidate, const IdRecord& record, const Outcome& outcome);
   void LeaveUncounted(const Candidate& candidate, const IdRecord& record);
@@ -96,6 +110,8 @@ class BatchTransaction {
   StagedIds& staged_;
   std::vector<OutboxRow> letters_;
   std::vector<LogEvent> events_;  // logged once the commit is known
+  bool is_together_ = false;      // a batch handler is called once, with what was gathered
+  std::vector<Gathered> gathered_;
   std::uint64_t retries_ = 0;
   bool is_changed_ = false;
   absl::Status error_;

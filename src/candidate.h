@@ -29,6 +29,7 @@ struct Candidate {
 // the broker client needs for every message. Bounded by the largest batch.
 struct SettleBuffers {
   std::vector<Candidate> candidates;
+  std::vector<const Message*> messages;
   StagedIds staged;
   std::vector<IdKey> keys;
   std::vector<IdRecord> records;

@@ -78,16 +78,15 @@ absl::Status ValidateClaims(const ClaimOptions& claims) {
 // The handler and the store must speak the same protocol.
 absl::Status ValidateProtocol(const ConsumerOptions& options, const Handler& handler) {
   const std::string store = options.store->traits().name;
-  if (const auto* plain = std::get_if<PlainHandlerFunction>(&handler)) {
-    if (!*plain) return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
+  if (!std::visit([](const auto& function) { return static_cast<bool>(function); }, handler)) {
+    return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
+  }
+  if (std::holds_alternative<PlainHandlerFunction>(handler)) {
     if (options.store->claims() != nullptr) return ValidateClaims(options.claims);
     return absl::FailedPreconditionError(
         "store " + store +
         " has no claims, and a handler that takes no Transaction& needs them; use a store with "
         "claims such as sqlite, or let the handler take a Transaction&");
-  }
-  if (!std::get<TransactionalHandlerFunction>(handler)) {
-    return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
   }
   if (options.store->transactions() != nullptr) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -152,6 +151,14 @@ Consumer::~Consumer() = default;
 
 absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions options,
                                                            TransactionalHandlerFunction handler) {
+  absl::StatusOr<std::unique_ptr<Engine>> engine =
+      MakeEngine(std::move(options), std::move(handler));
+  if (!engine.ok()) return engine.status();
+  return std::unique_ptr<Consumer>(new Consumer(*std::move(engine)));
+}
+
+absl::StatusOr<std::unique_ptr<Consumer>> Consumer::Create(ConsumerOptions options,
+                                                           BatchHandlerFunction handler) {
   absl::StatusOr<std::unique_ptr<Engine>> engine =
       MakeEngine(std::move(options), std::move(handler));
   if (!engine.ok()) return engine.status();

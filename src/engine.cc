@@ -22,11 +22,29 @@ constexpr absl::Duration kRelayInterval = absl::Seconds(1);
 // broker does not report a lag for ever, nor begin there should the store be lost.
 constexpr absl::Duration kHintRepeat = absl::Minutes(1);
 
+// What a batch handler says of one message.
+Outcome OnlyOutcome(BatchOutcome outcome) {
+  if (auto* const for_all = std::get_if<Outcome>(&outcome)) return std::move(*for_all);
+  auto& each = std::get<std::vector<Outcome>>(outcome);
+  return each.size() == 1 ? std::move(each.front()) : WrongNumberOfOutcomes(each.size(), 1);
+}
+
+TransactionalHandlerFunction PerMessage(const Handler& handler) {
+  if (const auto* const one = std::get_if<TransactionalHandlerFunction>(&handler)) return *one;
+  const auto* const batch = std::get_if<BatchHandlerFunction>(&handler);
+  if (batch == nullptr) return nullptr;
+  return [batch](const Message& message, Transaction& transaction) -> Outcome {
+    const Message* const only = &message;
+    return OnlyOutcome((*batch)({&only, 1}, transaction));
+  };
+}
+
 }  // namespace
 
 Engine::Engine(ConsumerOptions options, Handler handler)
     : options_(std::move(options)),
       handler_(std::move(handler)),
+      per_message_(PerMessage(handler_)),
       source_(*options_.source),
       executor_(*options_.executor),
       keeper_(has_rows() ? nullptr
@@ -152,7 +170,8 @@ void Engine::Execute(WorkOrder& order) {
                  order);
   } else if (order.batch) {
     SettleBatch({.store = store(),
-                 .handler = std::get<TransactionalHandlerFunction>(handler_),
+                 .handler = per_message_,
+                 .batch_handler = std::get_if<BatchHandlerFunction>(&handler_),
                  .id = options_.id,
                  .fingerprint = options_.fingerprint,
                  .retry = options_.retry,

@@ -34,7 +34,8 @@
 namespace once {
 
 // The user's handler, in one of its forms.
-using Handler = std::variant<TransactionalHandlerFunction, PlainHandlerFunction>;
+using Handler =
+    std::variant<TransactionalHandlerFunction, PlainHandlerFunction, BatchHandlerFunction>;
 
 class Engine : private SourceListener {
  public:
@@ -126,7 +127,7 @@ class Engine : private SourceListener {
   Partition* Find(const TopicPartition& name);
   Partition* FindIfCurrent(const TopicPartition& name, std::uint64_t assignment);
 
-  bool has_rows() const { return std::holds_alternative<TransactionalHandlerFunction>(handler_); }
+  bool has_rows() const { return !std::holds_alternative<PlainHandlerFunction>(handler_); }
   bool has_relay() const {
     return options_.store->transactions() != nullptr && options_.dead_letters.publisher != nullptr;
   }
@@ -138,6 +139,8 @@ class Engine : private SourceListener {
 
   ConsumerOptions options_;
   const Handler handler_;
+  // A transactional handler as it is called for one message; empty for a plain one.
+  const TransactionalHandlerFunction per_message_;
   LogSource& source_;
   Executor& executor_;
   // Plain handlers only. Before the partitions: what they hold is given up first.

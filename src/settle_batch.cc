@@ -22,6 +22,7 @@ BatchEnd ToBatchEnd(PassEnd end) {
       return BatchEnd::kNothing;
     case PassEnd::kStoreTrouble:
     case PassEnd::kFailedHandler:
+    case PassEnd::kFailedMessages:
     case PassEnd::kRefusedCommit:
       break;
   }
@@ -46,6 +47,7 @@ void SettleBatch(const SettleContext& context, WorkOrder& order) {
   PassEnd end = PassEnd::kNothing;
   for (std::size_t pass = 0; pass < passes_max; ++pass) {
     end = transaction.Run(count, is_careful);
+    if (end == PassEnd::kFailedMessages) continue;
     if (end == PassEnd::kFailedHandler) {
       is_careful = true;
     } else if (end == PassEnd::kRefusedCommit && count > 1) {

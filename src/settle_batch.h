@@ -6,6 +6,8 @@
 // Called from one thread at a time. It owns no state between two calls; `buffers` is room, no more.
 #pragma once
 
+#include <cstddef>
+
 #include "once/consumer.h"
 #include "src/candidate.h"
 #include "src/work_order.h"
@@ -16,6 +18,8 @@ namespace once {
 struct SettleContext {
   TransactionalStore& store;
   const TransactionalHandlerFunction& handler;
+  // Called instead while nothing has failed; null where handlers are called message by message.
+  const BatchHandlerFunction* batch_handler = nullptr;
   const IdExtractor& id;
   const FingerprintFunction& fingerprint;
   const RetryPolicy& retry;
@@ -28,6 +32,9 @@ struct SettleContext {
   bool has_deadline = false;  // ConsumerTimes::handler_deadline is finite
   SettleBuffers& buffers;
 };
+
+// The failure of a batch handler that returns `given` outcomes for `expected` messages.
+Outcome WrongNumberOfOutcomes(std::size_t given, std::size_t expected);
 
 // REQUIRES: order.batch is set, every partition has at least one item.
 void SettleBatch(const SettleContext& context, WorkOrder& order);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/rocksdb/database.h"
+#include "adapters/rocksdb/maintenance.h"
 #include "adapters/rocksdb/operations.h"
 #include "adapters/rocksdb/outbox.h"
 #include "adapters/rocksdb/rows.h"
@@ -55,11 +56,13 @@ class RocksStore final : public DedupStore, public TransactionalStore {
         outbox_(database_),
         rows_(database_),
         claims_(rows_),
-        operations_(database_, rows_) {}
+        operations_(database_, rows_),
+        maintenance_(database_) {}
 
   absl::Status ServeOperators() {
-    auto server = OperatorServer::Start(
-        absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)), operations_);
+    auto server =
+        OperatorServer::Start(absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)),
+                              {.operations = operations_, .maintenance = &maintenance_});
     if (!server.ok()) {
       return absl::Status(
           server.status().code(),
@@ -75,6 +78,7 @@ class RocksStore final : public DedupStore, public TransactionalStore {
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return &claims_; }
   StoreOperations* operations() override { return &operations_; }
+  StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
   Database& database() { return *database_; }
 
@@ -124,6 +128,7 @@ class RocksStore final : public DedupStore, public TransactionalStore {
   RocksTransactions rows_;
   stores::FencedClaims claims_;
   RocksOperations operations_;
+  RocksMaintenance maintenance_;
   std::unique_ptr<OperatorServer> operators_;  // last: it calls them
 };
 

@@ -347,6 +347,22 @@ absl::Status Database::Sync() {
   return synced;
 }
 
+absl::Status Database::RunAlone(std::string_view operation,
+                                absl::FunctionRef<absl::Status(sqlite3*)> body) {
+  const absl::StatusOr<absl::Duration> time_left = EnterTurnstile(operation);
+  if (!time_left.ok()) return time_left.status();
+  absl::Status ran;
+  {
+    const Guard::StoreScope scope(*guard_);
+    ResetStatementsOfHandlers();
+    sqlite3_busy_timeout(writer_.get(), Milliseconds(*time_left));
+    if (wal_sync_->is_doubtful()) ran = SettleDoubt(operation, *time_left);
+    if (ran.ok()) ran = body(writer_.get());
+  }
+  turnstile_.Leave();
+  return ran;
+}
+
 absl::Status Database::BeginImmediate(std::string_view operation, absl::Duration timeout) {
   const Guard::StoreScope scope(*guard_);
   ResetStatementsOfHandlers();

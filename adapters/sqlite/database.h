@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -71,6 +72,10 @@ class Database {
   // OK: every commit before survives what StoreOptions::synchronous says. Costs nothing when there
   // is nothing to sync. REQUIRES: this thread has no transaction open.
   absl::Status Sync();
+
+  // Runs `body` on the writing connection in our turn, outside any transaction, with nothing of the
+  // -wal in doubt. REQUIRES: this thread has no transaction open.
+  absl::Status RunAlone(std::string_view operation, absl::FunctionRef<absl::Status(sqlite3*)> body);
 
   // REQUIRES for all below: between Begin() and Commit() or Rollback().
   absl::Status CheckOpen();

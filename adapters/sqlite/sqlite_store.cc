@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/sqlite/database.h"
+#include "adapters/sqlite/maintenance.h"
 #include "adapters/sqlite/operations.h"
 #include "adapters/sqlite/outbox.h"
 #include "adapters/sqlite/position_rows.h"
@@ -45,11 +46,13 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
         outbox_(database_),
         rows_(database_),
         claims_(rows_),
-        operations_(database_, rows_) {}
+        operations_(database_, rows_),
+        maintenance_(database_) {}
 
   absl::Status ServeOperators() {
-    auto server = OperatorServer::Start(
-        absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)), operations_);
+    auto server =
+        OperatorServer::Start(absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)),
+                              {.operations = operations_, .maintenance = &maintenance_});
     if (!server.ok()) {
       return absl::Status(
           server.status().code(),
@@ -65,6 +68,7 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return &claims_; }
   StoreOperations* operations() override { return &operations_; }
+  StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
@@ -113,6 +117,7 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   SqliteTransactions rows_;
   stores::FencedClaims claims_;
   SqliteOperations operations_;
+  SqliteMaintenance maintenance_;
   std::unique_ptr<OperatorServer> operators_;  // last: it calls them
 };
 

@@ -171,8 +171,14 @@ class Consumer {
   static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options, F handler) {
     return Create(std::move(options), EraseHandler(std::move(handler)));
   }
+  template <BatchHandler F>
+  static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options, F handler) {
+    return Create(std::move(options), EraseHandler(std::move(handler)));
+  }
   static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options,
                                                           TransactionalHandlerFunction handler);
+  static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options,
+                                                          BatchHandlerFunction handler);
   static absl::StatusOr<std::unique_ptr<Consumer>> Create(ConsumerOptions options,
                                                           PlainHandlerFunction handler);
   ~Consumer();

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/claims.h"
+#include "once/maintenance.h"
 #include "once/operations.h"
 #include "once/outbox.h"
 #include "once/position.h"
@@ -84,6 +85,8 @@ class DedupStore {
   virtual ClaimStore* claims() { return nullptr; }
   // What an operator may see and change; null when the store offers nothing of it.
   virtual StoreOperations* operations() { return nullptr; }
+  // Likewise what an operator may ask of the store as a whole.
+  virtual StoreMaintenance* maintenance() { return nullptr; }
 };
 
 }  // namespace once

@@ -1,5 +1,6 @@
 // The operators' socket: the way to a store that only one process may have open. The owner serves
-// its StoreOperations on a Unix domain socket beside the store; the `once` command is its client.
+// its StoreOperations and its
+// StoreMaintenance on a Unix domain socket beside the store; the `once` command is its client.
 //
 // Only the owner's own user is served (mode 0600 and SO_PEERCRED, on both sides). One JSON document
 // per line, at most kOperatorLineBytesMax long; the protocol is private to one version of once and
@@ -16,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "once/executor.h"
+#include "once/maintenance.h"
 #include "once/operations.h"
 
 namespace once {
@@ -35,14 +37,21 @@ struct OperatorServerOptions {
   std::shared_ptr<Executor> executor = SystemExecutor();
 };
 
-// Serves until it is destroyed, which takes as long as the call at hand and removes the socket.
+// What is served. Both outlive the server; `maintenance` may be null.
+struct OperatorTargets {
+  StoreOperations& operations;
+  StoreMaintenance* maintenance = nullptr;
+};
+
+// Serves until it is destroyed, which takes as long as the call at hand, asks a long job to give
+// up, and removes the socket.
 class OperatorServer {
  public:
   // Replaces whatever lies at `path`: a process that died left it there. The path may be of any
   // length. kInvalidArgument, kPermissionDenied, kUnavailable: the file system's or system's words.
-  // REQUIRES: `operations` outlives the server; the caller holds the store's lock.
+  // REQUIRES: the caller holds the store's lock.
   static absl::StatusOr<std::unique_ptr<OperatorServer>> Start(const std::string& path,
-                                                               StoreOperations& operations,
+                                                               OperatorTargets targets,
                                                                OperatorServerOptions options = {});
   OperatorServer() = default;
   OperatorServer(const OperatorServer&) = delete;
@@ -61,6 +70,8 @@ struct StoreOwner {
   // The owner's, called through the socket. By the contract of executor.h: kUnknown when a change
   // was sent and no answer came. Safe for concurrent use.
   std::unique_ptr<StoreOperations> operations;
+  // What takes long runs on at the owner when its caller gives up here.
+  std::unique_ptr<StoreMaintenance> maintenance;
 };
 
 // Greets the owner at `path`. kNotFound: no socket; kUnavailable: nobody listens any more, so the

@@ -2,6 +2,7 @@
 #include "src/operator/answer_request.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -68,7 +69,33 @@ absl::StatusOr<json> FindId(StoreOperations& operations, const json& from) {
   return Encode(*found);
 }
 
-absl::StatusOr<json> Call(StoreOperations& operations, std::string_view call, const json& from) {
+// OK and a result, or nullopt: it is no call of the desk's.
+std::optional<absl::StatusOr<json>> CallDesk(MaintenanceDesk& desk, std::string_view call,
+                                             const json& from) {
+  if (call == kReadFigures) {
+    const absl::StatusOr<std::vector<StoreFigure>> figures = desk.ReadFigures();
+    return figures.ok() ? absl::StatusOr<json>(Encode(*figures)) : figures.status();
+  }
+  if (call == kStartJob) {
+    JobRequest request;
+    if (!Decode(from, request)) return BadArgument(call);
+    const absl::StatusOr<std::int64_t> number = desk.Start(std::move(request));
+    return number.ok() ? absl::StatusOr<json>(*number) : number.status();
+  }
+  if (call == kLookAtJob) {
+    std::int64_t number = 0;
+    if (!Decode(from, number)) return BadArgument(call);
+    const absl::StatusOr<JobState> state = desk.Look(number);
+    return state.ok() ? absl::StatusOr<json>(Encode(*state)) : state.status();
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<json> Call(StoreOperations& operations, MaintenanceDesk* desk, std::string_view call,
+                          const json& from) {
+  if (desk != nullptr) {
+    if (auto answer = CallDesk(*desk, call, from)) return *std::move(answer);
+  }
   if (call == kGreet) return json(kDone);
   if (call == kListPositions) {
     const absl::StatusOr<std::vector<StoredPosition>> positions = operations.ListPositions();
@@ -103,7 +130,8 @@ absl::StatusOr<json> Call(StoreOperations& operations, std::string_view call, co
       "there is no such call; use the `once` command of the owner's version");
 }
 
-absl::StatusOr<json> Serve(StoreOperations& operations, std::string_view line) {
+absl::StatusOr<json> Serve(StoreOperations& operations, MaintenanceDesk* desk,
+                           std::string_view line) {
   const absl::StatusOr<json> request = ParseDocument(line);
   if (!request.ok()) return request.status();
   std::int64_t version = 0;
@@ -122,7 +150,7 @@ absl::StatusOr<json> Serve(StoreOperations& operations, std::string_view line) {
         absl::StrCat("the request has no member \"", kCallName, "\""));
   }
   const auto argument = request->find(kArgumentName);
-  return Call(operations, call->get_ref<const std::string&>(),
+  return Call(operations, desk, call->get_ref<const std::string&>(),
               argument == request->end() ? json() : *argument);
 }
 
@@ -134,8 +162,9 @@ std::string AnswerError(const absl::Status& error) {
   return PrintDocument(answer);
 }
 
-std::string AnswerRequest(StoreOperations& operations, std::string_view line) {
-  absl::StatusOr<json> result = Serve(operations, line);
+std::string AnswerRequest(StoreOperations& operations, std::string_view line,
+                          MaintenanceDesk* desk) {
+  absl::StatusOr<json> result = Serve(operations, desk, line);
   if (!result.ok()) return AnswerError(result.status());
   json answer = Outer();
   answer[kResultName] = *std::move(result);

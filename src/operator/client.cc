@@ -22,16 +22,22 @@ using operators::Descriptor;
 
 constexpr std::size_t kChunkBytes = 64 * 1024;
 
+// How often the owner is asked whether a long job is over.
+constexpr absl::Duration kJobPoll = absl::Milliseconds(200);
+
 // What is known about a request whose answer did not come.
 enum class Effect : std::uint8_t { kNone, kPossible };
 
 // Whether the call changes the store: only then does a lost answer leave a doubt.
 enum class CallKind : std::uint8_t { kReads, kChanges };
 
-class OwnerClient final : public StoreOperations {
+// Calls by name.
+class OwnerCaller {
  public:
-  OwnerClient(std::string path, OwnerOptions options)
+  OwnerCaller(std::string path, OwnerOptions options)
       : path_(std::move(path)), options_(std::move(options)) {}
+
+  const OwnerOptions& options() const { return options_; }
 
   // The owner's process, once it has answered.
   absl::StatusOr<pid_t> Greet() {
@@ -39,62 +45,6 @@ class OwnerClient final : public StoreOperations {
     const absl::StatusOr<json> result = Call(operators::kGreet, json(), CallKind::kReads, &owner);
     if (!result.ok()) return result.status();
     return owner.process;
-  }
-
-  absl::StatusOr<std::vector<StoredPosition>> ListPositions() override {
-    return Find<std::vector<StoredPosition>>(operators::kListPositions, json());
-  }
-
-  absl::Status OrderPosition(const PositionOrder& order) override {
-    return Change(operators::kOrderPosition, operators::Encode(order));
-  }
-
-  absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override {
-    std::vector<StoredFailure> all;
-    FailureQuery rest = query;
-    bool has_more = query.letters_max > 0;
-    while (has_more) {
-      const absl::StatusOr<json> page =
-          Call(operators::kFindFailures, operators::Encode(rest), CallKind::kReads);
-      if (!page.ok()) return page.status();
-      std::vector<StoredFailure> letters;
-      const bool is_whole =
-          operators::DecodeMember(*page, operators::kLettersName, letters) &&
-          operators::DecodeMember(*page, operators::kHasMoreName, has_more) &&
-          letters.size() <= rest.letters_max &&
-          std::all_of(letters.begin(), letters.end(),
-                      [&](const StoredFailure& letter) { return letter.number > rest.after; });
-      if (!is_whole) return NotUnderstood(operators::kFindFailures);
-      if (letters.empty()) break;
-      rest.after = letters.back().number;
-      rest.letters_max -= letters.size();
-      has_more = has_more && rest.letters_max > 0;
-      std::move(letters.begin(), letters.end(), std::back_inserter(all));
-    }
-    return all;
-  }
-
-  absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override {
-    return Find<std::vector<FoundId>>(operators::kFindId, operators::Encode(id));
-  }
-
-  absl::Status Redrive(const RedriveRequest& request) override {
-    return Change(operators::kRedrive, operators::Encode(request));
-  }
-  absl::Status Discard(const IdKey& key) override {
-    return Change(operators::kDiscard, EncodeKey(key));
-  }
-  absl::Status Resolve(const IdKey& key) override {
-    return Change(operators::kResolve, EncodeKey(key));
-  }
-  absl::Status DropLetter(std::int64_t number) override {
-    return Change(operators::kDropLetter, json(number));
-  }
-
- private:
-  static json EncodeKey(const IdKey& key) {
-    return operators::Encode(
-        operators::OwnedIdKey{.scope = std::string(key.scope), .id = std::string(key.id)});
   }
 
   template <typename Result>
@@ -146,6 +96,13 @@ class OwnerClient final : public StoreOperations {
     return is_in_doubt ? absl::UnknownError(result.status().message()) : result;
   }
 
+  absl::Status NotUnderstood(std::string_view call) const {
+    return absl::InternalError(
+        absl::StrCat("operators' socket: the answer of ", path_, " to ", ToAbsl(call),
+                     " is not understood; use the `once` command of the owner's version"));
+  }
+
+ private:
   // kInternal: the answer is no answer.
   absl::StatusOr<json> ReadAnswer(std::string_view call, std::string_view line) {
     const absl::StatusOr<json> answer = operators::ParseDocument(line);
@@ -212,23 +169,130 @@ class OwnerClient final : public StoreOperations {
                                                " ended: ", std::strerror(error)));
   }
 
-  absl::Status NotUnderstood(std::string_view call) const {
-    return absl::InternalError(
-        absl::StrCat("operators' socket: the answer of ", path_, " to ", ToAbsl(call),
-                     " is not understood; use the `once` command of the owner's version"));
-  }
-
   const std::string path_;
   const OwnerOptions options_;
+};
+
+class OwnerClient final : public StoreOperations {
+ public:
+  explicit OwnerClient(std::shared_ptr<OwnerCaller> owner) : owner_(std::move(owner)) {}
+
+  absl::StatusOr<std::vector<StoredPosition>> ListPositions() override {
+    return owner_->Find<std::vector<StoredPosition>>(operators::kListPositions, json());
+  }
+
+  absl::Status OrderPosition(const PositionOrder& order) override {
+    return owner_->Change(operators::kOrderPosition, operators::Encode(order));
+  }
+
+  absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override {
+    std::vector<StoredFailure> all;
+    FailureQuery rest = query;
+    bool has_more = query.letters_max > 0;
+    while (has_more) {
+      const absl::StatusOr<json> page =
+          owner_->Call(operators::kFindFailures, operators::Encode(rest), CallKind::kReads);
+      if (!page.ok()) return page.status();
+      std::vector<StoredFailure> letters;
+      const bool is_whole =
+          operators::DecodeMember(*page, operators::kLettersName, letters) &&
+          operators::DecodeMember(*page, operators::kHasMoreName, has_more) &&
+          letters.size() <= rest.letters_max &&
+          std::all_of(letters.begin(), letters.end(),
+                      [&](const StoredFailure& letter) { return letter.number > rest.after; });
+      if (!is_whole) return owner_->NotUnderstood(operators::kFindFailures);
+      if (letters.empty()) break;
+      rest.after = letters.back().number;
+      rest.letters_max -= letters.size();
+      has_more = has_more && rest.letters_max > 0;
+      std::move(letters.begin(), letters.end(), std::back_inserter(all));
+    }
+    return all;
+  }
+
+  absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override {
+    return owner_->Find<std::vector<FoundId>>(operators::kFindId, operators::Encode(id));
+  }
+
+  absl::Status Redrive(const RedriveRequest& request) override {
+    return owner_->Change(operators::kRedrive, operators::Encode(request));
+  }
+  absl::Status Discard(const IdKey& key) override {
+    return owner_->Change(operators::kDiscard, EncodeKey(key));
+  }
+  absl::Status Resolve(const IdKey& key) override {
+    return owner_->Change(operators::kResolve, EncodeKey(key));
+  }
+  absl::Status DropLetter(std::int64_t number) override {
+    return owner_->Change(operators::kDropLetter, json(number));
+  }
+
+ private:
+  static json EncodeKey(const IdKey& key) {
+    return operators::Encode(
+        operators::OwnedIdKey{.scope = std::string(key.scope), .id = std::string(key.id)});
+  }
+
+  const std::shared_ptr<OwnerCaller> owner_;
+};
+
+// What takes long is begun there and looked at until it is over.
+class OwnerMaintenance final : public StoreMaintenance {
+ public:
+  explicit OwnerMaintenance(std::shared_ptr<OwnerCaller> owner) : owner_(std::move(owner)) {}
+
+  absl::StatusOr<std::vector<StoreFigure>> ReadFigures() override {
+    return owner_->Find<std::vector<StoreFigure>>(operators::kReadFigures, json());
+  }
+
+  absl::StatusOr<std::vector<std::string>> Verify(const std::stop_token& stop) override {
+    absl::StatusOr<JobState> end = RunJob({.job = MaintenanceJob::kVerify, .path = ""}, stop);
+    if (!end.ok()) return end.status();
+    return std::move(end->findings);
+  }
+  absl::Status Compact(const std::stop_token& stop) override {
+    return RunJob({.job = MaintenanceJob::kCompact, .path = ""}, stop).status();
+  }
+  absl::Status Backup(const std::string& path, const std::stop_token& stop) override {
+    return RunJob({.job = MaintenanceJob::kBackup, .path = path}, stop).status();
+  }
+
+ private:
+  using JobRequest = operators::JobRequest;
+  using JobState = operators::JobState;
+  using MaintenanceJob = operators::MaintenanceJob;
+
+  absl::StatusOr<JobState> RunJob(const JobRequest& request, const std::stop_token& stop) {
+    const auto number =
+        owner_->Find<std::int64_t>(operators::kStartJob, operators::Encode(request));
+    if (!number.ok()) return number.status();
+    Executor& executor = *owner_->options().executor;
+    const std::unique_ptr<Event> stopped = executor.NewEvent();
+    const std::stop_callback wake(stop, [&] { stopped->Set(); });
+    while (true) {
+      auto state = owner_->Find<JobState>(operators::kLookAtJob, json(*number));
+      if (!state.ok() || !state->is_running) {
+        const absl::Status end = state.ok() ? state->status : state.status();
+        return end.ok() ? std::move(state) : end;
+      }
+      if (stopped->WaitUntil(executor.Now() + kJobPoll)) {
+        return absl::CancelledError("given up here; the owner of the store goes on with it");
+      }
+    }
+  }
+
+  const std::shared_ptr<OwnerCaller> owner_;
 };
 
 }  // namespace
 
 absl::StatusOr<StoreOwner> ConnectToOwner(const std::string& path, OwnerOptions options) {
-  auto client = std::make_unique<OwnerClient>(path, std::move(options));
-  const absl::StatusOr<pid_t> process = client->Greet();
+  const auto owner = std::make_shared<OwnerCaller>(path, std::move(options));
+  const absl::StatusOr<pid_t> process = owner->Greet();
   if (!process.ok()) return process.status();
-  return StoreOwner{.process = *process, .operations = std::move(client)};
+  return StoreOwner{.process = *process,
+                    .operations = std::make_unique<OwnerClient>(owner),
+                    .maintenance = std::make_unique<OwnerMaintenance>(owner)};
 }
 
 }  // namespace once

@@ -294,4 +294,36 @@ bool Decode(const json& from, OwnedIdKey& to) {
   return DecodeMember(from, "scope", to.scope) && DecodeMember(from, "id", to.id);
 }
 
+json Encode(const StoreFigure& figure) {
+  return {{"name", Encode(figure.name)}, {"value", figure.value}};
+}
+
+bool Decode(const json& from, StoreFigure& to) {
+  return DecodeMember(from, "name", to.name) && DecodeMember(from, "value", to.value);
+}
+
+json Encode(const JobRequest& request) {
+  return {{"job", EncodeEnum(request.job)}, {"path", Encode(request.path)}};
+}
+
+bool Decode(const json& from, JobRequest& to) {
+  return DecodeEnumMember(from, "job", MaintenanceJob::kBackup, to.job) &&
+         DecodeMember(from, "path", to.path);
+}
+
+json Encode(const JobState& state) {
+  return {{"is_running", state.is_running},
+          {kErrorName, state.status.ok() ? json() : Encode(state.status)},
+          {"findings", Encode(state.findings)}};
+}
+
+bool Decode(const json& from, JobState& to) {
+  const auto error = from.find(kErrorName);
+  if (error == from.end()) return false;
+  to.status = absl::OkStatus();
+  return (error->is_null() || Decode(*error, to.status)) &&
+         DecodeMember(from, "is_running", to.is_running) &&
+         DecodeMember(from, "findings", to.findings);
+}
+
 }  // namespace once::operators

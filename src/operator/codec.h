@@ -15,11 +15,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/operations.h"
+#include "src/operator/maintenance_desk.h"
 
 namespace once::operators {
 
 // Of the protocol. Raise it with every change of what is encoded here.
-inline constexpr std::int64_t kVersion = 1;
+inline constexpr std::int64_t kVersion = 2;
 
 // Member names of the outer documents.
 inline constexpr const char* kVersionName = "once_operator";
@@ -41,6 +42,9 @@ inline constexpr std::string_view kRedrive = "redrive";
 inline constexpr std::string_view kDiscard = "discard";
 inline constexpr std::string_view kResolve = "resolve";
 inline constexpr std::string_view kDropLetter = "drop_letter";
+inline constexpr std::string_view kReadFigures = "read_figures";
+inline constexpr std::string_view kStartJob = "start_job";  // its result is the number for …
+inline constexpr std::string_view kLookAtJob = "look_at_job";
 
 // (scope, id), owned.
 struct OwnedIdKey {
@@ -66,6 +70,9 @@ nlohmann::json Encode(const FailureQuery& query);
 nlohmann::json Encode(const RedriveRequest& request);
 nlohmann::json Encode(const StoreOperations::FoundId& found);
 nlohmann::json Encode(const OwnedIdKey& key);
+nlohmann::json Encode(const StoreFigure& figure);
+nlohmann::json Encode(const JobRequest& request);
+nlohmann::json Encode(const JobState& state);
 
 // False when `from` is not what Encode makes; `to` is then in no particular state.
 bool Decode(const nlohmann::json& from, std::string& to);
@@ -81,6 +88,9 @@ bool Decode(const nlohmann::json& from, FailureQuery& to);
 bool Decode(const nlohmann::json& from, RedriveRequest& to);
 bool Decode(const nlohmann::json& from, StoreOperations::FoundId& to);
 bool Decode(const nlohmann::json& from, OwnedIdKey& to);
+bool Decode(const nlohmann::json& from, StoreFigure& to);
+bool Decode(const nlohmann::json& from, JobRequest& to);
+bool Decode(const nlohmann::json& from, JobState& to);
 
 // Whole numbers within their type's range, and nothing that was a fraction.
 template <typename Int>

@@ -47,9 +47,10 @@ class SignalShield {
   sigset_t former_ = {};
 };
 
-std::string Answer(StoreOperations& operations, std::string_view line) {
+std::string Answer(StoreOperations& operations, operators::MaintenanceDesk& desk,
+                   std::string_view line) {
   try {
-    return operators::AnswerRequest(operations, line);
+    return operators::AnswerRequest(operations, line, &desk);
   } catch (const std::bad_alloc&) {  // an operator's wish is no reason to end the consumer
     return operators::AnswerError(absl::ResourceExhaustedError("the owner is out of memory"));
   }
@@ -69,12 +70,13 @@ struct Client {
 class SocketServer final : public OperatorServer {
  public:
   SocketServer(operators::SocketPlace place, Descriptor listener, Descriptor wake,
-               StoreOperations& operations, OperatorServerOptions options)
+               OperatorTargets targets, OperatorServerOptions options)
       : place_(std::move(place)),
         listener_(std::move(listener)),
         wake_(std::move(wake)),
-        operations_(operations),
+        operations_(targets.operations),
         options_(std::move(options)),
+        desk_(std::make_unique<operators::MaintenanceDesk>(targets.maintenance, options_.executor)),
         process_(::getpid()) {
     const SignalShield shield;
     task_ = options_.executor->Spawn("once-operators", [this] { Serve(); });
@@ -82,8 +84,9 @@ class SocketServer final : public OperatorServer {
 
   ~SocketServer() override {
     if (::getpid() != process_) {
-      // A forked child: the thread and the socket are its parent's.
+      // A forked child: the threads and the socket are its parent's.
       static_cast<void>(task_.release());
+      static_cast<void>(desk_.release());
       return;
     }
     const std::uint64_t one = 1;
@@ -192,7 +195,7 @@ class SocketServer final : public OperatorServer {
       return false;
     }
     if (end == std::string::npos) return false;
-    client.answer = Answer(operations_, std::string_view(client.request).substr(0, end));
+    client.answer = Answer(operations_, *desk_, std::string_view(client.request).substr(0, end));
     client.request.erase(0, end + 1);
     client.looked = 0;
     Extend(client);
@@ -228,6 +231,7 @@ class SocketServer final : public OperatorServer {
   const Descriptor wake_;
   StoreOperations& operations_;
   const OperatorServerOptions options_;
+  std::unique_ptr<operators::MaintenanceDesk> desk_;
   const pid_t process_;
   // Of the thread:
   std::vector<Client> clients_;
@@ -238,7 +242,7 @@ class SocketServer final : public OperatorServer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<OperatorServer>> OperatorServer::Start(
-    const std::string& path, StoreOperations& operations, OperatorServerOptions options) {
+    const std::string& path, OperatorTargets targets, OperatorServerOptions options) {
   absl::StatusOr<operators::SocketPlace> place = operators::FindPlace(path);
   if (!place.ok()) return place.status();
   Descriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -249,7 +253,7 @@ absl::StatusOr<std::unique_ptr<OperatorServer>> OperatorServer::Start(
   absl::StatusOr<Descriptor> listener = operators::ListenAt(*place);
   if (!listener.ok()) return listener.status();
   return std::make_unique<SocketServer>(*std::move(place), *std::move(listener), std::move(wake),
-                                        operations, std::move(options));
+                                        targets, std::move(options));
 }
 
 }  // namespace once

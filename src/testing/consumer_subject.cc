@@ -1,5 +1,6 @@
 // The real engine as the subject of a simulation.
 #include <algorithm>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,16 @@ class ConsumerSubject : public Subject {
   std::unique_ptr<Consumer> consumer_;
 };
 
+// The handler of one message for all messages of a span; one that throws ends the call.
+BatchHandlerFunction ForBatches(TransactionalHandlerFunction handler) {
+  return [handler = std::move(handler)](std::span<const Message* const> messages,
+                                        Transaction& transaction) -> BatchOutcome {
+    std::vector<Outcome> outcomes;
+    for (const Message* message : messages) outcomes.push_back(handler(*message, transaction));
+    return outcomes;
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
@@ -56,10 +67,14 @@ absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
                           .executor = std::move(parts.process),
                           .random = std::move(parts.random)};
   options.claims.reconcile = std::move(parts.reconcile);
-  absl::StatusOr<std::unique_ptr<Consumer>> consumer =
-      parts.scenario.handler == HandlerKind::kPlain
-          ? Consumer::Create(std::move(options), std::move(parts.plain_handler))
-          : Consumer::Create(std::move(options), std::move(parts.handler));
+  absl::StatusOr<std::unique_ptr<Consumer>> consumer;
+  if (parts.scenario.handler == HandlerKind::kPlain) {
+    consumer = Consumer::Create(std::move(options), std::move(parts.plain_handler));
+  } else if (parts.scenario.has_batch_handler) {
+    consumer = Consumer::Create(std::move(options), ForBatches(std::move(parts.handler)));
+  } else {
+    consumer = Consumer::Create(std::move(options), std::move(parts.handler));
+  }
   if (!consumer.ok()) return consumer.status();
   return std::make_unique<ConsumerSubject>(*std::move(consumer));
 }

@@ -162,6 +162,8 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
     scenario.store_clock = {.ahead = absl::Milliseconds(random.Below(20'000) - 10'000),
                             .rate = 0.95 + random.Below(11) / 100.0};
   }
+  scenario.has_batch_handler =
+      scenario.handler == HandlerKind::kTransactional && !scenario.has_queue && random.OneIn(4);
   return seeded;
 }
 

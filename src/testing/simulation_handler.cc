@@ -80,7 +80,9 @@ Outcome Simulation::Handle(Process& process, const Message& message, Transaction
   }
   if (!CheckHandled(message)) return absl::InternalError("must not run");
   checker_.OnHandler(process, message, *effects);
-  const int invocation = ++invocations_[std::string(message.id())];
+  int invocation = ++invocations_[std::string(message.id())];
+  // Whatever a neighbour does to it: an invocation that came to nothing is no attempt.
+  if (scenario_.has_batch_handler) invocation = message.attempt();
   // A failing handler has begun to write: nothing of that may stay.
   effects->Append(message);
   if (DiesOf(*truth, process)) return absl::CancelledError("the process is dead");

@@ -13,7 +13,7 @@ struct Task {
   std::string topic;
   std::string group;
   std::int64_t messages = 0;
-  std::string database;  // where the two with SQLite put their file
+  std::string database;  // where those with a store put it: a file or a folder
 };
 
 struct Finish {
@@ -26,15 +26,18 @@ struct Finish {
 // librdkafka's batch consume, each message released at once: the limit.
 Finish ConsumeRaw(const Task& task);
 
-// What one writes by hand for effects that happen once: librdkafka, and per 500 messages one synced
-// SQLite transaction with the ids and the effects.
-Finish ConsumeByHand(const Task& task);
+// What one writes by hand, librdkafka and 500 messages per synced transaction: ids alone, or with a
+// row for each new one.
+Finish ConsumeByHandWithSqlite(const Task& task);
+Finish ConsumeByHandWithSqliteRows(const Task& task);
+Finish ConsumeByHandWithRocksdb(const Task& task);
+Finish ConsumeByHandWithRocksdbRows(const Task& task);
 
-// A once::Consumer over the memory store, with a transactional handler that does nothing.
+// A once::Consumer, with a transactional handler that does nothing, or adds the same row.
 Finish ConsumeWithMemoryStore(const Task& task);
-
-// A once::Consumer over SQLite, with a transactional handler that adds the same rows as
-// ConsumeByHand.
 Finish ConsumeWithSqliteStore(const Task& task);
+Finish ConsumeWithSqliteRows(const Task& task);
+Finish ConsumeWithRocksdbStore(const Task& task);
+Finish ConsumeWithRocksdbRows(const Task& task);
 
 }  // namespace once::benchmark

@@ -3,8 +3,8 @@
 
 #include <optional>
 #include <stdexcept>
-#include <vector>
 
+#include "tests/benchmark/effects_check.h"
 #include "tests/benchmark/workload.h"
 
 namespace once::benchmark {
@@ -55,29 +55,17 @@ std::string FindWrongEffects(const std::string& path, std::int64_t messages) {
   const Connection connection(opened);
   if (code != SQLITE_OK) return path + " cannot be opened";
   const Statement select = Prepare(opened, "SELECT id, order_number FROM effects");
-  std::vector<bool> is_done(static_cast<std::size_t>(messages), false);
-  std::int64_t done = 0;
+  EffectsCheck check(messages);
   int step = sqlite3_step(select.get());
   for (; step == SQLITE_ROW; step = sqlite3_step(select.get())) {
     const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(select.get(), 0));
     const std::string_view id(text,
                               static_cast<std::size_t>(sqlite3_column_bytes(select.get(), 0)));
-    const std::int64_t order = sqlite3_column_int64(select.get(), 1);
-    const bool is_known = order >= 0 && order < messages && !IsDuplicate(order);
-    if (!is_known || IdOf(order) != id) {
-      return "an effect of order " + std::to_string(order) + ", which was never sent so";
-    }
-    if (is_done[static_cast<std::size_t>(order)]) {
-      return "a second effect of order " + std::to_string(order);
-    }
-    is_done[static_cast<std::size_t>(order)] = true;
-    ++done;
+    std::string wrong = check.Add(id, sqlite3_column_int64(select.get(), 1));
+    if (!wrong.empty()) return wrong;
   }
   if (step != SQLITE_DONE) return std::string("reading effects: ") + sqlite3_errmsg(opened);
-  const std::int64_t expected = CountOrders(messages);
-  if (done == expected) return "";
-  return std::to_string(expected - done) + " of " + std::to_string(expected) +
-         " orders have no effect";
+  return check.Finish();
 }
 
 }  // namespace once::benchmark

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -19,6 +20,7 @@
 #include "CLI/CLI.hpp"
 #include "tests/benchmark/child.h"
 #include "tests/benchmark/contestants.h"
+#include "tests/benchmark/effects_family.h"
 #include "tests/benchmark/effects_table.h"
 #include "tests/benchmark/report.h"
 #include "tests/benchmark/topic.h"
@@ -30,27 +32,43 @@ namespace {
 
 using nlohmann::ordered_json;
 
+// Where a contestant leaves its effects, to be read by another process.
+enum class Rows { kNone, kSqlite, kRocksdb };
+
 struct Contestant {
   const char* name;
   Finish (*consume)(const Task&);
-  bool has_table;  // its effects are rows that can be read afterwards
+  Rows rows = Rows::kNone;
 };
 
 // Those that are compared with one another run one after the other.
 constexpr std::array kContestants = {
-    Contestant{"raw", &ConsumeRaw, false}, Contestant{"memory", &ConsumeWithMemoryStore, false},
-    Contestant{"hand_written", &ConsumeByHand, true},
-    Contestant{"sqlite_transactional", &ConsumeWithSqliteStore, true}};
+    Contestant{"raw", &ConsumeRaw},
+    Contestant{"memory", &ConsumeWithMemoryStore},
+    Contestant{"rocksdb", &ConsumeWithRocksdbStore},
+    Contestant{"sqlite", &ConsumeWithSqliteStore},
+    Contestant{"hand_written_rocksdb", &ConsumeByHandWithRocksdb},
+    Contestant{"hand_written_sqlite", &ConsumeByHandWithSqlite},
+    Contestant{"rocksdb_transactional", &ConsumeWithRocksdbRows, Rows::kRocksdb},
+    Contestant{"hand_written_rocksdb_rows", &ConsumeByHandWithRocksdbRows, Rows::kRocksdb},
+    Contestant{"sqlite_transactional", &ConsumeWithSqliteRows, Rows::kSqlite},
+    Contestant{"hand_written_sqlite_rows", &ConsumeByHandWithSqliteRows, Rows::kSqlite}};
 
 const std::vector<Ratio> kRatios = {
     {"memory_to_raw", "memory", "raw"},
-    {"sqlite_transactional_to_hand_written", "sqlite_transactional", "hand_written"}};
+    {"rocksdb_to_raw", "rocksdb", "raw"},
+    {"sqlite_to_raw", "sqlite", "raw"},
+    {"rocksdb_to_hand_written", "rocksdb", "hand_written_rocksdb"},
+    {"sqlite_to_hand_written", "sqlite", "hand_written_sqlite"},
+    {"rocksdb_transactional_to_hand_written", "rocksdb_transactional", "hand_written_rocksdb_rows"},
+    {"sqlite_transactional_to_hand_written", "sqlite_transactional", "hand_written_sqlite_rows"}};
 
 struct Options {
   std::string brokers;
   std::int64_t messages = 1'000'000;
   int rounds = 3;
   std::string commit;
+  std::vector<std::string> only;  // names of contestants; empty: all
   bool is_json = false;
 };
 
@@ -70,6 +88,10 @@ int DoDuty(const Duty& duty) {
   }
   if (duty.what == "check") {
     std::fputs(FindWrongEffects(duty.task.database, duty.task.messages).c_str(), stdout);
+    return 0;
+  }
+  if (duty.what == "check-rocksdb") {
+    std::fputs(FindWrongEffectsInFamily(duty.task.database, duty.task.messages).c_str(), stdout);
     return 0;
   }
   for (const Contestant& contestant : kContestants) {
@@ -95,7 +117,16 @@ std::vector<std::string> ArgumentsOf(const std::string& what, const Task& task) 
 class Benchmark {
  public:
   explicit Benchmark(const Options& options)
-      : options_(options), topic_("once-bench-" + std::to_string(getpid())) {}
+      : options_(options), topic_("once-bench-" + std::to_string(getpid())) {
+    const auto is_chosen = [&](std::string_view name) {
+      return options.only.empty() ||
+             std::find(options.only.begin(), options.only.end(), name) != options.only.end();
+    };
+    std::copy_if(kContestants.begin(), kContestants.end(), std::back_inserter(contestants_),
+                 [&](const Contestant& contestant) { return is_chosen(contestant.name); });
+    std::copy_if(kRatios.begin(), kRatios.end(), std::back_inserter(ratios_),
+                 [&](const Ratio& ratio) { return is_chosen(ratio.dividend) && is_chosen(ratio.divisor); });
+  }
 
   // The exit code.
   int Run() {
@@ -106,7 +137,7 @@ class Benchmark {
     std::vector<Round> rounds;
     for (int number = 1; number <= options_.rounds; ++number) rounds.push_back(RunRound(number));
     DeleteTopic(options_.brokers, topic_);
-    const Summary summary = Summarize(rounds, kRatios);
+    const Summary summary = Summarize(rounds, ratios_);
     if (!options_.is_json) PrintTable(summary);
     std::printf("%s\n", Render(summary).dump().c_str());
     return is_exact_ ? 0 : 1;
@@ -124,7 +155,7 @@ class Benchmark {
 
   Round RunRound(int number) {
     Round round;
-    std::vector<Contestant> order(kContestants.begin(), kContestants.end());
+    std::vector<Contestant> order = contestants_;
     // Every other round backwards, so that nobody always runs after the same one.
     if (number % 2 == 0) std::reverse(order.begin(), order.end());
     for (const Contestant& contestant : order) {
@@ -138,14 +169,14 @@ class Benchmark {
     const ChildResult child = RunSelf(ArgumentsOf(contestant.name, task));
     const ordered_json line = ordered_json::parse(child.output);
     CheckEffects(contestant, task, line);
-    std::filesystem::remove(task.database);
+    std::filesystem::remove_all(task.database);
     const double messages = static_cast<double>(options_.messages);
     constexpr double kMillion = 1e6;
     const Measurement measured{.messages_per_second = messages / line.at("seconds").get<double>(),
                                .cpu_seconds_per_million = child.cpu_seconds / messages * kMillion,
                                .peak_mb = child.peak_mb};
     std::array<char, 160> text{};
-    std::snprintf(text.data(), text.size(), "round %d  %-22s %9.0f msg/s  %6.2f CPU s/M  %5.0f MB",
+    std::snprintf(text.data(), text.size(), "round %d  %-26s %9.0f msg/s  %6.2f CPU s/M  %5.0f MB",
                   number, contestant.name, measured.messages_per_second,
                   measured.cpu_seconds_per_million, measured.peak_mb);
     Say(text.data());
@@ -163,8 +194,9 @@ class Benchmark {
                            line.at("duplicates") != options_.messages - orders)) {
       wrong = "it counted " + line.at("processed").dump() + " effects and " +
               line.at("duplicates").dump() + " duplicates";
-    } else if (contestant.has_table) {
-      wrong = RunSelf(ArgumentsOf("check", task)).output;
+    } else if (contestant.rows != Rows::kNone) {
+      const bool is_sqlite = contestant.rows == Rows::kSqlite;
+      wrong = RunSelf(ArgumentsOf(is_sqlite ? "check" : "check-rocksdb", task)).output;
     }
     if (wrong.empty()) return;
     is_exact_ = false;
@@ -180,7 +212,7 @@ class Benchmark {
   ordered_json Render(const Summary& summary) const {
     ordered_json json;
     for (const auto& [name, ratio] : summary.ratios) json["ratios"][name] = Rounded(ratio, 1000);
-    for (const Contestant& contestant : kContestants) {
+    for (const Contestant& contestant : contestants_) {
       const Measurement& measured = summary.contestants.at(contestant.name);
       json["messages_per_second"][contestant.name] = Rounded(measured.messages_per_second, 1);
       json["cpu_seconds_per_million"][contestant.name] =
@@ -198,6 +230,8 @@ class Benchmark {
 
   const Options options_;
   const std::string topic_;
+  std::vector<Contestant> contestants_;
+  std::vector<Ratio> ratios_;
   const testing::ScratchFolder folder_;
   bool is_exact_ = true;
 };
@@ -214,10 +248,15 @@ int Main(int argc, char** argv) {
   consume->add_option("--rounds", options.rounds, "how often each contestant runs")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
+  std::vector<std::string> names;
+  for (const Contestant& contestant : kContestants) names.emplace_back(contestant.name);
+  consume->add_option("--only", options.only, "these contestants, by name")
+      ->delimiter(',')
+      ->check(CLI::IsMember(names));
   consume->add_option("--commit", options.commit, "the commit that is measured, for the output");
   consume->add_flag("--json", options.is_json, "nothing but the JSON object and the progress");
   Duty duty;
-  std::vector<std::string> duties = {"fill", "check"};
+  std::vector<std::string> duties = {"fill", "check", "check-rocksdb"};
   for (const Contestant& contestant : kContestants) duties.emplace_back(contestant.name);
   for (const std::string& name : duties) {
     CLI::App* command = app.add_subcommand(name)->group("");  // for the program's own use

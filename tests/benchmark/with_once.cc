@@ -8,9 +8,11 @@
 #include "once/consumer.h"
 #include "once/kafka/source.h"
 #include "once/memory/store.h"
+#include "once/rocksdb/store.h"
 #include "once/sqlite/store.h"
 #include "tests/benchmark/client.h"
 #include "tests/benchmark/contestants.h"
+#include "tests/benchmark/effects_family.h"
 #include "tests/benchmark/effects_table.h"
 #include "tests/benchmark/stopwatch.h"
 #include "tests/benchmark/workload.h"
@@ -93,14 +95,30 @@ Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler) {
           .duplicates = static_cast<std::int64_t>(stats.duplicates)};
 }
 
+absl::Status DoNothing(const Message& /*message*/, Transaction& /*transaction*/) {
+  return absl::OkStatus();
+}
+
+Effect EffectOf(const Message& message) {
+  return {.id = message.id(),
+          .value = *message.value(),
+          .partition = message.partition(),
+          .offset = message.offset()};
+}
+
 }  // namespace
 
 Finish ConsumeWithMemoryStore(const Task& task) {
-  return Consume(task, memory::OpenStore(),
-                 [](const Message&, Transaction&) { return absl::OkStatus(); });
+  return Consume(task, memory::OpenStore(), DoNothing);
 }
 
 Finish ConsumeWithSqliteStore(const Task& task) {
+  auto store = sqlite::OpenStore({.path = task.database});
+  Check(store.status(), "opening the store");
+  return Consume(task, *std::move(store), DoNothing);
+}
+
+Finish ConsumeWithSqliteRows(const Task& task) {
   Statement effect;  // finalised before the store, which the consumer owns, is closed
   auto store = sqlite::OpenStore({.path = task.database, .setup = [&effect](sqlite3* connection) {
                                     CreateEffectsTable(connection);
@@ -111,14 +129,30 @@ Finish ConsumeWithSqliteStore(const Task& task) {
   const std::shared_ptr<DedupStore> kept = *store;
   const Finish finish =
       Consume(task, *std::move(store), [&effect](const Message& message, Transaction&) {
-        AddEffect(effect.get(), {.id = message.id(),
-                                 .value = *message.value(),
-                                 .partition = message.partition(),
-                                 .offset = message.offset()});
+        AddEffect(effect.get(), EffectOf(message));
         return absl::OkStatus();
       });
   effect.reset();
   return finish;
+}
+
+Finish ConsumeWithRocksdbStore(const Task& task) {
+  auto store = rocksdb::OpenStore({.path = task.database});
+  Check(store.status(), "opening the store");
+  return Consume(task, *std::move(store), DoNothing);
+}
+
+Finish ConsumeWithRocksdbRows(const Task& task) {
+  auto store = rocksdb::OpenStore({.path = task.database, .tables = {kEffectsFamily}});
+  Check(store.status(), "opening the store");
+  return Consume(task, *std::move(store),
+                 [](const Message& message, Transaction& transaction) -> absl::Status {
+                   absl::StatusOr<rocksdb::Table> effects =
+                       rocksdb::TableOf(transaction, kEffectsFamily);
+                   if (!effects.ok()) return effects.status();
+                   const auto [key, value] = EncodeEffect(EffectOf(message));
+                   return effects->Put(key, value);
+                 });
 }
 
 }  // namespace once::benchmark

@@ -88,7 +88,7 @@ void CheckAnswer(std::string_view line) {
 }  // namespace
 
 std::vector<std::string> FuzzSeeds() {
-  std::vector<std::string> seeds = {"{}", "[[[[[[[[[[[[", R"({"once_operator":2,"call":"greet"})"};
+  std::vector<std::string> seeds = {"{}", "[[[[[[[[[[[[", R"({"once_operator":3,"call":"greet"})"};
   const auto add = [&](std::string_view call, json argument) {
     seeds.push_back(json{{operators::kVersionName, operators::kVersion},
                          {operators::kCallName, std::string(call)},

@@ -19,12 +19,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "src/operator/codec.h"
 #include "src/operator/local_socket.h"
 #include "tests/operator/scripted_operations.h"
 #include "tests/scratch_folder.h"
 
 namespace once {
 namespace {
+
+// Of a request that a test writes by hand.
+std::string RequestStart() {
+  return "{\"once_operator\":" + std::to_string(operators::kVersion) + ",";
+}
 
 using operators::Descriptor;
 using testing::FailureOf;
@@ -34,7 +40,7 @@ using testing::ScriptedOperations;
 
 std::unique_ptr<OperatorServer> MustStart(const std::string& path, StoreOperations& operations,
                                           OperatorServerOptions options = {}) {
-  auto server = OperatorServer::Start(path, operations, std::move(options));
+  auto server = OperatorServer::Start(path, {.operations = operations}, std::move(options));
   EXPECT_TRUE(server.ok()) << server.status();
   return server.ok() ? *std::move(server) : nullptr;
 }
@@ -179,11 +185,11 @@ TEST(OperatorSocket, ServesOthersWhileClientsHang) {
   for (std::size_t i = 0; i < kOperatorClientsMax + 4; ++i) {
     hanging.push_back(MustConnect(path));
     // Some say nothing, some half of it, some never read their answer.
-    if (i % 3 == 1) SendAll(hanging.back(), "{\"once_operator\":1,");
+    if (i % 3 == 1) SendAll(hanging.back(), RequestStart());
     if (i % 3 == 2) {
-      SendAll(hanging.back(),
-              "{\"once_operator\":1,\"call\":\"find_failures\",\"argument\":{\"after\":0,"
-              "\"letters_max\":9,\"id\":null,\"scope\":null}}\n");
+      SendAll(hanging.back(), RequestStart() +
+                                  "\"call\":\"find_failures\",\"argument\":{\"after\":0,"
+                                  "\"letters_max\":9,\"id\":null,\"scope\":null}}\n");
     }
     EXPECT_TRUE(ConnectToOwner(path).ok()) << "client " << i;
   }
@@ -245,7 +251,7 @@ TEST(OperatorSocket, AnswersRequestsThatCameTogether) {
   ScriptedOperations operations;
   const auto server = MustStart(path, operations);
   const Descriptor client = MustConnect(path);
-  const std::string greeting = "{\"once_operator\":1,\"call\":\"greet\"}\n";
+  const std::string greeting = RequestStart() + "\"call\":\"greet\"}\n";
   SendAll(client, greeting + greeting + greeting);
   for (int i = 0; i < 3; ++i) EXPECT_THAT(ReadLine(client), HasSubstr("done"));
 }
@@ -275,7 +281,7 @@ TEST(OperatorSocket, AnswersThousandsOfRequestsThatCameTogetherWithoutBuildingUp
   constexpr int kRequests = 5'000;
   std::string requests;
   for (int i = 0; i < kRequests; ++i) {
-    requests += "{\"once_operator\":1,\"call\":\"list_positions\"}\n";
+    requests += RequestStart() + "\"call\":\"list_positions\"}\n";
   }
   std::thread sender([&] { SendAll(client, requests); });
   int answers = 0;
@@ -378,7 +384,7 @@ TEST(OperatorSocket, RefusesAnotherUser) {
   ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
   const auto greet = [&] {
     const Descriptor client = MustConnect(path);
-    SendAll(client, "{\"once_operator\":1,\"call\":\"greet\"}\n");
+    SendAll(client, RequestStart() + "\"call\":\"greet\"}\n");
     return ReadLine(client).find("run the command as the store owner's user") != std::string::npos
                ? 0
                : 1;

@@ -43,6 +43,8 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
   constexpr Budget kTwo = {.faults = 2};
   static const std::vector<PlantedBug>* const bugs = new std::vector<PlantedBug>{
       // Transactions.
+      InEngine("copy-in-the-span", "a batch handler gets both copies of a message in one call",
+               "batch-handler", kNone, Check::kOneEffect),
       InEngine("position-past-waiting", "the position passes a message that waits for a retry",
                "letters", kNone, Check::kOneOutcome),
       InEngine("position-set-at-begin", "the position is raised before the handlers have run",

@@ -77,6 +77,24 @@ Scenario Plain(Scenario scenario) {
   return scenario;
 }
 
+// Handlers that are called once for a whole batch.
+void AddBatchHandlerCases(std::vector<ExhaustiveCase>& cases) {
+  Scenario copies = ThreeMessages("batch-handler", 1);
+  copies.has_batch_handler = true;
+  copies.messages[2] = copies.messages[0];
+  cases.push_back({copies, TwoInAll()});
+
+  // One is named, and one call ends without naming anybody.
+  Scenario failures = ThreeMessages("batch-handler-failures", 2);
+  failures.has_batch_handler = true;
+  failures.messages.push_back({.partition = 1, .id = "d"});
+  failures.messages[0].handling = Handling::kThrow;
+  failures.messages[1].handling = Handling::kFailFirst;
+  failures.messages[1].failures = 1;
+  failures.messages[2].handling = Handling::kReject;
+  cases.push_back({failures, OneOfEach()});
+}
+
 // Transactional handlers that kill their process.
 void AddDeadlyCases(std::vector<ExhaustiveCase>& cases) {
   Scenario poison = ThreeMessages("poison", 1);
@@ -421,6 +439,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   retries.messages[1].handling = Handling::kFailFirst;
   retries.messages[1].failures = 1;
   cases.push_back({retries, OneOfEach()});
+  AddBatchHandlerCases(cases);
   AddDeadlyCases(cases);
   AddIdentityCases(cases);
   AddPlainCases(cases);

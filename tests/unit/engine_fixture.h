@@ -158,8 +158,8 @@ class EngineTest : public ::testing::Test {
   // Handles messages with this id in its own way instead of booking them.
   void When(std::string id, IdHandler handler) { handlers_[std::move(id)] = std::move(handler); }
 
-  // The consumer that a process makes at its start; a second one meets the store of the first.
-  void StartConsumer() {
+  // The test's options with everything that the fixture has.
+  ConsumerOptions WholeOptions() {
     ConsumerOptions options = CopyWithoutSource(options_);
     options.source = std::make_unique<ScriptedSource>(log_);
     options.store = store_;
@@ -167,8 +167,13 @@ class EngineTest : public ::testing::Test {
     options.metrics = metrics_;
     options.executor = executor();
     options.random = random_;
+    return options;
+  }
+
+  // The consumer that a process makes at its start; a second one meets the store of the first.
+  void StartConsumer() {
     auto consumer = Consumer::Create(
-        std::move(options), [this](const Message& message, Transaction& transaction) -> Outcome {
+        WholeOptions(), [this](const Message& message, Transaction& transaction) -> Outcome {
           return Handle(message, transaction);
         });
     ASSERT_TRUE(consumer.ok()) << consumer.status();

@@ -149,6 +149,9 @@ struct Scenario {
   FiberKind fibers = FiberKind::kStack;
   bool has_free_order = true;  // FiberScheduler::set_has_free_order
   HandlerKind handler = HandlerKind::kTransactional;
+  // The consumer's handler is called for whole batches, and has an outcome for each message; what a
+  // message does depends on its attempts, not on how often it was handed over. REQUIRES: a log.
+  bool has_batch_handler = false;
   int partitions = 1;
   int workers = 2;
   std::vector<Drive> drives;  // by worker; missing ones are kStep

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "once/executor.h"
+#include "once/maintenance.h"
 #include "once/operations.h"
 
 namespace once::cli {
@@ -13,8 +14,9 @@ namespace once::cli {
 struct CommandContext {
   StoreOperations& operations;
   Random& random;
-  std::string store;        // its path, for messages
-  bool is_running = false;  // reached through the process that has it open
+  StoreMaintenance* maintenance = nullptr;  // null: the store offers none
+  std::string store;                        // its path, for messages
+  bool is_running = false;                  // reached through the process that has it open
   // Asks the person; true: go on. What cannot be taken back is asked first.
   std::function<bool(std::string_view question)> confirm;
 };

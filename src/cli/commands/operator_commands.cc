@@ -22,6 +22,7 @@
 #include "src/cli/commands/position_command.h"
 #include "src/cli/commands/report.h"
 #include "src/cli/commands/store_access.h"
+#include "src/cli/commands/store_command.h"
 
 namespace once::cli {
 namespace {
@@ -94,6 +95,7 @@ struct OperatorCommands::Flags {
   std::vector<std::string> ids;
   std::vector<std::int64_t> numbers;
   std::string scope;
+  std::string backup_path;
   bool has_happened = false;
   bool has_not_happened = false;
 
@@ -105,12 +107,17 @@ struct OperatorCommands::Flags {
   CLI::App* redrive = nullptr;
   CLI::App* discard = nullptr;
   CLI::App* resolve = nullptr;
+  CLI::App* store_stats = nullptr;
+  CLI::App* store_verify = nullptr;
+  CLI::App* store_compact = nullptr;
+  CLI::App* store_backup = nullptr;
   CLI::Option* partition_option = nullptr;
   CLI::Option* shown_number_option = nullptr;
 
   std::vector<CLI::App*> All() const {
     return {position_show, position_set, position_adopt, failures_list,
-            failures_show, redrive,      discard,        resolve};
+            failures_show, redrive,      discard,        resolve,
+            store_stats,   store_verify, store_compact,  store_backup};
   }
 
   void AddCommon(CLI::App& command);
@@ -118,15 +125,19 @@ struct OperatorCommands::Flags {
   void AddFailures(CLI::App& app);
   void AddDecision(CLI::App& command);
   void AddDecisions(CLI::App& app);
+  void AddStore(CLI::App& app);
 
   std::string CommandName() const;
   Report Execute(CommandContext& context);
   std::vector<MessageSelector> Selectors() const;
   Report ExecuteDecision(CommandContext& context);
+  Report ExecuteStore(CommandContext& context);
 };
 
 void OperatorCommands::Flags::AddCommon(CLI::App& command) {
-  command.add_option("--store", address.text, "sqlite:PATH, or the path alone; open or closed")
+  command
+      .add_option("--store", address.text,
+                  "sqlite:PATH, rocksdb:PATH, or the path alone; open or closed")
       ->required()
       ->check(CheckText);
   command.add_option("-o,--output", output, "table or json")
@@ -217,6 +228,23 @@ void OperatorCommands::Flags::AddDecisions(CLI::App& app) {
       ->excludes(happened);
 }
 
+void OperatorCommands::Flags::AddStore(CLI::App& app) {
+  CLI::App& group = *app.add_subcommand(
+      "store", "The store as a whole: its figures, its soundness, its room, a copy");
+  group.require_subcommand(1);
+  store_stats = group.add_subcommand("stats", "What is in it and how large it is");
+  store_verify = group.add_subcommand("verify", "Read all of it and say what is damaged");
+  store_compact =
+      group.add_subcommand("compact", "Give unused room back; its consumer may wait meanwhile");
+  store_backup = group.add_subcommand("backup", "A store of its own, as this one is at one moment");
+  for (CLI::App* command : {store_stats, store_verify, store_compact, store_backup}) {
+    AddCommon(*command);
+  }
+  store_backup->add_option("PATH", backup_path, "where nothing is yet")
+      ->required()
+      ->check(CheckText);
+}
+
 std::string OperatorCommands::Flags::CommandName() const {
   for (const CLI::App* command : All()) {
     if (!command->parsed()) continue;
@@ -254,7 +282,15 @@ Report OperatorCommands::Flags::ExecuteDecision(CommandContext& context) {
   return DecideMessages(context, action, selectors);
 }
 
+Report OperatorCommands::Flags::ExecuteStore(CommandContext& context) {
+  if (store_stats->parsed()) return ShowFigures(context);
+  if (store_verify->parsed()) return VerifyStore(context);
+  if (store_compact->parsed()) return CompactStore(context);
+  return BackUpStore(context, backup_path);
+}
+
 Report OperatorCommands::Flags::Execute(CommandContext& context) {
+  if (store_stats->get_parent()->parsed()) return ExecuteStore(context);
   if (failures_list->parsed()) {
     if (!list_id.empty()) list.id = ReadBytes(list_id);
     return ListFailures(context, list);
@@ -289,6 +325,7 @@ OperatorCommands::OperatorCommands(CLI::App& app) : flags_(std::make_unique<Flag
   flags_->AddPosition(app);
   flags_->AddFailures(app);
   flags_->AddDecisions(app);
+  flags_->AddStore(app);
 }
 
 OperatorCommands::~OperatorCommands() = default;
@@ -311,6 +348,7 @@ ExitCode OperatorCommands::Run() {
   CommandContext context{
       .operations = *access->operations,
       .random = *random,
+      .maintenance = access->maintenance,
       .store = access->path,
       .is_running = access->is_running(),
       .confirm = [is_yes](std::string_view question) { return is_yes || AskPerson(question); }};

@@ -1,14 +1,20 @@
 // The socket first: an owner that answers is the usual case, and asking it disturbs nobody.
 #include "src/cli/commands/store_access.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "once/abseil.h"
 
+#ifdef ONCE_HAS_ROCKSDB
+#include "once/rocksdb/store.h"
+#endif
 #ifdef ONCE_HAS_SQLITE
 #include "once/sqlite/store.h"
 #endif
@@ -16,35 +22,80 @@
 namespace once::cli {
 namespace {
 
-constexpr std::string_view kSqlite = "sqlite:";
-
 // An owner that is just starting or ending, or another command, is gone after this.
 constexpr absl::Duration kOwnerPatience = absl::Seconds(3);
 constexpr absl::Duration kOwnerPoll = absl::Milliseconds(50);
 
+using OpenFunction = absl::StatusOr<std::shared_ptr<DedupStore>> (*)(const std::string& path);
+
+// A store on the local file system, which one process has open and serves to operators.
+struct StoreKind {
+  std::string_view scheme;   // "sqlite:" before the path
+  std::string_view package;  // what a build without it lacks
+  mode_t type = 0;           // what its path is: S_IFREG or S_IFDIR
+  OpenFunction open = nullptr;
+};
+
 #ifdef ONCE_HAS_SQLITE
-
-// The file behind `text`, as the owner calls it: the socket lies beside the real file.
-absl::StatusOr<std::string> ResolvePath(const std::string& text) {
-  const std::string path(absl::StripPrefix(text, ToAbsl(kSqlite)));
-  const bool is_other_kind = !absl::StartsWith(text, ToAbsl(kSqlite)) &&
-                             text.find(':') != std::string::npos && text.find(':') < text.find('/');
-  if (path.empty() || is_other_kind) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--store \"", text, "\" is no store; give sqlite:PATH, or the path alone"));
-  }
-  char* resolved = ::realpath(path.c_str(), nullptr);
-  if (resolved == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no store at ", path, "; --store takes the path of an existing one"));
-  }
-  std::string result = resolved;
-  std::free(resolved);
-  return result;
-}
-
-absl::StatusOr<std::shared_ptr<DedupStore>> OpenClosed(const std::string& path) {
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenSqlite(const std::string& path) {
   return sqlite::OpenStore({.path = path, .must_exist = true, .serve_operators = false});
+}
+#else
+constexpr OpenFunction OpenSqlite = nullptr;
+#endif
+
+#ifdef ONCE_HAS_ROCKSDB
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenRocksdb(const std::string& path) {
+  return rocksdb::OpenStore({.path = path, .must_exist = true, .serve_operators = false});
+}
+#else
+constexpr OpenFunction OpenRocksdb = nullptr;
+#endif
+
+constexpr std::array kKinds = {
+    StoreKind{"sqlite:", "libsqlite3-dev", S_IFREG, OpenSqlite},
+    StoreKind{"rocksdb:", "librocksdb-dev", S_IFDIR, OpenRocksdb},
+};
+
+struct StorePlace {
+  const StoreKind* kind = nullptr;
+  std::string path;  // as the owner calls it: the socket lies beside the real one
+};
+
+absl::StatusOr<StorePlace> FindPlace(const std::string& text) {
+  StorePlace place{.kind = nullptr, .path = text};
+  for (const StoreKind& kind : kKinds) {
+    if (!absl::StartsWith(text, ToAbsl(kind.scheme))) continue;
+    place = {.kind = &kind, .path = text.substr(kind.scheme.size())};
+  }
+  const std::size_t colon = text.find(':');
+  const bool is_other_kind =
+      place.kind == nullptr && colon != std::string::npos && colon < text.find('/');
+  if (place.path.empty() || is_other_kind) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--store \"", text, "\" is no store; give sqlite:PATH, rocksdb:PATH, or the path alone"));
+  }
+  char* resolved = ::realpath(place.path.c_str(), nullptr);
+  struct stat there = {};
+  const bool exists = resolved != nullptr && ::stat(resolved, &there) == 0;
+  if (exists) place.path = resolved;
+  std::free(resolved);
+  if (!exists) {
+    return absl::NotFoundError(absl::StrCat("there is no store at ", place.path,
+                                            "; --store takes the path of an existing one"));
+  }
+  // A path alone: a file is a database of SQLite, a folder one of RocksDB.
+  for (const StoreKind& kind : kKinds) {
+    if (place.kind == nullptr && (there.st_mode & S_IFMT) == kind.type) place.kind = &kind;
+  }
+  if (place.kind == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--store ", place.path, " is neither a file nor a folder"));
+  }
+  if (place.kind->open != nullptr) return place;
+  return absl::InvalidArgumentError(absl::StrCat("this command was built without stores of ",
+                                                 ToAbsl(place.kind->scheme), " install ",
+                                                 ToAbsl(place.kind->package), " and build again"));
 }
 
 absl::StatusOr<StoreAccess> AccessOpened(std::string path, std::shared_ptr<DedupStore> store) {
@@ -53,7 +104,11 @@ absl::StatusOr<StoreAccess> AccessOpened(std::string path, std::shared_ptr<Dedup
     return absl::UnimplementedError(
         absl::StrCat("the store at ", path, " offers nothing to operators"));
   }
-  return StoreAccess{.path = std::move(path), .store = std::move(store), .operations = operations};
+  StoreMaintenance* maintenance = store->maintenance();
+  return StoreAccess{.path = std::move(path),
+                     .store = std::move(store),
+                     .operations = operations,
+                     .maintenance = maintenance};
 }
 
 // What to say when the store is locked and its owner is not to be reached.
@@ -70,49 +125,40 @@ absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
   return absl::UnavailableError(absl::StrCat(owner.message(), "; ", way_out));
 }
 
-#endif
-
 }  // namespace
 
-#ifdef ONCE_HAS_SQLITE
-
 absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& executor) {
-  absl::StatusOr<std::string> path = ResolvePath(address.text);
-  if (!path.ok()) return path.status();
+  absl::StatusOr<StorePlace> place = FindPlace(address.text);
+  if (!place.ok()) return place.status();
+  std::string& path = place->path;
   const std::unique_ptr<Event> clock = executor.NewEvent();
   const absl::Time give_up = executor.Now() + std::min(kOwnerPatience, address.timeout);
   while (true) {
     absl::StatusOr<StoreOwner> owner = ConnectToOwner(
-        absl::StrCat(*path, ToAbsl(kOperatorSocketSuffix)), {.timeout = address.timeout});
+        absl::StrCat(path, ToAbsl(kOperatorSocketSuffix)), {.timeout = address.timeout});
     if (owner.ok()) {
       StoreOperations* operations = owner->operations.get();
-      return StoreAccess{.path = *std::move(path),
+      StoreMaintenance* maintenance = owner->maintenance.get();
+      return StoreAccess{.path = std::move(path),
                          .owner = std::move(owner->operations),
+                         .owner_maintenance = std::move(owner->maintenance),
                          .process = owner->process,
-                         .operations = operations};
+                         .operations = operations,
+                         .maintenance = maintenance};
     }
     const bool may_be_closed = absl::IsNotFound(owner.status()) ||
                                absl::IsUnavailable(owner.status()) ||
                                absl::IsPermissionDenied(owner.status());
-    if (!may_be_closed) return NoWayIn(*path, owner.status(), owner.status());
-    auto store = OpenClosed(*path);
-    if (store.ok()) return AccessOpened(*std::move(path), *std::move(store));
+    if (!may_be_closed) return NoWayIn(path, owner.status(), owner.status());
+    auto store = place->kind->open(path);
+    if (store.ok()) return AccessOpened(std::move(path), *std::move(store));
     // Locked by somebody, or refused for a reason of its own: the words are the store's.
     if (!absl::IsFailedPrecondition(store.status())) return store.status();
     const bool is_locked = absl::StrContains(store.status().message(), "has it open");
     if (!is_locked) return store.status();
-    if (executor.Now() >= give_up) return NoWayIn(*path, owner.status(), store.status());
+    if (executor.Now() >= give_up) return NoWayIn(path, owner.status(), store.status());
     clock->WaitUntil(executor.Now() + kOwnerPoll);
   }
 }
-
-#else
-
-absl::StatusOr<StoreAccess> ReachStore(const StoreAddress&, Executor&) {
-  return absl::InvalidArgumentError(
-      "this command was built without the sqlite adapter; install libsqlite3-dev and build again");
-}
-
-#endif
 
 }  // namespace once::cli

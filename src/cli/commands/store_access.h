@@ -16,7 +16,7 @@
 namespace once::cli {
 
 struct StoreAddress {
-  std::string text;  // as the user gave it: "sqlite:PATH" or PATH
+  std::string text;  // as the user gave it: "sqlite:PATH", "rocksdb:PATH" or PATH
   absl::Duration timeout = absl::Seconds(30);
 };
 
@@ -24,8 +24,10 @@ struct StoreAccess {
   std::string path;
   std::shared_ptr<DedupStore> store;       // opened here …
   std::unique_ptr<StoreOperations> owner;  // … or the way through its owner
-  pid_t process = 0;                       // of the owner
-  StoreOperations* operations = nullptr;   // of one of the two
+  std::unique_ptr<StoreMaintenance> owner_maintenance;
+  pid_t process = 0;                        // of the owner
+  StoreOperations* operations = nullptr;    // of one of the two
+  StoreMaintenance* maintenance = nullptr;  // likewise; null: the store offers none
   bool is_running() const { return owner != nullptr; }
 };
 

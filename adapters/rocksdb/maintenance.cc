@@ -1,0 +1,149 @@
+// RocksDB's properties, checksums, manual compaction and checkpoints.
+#include "adapters/rocksdb/maintenance.h"
+
+#include <rocksdb/utilities/checkpoint.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/row_codec.h"
+#include "adapters/rocksdb/status.h"
+#include "adapters/rocksdb/view.h"
+#include "once/abseil.h"
+#include "src/stores/outbox_codec.h"
+
+namespace once::rocksdb {
+namespace {
+
+// Findings of one check; a damaged table has thousands that say the same.
+constexpr std::size_t kFindingsMax = 100;
+
+struct Property {
+  const char* name;
+  const char* property;
+};
+
+// Over all column families.
+constexpr Property kSums[] = {
+    {"table_bytes", "rocksdb.total-sst-files-size"},
+    {"live_bytes", "rocksdb.estimate-live-data-size"},
+    {"write_buffer_bytes", "rocksdb.cur-size-all-mem-tables"},
+    {"table_reader_bytes", "rocksdb.estimate-table-readers-mem"},
+    {"compaction_pending_bytes", "rocksdb.estimate-pending-compaction-bytes"},
+};
+
+absl::Status Cancelled(const std::string& operation) {
+  return absl::CancelledError(absl::StrCat("rocksdb: ", operation, ": given up on request"));
+}
+
+absl::Status CheckLetter(std::string_view value) {
+  const absl::StatusOr<OutboxEntry> entry = DecodeEntry(value);
+  absl::Status decoded = entry.status();
+  if (entry.ok()) decoded.Update(stores::DecodeOrigin(entry->origin).status());
+  if (entry.ok() && entry->payload) {
+    decoded.Update(stores::DecodeMessage(*entry->payload).status());
+  }
+  return decoded;
+}
+
+// Every letter of the outbox, which is decoded only when somebody asks for it.
+absl::Status CheckLetters(const View& view, const std::stop_token& stop,
+                          std::vector<std::string>& findings) {
+  const std::string prefix(1, kOutboxTable);
+  return view.Scan(
+      kRowsFamily, prefix, EndOfPrefix(prefix), [&](std::string_view key, std::string_view value) {
+        const absl::Status decoded = CheckLetter(value);
+        if (!decoded.ok()) {
+          const auto number = SequenceOf(key);
+          findings.push_back(absl::StrCat("letter ", number.value_or(0), ": ", decoded.message()));
+        }
+        return findings.size() < kFindingsMax && !stop.stop_requested();
+      });
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<StoreFigure>> RocksMaintenance::ReadFigures() {
+  const Database::ReadScope reading(*database_);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  ::rocksdb::DB& db = reading.open_db().db();
+  std::vector<StoreFigure> figures;
+  for (const Property& sum : kSums) {
+    std::uint64_t value = 0;
+    if (!db.GetAggregatedIntProperty(sum.property, &value)) continue;
+    figures.push_back({sum.name, static_cast<std::int64_t>(value)});
+  }
+  std::uint64_t ids = 0;
+  db.GetIntProperty(reading.open_db().family(kIdsFamily), "rocksdb.estimate-num-keys", &ids);
+  figures.push_back({"ids_count", static_cast<std::int64_t>(ids)});
+  std::uint64_t cache = 0;
+  db.GetIntProperty("rocksdb.block-cache-usage", &cache);
+  figures.push_back({"cache_bytes", static_cast<std::int64_t>(cache)});
+  ::rocksdb::VectorLogPtr logs;
+  const ::rocksdb::Status listed = db.GetSortedWalFiles(logs);
+  if (!listed.ok()) return StatusOf(listed, absl::StrCat("read figures of ", database_->path()));
+  std::int64_t log_bytes = 0;
+  for (const auto& log : logs) log_bytes += static_cast<std::int64_t>(log->SizeFileBytes());
+  figures.push_back({"log_bytes", log_bytes});
+  return figures;
+}
+
+absl::StatusOr<std::vector<std::string>> RocksMaintenance::Verify(const std::stop_token& stop) {
+  const std::string operation = absl::StrCat("verify ", database_->path());
+  const Database::ReadScope reading(*database_);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  std::vector<std::string> findings;
+  const ::rocksdb::Status intact = reading.open_db().db().VerifyChecksum();
+  if (intact.IsCorruption()) {
+    findings.push_back(intact.ToString());
+  } else if (!intact.ok()) {
+    return StatusOf(intact, operation);
+  }
+  const absl::Status scanned = CheckLetters(reading.view(), stop, findings);
+  if (absl::IsDataLoss(scanned)) {
+    findings.emplace_back(scanned.message());
+  } else if (!scanned.ok()) {
+    return scanned;
+  }
+  if (stop.stop_requested()) return Cancelled(operation);
+  return findings;
+}
+
+absl::Status RocksMaintenance::Compact(const std::stop_token& stop) {
+  const std::string operation = absl::StrCat("compact ", database_->path());
+  const Database::ReadScope reading(*database_);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  std::atomic<bool> is_cancelled = false;
+  const std::stop_callback cancel(stop, [&] { is_cancelled = true; });
+  ::rocksdb::CompactRangeOptions options;
+  options.canceled = &is_cancelled;
+  options.bottommost_level_compaction = ::rocksdb::BottommostLevelCompaction::kForceOptimized;
+  for (std::size_t family = 0; family < reading.open_db().families(); ++family) {
+    const ::rocksdb::Status compacted = reading.open_db().db().CompactRange(
+        options, reading.open_db().family(family), nullptr, nullptr);
+    if (stop.stop_requested()) return Cancelled(operation);
+    if (!compacted.ok()) return StatusOf(compacted, operation);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RocksMaintenance::Backup(const std::string& path, const std::stop_token& stop) {
+  const std::string operation = absl::StrCat("back up ", database_->path(), " to ", path);
+  if (stop.stop_requested()) return Cancelled(operation);
+  struct stat there = {};
+  if (::lstat(path.c_str(), &there) == 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("rocksdb: ", operation, ": something is there already; name a new folder"));
+  }
+  const Database::ReadScope reading(*database_);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  ::rocksdb::Checkpoint* raw = nullptr;
+  ::rocksdb::Status made = ::rocksdb::Checkpoint::Create(&reading.open_db().db(), &raw);
+  const std::unique_ptr<::rocksdb::Checkpoint> checkpoint(raw);
+  if (made.ok()) made = checkpoint->CreateCheckpoint(path);
+  return made.ok() ? absl::OkStatus() : StatusOf(made, operation);
+}
+
+}  // namespace once::rocksdb
