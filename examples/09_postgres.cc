@@ -1,5 +1,5 @@
-// Deposits booked once each in a PostgreSQL database: balance and id commit together. Run it as often
-// as you like, from as many processes as you like: the balance stays what it is.
+// Deposits booked once each in a PostgreSQL database: balance and id commit together. Run it as
+// often as you like, from as many processes as you like: the balance stays what it is.
 #include <once/once.h>
 #include <once/postgres/store.h>
 
@@ -16,9 +16,10 @@ struct Deposit {
 absl::Status Book(const Deposit& deposit, once::Transaction& transaction) {
   once::postgres::Connection connection(transaction);
   return connection
-      .Execute("INSERT INTO balances VALUES($1, $2) ON CONFLICT (account) DO UPDATE SET amount = "
-               "balances.amount + EXCLUDED.amount",
-               {deposit.account, deposit.amount})
+      .Execute(
+          "INSERT INTO balances VALUES($1, $2) ON CONFLICT (account) DO UPDATE SET amount = "
+          "balances.amount + EXCLUDED.amount",
+          {deposit.account, deposit.amount})
       .status();
 }
 
@@ -36,8 +37,8 @@ absl::StatusOr<once::postgres::ResultRows> Ask(once::DedupStore& store, const ch
 absl::StatusOr<std::int64_t> BookAll(const std::string& server, const std::vector<Deposit>& all) {
   const auto store = once::postgres::OpenStore({.connection = server, .schema = "example_once"});
   if (!store.ok()) return store.status();
-  const auto created = Ask(
-      **store, "CREATE TABLE IF NOT EXISTS balances(account text PRIMARY KEY, amount bigint)");
+  const auto created =
+      Ask(**store, "CREATE TABLE IF NOT EXISTS balances(account text PRIMARY KEY, amount bigint)");
   if (!created.ok()) return created.status();
   const auto book = once::Wrap<Deposit>(
       {.store = *store, .scope = "deposits", .id = [](const Deposit& d) { return d.id; }}, Book);

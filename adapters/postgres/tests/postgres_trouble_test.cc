@@ -1,6 +1,6 @@
 // The public suite of troubles over a private server: connections that are cut at a commit, before
-// and after the server has heard of it, writes that are answered as by a server without space, and a
-// machine that loses its power.
+// and after the server has heard of it, writes that are answered as by a server without space, and
+// a machine that loses its power.
 #include "once/testing/trouble_conformance.h"
 
 #include <atomic>
