@@ -184,9 +184,7 @@ kafka_for_tests() {
     return 0
   fi
   KAFKA_SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/once-kafka.XXXXXX")
-  trap 'kafka_stop "$KAFKA_SCRATCH"' EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+  at_exit "kafka_stop '$KAFKA_SCRATCH'"
   say "starting a Kafka broker"
   # The kernel ends this broker with this script, even when the script is killed outright.
   kafka_start "$KAFKA_SCRATCH" setpriv --pdeathsig KILL

@@ -4,8 +4,8 @@
 ONCE_PACKAGES=(
   build-essential cmake ninja-build ccache pkg-config git python3 sqlite3
   libabsl-dev libxxhash-dev libssl-dev libboost-context-dev libgtest-dev libgmock-dev
-  libsqlite3-dev librocksdb-dev libhiredis-dev librdkafka-dev libcli11-dev nlohmann-json3-dev
-  libtcmalloc-minimal4 redis-server)
+  libsqlite3-dev librocksdb-dev libpq-dev libhiredis-dev librdkafka-dev libcli11-dev
+  nlohmann-json3-dev libtcmalloc-minimal4 postgresql-15 redis-server openssl)
 ONCE_LINT_PACKAGES=(clang-14 clang-tidy-14 clang-format-14)
 # The second holds libFuzzer and the sanitizers' runtimes.
 ONCE_FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
@@ -57,6 +57,7 @@ setup() {
       die "these packages are missing, and you are neither root nor have sudo: $missing"
     as_root=(sudo)
   fi
+  # No package shall start a server.
   as_root+=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
   local install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
   say "installing: $missing"

@@ -36,6 +36,7 @@ class RocksRows final : public stores::Rows {
         outbox_(database, batch_, ids_) {}
 
   absl::StatusOr<stores::IdRows> Find(const IdKey& key) override { return ids_.Find(key); }
+  stores::LeaseClock clock() const override { return database_.clock(); }
   absl::Status PutRecord(const IdKey& key, const IdRecord& record) override {
     return ids_.PutRecord(key, record);
   }
@@ -106,7 +107,6 @@ class RocksTransactions final : public stores::RowTransactions {
   }
   absl::Status Sync() override { return database_->Sync(); }
   Fence NewFence() override { return database_->NewFence(); }
-  stores::LeaseClock clock() const override { return database_->clock(); }
   std::string_view store_name() const override { return "rocksdb"; }
 
  private:

@@ -24,6 +24,7 @@ class SqliteRows final : public stores::Rows {
   explicit SqliteRows(Database& database) : database_(database), ids_(database) {}
 
   absl::StatusOr<stores::IdRows> Find(const IdKey& key) override { return ids_.Find(key); }
+  stores::LeaseClock clock() const override { return database_.clock(); }
   absl::Status PutRecord(const IdKey& key, const IdRecord& record) override {
     return ids_.PutRecord(key, record);
   }
@@ -102,7 +103,6 @@ class SqliteTransactions final : public stores::RowTransactions {
   }
   absl::Status Sync() override { return database_->Sync(); }
   Fence NewFence() override { return database_->NewFence(); }
-  stores::LeaseClock clock() const override { return database_->clock(); }
   std::string_view store_name() const override { return "sqlite"; }
 
  private:

@@ -6,8 +6,9 @@
 namespace once::stores {
 
 bool IsHeld(const ClaimRow& claim, const LeaseClock& clock) {
-  return claim.fence && claim.fence->incarnation == clock.incarnation &&
-         claim.lease_end > clock.now;
+  const bool may_be_alive =
+      claim.fence && (clock.is_shared || claim.fence->incarnation == clock.incarnation);
+  return may_be_alive && claim.lease_end > clock.now;
 }
 
 bool SaysNothing(const ClaimRow& claim) {

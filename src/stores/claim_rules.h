@@ -28,10 +28,12 @@ struct IdRows {
   std::optional<ClaimRow> claim;
 };
 
-// By which a claim is judged: it is over when another opening made it, or when its lease has ended.
+// By which a claim is judged: it is over when its lease has ended, and in a store that one process
+// at a time has open also when another opening made it.
 struct LeaseClock {
   std::uint64_t incarnation = 0;
   absl::Time now;
+  bool is_shared = false;  // other openings may be alive
 };
 
 bool IsHeld(const ClaimRow& claim, const LeaseClock& clock);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,20 @@ const Claim& ClaimOf(const Claim& claim) { return claim; }
 const Claim& ClaimOf(const CompletedClaim& completed) { return completed.claim; }
 const Claim& ClaimOf(const FailedClaim& failed) { return failed.claim; }
 const Claim& ClaimOf(const DyingClaim& dying) { return dying.claim; }
+
+const IdKey& KeyOf(const ClaimRequest& request) { return request.key; }
+template <typename C>
+const IdKey& KeyOf(const C& claim) {
+  return ClaimOf(claim).key;
+}
+
+template <typename C>
+std::vector<IdKey> KeysOf(std::span<const C> claims) {
+  std::vector<IdKey> keys;
+  keys.reserve(claims.size());
+  for (const C& claim : claims) keys.push_back(KeyOf(claim));
+  return keys;
+}
 
 // Of ids in error messages; they may be any bytes.
 std::string Quoted(std::string_view id) {
@@ -63,6 +78,7 @@ absl::Status ForEach(RowTransactions& store, std::string_view operation, Wanted 
   if (claims.empty()) return absl::OkStatus();
   const std::string what = absl::StrCat(ToAbsl(store.store_name()), ": ", ToAbsl(operation));
   return store.Write(operation, Durability::kProcess, [&](Rows& table) -> absl::Status {
+    if (absl::Status read = table.Expect(KeysOf(claims)); !read.ok()) return read;
     for (std::size_t i = 0; i < claims.size(); ++i) {
       const Claim& claim = ClaimOf(claims[i]);
       absl::StatusOr<IdRows> rows = table.Find(claim.key);
@@ -173,9 +189,9 @@ absl::Status FencedClaims::TryClaim(std::span<const ClaimRequest> requests, absl
   assert(results.size() == requests.size());
   if (requests.empty()) return absl::OkStatus();
   return transactions_.Write("claim", Durability::kProcess, [&](Rows& table) -> absl::Status {
+    if (absl::Status read = table.Expect(KeysOf(requests)); !read.ok()) return read;
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      absl::StatusOr<ClaimResult> result =
-          ClaimOne(table, requests[i], lease, transactions_.clock());
+      absl::StatusOr<ClaimResult> result = ClaimOne(table, requests[i], lease, table.clock());
       if (!result.ok()) return result.status();
       results[i] = *std::move(result);
     }
@@ -195,7 +211,7 @@ absl::Status FencedClaims::Renew(std::span<const Claim> claims, absl::Duration l
                                  std::span<absl::Status> outcomes) {
   return ForEach(transactions_, "renew claim", Wanted::kAny, claims, outcomes,
                  [&](Rows& table, const Claim& claim, IdRows& rows) {
-                   rows.claim->lease_end = transactions_.clock().now + lease;
+                   rows.claim->lease_end = table.clock().now + lease;
                    return table.PutClaim(claim.key, rows.claim);
                  });
 }
@@ -225,7 +241,7 @@ absl::Status FencedClaims::Fail(std::span<const FailedClaim> claims,
                    IdRecord& record = rows.record;
                    record.state = IdState::kRetrying;
                    if (failed.is_charged) ++record.attempt;
-                   record.not_before = transactions_.clock().now + failed.delay;
+                   record.not_before = table.clock().now + failed.delay;
                    if (failed.is_charged && record.first_failed_at == absl::InfinitePast()) {
                      record.first_failed_at = failed.first_failed_at;
                    }

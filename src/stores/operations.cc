@@ -58,7 +58,7 @@ absl::Status Settle(RowTransactions& store, std::string_view operation, const Id
     const absl::StatusOr<IdRows> found = rows.Find(key);
     if (!found.ok()) return found.status();
     const std::string what = Describe(store, operation, key.id);
-    IdRecord record = VisibleRecord(*found, store.clock());
+    IdRecord record = VisibleRecord(*found, rows.clock());
     if (record.state == IdState::kAbsent) {
       return absl::NotFoundError(absl::StrCat(what, "the id is not known under this scope"));
     }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -43,7 +44,11 @@ class Rows {
   Rows& operator=(const Rows&) = delete;
   virtual ~Rows() = default;
 
+  // Says which ids Find() will be asked for, so that a server far away is asked once for all.
+  virtual absl::Status Expect(std::span<const IdKey> /*keys*/) { return absl::OkStatus(); }
   virtual absl::StatusOr<IdRows> Find(const IdKey& key) = 0;
+  // By what the claims among them are judged: a moment not before the rows were locked.
+  virtual LeaseClock clock() const = 0;
   // Replaces the record; kAbsent removes it.
   virtual absl::Status PutRecord(const IdKey& key, const IdRecord& record) = 0;
   // nullopt, and a claim that says nothing, removes the row.
@@ -87,10 +92,8 @@ class RowTransactions {
                              absl::FunctionRef<absl::Status(Rows&)> work) = 0;
   // As ClaimStore::Sync().
   virtual absl::Status Sync() = 0;
-  // A fence of this opening that no other claim has or had …
+  // A fence of this opening that no other claim has or had.
   virtual Fence NewFence() = 0;
-  // … and by what its claims are judged.
-  virtual LeaseClock clock() const = 0;
   // In front of messages: "sqlite".
   virtual std::string_view store_name() const = 0;
 };

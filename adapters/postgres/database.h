@@ -1,0 +1,124 @@
+// The Database is one opening of a store: its sessions, which are connected when they are needed
+// and again after they were lost, what is known of the server, and the words of claims that no disk
+// has seen yet.
+// Thread-safety: safe for concurrent use; a lease belongs to one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "adapters/postgres/schema.h"
+#include "adapters/postgres/server.h"
+#include "adapters/postgres/session.h"
+#include "adapters/postgres/statements.h"
+#include "once/dedup_store.h"
+#include "once/postgres/store.h"
+#include "src/stores/claim_rules.h"
+
+namespace once::postgres {
+
+class Database : public std::enable_shared_from_this<Database> {
+ public:
+  static absl::StatusOr<std::shared_ptr<Database>> Open(StoreOptions options);
+
+  struct Returner {
+    std::shared_ptr<Database> database;
+    void operator()(Session* session) const { database->GiveBack(session); }
+  };
+  // A session outside any transaction; given back by its end, whatever state it is in then.
+  using Lease = std::unique_ptr<Session, Returner>;
+
+  // kUnavailable: all sessions are at work, or the server cannot be reached.
+  absl::StatusOr<Lease> Acquire(std::string_view operation);
+
+  // The queue of `session` in a transaction of its own, committed as durable as `wanted`.
+  absl::StatusOr<std::vector<Result>> RunAlone(Session& session, std::string_view operation);
+  // Ends the transaction of `session` with what is queued before; kUnknown when nobody knows
+  // whether it did. `when_unknown` ends that message.
+  absl::Status Commit(Session& session, Durability wanted, std::string_view when_unknown);
+
+  // A commit of claims that did not wait for the disk goes on the count; as ClaimStore::Sync().
+  absl::Status CommitWords(Session& session);
+  absl::Status Sync();
+  // Makes a commit that writes nothing else wait for the disk.
+  bool has_unsynced() const { return has_unsynced_; }
+  void QueueSync(Session& session) { session.Queue(statements_.sync_words, OwnOpening()); }
+
+  // Ends sessions that hold one of the rows in a transaction that has asked nothing for too long,
+  // and those of this process that were lost. The number of them.
+  absl::StatusOr<int> EndHungOwners(std::span<const PartitionKey> keys);
+
+  Fence NewFence() { return {.incarnation = incarnation_, .counter = ++last_claim_}; }
+  // By what claims are judged when the server's clock is at `micros`.
+  stores::LeaseClock ClockAt(std::int64_t micros) const;
+
+  // Scopes whose rows are committed: nobody needs to look again.
+  bool IsKnownScope(std::string_view name) const;
+  void NoteScopes(const std::vector<std::string>& names);
+
+  const StoreOptions& options() const { return options_; }
+  const Statements& statements() const { return statements_; }
+  // "on schema once of billing at db", for messages.
+  const std::string& where() const { return where_; }
+  StoreTraits traits() const;
+
+ private:
+  explicit Database(StoreOptions options);
+
+  absl::StatusOr<std::unique_ptr<Session>> Connect();
+  // Looks whether the server is the one it was, and has what it had.
+  absl::Status Recognise(Session& session);
+  absl::Status RecogniseWords(Session& session);
+  // REQUIRES: words_mutex_ is held.
+  void CheckWords(std::int64_t found, std::int64_t wanted);
+  Params OwnOpening() const {
+    return std::move(Params().Int8(static_cast<std::int64_t>(identity_.open_count)));
+  }
+  void GiveBack(Session* session);
+  // True: it may connect now. False: the last attempts failed a moment ago.
+  bool MayConnect();
+  void NoteConnecting(const absl::Status& connected);
+
+  const StoreOptions options_;
+  const Statements statements_;
+  const std::uint64_t incarnation_;
+  const std::string session_name_;
+  ConnectionSettings settings_;
+  std::string where_;
+  StoreIdentity identity_;
+  std::atomic<std::uint64_t> last_claim_ = 0;
+  std::atomic<bool> has_unsynced_ = false;  // there was a commit that did not wait for the disk
+
+  mutable std::mutex mutex_;
+  std::condition_variable given_back_;
+  std::vector<std::unique_ptr<Session>> idle_;
+  std::set<int> pids_;  // of the sessions that live
+  int leased_ = 0;
+  int failed_attempts_ = 0;
+  absl::Time next_attempt_ = absl::InfinitePast();
+  absl::Status last_failure_;
+  std::optional<Server> server_;
+  std::string failover_;  // empty: there was none since the opening
+  absl::flat_hash_set<std::string> known_scopes_;
+
+  std::mutex words_mutex_;
+  std::int64_t last_word_ = 0;    // of those answered OK
+  std::int64_t synced_word_ = 0;  // this one, and all before it, are on disk
+  int recognitions_ = 0;          // how often a new session has compared the counts
+  absl::Status words_lost_;       // not OK: some of them are gone for good
+};
+
+}  // namespace once::postgres

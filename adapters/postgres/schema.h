@@ -1,0 +1,27 @@
+// The store's schema: created and brought up to date by whoever opens it first, under a lock.
+// Thread-safety: none needed; runs on a session of its own.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "adapters/postgres/session.h"
+#include "once/postgres/store.h"
+
+namespace once::postgres {
+
+// What this code writes. A store of a newer format is left alone.
+inline constexpr int kFormat = 1;
+
+struct StoreIdentity {
+  std::string store_id;
+  std::uint64_t open_count = 0;
+};
+
+// kNotFound, kFailedPrecondition, kPermissionDenied: see OpenStore().
+absl::StatusOr<StoreIdentity> PrepareSchema(Session& session, const StoreOptions& options,
+                                            std::string_view where);
+
+}  // namespace once::postgres

@@ -1,0 +1,273 @@
+// Parameters are numbered as the code that gives them says: position_rows.cc, id_rows.cc,
+// letter_rows.cc, outbox.cc, operations.cc.
+//
+// Rows are always locked in the order of their keys, so that two batches never wait for each other.
+// A statement that must find what it changes divides by zero where it does not: it then fails
+// inside the pipeline, before the COMMIT behind it, and no round trip is spent on looking.
+#include "adapters/postgres/statements.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "once/abseil.h"
+
+namespace once::postgres {
+namespace {
+
+constexpr std::string_view kDivisionByZero = "22012";
+constexpr std::string_view kUniqueViolation = "23505";
+
+constexpr const char* kPartitionKeys =
+    "unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int4[]) WITH ORDINALITY "
+    "AS k(cluster, consumer_group, topic, partition, n)";
+constexpr const char* kSamePartition =
+    "p.cluster = k.cluster AND p.consumer_group = k.consumer_group AND p.topic = k.topic AND "
+    "p.partition = k.partition";
+constexpr const char* kPositionColumns =
+    "cluster, consumer_group, topic, partition, position, revision, writer, reach, last_offset, "
+    "last_timestamp_ms, last_fingerprint_high, last_fingerprint_low, directive";
+constexpr const char* kPositionCells =
+    "p.cluster, p.consumer_group, p.topic, p.partition, p.position, p.revision, p.writer, p.reach, "
+    "p.last_offset, p.last_timestamp_ms, p.last_fingerprint_high, p.last_fingerprint_low, "
+    "p.directive";
+
+constexpr const char* kIdKeys =
+    "unnest($1::int8[], $2::bytea[]) WITH ORDINALITY AS k(scope, id, n)";
+constexpr const char* kIdColumns =
+    "state, fingerprint_high, fingerprint_low, attempt, first_failed_at, not_before, "
+    "fence_incarnation, fence_counter, lease_end, is_begun, may_have_run, disposition, "
+    "claim_fingerprint_high, claim_fingerprint_low, result";
+constexpr const char* kIdCells =
+    "i.state, i.fingerprint_high, i.fingerprint_low, i.attempt, i.first_failed_at, i.not_before, "
+    "i.fence_incarnation, i.fence_counter, i.lease_end, i.is_begun, i.may_have_run, i.disposition, "
+    "i.claim_fingerprint_high, i.claim_fingerprint_low, i.result";
+constexpr const char* kIdValues =
+    "unnest($1::int8[], $2::bytea[], $3::int2[], $4::int8[], $5::int8[], $6::int4[], $7::int8[], "
+    "$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::bool[], $13::bool[], $14::int2[], "
+    "$15::int8[], $16::int8[], $17::bytea[])";
+
+// "One row has changed for each key", or the transaction fails.
+constexpr const char* kAllChanged = "SELECT 1 / (count(*) = cardinality($1))::int FROM changed";
+
+// As LetterAt() reads it: a letter, its redrives, and the row of its id.
+std::string SelectLetters() {
+  return absl::StrCat(
+      "SELECT o.sequence, o.origin, o.state, o.payload, o.reason, s.name, o.id, (SELECT count(*) "
+      "FROM @.outbox r WHERE r.scope = o.scope AND r.id = o.id AND r.ordinal < 0), ",
+      kIdCells,
+      " FROM @.outbox o LEFT JOIN @.scopes s ON s.scope = o.scope "
+      "LEFT JOIN @.ids i ON i.scope = o.scope AND i.id = o.id ");
+}
+
+// What is still to be published keeps its payload until then.
+constexpr const char* kLetGo =
+    "UPDATE @.outbox o SET kept = NULL, payload = CASE WHEN o.state = 0 THEN o.payload END ";
+
+class Namer {
+ public:
+  explicit Namer(std::string_view schema) : schema_(schema) {}
+
+  // In every text, @ is the schema.
+  Statement operator()(std::string_view operation, const std::string& sql,
+                       std::string_view lost_race = {}) const {
+    return {.operation = std::string(operation),
+            .sql = absl::StrReplaceAll(sql, {{"@", schema_}}),
+            .lost_race = lost_race};
+  }
+
+ private:
+  const std::string schema_;
+};
+
+void NameTransactions(Statements& s, const Namer& name) {
+  s.begin = name("begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE");
+  s.commit = name("commit", "COMMIT");
+  s.rollback = name("roll back", "ROLLBACK");
+  s.set_savepoint = name("set savepoint", "SAVEPOINT once_savepoint");
+  s.release_savepoint = name("release savepoint", "RELEASE SAVEPOINT once_savepoint");
+  s.rollback_to_savepoint = name("roll back to savepoint", "ROLLBACK TO SAVEPOINT once_savepoint");
+  s.write_unsynced = name("commit", "SET LOCAL synchronous_commit TO OFF");
+  s.read_clock =
+      name("read the clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8");
+  s.count_word = name("record claims",
+                      "UPDATE @.openings SET words = words + 1 WHERE opening = $1::int8 "
+                      "RETURNING words");
+  s.read_words = name("sync claims", "SELECT words FROM @.openings WHERE opening = $1::int8");
+  s.sync_words = name("sync claims",
+                      "UPDATE @.openings SET words = words + 1, seen_at = now() "
+                      "WHERE opening = $1::int8 RETURNING words");
+}
+
+void NamePositions(Statements& s, const Namer& name) {
+  s.lock_positions = name(
+      "lock positions", absl::StrCat("SELECT k.n, ", kPositionCells, " FROM ", kPartitionKeys,
+                                     " JOIN @.positions p ON ", kSamePartition,
+                                     " ORDER BY p.cluster, p.consumer_group, p.topic, p.partition "
+                                     "FOR UPDATE OF p"));
+  s.read_positions =
+      name("read positions", absl::StrCat("SELECT k.n, ", kPositionCells, " FROM ", kPartitionKeys,
+                                          " JOIN @.positions p ON ", kSamePartition));
+  s.find_other_clusters =
+      name("read positions",
+           absl::StrCat("SELECT DISTINCT ON (k.n) k.n, p.cluster FROM ", kPartitionKeys,
+                        " JOIN @.positions p ON p.cluster <> k.cluster AND p.consumer_group = "
+                        "k.consumer_group AND p.topic = k.topic AND p.partition = k.partition "
+                        "ORDER BY k.n, p.cluster"));
+  s.put_positions = name(
+      "put positions",
+      absl::StrCat("WITH changed AS (INSERT INTO @.positions AS p (", kPositionColumns,
+                   ") SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int4[], "
+                   "$5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], "
+                   "$11::int8[], $12::int8[], $13::int2[]) ON CONFLICT (cluster, consumer_group, "
+                   "topic, partition) DO UPDATE SET position = EXCLUDED.position, revision = "
+                   "EXCLUDED.revision, writer = EXCLUDED.writer, reach = EXCLUDED.reach, "
+                   "last_offset = EXCLUDED.last_offset, last_timestamp_ms = "
+                   "EXCLUDED.last_timestamp_ms, last_fingerprint_high = "
+                   "EXCLUDED.last_fingerprint_high, last_fingerprint_low = "
+                   "EXCLUDED.last_fingerprint_low, directive = EXCLUDED.directive "
+                   "WHERE p.revision = EXCLUDED.revision - 1 RETURNING 1) ",
+                   kAllChanged),
+      kDivisionByZero);
+  s.list_positions =
+      name("list positions",
+           absl::StrCat("SELECT 0, ", kPositionCells,
+                        " FROM @.positions p ORDER BY cluster, consumer_group, topic, partition"));
+  // A row that is locked carries the number of the transaction that holds it. 5 is how long a
+  // transaction has asked nothing, in microseconds; 6 our own name; 7 our own sessions that live.
+  s.end_hung_owners = name(
+      "end a hung owner's session",
+      absl::StrCat("SELECT pg_terminate_backend(a.pid) FROM ", kPartitionKeys,
+                   " JOIN @.positions p ON ", kSamePartition,
+                   " JOIN pg_stat_activity a ON a.backend_xid = p.xmax "
+                   "WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%' "
+                   "AND a.application_name LIKE 'once:%' "
+                   "AND CASE WHEN a.application_name = convert_from($6::bytea, 'UTF8') "
+                   "THEN a.pid <> ALL($7::int4[]) ELSE a.state_change < clock_timestamp() - "
+                   "$5::int8 * interval '1 microsecond' END"));
+}
+
+void NameIds(Statements& s, const Namer& name) {
+  s.hold_ids = name("hold ids",
+                    "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hash FROM "
+                    "unnest($1::int8[]) AS k(hash) ORDER BY 1) AS sorted");
+  // A subquery that is not pulled up: one look into the index for each key, in their order. The
+  // planner would rather read a table of a million rows than look for a thousand of them.
+  const auto find = [](const char* how) {
+    return absl::StrCat("SELECT k.n, ", kIdCells, " FROM ", kIdKeys, " CROSS JOIN LATERAL (SELECT ",
+                        kIdColumns, " FROM @.ids WHERE scope = k.scope AND id = k.id ", how, ") i");
+  };
+  s.find_ids = name("find ids", find("OFFSET 0"));
+  s.lock_ids = name("find ids", find("FOR UPDATE"));
+  s.add_completed_ids =
+      name("put ids",
+           "INSERT INTO @.ids(scope, id, state, fingerprint_high, fingerprint_low) SELECT u.scope, "
+           "u.id, 1, u.high, u.low FROM unnest($1::int8[], $2::bytea[], $3::int8[], $4::int8[]) AS "
+           "u(scope, id, high, low) ORDER BY 1, 2",
+           kUniqueViolation);
+  s.add_ids = name("put ids",
+                   absl::StrCat("INSERT INTO @.ids(scope, id, ", kIdColumns, ") SELECT * FROM ",
+                                kIdValues, " ORDER BY 1, 2"),
+                   kUniqueViolation);
+  s.put_ids = name(
+      "put ids",
+      absl::StrCat("WITH changed AS (UPDATE @.ids i SET (", kIdColumns, ") = (",
+                   absl::StrReplaceAll(kIdCells, {{"i.", "u."}}), ") FROM ", kIdValues,
+                   " AS u(scope, id, ", kIdColumns, ") CROSS JOIN LATERAL (SELECT ctid AS place ",
+                   "FROM @.ids WHERE scope = u.scope AND id = u.id OFFSET 0) AS found ",
+                   "WHERE i.ctid = found.place RETURNING 1) ", kAllChanged),
+      kDivisionByZero);
+  s.forget_ids = name("forget ids", absl::StrCat("DELETE FROM @.ids i USING ", kIdKeys,
+                                                 " WHERE i.scope = k.scope AND i.id = k.id"));
+  s.find_everywhere =
+      name("find id", absl::StrCat("SELECT s.name, ", kIdCells,
+                                   " FROM @.scopes s JOIN @.ids i ON i.scope = s.scope AND i.id = "
+                                   "$1::bytea ORDER BY s.name"));
+  s.find_scopes =
+      name("find scopes", "SELECT scope, name FROM @.scopes WHERE scope = ANY($1::int8[])");
+  s.add_scopes = name("put scopes",
+                      "INSERT INTO @.scopes(scope, name) SELECT * FROM unnest($1::int8[], "
+                      "$2::bytea[]) ORDER BY 1 ON CONFLICT DO NOTHING");
+  s.check_scopes =
+      name("put scopes",
+           "WITH changed AS (SELECT 1 FROM @.scopes s JOIN unnest($1::int8[], "
+           "$2::bytea[]) AS u(scope, name) ON s.scope = u.scope AND s.name = u.name) " +
+               std::string(kAllChanged));
+}
+
+// States: 0 pending, 1 published, 2 parked, 3 held (OutboxState).
+void NameLetters(Statements& s, const Namer& name) {
+  // The statement sees the table as it was before it: a letter does not make itself void.
+  s.put_outgoing =
+      name("put outbox row",
+           absl::StrCat("WITH put AS (INSERT INTO @.outbox(origin, state, payload, scope, id, "
+                        "ordinal, kept) VALUES($1::bytea, 0, $2::bytea, $3::int8, $4::bytea, "
+                        "$5::int4, CASE WHEN $5::int4 = 0 THEN true END) ON CONFLICT "
+                        "(sha256(origin)) DO NOTHING RETURNING scope, id, ordinal), voided AS (",
+                        kLetGo,
+                        "FROM put WHERE put.ordinal = 0 AND o.scope = put.scope AND o.id = put.id "
+                        "AND o.kept) SELECT 1 FROM put"));
+  s.hold_letter = name("keep letter",
+                       "INSERT INTO @.outbox(origin, state, payload, scope, id, ordinal, kept) "
+                       "VALUES($1::bytea, 3, $2::bytea, $3::int8, $4::bytea, 0, true) ON CONFLICT "
+                       "(sha256(origin)) DO UPDATE SET sequence = EXCLUDED.sequence, state = 3, "
+                       "payload = EXCLUDED.payload, reason = NULL, scope = EXCLUDED.scope, id = "
+                       "EXCLUDED.id, ordinal = 0, kept = true");
+  s.publish_letter =
+      name("mark letter", absl::StrCat("UPDATE @.outbox o SET state = 1 FROM ", kIdKeys,
+                                       " WHERE o.scope = k.scope AND o.id "
+                                       "= k.id AND o.state = 3"));
+  // Mostly there is no letter at all: then nothing is looked for.
+  s.void_letters =
+      name("let go of letters", absl::StrCat(kLetGo, "FROM ", kIdKeys,
+                                             " WHERE EXISTS (SELECT FROM @.outbox WHERE kept) AND "
+                                             "o.scope = k.scope AND o.id = k.id AND o.kept"));
+  s.drop_letter = name("let go of letter", absl::StrCat(kLetGo, "WHERE o.sequence = $1::int8"));
+  s.lock_letter =
+      name("find letter", "SELECT 1 FROM @.outbox WHERE sequence = $1::int8 AND kept FOR UPDATE");
+  s.find_letter =
+      name("find letter", absl::StrCat(SelectLetters(), "WHERE o.sequence = $1::int8 AND o.kept"));
+  s.last_redrive = name("count redrives",
+                        "SELECT coalesce(min(ordinal), 0) FROM @.outbox WHERE scope = $1::int8 AND "
+                        "id = $2::bytea AND ordinal < 0");
+  // 1: completed, 4: discarded (IdState).
+  s.find_failures =
+      name("find letters",
+           absl::StrCat(SelectLetters(),
+                        "WHERE o.kept AND o.sequence > $1::int8 "
+                        "AND ($2::bytea IS NULL OR o.id = $2) AND ($3::int8 IS NULL OR o.scope = "
+                        "$3) AND (i.state IS NULL OR i.state NOT IN (1, 4)) "
+                        "ORDER BY o.sequence LIMIT $4::int8"));
+}
+
+void NameOutbox(Statements& s, const Namer& name) {
+  s.find_pending = name("find outbox rows",
+                        "SELECT sequence, payload, sha256(origin) FROM @.outbox WHERE state = 0 "
+                        "ORDER BY sequence LIMIT $1::int8");
+  s.count_pending = name("count outbox rows", "SELECT count(*) FROM @.outbox WHERE state = 0");
+  s.mark_published =
+      name("mark outbox rows",
+           "UPDATE @.outbox o SET state = 1, payload = CASE WHEN o.kept THEN o.payload END FROM "
+           "unnest($1::int8[], $2::bytea[]) AS k(sequence, origin) WHERE o.sequence = k.sequence "
+           "AND sha256(o.origin) = k.origin AND o.state = 0");
+  s.park = name("park outbox row",
+                "UPDATE @.outbox SET state = 2, reason = $3::bytea WHERE sequence = $1::int8 AND "
+                "sha256(origin) = $2::bytea AND state = 0");
+  s.try_relay = name("become the relay",
+                     "SELECT pg_try_advisory_lock(hashtext('once relay'), hashtext('@'))");
+  s.release_relay =
+      name("relay no longer", "SELECT pg_advisory_unlock(hashtext('once relay'), hashtext('@'))");
+}
+
+}  // namespace
+
+Statements::Statements(std::string_view schema) {
+  const Namer name(schema);
+  NameTransactions(*this, name);
+  NamePositions(*this, name);
+  NameIds(*this, name);
+  NameLetters(*this, name);
+  NameOutbox(*this, name);
+}
+
+}  // namespace once::postgres

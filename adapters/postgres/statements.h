@@ -1,0 +1,35 @@
+// Every statement of the store, for one schema. Thread-safety: constant after construction.
+#pragma once
+
+#include <string_view>
+
+#include "adapters/postgres/session.h"
+
+namespace once::postgres {
+
+struct Statements {
+  explicit Statements(std::string_view schema);
+
+  Statement begin, commit, rollback;
+  Statement set_savepoint, release_savepoint, rollback_to_savepoint;
+  Statement write_unsynced;  // this transaction's commit need not wait for the disk
+  Statement read_clock;      // microseconds since 1970
+
+  // Of partitions: parameters 1 to 4 are the columns of the keys.
+  Statement lock_positions, read_positions, find_other_clusters, put_positions, list_positions;
+  Statement end_hung_owners;
+
+  // Of ids: parameters 1 and 2 are the columns scope and id.
+  Statement hold_ids;  // until the transaction ends, also those that are not there
+  Statement find_ids, lock_ids, add_completed_ids, add_ids, put_ids, forget_ids, find_everywhere;
+  Statement find_scopes, add_scopes, check_scopes;
+
+  Statement put_outgoing, hold_letter, publish_letter, void_letters, drop_letter, lock_letter,
+      find_letter, last_redrive, find_failures;
+  Statement find_pending, count_pending, mark_published, park;
+  Statement try_relay, release_relay;
+
+  Statement count_word, read_words, sync_words;
+};
+
+}  // namespace once::postgres

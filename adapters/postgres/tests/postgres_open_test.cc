@@ -1,0 +1,149 @@
+// Opening: what is refused, and what is right for whom.
+#include <set>
+#include <thread>
+
+#include "adapters/postgres/settings.h"
+#include "adapters/postgres/tests/store_scene.h"
+
+namespace once::postgres {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class OpenTest : public StoreScene {};
+
+std::string SettingOf(const std::string& connection, std::string_view name) {
+  const auto settings = SettingsFor({.connection = connection}, "once:test");
+  EXPECT_TRUE(settings.ok()) << settings.status();
+  for (const auto& [key, value] : settings.value_or(ConnectionSettings{})) {
+    if (key == name) return value;
+  }
+  return "";
+}
+
+TEST_F(OpenTest, AServerElsewhereIsVerifiedUnlessItIsSaidOtherwise) {
+  EXPECT_EQ(SettingOf("host=db.example.com", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("postgresql://a:b@10.0.0.1:5433/c", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=localhost,db2", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=db hostaddr=127.0.0.1", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=db sslmode=disable", "sslmode"), "disable");
+  for (const char* local : {"host=/run/postgresql", "host=localhost", "hostaddr=127.0.0.1",
+                            "host=::1", "dbname=x", "host=/a,127.0.0.2"}) {
+    EXPECT_EQ(SettingOf(local, "sslmode"), "") << local;
+  }
+  EXPECT_EQ(SettingOf("host=db sslrootcert=mine.crt", "sslrootcert"), "mine.crt");
+}
+
+TEST_F(OpenTest, TheUsersOwnSettingsOfTheServerStay) {
+  EXPECT_THAT(SettingOf("options='-c work_mem=1MB' application_name=mine", "options"),
+              AllOf(HasSubstr("-c work_mem=1MB"), HasSubstr("lock_timeout=800")));
+  EXPECT_EQ(SettingOf("application_name=mine", "application_name"), "once:test");
+}
+
+TEST_F(OpenTest, OptionsThatCannotBeAreRefusedByName) {
+  const auto refused = [&](void (*spoil)(StoreOptions&), std::string_view said) {
+    StoreOptions options{.connection = connection()};
+    spoil(options);
+    EXPECT_THAT(OpenStore(options).status(), Says(absl::StatusCode::kInvalidArgument, said));
+  };
+  refused([](StoreOptions& o) { o.schema = "Once"; }, "schema");
+  refused([](StoreOptions& o) { o.schema = "a\"; DROP"; }, "schema");
+  refused([](StoreOptions& o) { o.schema = ""; }, "schema");
+  refused([](StoreOptions& o) { o.schema = "pg_mine"; }, "schema");
+  refused([](StoreOptions& o) { o.schema = "1st"; }, "schema");
+  refused([](StoreOptions& o) { o.lock_timeout = absl::Seconds(1); }, "lock_timeout");
+  refused([](StoreOptions& o) { o.connections_max = 1; }, "connections_max");
+  refused([](StoreOptions& o) { o.answer_timeout = absl::ZeroDuration(); }, "timeouts");
+  refused([](StoreOptions& o) { o.connection = "host"; }, "connection string");
+}
+
+TEST_F(OpenTest, AStoreThatMustExistIsNotCreated) {
+  StoreOptions options = Options();
+  options.must_exist = true;
+  EXPECT_THAT(OpenStore(options).status(), Says(absl::StatusCode::kNotFound, "must_exist"));
+  MustOpen();
+  EXPECT_TRUE(OpenStore(options).ok());
+}
+
+TEST_F(OpenTest, ASchemaOfSomebodyElseIsLeftAlone) {
+  StoreOptions options = Options();
+  options.schema += "_handler";  // has a table already
+  EXPECT_THAT(OpenStore(options).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "another StoreOptions::schema"));
+}
+
+TEST_F(OpenTest, ANewerFormatIsLeftAlone) {
+  MustOpen();
+  RunSql(connection(), "UPDATE " + schema().name() + ".meta SET value = '2' WHERE key = 'format'");
+  EXPECT_THAT(OpenStore(Options()).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "newer version"));
+}
+
+TEST_F(OpenTest, ManyMayOpenANewStoreAtOnce) {
+  std::vector<std::thread> threads;
+  std::vector<std::shared_ptr<DedupStore>> stores(6);
+  const StoreOptions options = Options();
+  for (auto& store : stores) {
+    threads.emplace_back([&store, &options] { store = MustOpen(options); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::set<std::uint64_t> counts;
+  for (const auto& store : stores) {
+    ASSERT_NE(store, nullptr);
+    EXPECT_EQ(store->traits().id, stores[0]->traits().id);
+    counts.insert(store->traits().open_count);
+  }
+  EXPECT_EQ(counts.size(), stores.size());
+}
+
+TEST_F(OpenTest, MoreTransactionsThanConnectionsWaitAndAreTold) {
+  StoreOptions options = Options();
+  options.connections_max = 2;
+  store_ = MustOpen(options);
+  const auto first = Begin();
+  auto second = Begin();
+  EXPECT_THAT(transactions().Begin({}).status(),
+              Says(absl::StatusCode::kUnavailable, "connections_max"));
+  second.reset();
+  EXPECT_NE(Begin(), nullptr);
+}
+
+TEST_F(OpenTest, APasswordIsInNoMessage) {
+  StoreOptions options{.connection = "host=/nowhere user=once password=geheim dbname=x"};
+  const absl::Status refused = OpenStore(options).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+  EXPECT_THAT(refused.ToString(), Not(HasSubstr("geheim")));
+  EXPECT_THAT(refused.ToString(), HasSubstr("/nowhere"));
+}
+
+// Two processes, as far as the store can tell.
+TEST_F(OpenTest, ProcessesThatShareAStoreApplyEveryIdOnce) {
+  MustOpen();
+  constexpr int kIds = 30;
+  const auto work = [&] {
+    const std::shared_ptr<DedupStore> store = MustOpen(Options());
+    for (int i = 0; i < kIds;) {
+      const std::string id = absl::StrCat("id ", i);
+      const IdKey key{"scope", id};
+      auto begun = store->transactions()->Begin({});
+      if (!begun.ok()) continue;
+      IdRecord record;
+      if (!begun->transaction->FindIds({&key, 1}, {&record, 1}).ok()) continue;
+      if (record.state == IdState::kAbsent) {
+        if (!AddEffect(*begun->transaction, schema(), id).ok()) continue;
+        if (!Complete(*begun->transaction, id).ok()) continue;
+        if (!begun->transaction->Commit(Durability::kMachine).ok()) continue;
+      }
+      ++i;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(Effects(), ::testing::SizeIs(kIds));
+}
+
+}  // namespace
+}  // namespace once::postgres

@@ -1,0 +1,161 @@
+// A server that dies, comes back, comes back with less, or comes back as another.
+#include <chrono>
+#include <thread>
+
+#include "adapters/postgres/tests/store_scene.h"
+
+namespace once::postgres {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class ServerTest : public StoreScene {
+ protected:
+  ~ServerTest() override {
+    store_.reset();
+    schema_.reset();
+  }
+  std::string connection() const override { return server_.connection(); }
+
+  // The first call after a break may find it out.
+  absl::Status ApplyPatiently(const std::string& id) {
+    absl::Status applied;
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      applied = Apply(id);
+      if (!absl::IsUnavailable(applied) && !absl::IsAborted(applied)) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return applied;
+  }
+  absl::Status Claim(const std::string& id) {
+    ClaimStore& claims = *store_->claims();
+    const ClaimRequest request{.key = {"scope", id}, .fence = claims.NewFence()};
+    ClaimResult result;
+    return claims.TryClaim({&request, 1}, absl::Hours(1), {&result, 1});
+  }
+
+  // What is not flushed by a commit is not flushed by chance either.
+  PrivateServer server_{"wal_writer_delay = 10s"};
+};
+
+TEST_F(ServerTest, AfterAKillOfTheServerTheStoreGoesOn) {
+  MustOpen();
+  MustApply("before");
+  const auto open = Begin();
+  ASSERT_TRUE(AddEffect(*open, schema(), "lost").ok());
+  server_.Kill();
+  EXPECT_FALSE(open->Commit(Durability::kMachine).ok());
+  EXPECT_TRUE(absl::IsUnavailable(Apply("while it is away")));
+  server_.Start();
+  const absl::Status applied = ApplyPatiently("after");
+  EXPECT_TRUE(applied.ok()) << applied;
+  EXPECT_THAT(Effects(), ElementsAre("before", "after"));
+  EXPECT_EQ(store_->traits().weakness, "");
+}
+
+TEST_F(ServerTest, WhileTheServerIsAwayCallsFailAtOnce) {
+  MustOpen();
+  server_.Kill();
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(absl::IsUnavailable(Apply("id")));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+  server_.Start();
+}
+
+TEST_F(ServerTest, ClaimsThatTheServerHasLostAreNeverPromisedToBeOnDisk) {
+  bool has_lost = false;
+  for (int round = 0; round < 10 && !has_lost; ++round) {
+    MustOpen();
+    ASSERT_TRUE(store_->claims()->Sync().ok());
+    ASSERT_TRUE(Claim(absl::StrCat("synced ", round)).ok());
+    ASSERT_TRUE(store_->claims()->Sync().ok());
+    ASSERT_TRUE(Claim(absl::StrCat("lost ", round)).ok());
+    server_.LosePower();
+    server_.Start();
+    EXPECT_EQ(Find(absl::StrCat("synced ", round))->state, IdState::kClaimed);
+    has_lost = Find(absl::StrCat("lost ", round))->state == IdState::kAbsent;
+    // More words than were lost hide nothing.
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(Claim(absl::StrCat("later ", i, " ", round)).ok());
+    for (int i = 0; i < 2; ++i) {
+      const absl::Status synced = store_->claims()->Sync();
+      EXPECT_EQ(absl::IsDataLoss(synced), has_lost) << synced;
+    }
+  }
+  EXPECT_TRUE(has_lost) << "the server has flushed everything in time, ten times";
+  MustOpen();
+  EXPECT_TRUE(Claim("anew").ok());
+  EXPECT_TRUE(store_->claims()->Sync().ok());
+}
+
+TEST_F(ServerTest, AFailoverLowersWhatIsPromised) {
+  MustOpen();
+  MustApply("before");
+  EXPECT_EQ(store_->traits().durability, Durability::kMachine);
+  server_.BecomeStandby();
+  EXPECT_TRUE(absl::IsUnavailable(Apply("on a standby")));
+  server_.Promote();
+  const absl::Status applied = ApplyPatiently("after");
+  EXPECT_TRUE(applied.ok()) << applied;
+  EXPECT_THAT(Effects(), ElementsAre("before", "after"));
+  EXPECT_EQ(store_->traits().durability, Durability::kProcess);
+  EXPECT_THAT(store_->traits().weakness, HasSubstr("failed over"));
+  // Whoever opens it now starts from what there is.
+  MustOpen();
+  EXPECT_EQ(store_->traits().durability, Durability::kMachine);
+}
+
+TEST_F(ServerTest, AnotherStoreAtTheSameAddressIsNotTakenForOurs) {
+  MustOpen();
+  MustApply("before");
+  RunSql(connection(), absl::StrCat("UPDATE ", schema().name(),
+                                    ".meta SET value = 'another' WHERE key = 'store'"));
+  schema().EndSessions();
+  EXPECT_THAT(Apply("after"), Says(absl::StatusCode::kDataLoss, "no longer behind this address"));
+}
+
+TEST_F(ServerTest, AStandbyIsNotOpened) {
+  MustOpen();
+  server_.BecomeStandby();
+  const auto opened = OpenStore(Options());
+  EXPECT_TRUE(absl::IsUnavailable(opened.status())) << opened.status();
+  server_.Promote();
+}
+
+TEST_F(ServerTest, WhatAServerRisksIsSaid) {
+  MustOpen();
+  EXPECT_EQ(store_->traits().weakness, "");
+  RunSql(connection(), "ALTER ROLE once SET synchronous_commit = off");
+  MustOpen();
+  EXPECT_EQ(store_->traits().durability, Durability::kProcess);
+  EXPECT_THAT(store_->traits().weakness, HasSubstr("synchronous_commit"));
+  RunSql(connection(), "ALTER ROLE once RESET synchronous_commit");
+  RunSql(connection(), "ALTER SYSTEM SET fsync = off");
+  RunSql(connection(), "SELECT pg_reload_conf()");
+  MustOpen();
+  EXPECT_THAT(store_->traits().weakness, HasSubstr("fsync"));
+}
+
+TEST_F(ServerTest, ALoginWithoutRightsIsToldWhich) {
+  MustOpen();
+  RunSql(connection(), "CREATE ROLE guest LOGIN");
+  StoreOptions options = Options();
+  options.connection =
+      absl::StrCat("host=", server_.socket_folder(), " dbname=postgres user=guest");
+  auto opened = OpenStore(options);
+  EXPECT_THAT(opened.status(), Says(absl::StatusCode::kPermissionDenied, "grant"));
+  options.schema = "of_a_guest";
+  opened = OpenStore(options);
+  EXPECT_THAT(opened.status(), Says(absl::StatusCode::kPermissionDenied, "permission denied"));
+  // Rights on one database are all that a store needs.
+  RunSql(connection(), "GRANT CREATE ON DATABASE postgres TO guest");
+  opened = OpenStore(options);
+  EXPECT_TRUE(opened.ok()) << opened.status();
+  EXPECT_TRUE((*opened)->transactions()->ReadPositions({}).ok());
+  options.connection = absl::StrCat("host=", server_.socket_folder(), " dbname=none user=once");
+  EXPECT_THAT(OpenStore(options).status(), Says(absl::StatusCode::kNotFound, "does not exist"));
+}
+
+}  // namespace
+}  // namespace once::postgres

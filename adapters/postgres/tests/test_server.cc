@@ -1,0 +1,200 @@
+// Processes, and SQL beside the store.
+#include "adapters/postgres/tests/test_server.h"
+
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+namespace once::postgres::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Setting(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+class Skipping final : public ::testing::Environment {
+ public:
+  void SetUp() override {
+    if (!Setting("ONCE_TEST_POSTGRES").empty()) return;
+    if (Setting("CI") == "true") FAIL() << "ONCE_TEST_POSTGRES is not set, and this is CI";
+    GTEST_SKIP() << "ONCE_TEST_POSTGRES is not set; ./dev test starts a server";
+  }
+};
+[[maybe_unused]] ::testing::Environment* const kSkipping =
+    ::testing::AddGlobalTestEnvironment(new Skipping);
+
+// A server refuses to be root's.
+void BecomePostgres() {
+  if (geteuid() != 0) return;
+  const passwd* const user = getpwnam("postgres");
+  if (user == nullptr || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) _exit(126);
+}
+
+void GiveToPostgres(const fs::path& root) {
+  if (geteuid() != 0) return;
+  const passwd* const user = getpwnam("postgres");
+  if (user == nullptr) throw std::runtime_error("there is no user postgres");
+  const auto give = [&](const fs::path& path) {
+    if (chown(path.c_str(), user->pw_uid, user->pw_gid) != 0) {
+      throw std::runtime_error("chown " + path.string());
+    }
+  };
+  give(root);
+  for (const auto& entry : fs::recursive_directory_iterator(root)) give(entry.path());
+}
+
+}  // namespace
+
+SqlRows RunSql(const std::string& connection, const std::string& sql) {
+  const std::unique_ptr<PGconn, void (*)(PGconn*)> session(PQconnectdb(connection.c_str()),
+                                                           PQfinish);
+  const std::unique_ptr<PGresult, void (*)(PGresult*)> result(PQexec(session.get(), sql.c_str()),
+                                                              PQclear);
+  const ExecStatusType status = PQresultStatus(result.get());
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+    throw std::runtime_error(sql + ": " + PQerrorMessage(session.get()));
+  }
+  SqlRows rows(static_cast<std::size_t>(PQntuples(result.get())));
+  for (int row = 0; row < PQntuples(result.get()); ++row) {
+    for (int column = 0; column < PQnfields(result.get()); ++column) {
+      rows[static_cast<std::size_t>(row)].emplace_back(PQgetvalue(result.get(), row, column));
+    }
+  }
+  return rows;
+}
+
+std::string SharedServer() { return Setting("ONCE_TEST_POSTGRES"); }
+
+std::string NewSchemaName() {
+  static std::atomic<int> count = 0;
+  return "t" + std::to_string(getpid()) + "_" + std::to_string(std::random_device()()) + "_" +
+         std::to_string(++count);
+}
+
+TestSchema::TestSchema(std::string connection)
+    : connection_(std::move(connection)), name_(NewSchemaName()) {
+  RunSql(connection_, "CREATE SCHEMA " + name_ + "_handler; CREATE TABLE " + effects() +
+                          "(number bigserial PRIMARY KEY, body bytea NOT NULL)");
+}
+
+TestSchema::~TestSchema() {
+  try {
+    EndSessions();
+    RunSql(connection_, "SET client_min_messages TO error; DROP SCHEMA IF EXISTS " + name_ + ", " +
+                            name_ + "_handler CASCADE");
+  } catch (const std::runtime_error&) {
+    // Of a server that the test has killed.
+  }
+}
+
+void TestSchema::EndSessions() const {
+  const std::string ours =
+      " FROM pg_stat_activity WHERE application_name LIKE 'once:" + name_ + ":%'";
+  while (!RunSql(connection_, "SELECT pg_terminate_backend(pid)" + ours).empty()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+PrivateServer::PrivateServer(const std::string& settings,
+                             const std::function<void(const std::string&)>& prepare) {
+  const std::string template_folder = Setting("ONCE_TEST_POSTGRES_TEMPLATE");
+  if (template_folder.empty()) {
+    throw std::runtime_error("ONCE_TEST_POSTGRES_TEMPLATE is not set; ./dev test sets it");
+  }
+  if (const auto at = settings.find("port = "); at != settings.npos) {
+    port_ = std::to_string(std::atoi(settings.c_str() + at + 7));
+  }
+  fs::copy(template_folder, File("data"), fs::copy_options::recursive);
+  std::ofstream(File("data") + "/postgresql.conf", std::ios::app)
+      << "\nlisten_addresses = ''\nunix_socket_directories = '" << folder_.path()
+      << "'\nshared_buffers = 16MB\nmax_connections = 50\nlog_min_messages = fatal\n"
+      << "log_min_error_statement = panic\n"
+      << "recovery_init_sync_method = syncfs\n"
+      << settings << "\n";
+  fs::permissions(File("data"), fs::perms::owner_all);
+  if (prepare) prepare(folder_.path());
+  fs::permissions(folder_.path(), fs::perms::owner_all | fs::perms::group_exec |
+                                      fs::perms::others_exec | fs::perms::others_read);
+  GiveToPostgres(folder_.path());
+  Start();
+}
+
+PrivateServer::~PrivateServer() {
+  if (pid_ != 0) LosePower();
+}
+
+void PrivateServer::Start() {
+  const std::string program = Setting("ONCE_TEST_POSTGRES_PROGRAMS") + "/postgres";
+  const std::string data = File("data");
+  const std::string log = File("log");
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const pid_t parent = getpid();
+    pid_ = fork();
+    if (pid_ == 0) {
+      BecomePostgres();
+      prctl(PR_SET_PDEATHSIG, SIGQUIT);
+      if (getppid() != parent) _exit(0);
+      if (freopen(log.c_str(), "a", stderr) == nullptr) _exit(125);
+      execl(program.c_str(), program.c_str(), "-D", data.c_str(), nullptr);
+      _exit(127);
+    }
+    for (;;) {
+      int status = 0;
+      // What a former server left behind may still be going away.
+      if (waitpid(pid_, &status, WNOHANG) == pid_) break;
+      if (PQping(connection().c_str()) == PQPING_OK) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    pid_ = 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  std::ifstream said(log);
+  throw std::runtime_error("the server does not start: " +
+                           std::string(std::istreambuf_iterator<char>(said), {}));
+}
+
+void PrivateServer::Wait() {
+  int status = 0;
+  waitpid(pid_, &status, 0);
+  pid_ = 0;
+}
+
+void PrivateServer::LosePower() {
+  kill(pid_, SIGQUIT);
+  Wait();
+}
+
+void PrivateServer::Kill() {
+  kill(pid_, SIGKILL);
+  Wait();
+}
+
+void PrivateServer::BecomeStandby() {
+  LosePower();
+  std::ofstream(File("data") + "/standby.signal").flush();
+  GiveToPostgres(File("data"));
+  Start();
+}
+
+void PrivateServer::Promote() { RunSql(connection(), "SELECT pg_promote(true, 60)"); }
+
+}  // namespace once::postgres::testing

@@ -1,0 +1,88 @@
+# Sourced by ./dev: a real PostgreSQL server for the tests, reached by a unix socket only.
+#
+# A state folder holds `template` (a cluster that was never started; tests that treat a server badly
+# copy it for servers of their own), `data`, the socket and `log`. The server is stopped by the pid
+# it was started with, and only while that process still names its state folder.
+
+POSTGRES_START_SECONDS=30
+
+# postgres_programs: prints the folder of the newest server's programs; fails where there is none.
+postgres_programs() {
+  local folder
+  folder=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+  if [[ ! -x $folder/initdb ]]; then
+    folder=$(dirname "$(command -v initdb || true)")
+  fi
+  [[ -x $folder/initdb && -x $folder/postgres ]] && printf '%s' "$folder"
+}
+
+# postgres_start <state folder> <programs>: returns when the server serves.
+postgres_start() {
+  local state=$1 programs=$2
+  # The server refuses to be root's, and goes with this script even when that is killed outright.
+  local as_user=(setpriv --pdeathsig KILL)
+  if ((EUID == 0)); then
+    as_user+=(--reuid postgres --regid postgres --init-groups)
+  fi
+  chmod 755 "$state"
+  if ((EUID == 0)); then
+    chown postgres "$state"
+  fi
+  # In the C locale: the same everywhere.
+  "${as_user[@]}" "$programs/initdb" --pgdata="$state/template" --username=once --auth=trust \
+    --encoding=UTF8 --locale=C --no-sync >"$state/log" 2>&1 || return 1
+  cp -a "$state/template" "$state/data"
+  # Many small tests at once, on small machines. Durable, since that is what is tested.
+  "${as_user[@]}" "$programs/postgres" -D "$state/data" -k "$state" -c listen_addresses= \
+    -c max_connections=300 -c shared_buffers=32MB -c log_min_messages=fatal \
+    -c log_min_error_statement=panic </dev/null >>"$state/log" 2>&1 &
+  printf '%s' "$!" >"$state/pid"
+  disown
+  local deadline=$((SECONDS + POSTGRES_START_SECONDS))
+  until "$programs/pg_isready" -q -h "$state" -d postgres; do
+    if ((SECONDS > deadline)) || ! kill -0 "$(cat "$state/pid")" 2>/dev/null; then
+      return 1
+    fi
+    sleep 0.05
+  done
+}
+
+# postgres_stop <state folder>: its data is worth nothing, so it gets no time for a clean shutdown.
+postgres_stop() {
+  local state=$1 pid deadline
+  pid=$(cat "$state/pid" 2>/dev/null) || pid=
+  if [[ $pid ]] && tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$state/data"; then
+    kill -QUIT "$pid" 2>/dev/null || true
+    deadline=$((SECONDS + 10))
+    while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do
+      sleep 0.05
+    done
+  fi
+  rm -rf "$state"
+}
+
+# postgres_for_tests: sets ONCE_TEST_POSTGRES (a connection string: the caller's, or that of a server
+# which this process starts and stops), and ONCE_TEST_POSTGRES_PROGRAMS and _TEMPLATE for tests that
+# start their own. Without a server's programs the tests skip, except under CI.
+postgres_for_tests() {
+  if [[ ${ONCE_TEST_POSTGRES:-} ]]; then
+    say "using the PostgreSQL server at $ONCE_TEST_POSTGRES"
+    return 0
+  fi
+  local programs
+  if ! programs=$(postgres_programs); then
+    [[ ${CI:-} != true ]] || die "the tests need a PostgreSQL server; ./dev setup installs it"
+    say "no PostgreSQL server: tests that need one will skip"
+    return 0
+  fi
+  POSTGRES_SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/once-postgres.XXXXXX")
+  at_exit "postgres_stop '$POSTGRES_SCRATCH'"
+  say "starting a PostgreSQL server"
+  if ! postgres_start "$POSTGRES_SCRATCH" "$programs"; then
+    tail -n 40 "$POSTGRES_SCRATCH/log" >&2 || true
+    die "the PostgreSQL server did not start"
+  fi
+  export ONCE_TEST_POSTGRES="host=$POSTGRES_SCRATCH dbname=postgres user=once"
+  export ONCE_TEST_POSTGRES_PROGRAMS=$programs
+  export ONCE_TEST_POSTGRES_TEMPLATE=$POSTGRES_SCRATCH/template
+}
