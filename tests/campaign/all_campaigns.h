@@ -12,6 +12,7 @@ Campaign GracefulStopCampaign();
 Campaign KafkaKillCampaign();
 Campaign KillPointsCampaign();
 Campaign PlantedBugsCampaign();
+Campaign RocksdbKillCampaign();
 Campaign StoreKillCampaign();
 Campaign StorePowerCampaign();
 Campaign ZombieCampaign();

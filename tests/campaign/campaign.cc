@@ -12,9 +12,9 @@ namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
-      KafkaKillCampaign(),   KillPointsCampaign(), ZombieCampaign(),     GracefulStopCampaign(),
-      PlantedBugsCampaign(), CommitCutCampaign(),  StorePowerCampaign(), StoreKillCampaign(),
-      CorruptionCampaign(),  DiskFullCampaign(),
+      KafkaKillCampaign(),   KillPointsCampaign(), ZombieCampaign(),      GracefulStopCampaign(),
+      PlantedBugsCampaign(), CommitCutCampaign(),  StorePowerCampaign(),  StoreKillCampaign(),
+      CorruptionCampaign(),  DiskFullCampaign(),   RocksdbKillCampaign(),
   };
   return *all;
 }

@@ -178,7 +178,7 @@ class PowerCuts {
     ++cuts_;
     if (cut.fault) disk_.Fail(*cut.fault);
     disk_.CutPowerAt(cut.at);
-    StoreWriter writer(path_, script.seed, cut.synchronous);
+    StoreWriter writer(path_, script.seed, SqliteKind(cut.synchronous));
     is_open_ = is_dropped_ = false;
     bool is_well = Try(writer, false, [&] { return writer.Open(); });
     is_open_ = true;
@@ -226,7 +226,7 @@ class PowerCuts {
   void CheckAfterwards(const Script& script, const Cut& cut, std::int64_t durable,
                        std::int64_t begun, FileContents left, const std::string& lock, Dice& dice) {
     ++states_;
-    StoreWriter writer(path_, script.seed, cut.synchronous);
+    StoreWriter writer(path_, script.seed, SqliteKind(cut.synchronous));
     absl::Status opened;
     for (int i = 0; i < kCutsInARowMax; ++i) {
       if (!lock.empty()) left[path_ + kLockSuffix] = lock;

@@ -1,15 +1,11 @@
 // The steps.
 #include "tests/campaign/store_writer.h"
 
-#include <sqlite3.h>
-
 #include <array>
 #include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "adapters/sqlite/database.h"
-#include "once/sqlite/store.h"
 
 namespace once::campaign {
 namespace {
@@ -35,26 +31,8 @@ constexpr int kIdsMax = 6;
 // Larger than the page cache of these stores: such a transaction spills into the -wal early.
 constexpr std::size_t kLargeEffectBytes = 60'000;
 
-// Claims and delays are measured on a clock that stands still: the rows are the same in every run.
-absl::Time Now() { return absl::FromUnixSeconds(1'700'000'000); }
-
 PartitionKey Partition() {
   return {.cluster = "cluster", .group = "group", .partition = {"orders", 0}};
-}
-
-absl::Status Run(sqlite3* connection, const std::string& sql) {
-  char* error = nullptr;
-  if (sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, &error) == SQLITE_OK) {
-    return absl::OkStatus();
-  }
-  const absl::Status status = absl::InternalError(error != nullptr ? error : "no message");
-  sqlite3_free(error);
-  return status;
-}
-
-absl::Status AddEffect(sqlite3* connection, const std::string& id, std::size_t bytes) {
-  return Run(connection,
-             absl::StrCat("INSERT INTO effects VALUES('", id, "', zeroblob(", bytes, "))"));
 }
 
 std::string ClaimedId(std::int64_t block, int place) {
@@ -75,8 +53,20 @@ absl::Status Both(const absl::Status& call, const absl::Status& outcome) {
 
 }  // namespace
 
-StoreWriter::StoreWriter(std::string path, std::uint64_t seed, sqlite::Synchronous synchronous)
-    : path_(std::move(path)), seed_(seed), synchronous_(synchronous) {}
+StoreWriter::StoreWriter(std::string path, std::uint64_t seed, const StoreKind& kind)
+    : path_(std::move(path)), seed_(seed), kind_(kind) {}
+
+std::vector<std::string> StoreWriter::IdsOf(std::int64_t steps) {
+  std::vector<std::string> ids;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    for (int i = 0; i < kIdsMax; ++i) ids.push_back(absl::StrCat("id-", step, "-", i));
+    ids.push_back(absl::StrCat("id-", step, "-letter"));
+  }
+  for (std::int64_t block = 0; block * kStepsPerBlock < steps; ++block) {
+    for (int i = 0; i < kClaimsPerBlock; ++i) ids.push_back(ClaimedId(block, i));
+  }
+  return ids;
+}
 
 absl::Status StoreWriter::Open() {
   const absl::Status opened = OpenAlone();
@@ -84,21 +74,8 @@ absl::Status StoreWriter::Open() {
 }
 
 absl::Status StoreWriter::OpenAlone() {
-  static constexpr std::array<int, 5> kCheckpointPages = {1, 4, 16, 64, 8192};
-  const int pages = kCheckpointPages[static_cast<std::size_t>(seed_ % kCheckpointPages.size())];
   store_ = nullptr;
-  sqlite::SetCheckpointPagesForTest(pages);
-  auto store = sqlite::OpenStore(
-      {.path = path_,
-       .synchronous = synchronous_,
-       .cache_bytes = 32 * 1024,
-       .serve_operators = false,
-       .now = Now,
-       .setup = [pages](sqlite3* connection) {
-         return Run(connection, absl::StrCat("CREATE TABLE IF NOT EXISTS effects(id TEXT, body);"
-                                             "PRAGMA wal_autocheckpoint = ",
-                                             pages));
-       }});
+  auto store = kind_.Open(path_, seed_);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
   return absl::OkStatus();
@@ -136,7 +113,7 @@ Durability StoreWriter::DurabilityOf(std::int64_t step) const {
 }
 
 bool StoreWriter::IsDurable(std::int64_t step) const {
-  if (synchronous_ != sqlite::Synchronous::kFull) return false;
+  if (!kind_.is_synced()) return false;
   if (IsTransaction(step)) return DurabilityOf(step) == Durability::kMachine;
   const std::int64_t phase = step % kStepsPerBlock;
   return phase == kSyncClaims || phase == kPublish || phase == kCommitNothing || phase == kReopen;
@@ -197,7 +174,6 @@ absl::Status StoreWriter::Fill(StoreTransaction& transaction, std::int64_t step)
   const std::int64_t ids = 1 + dice.Below(kIdsMax);
   const bool is_large = dice.OneIn(16);
   const bool has_letter = step % kStepsPerBlock == 12 || dice.OneIn(4);
-  sqlite3* connection = sqlite::Connection(transaction);
   for (std::int64_t i = 0; i < ids; ++i) {
     const std::string id = absl::StrCat("id-", step, "-", i);
     const IdWrite write{
@@ -205,7 +181,7 @@ absl::Status StoreWriter::Fill(StoreTransaction& transaction, std::int64_t step)
         .record = {.state = IdState::kCompleted,
                    .fingerprint = {.high = dice.Next(), .low = static_cast<std::uint64_t>(step)}}};
     const std::size_t bytes = is_large ? kLargeEffectBytes : 20;
-    if (absl::Status added = AddEffect(connection, id, bytes); !added.ok()) return added;
+    if (absl::Status added = kind_.AddEffect(transaction, id, bytes); !added.ok()) return added;
     if (absl::Status put = transaction.PutIds({&write, 1}); !put.ok()) return put;
   }
   if (has_letter) {
@@ -261,7 +237,8 @@ absl::Status StoreWriter::Settle(std::int64_t phase) {
     return Both(claims.Complete({&completed, 1}, {&outcome, 1}), outcome);
   }
   if (phase == kFail) {
-    const FailedClaim failed{.claim = all[1], .delay = absl::Minutes(1), .first_failed_at = Now()};
+    const FailedClaim failed{
+        .claim = all[1], .delay = absl::Minutes(1), .first_failed_at = StandingClock()};
     return Both(claims.Fail({&failed, 1}, {&outcome, 1}), outcome);
   }
   if (phase == kBury) {

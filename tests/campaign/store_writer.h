@@ -1,4 +1,4 @@
-// A StoreWriter changes an SQLite store by numbered steps: transactions with ids, effects, a
+// A StoreWriter changes a store by numbered steps: transactions with ids, effects, a
 // position and outbox rows; claims, one call a step; syncs; and now and then it closes the store
 // and opens it again. What a step does is a pure function of the seed and its number, so that two
 // stores that have taken the same steps hold the same rows. DumpStore() shows those rows.
@@ -14,8 +14,8 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
-#include "once/sqlite/store.h"
 #include "tests/campaign/disk.h"
+#include "tests/campaign/store_kind.h"
 
 namespace once::campaign {
 
@@ -24,8 +24,7 @@ inline constexpr std::int64_t kStepsPerBlock = 16;
 
 class StoreWriter {
  public:
-  StoreWriter(std::string path, std::uint64_t seed,
-              sqlite::Synchronous synchronous = sqlite::Synchronous::kFull);
+  StoreWriter(std::string path, std::uint64_t seed, const StoreKind& kind = SqliteKind());
 
   // Opens the store and takes its row: durable when it is OK, with everything before it.
   absl::Status Open();
@@ -43,6 +42,11 @@ class StoreWriter {
   bool IsReopening(std::int64_t step) const;
   // For people.
   std::string Describe(std::int64_t step) const;
+
+  // All ids that the first `steps` steps may have written.
+  static std::vector<std::string> IdsOf(std::int64_t steps);
+  // StoreKind::Dump() of the store, which is open.
+  std::vector<std::string> Dump(std::int64_t steps) { return kind_.Dump(path_, *store_, steps); }
 
  private:
   struct HeldClaim {
@@ -63,7 +67,7 @@ class StoreWriter {
 
   const std::string path_;
   const std::uint64_t seed_;
-  const sqlite::Synchronous synchronous_;
+  const StoreKind& kind_;
   std::shared_ptr<DedupStore> store_;
   PositionStamp stamp_;
   std::int64_t claimed_block_ = -1;
@@ -72,7 +76,11 @@ class StoreWriter {
 
 // All rows of all tables, in order, without what differs between stores that took the same steps:
 // names of stores, openings, writers and owners. What is wrong with the file comes instead.
+// Of SQLite.
 std::vector<std::string> DumpStore(const std::string& path);
+
+// Likewise of any store, as far as the contract shows it; without effects.
+std::vector<std::string> DumpThroughContract(DedupStore& store, std::int64_t steps);
 
 // The first lines in which they differ, for people.
 std::string DescribeDifference(const std::vector<std::string>& expected,
