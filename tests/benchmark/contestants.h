@@ -13,6 +13,7 @@ struct Task {
   std::string topic;
   std::string group;
   std::int64_t messages = 0;
+  std::string postgres;  // a server, as libpq names it
   std::string database;  // where those with a store put it: a file or a folder
 };
 
@@ -39,5 +40,11 @@ Finish ConsumeWithSqliteStore(const Task& task);
 Finish ConsumeWithSqliteRows(const Task& task);
 Finish ConsumeWithRocksdbStore(const Task& task);
 Finish ConsumeWithRocksdbRows(const Task& task);
+
+// Over PostgreSQL, with rows: statement by statement, and a batch in one statement.
+Finish ConsumeByHandWithPostgresRows(const Task& task);
+Finish ConsumeByHandWithPostgresArrays(const Task& task);
+Finish ConsumeWithPostgresRows(const Task& task);
+Finish ConsumeWithPostgresBatches(const Task& task);
 
 }  // namespace once::benchmark

@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -22,6 +21,7 @@
 #include "tests/benchmark/contestants.h"
 #include "tests/benchmark/effects_family.h"
 #include "tests/benchmark/effects_table.h"
+#include "tests/benchmark/postgres_tables.h"
 #include "tests/benchmark/report.h"
 #include "tests/benchmark/topic.h"
 #include "tests/benchmark/workload.h"
@@ -33,7 +33,7 @@ namespace {
 using nlohmann::ordered_json;
 
 // Where a contestant leaves its effects, to be read by another process.
-enum class Rows { kNone, kSqlite, kRocksdb };
+enum class Rows { kNone, kSqlite, kRocksdb, kPostgres };
 
 struct Contestant {
   const char* name;
@@ -52,7 +52,11 @@ constexpr std::array kContestants = {
     Contestant{"rocksdb_transactional", &ConsumeWithRocksdbRows, Rows::kRocksdb},
     Contestant{"hand_written_rocksdb_rows", &ConsumeByHandWithRocksdbRows, Rows::kRocksdb},
     Contestant{"sqlite_transactional", &ConsumeWithSqliteRows, Rows::kSqlite},
-    Contestant{"hand_written_sqlite_rows", &ConsumeByHandWithSqliteRows, Rows::kSqlite}};
+    Contestant{"hand_written_sqlite_rows", &ConsumeByHandWithSqliteRows, Rows::kSqlite},
+    Contestant{"postgres_transactional", &ConsumeWithPostgresRows, Rows::kPostgres},
+    Contestant{"hand_written_postgres_rows", &ConsumeByHandWithPostgresRows, Rows::kPostgres},
+    Contestant{"postgres_batches", &ConsumeWithPostgresBatches, Rows::kPostgres},
+    Contestant{"hand_written_postgres_arrays", &ConsumeByHandWithPostgresArrays, Rows::kPostgres}};
 
 const std::vector<Ratio> kRatios = {
     {"memory_to_raw", "memory", "raw"},
@@ -61,10 +65,14 @@ const std::vector<Ratio> kRatios = {
     {"rocksdb_to_hand_written", "rocksdb", "hand_written_rocksdb"},
     {"sqlite_to_hand_written", "sqlite", "hand_written_sqlite"},
     {"rocksdb_transactional_to_hand_written", "rocksdb_transactional", "hand_written_rocksdb_rows"},
-    {"sqlite_transactional_to_hand_written", "sqlite_transactional", "hand_written_sqlite_rows"}};
+    {"sqlite_transactional_to_hand_written", "sqlite_transactional", "hand_written_sqlite_rows"},
+    {"postgres_transactional_to_hand_written", "postgres_transactional",
+     "hand_written_postgres_rows"},
+    {"postgres_batches_to_hand_written", "postgres_batches", "hand_written_postgres_arrays"}};
 
 struct Options {
   std::string brokers;
+  std::string postgres;  // empty: its contestants are left out
   std::int64_t messages = 1'000'000;
   int rounds = 3;
   std::string commit;
@@ -90,6 +98,11 @@ int DoDuty(const Duty& duty) {
     std::fputs(FindWrongEffects(duty.task.database, duty.task.messages).c_str(), stdout);
     return 0;
   }
+  if (duty.what == "check-postgres") {
+    std::fputs(FindWrongEffectsOnServer(duty.task).c_str(), stdout);
+    DropSchema(duty.task);
+    return 0;
+  }
   if (duty.what == "check-rocksdb") {
     std::fputs(FindWrongEffectsInFamily(duty.task.database, duty.task.messages).c_str(), stdout);
     return 0;
@@ -108,24 +121,33 @@ int DoDuty(const Duty& duty) {
 }
 
 std::vector<std::string> ArgumentsOf(const std::string& what, const Task& task) {
-  return {what,         "--topic",    task.topic,
-          "--group",    task.group,   "--brokers",
-          task.brokers, "--messages", std::to_string(task.messages),
-          "--database", task.database};
+  return {what,         "--topic",     task.topic,
+          "--group",    task.group,    "--brokers",
+          task.brokers, "--messages",  std::to_string(task.messages),
+          "--database", task.database, "--postgres",
+          task.postgres};
+}
+
+const char* CheckOf(Rows rows) {
+  if (rows == Rows::kPostgres) return "check-postgres";
+  return rows == Rows::kRocksdb ? "check-rocksdb" : "check";
 }
 
 class Benchmark {
  public:
   explicit Benchmark(const Options& options)
       : options_(options), topic_("once-bench-" + std::to_string(getpid())) {
-    const auto is_chosen = [&](std::string_view name) {
-      return options.only.empty() ||
-             std::find(options.only.begin(), options.only.end(), name) != options.only.end();
+    for (const Contestant& contestant : kContestants) {
+      const bool can_run = contestant.rows != Rows::kPostgres || !options.postgres.empty();
+      if (can_run && IsChosen(contestant.name)) contestants_.push_back(contestant);
+    }
+    const auto runs = [&](const std::string& name) {
+      return std::any_of(contestants_.begin(), contestants_.end(),
+                         [&](const Contestant& contestant) { return contestant.name == name; });
     };
-    std::copy_if(kContestants.begin(), kContestants.end(), std::back_inserter(contestants_),
-                 [&](const Contestant& contestant) { return is_chosen(contestant.name); });
-    std::copy_if(kRatios.begin(), kRatios.end(), std::back_inserter(ratios_),
-                 [&](const Ratio& ratio) { return is_chosen(ratio.dividend) && is_chosen(ratio.divisor); });
+    for (const Ratio& ratio : kRatios) {
+      if (runs(ratio.dividend) && runs(ratio.divisor)) ratios_.push_back(ratio);
+    }
   }
 
   // The exit code.
@@ -144,12 +166,18 @@ class Benchmark {
   }
 
  private:
+  bool IsChosen(std::string_view name) const {
+    return options_.only.empty() ||
+           std::find(options_.only.begin(), options_.only.end(), name) != options_.only.end();
+  }
+
   Task TaskOf(const std::string& name, int round) const {
     const std::string group = topic_ + "-" + name + "-" + std::to_string(round);
     return {.brokers = options_.brokers,
             .topic = topic_,
             .group = group,
             .messages = options_.messages,
+            .postgres = options_.postgres,
             .database = folder_.File(group + ".db")};
   }
 
@@ -195,8 +223,7 @@ class Benchmark {
       wrong = "it counted " + line.at("processed").dump() + " effects and " +
               line.at("duplicates").dump() + " duplicates";
     } else if (contestant.rows != Rows::kNone) {
-      const bool is_sqlite = contestant.rows == Rows::kSqlite;
-      wrong = RunSelf(ArgumentsOf(is_sqlite ? "check" : "check-rocksdb", task)).output;
+      wrong = RunSelf(ArgumentsOf(CheckOf(contestant.rows), task)).output;
     }
     if (wrong.empty()) return;
     is_exact_ = false;
@@ -242,6 +269,7 @@ int Main(int argc, char** argv) {
   Options options;
   CLI::App* consume = app.add_subcommand("consume", "consuming a topic");
   consume->add_option("--brokers", options.brokers, "Kafka brokers, HOST:PORT[,…]")->required();
+  consume->add_option("--postgres", options.postgres, "a server, as libpq names it");
   consume->add_option("--messages", options.messages, "messages in the topic")
       ->check(CLI::Range(std::int64_t{1000}, std::int64_t{100'000'000}))
       ->capture_default_str();
@@ -256,7 +284,7 @@ int Main(int argc, char** argv) {
   consume->add_option("--commit", options.commit, "the commit that is measured, for the output");
   consume->add_flag("--json", options.is_json, "nothing but the JSON object and the progress");
   Duty duty;
-  std::vector<std::string> duties = {"fill", "check", "check-rocksdb"};
+  std::vector<std::string> duties = {"fill", "check", "check-rocksdb", "check-postgres"};
   for (const Contestant& contestant : kContestants) duties.emplace_back(contestant.name);
   for (const std::string& name : duties) {
     CLI::App* command = app.add_subcommand(name)->group("");  // for the program's own use
@@ -265,6 +293,7 @@ int Main(int argc, char** argv) {
     command->add_option("--group", duty.task.group);
     command->add_option("--messages", duty.task.messages);
     command->add_option("--database", duty.task.database);
+    command->add_option("--postgres", duty.task.postgres);
     command->callback([&duty, name] { duty.what = name; });
   }
   CLI11_PARSE(app, argc, argv);

@@ -1,19 +1,24 @@
 // The same work by a once::Consumer, at its default limits.
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <utility>
+#include <vector>
 
 #include "once/consumer.h"
 #include "once/kafka/source.h"
 #include "once/memory/store.h"
+#include "once/postgres/store.h"
 #include "once/rocksdb/store.h"
 #include "once/sqlite/store.h"
 #include "tests/benchmark/client.h"
 #include "tests/benchmark/contestants.h"
 #include "tests/benchmark/effects_family.h"
 #include "tests/benchmark/effects_table.h"
+#include "tests/benchmark/postgres_tables.h"
 #include "tests/benchmark/stopwatch.h"
 #include "tests/benchmark/workload.h"
 #include "tests/forwarding_seams.h"
@@ -68,7 +73,7 @@ class FinishLine final : public MetricsSink {
   std::stop_source stop_;
 };
 
-template <TransactionalHandler F>
+template <typename F>
 Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler) {
   auto source = kafka::Subscribe({.brokers = task.brokers,
                                   .group = task.group,
@@ -153,6 +158,61 @@ Finish ConsumeWithRocksdbRows(const Task& task) {
                    const auto [key, value] = EncodeEffect(EffectOf(message));
                    return effects->Put(key, value);
                  });
+}
+
+namespace {
+
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenPostgres(const Task& task) {
+  const PostgresConnection connection = ConnectTo(task.postgres);
+  CreateEffectsIn(connection.get(), SchemaOf(task));
+  return postgres::OpenStore({.connection = task.postgres, .schema = SchemaOf(task) + "_once"});
+}
+
+std::int64_t OrderOf(const Message& message) {
+  const std::optional<std::int64_t> order = ParseOrder(*message.value());
+  if (!order) throw std::runtime_error("a message is not of the workload");
+  return *order;
+}
+
+}  // namespace
+
+Finish ConsumeWithPostgresRows(const Task& task) {
+  auto store = OpenPostgres(task);
+  Check(store.status(), "opening the store");
+  const std::string sql = "INSERT INTO " + SchemaOf(task) + ".effects VALUES($1, $2, $3, $4)";
+  return Consume(task, *std::move(store), [sql](const Message& message, Transaction& transaction) {
+    return postgres::Connection(transaction)
+        .Execute(sql, {message.id(), OrderOf(message),
+                       static_cast<std::int64_t>(message.partition()), message.offset()})
+        .status();
+  });
+}
+
+Finish ConsumeWithPostgresBatches(const Task& task) {
+  auto store = OpenPostgres(task);
+  Check(store.status(), "opening the store");
+  const std::string sql =
+      "INSERT INTO " + SchemaOf(task) +
+      ".effects SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[])";
+  return Consume(
+      task, *std::move(store),
+      [sql](std::span<const Message* const> messages, Transaction& transaction) -> absl::Status {
+        std::vector<std::string> ids;
+        std::vector<std::int64_t> orders;
+        std::vector<std::int64_t> partitions;
+        std::vector<std::int64_t> offsets;
+        for (const Message* message : messages) {
+          ids.emplace_back(message->id());
+          orders.push_back(OrderOf(*message));
+          partitions.push_back(message->partition());
+          offsets.push_back(message->offset());
+        }
+        return postgres::Connection(transaction)
+            .Execute(sql, {std::span<const std::string>(ids), std::span<const std::int64_t>(orders),
+                           std::span<const std::int64_t>(partitions),
+                           std::span<const std::int64_t>(offsets)})
+            .status();
+      });
 }
 
 }  // namespace once::benchmark
