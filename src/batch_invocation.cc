@@ -2,6 +2,7 @@
 // for completed while the rest of the batch is looked at, so that a second copy of one is a
 // duplicate; should one of them fail, the pass is rolled back, and with it what was built on that.
 #include <cstddef>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -80,7 +81,18 @@ PassEnd BatchTransaction::JudgeTogether(const BatchOutcome& outcome, const absl:
   const auto* const for_all = std::get_if<Outcome>(&outcome);
   const bool is_done = for_all != nullptr ? for_all->is_done() : each->size() == count;
   if (is_done && open.ok()) return PassEnd::kNothing;
-  return EndWith(PassEnd::kFailedHandler, open);
+  const absl::Status why = is_done ? open
+                           : for_all != nullptr
+                               ? for_all->status()
+                               : WrongNumberOfOutcomes(each->size(), count).status();
+  context_.log.Log(
+      {.level = LogLevel::kWarning,
+       .time = now_,
+       .action = "batch_handler_failed",
+       .message = "a call for " + std::to_string(count) +
+                  " messages failed and named none of them; they are tried one by one: " +
+                  why.ToString()});
+  return EndWith(PassEnd::kFailedHandler, why);
 }
 
 }  // namespace once

@@ -272,8 +272,11 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
     return false;
   }
   if (const absl::Status undone = transaction.RollbackToSavepoint(); !undone.ok()) {
-    if (is_handlers_doing) RememberFailure(candidate, Reject(ToStd(open.message())));
-    end = EndWith(is_handlers_doing ? PassEnd::kFailedHandler : PassEnd::kStoreTrouble, undone);
+    // A handler that has ended the transaction itself leaves nothing to roll back to.
+    const bool is_ended =
+        is_handlers_doing && undone.code() == absl::StatusCode::kFailedPrecondition;
+    if (is_ended) RememberFailure(candidate, std::move(outcome));
+    end = EndWith(is_ended ? PassEnd::kFailedHandler : PassEnd::kStoreTrouble, undone);
     return false;
   }
   ONCE_KILL_POINT("transaction.undone");

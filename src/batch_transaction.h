@@ -70,6 +70,9 @@ class BatchTransaction {
     candidates_.front().failed = Outcome(OutcomeKind::kRetry, error);
   }
 
+  // No new message is begun after `deadline`, from now on.
+  void Restart(absl::Time deadline) { deadline_ = deadline; }
+
   const absl::Status& error() const { return error_; }
 
  private:
@@ -100,7 +103,7 @@ class BatchTransaction {
   const SettleContext& context_;
   WorkOrder& work_;
   BatchOrder& order_;
-  const absl::Time deadline_;
+  absl::Time deadline_;
   const std::stop_token* token_;  // of the invocation at hand
   std::vector<Candidate>& candidates_;
   std::size_t decided_end_ = 0;  // one past the last candidate with a failed outcome to decide upon

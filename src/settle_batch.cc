@@ -8,6 +8,10 @@
 namespace once {
 namespace {
 
+// A batch handler that names only the first failure it meets is called again for each of them, so
+// often; then its messages are tried one by one.
+constexpr int kNamingPassesMax = 3;
+
 BatchEnd ToBatchEnd(PassEnd end) {
   switch (end) {
     case PassEnd::kCommitted:
@@ -44,11 +48,15 @@ void SettleBatch(const SettleContext& context, WorkOrder& order) {
     return;
   }
   bool is_careful = false;
+  int named = 0;  // passes that a batch handler ended by naming messages
   PassEnd end = PassEnd::kNothing;
   for (std::size_t pass = 0; pass < passes_max; ++pass) {
     end = transaction.Run(count, is_careful);
-    if (end == PassEnd::kFailedMessages) continue;
-    if (end == PassEnd::kFailedHandler) {
+    if (end == PassEnd::kFailedMessages && ++named <= kNamingPassesMax) continue;
+    if (end == PassEnd::kFailedMessages || end == PassEnd::kFailedHandler) {
+      // The time that a call for the whole batch took is not the messages' own: each of them would
+      // otherwise end its batch, and the next one begin with the same call again.
+      if (!is_careful) transaction.Restart(context.executor.Now() + context.batch_max_duration);
       is_careful = true;
     } else if (end == PassEnd::kRefusedCommit && count > 1) {
       count = (count + 1) / 2;

@@ -2,7 +2,6 @@
 #include "adapters/rocksdb/maintenance.h"
 
 #include <rocksdb/utilities/checkpoint.h>
-#include <sys/stat.h>
 
 #include <atomic>
 #include <cstdint>
@@ -13,6 +12,7 @@
 #include "adapters/rocksdb/view.h"
 #include "once/abseil.h"
 #include "src/stores/outbox_codec.h"
+#include "src/stores/store_path.h"
 
 namespace once::rocksdb {
 namespace {
@@ -132,18 +132,14 @@ absl::Status RocksMaintenance::Compact(const std::stop_token& stop) {
 absl::Status RocksMaintenance::Backup(const std::string& path, const std::stop_token& stop) {
   const std::string operation = absl::StrCat("back up ", database_->path(), " to ", path);
   if (stop.stop_requested()) return Cancelled(operation);
-  struct stat there = {};
-  if (::lstat(path.c_str(), &there) == 0) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("rocksdb: ", operation, ": something is there already; name a new folder"));
-  }
+  if (absl::Status free = stores::CheckFree("rocksdb", operation, path); !free.ok()) return free;
   const Database::ReadScope reading(*database_);
   if (absl::Status check = reading.Check(); !check.ok()) return check;
   ::rocksdb::Checkpoint* raw = nullptr;
   ::rocksdb::Status made = ::rocksdb::Checkpoint::Create(&reading.open_db().db(), &raw);
   const std::unique_ptr<::rocksdb::Checkpoint> checkpoint(raw);
   if (made.ok()) made = checkpoint->CreateCheckpoint(path);
-  return made.ok() ? absl::OkStatus() : StatusOf(made, operation);
+  return made.ok() ? stores::SyncFolderOf("rocksdb", operation, path) : StatusOf(made, operation);
 }
 
 }  // namespace once::rocksdb

@@ -356,7 +356,8 @@ absl::Status Database::RunAlone(std::string_view operation,
     const Guard::StoreScope scope(*guard_);
     ResetStatementsOfHandlers();
     sqlite3_busy_timeout(writer_.get(), Milliseconds(*time_left));
-    if (wal_sync_->is_doubtful()) ran = SettleDoubt(operation, *time_left);
+    if (sqlite3_get_autocommit(writer_.get()) == 0) ran = statements_.rollback.Run();
+    if (ran.ok() && wal_sync_->is_doubtful()) ran = SettleDoubt(operation, *time_left);
     if (ran.ok()) ran = body(writer_.get());
   }
   turnstile_.Leave();

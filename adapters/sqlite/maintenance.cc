@@ -1,13 +1,11 @@
 // Figures, check, VACUUM, and a copy page by page inside one read transaction.
 #include "adapters/sqlite/maintenance.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +21,8 @@ namespace {
 constexpr int kFindingsMax = 100;
 // Instructions of SQLite's machine between two looks at the stop token: some ten per millisecond.
 constexpr int kInstructionsPerLook = 100'000;
+// With another connection that recovers or checkpoints at this moment.
+constexpr int kPatienceMilliseconds = 5'000;
 // Pages copied between two of them.
 constexpr int kPagesPerStep = 4096;
 
@@ -32,6 +32,7 @@ absl::StatusOr<ConnectionHandle> OpenReadOnly(const std::string& path, std::stri
       sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
   ConnectionHandle connection(raw);
   if (code != SQLITE_OK) return ErrorStatus(raw, code, operation);
+  sqlite3_busy_timeout(raw, kPatienceMilliseconds);
   return connection;
 }
 
@@ -104,18 +105,6 @@ absl::Status CheckPages(sqlite3* connection, const std::string& operation,
   return has_row.status();
 }
 
-// Makes what was done in the folder of `path` survive a power failure.
-absl::Status SyncParent(const std::string& path, std::string_view operation) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool is_synced = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int error = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (is_synced) return absl::OkStatus();
-  return stores::SystemError("sqlite", error, operation, folder);
-}
-
 // SQLite's page by page copy. An open read transaction keeps it at one commit: without one it would
 // begin anew with every write of somebody else.
 absl::Status Copy(sqlite3* from, sqlite3* to, const std::stop_token& stop,
@@ -130,8 +119,9 @@ absl::Status Copy(sqlite3* from, sqlite3* to, const std::stop_token& stop,
   }
   const bool is_whole = code == SQLITE_DONE;
   const int finished = sqlite3_backup_finish(backup);
-  if (is_whole && finished == SQLITE_OK) return absl::OkStatus();
   if (finished != SQLITE_OK) return ErrorStatus(to, finished, operation);
+  if (is_whole) return absl::OkStatus();
+  if (code != SQLITE_OK) return ErrorStatus(from, code, operation);
   return absl::CancelledError(absl::StrCat("sqlite: ", operation, ": given up on request"));
 }
 
@@ -198,24 +188,22 @@ absl::Status SqliteMaintenance::Compact(const std::stop_token& stop) {
 absl::Status SqliteMaintenance::Backup(const std::string& path, const std::stop_token& stop) {
   const std::string operation = absl::StrCat("back up ", database_->path(), " to ", path);
   const std::string partial = absl::StrCat(path, ".partial");
+  if (absl::Status free = stores::CheckFree("sqlite", operation, path); !free.ok()) return free;
   const absl::StatusOr<ConnectionHandle> from = OpenReadOnly(database_->path(), operation);
   if (!from.ok()) return from.status();
   ::unlink(partial.c_str());  // of a backup whose process died
   absl::Status made = CopyToFile(from->get(), partial, stop, operation);
-  // Never over something that is there.
-  if (made.ok() &&
-      ::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0) {
-    made = errno == EEXIST
-               ? absl::AlreadyExistsError(absl::StrCat(
-                     "sqlite: ", operation, ": something is there already; name a new file"))
-               : stores::SystemError("sqlite", errno, operation, path);
+  // A second name first: it is never given over something that is there.
+  if (made.ok() && ::link(partial.c_str(), path.c_str()) != 0) {
+    made = stores::SystemError("sqlite", errno, operation, path);
   }
   if (!made.ok()) {
     ::unlink(partial.c_str());
     ::unlink(absl::StrCat(partial, "-journal").c_str());
     return made;
   }
-  return SyncParent(path, operation);
+  ::unlink(partial.c_str());
+  return stores::SyncFolderOf("sqlite", operation, path);
 }
 
 }  // namespace once::sqlite

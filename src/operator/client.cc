@@ -258,20 +258,30 @@ class OwnerMaintenance final : public StoreMaintenance {
   }
 
  private:
+  static bool IsSilence(const absl::Status& status) {
+    return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  }
+
   using JobRequest = operators::JobRequest;
   using JobState = operators::JobState;
   using MaintenanceJob = operators::MaintenanceJob;
 
   absl::StatusOr<JobState> RunJob(const JobRequest& request, const std::stop_token& stop) {
-    const auto number =
-        owner_->Find<std::int64_t>(operators::kStartJob, operators::Encode(request));
-    if (!number.ok()) return number.status();
+    const absl::StatusOr<json> begun =
+        owner_->Call(operators::kStartJob, operators::Encode(request), CallKind::kChanges);
+    if (!begun.ok()) return begun.status();
+    std::int64_t number = 0;
+    if (!operators::Decode(*begun, number)) return owner_->NotUnderstood(operators::kStartJob);
     Executor& executor = *owner_->options().executor;
     const std::unique_ptr<Event> stopped = executor.NewEvent();
     const std::stop_callback wake(stop, [&] { stopped->Set(); });
+    absl::Time give_up = executor.Now() + owner_->options().timeout;
     while (true) {
-      auto state = owner_->Find<JobState>(operators::kLookAtJob, json(*number));
-      if (!state.ok() || !state->is_running) {
+      auto state = owner_->Find<JobState>(operators::kLookAtJob, json(number));
+      if (state.ok()) give_up = executor.Now() + owner_->options().timeout;
+      // An owner that does not answer once may be busy; one that is gone will not answer again.
+      const bool may_be_busy = IsSilence(state.status()) && executor.Now() < give_up;
+      if (!may_be_busy && (!state.ok() || !state->is_running)) {
         const absl::Status end = state.ok() ? state->status : state.status();
         return end.ok() ? std::move(state) : end;
       }

@@ -1,8 +1,11 @@
 // One job, one task, one state.
 #include "src/operator/maintenance_desk.h"
 
+#include <exception>
 #include <new>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 namespace once::operators {
 namespace {
@@ -31,7 +34,15 @@ absl::StatusOr<std::int64_t> MaintenanceDesk::Start(JobRequest request) {
     state_ = {.is_running = true, .status = absl::OkStatus(), .findings = {}};
   }
   task_.reset();  // over, or its state would say that it is running
-  task_ = executor_->Spawn("once-maintain", [this, request = std::move(request)] { Run(request); });
+  try {
+    task_ =
+        executor_->Spawn("once-maintain", [this, request = std::move(request)] { Run(request); });
+  } catch (const std::exception& error) {  // no thread, no memory
+    const std::lock_guard lock(mutex_);
+    state_ = {};
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the owner of the store cannot begin it: ", error.what()));
+  }
   return ++last_;
 }
 
@@ -55,7 +66,7 @@ void MaintenanceDesk::Run(const JobRequest& request) {
 }
 
 absl::StatusOr<JobState> MaintenanceDesk::Look(std::int64_t number) const {
-  if (number != last_ || last_ == 0) {
+  if (number != last_ || number == first_) {
     return absl::NotFoundError("the job is not the last one that was begun; ask for it again");
   }
   const std::lock_guard lock(mutex_);

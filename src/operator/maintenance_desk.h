@@ -35,8 +35,13 @@ struct JobState {
 class MaintenanceDesk {
  public:
   // `maintenance` may be null, and outlives the desk: then nothing is offered.
+  // Jobs are numbered from a number of this desk's own, so that a job of another process that has
+  // had the store open since is not taken for one of ours.
   MaintenanceDesk(StoreMaintenance* maintenance, std::shared_ptr<Executor> executor)
-      : maintenance_(maintenance), executor_(std::move(executor)) {}
+      : maintenance_(maintenance),
+        executor_(std::move(executor)),
+        first_(static_cast<std::int64_t>(SystemRandom()->Next() >> 2)),
+        last_(first_) {}
   // Asks the job at hand to give up, and waits for it.
   ~MaintenanceDesk();
   MaintenanceDesk(const MaintenanceDesk&) = delete;
@@ -53,7 +58,8 @@ class MaintenanceDesk {
 
   StoreMaintenance* const maintenance_;
   const std::shared_ptr<Executor> executor_;
-  std::int64_t last_ = 0;  // number of the last job
+  const std::int64_t first_;
+  std::int64_t last_;  // number of the last job
   std::stop_source stop_;
   mutable std::mutex mutex_;  // guards state_
   JobState state_;

@@ -1,7 +1,9 @@
 // Paths, errno and kinds of file systems.
 #include "src/stores/store_path.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -82,6 +84,31 @@ std::string FindFileSystemWeakness(const std::string& path) {
     default:
       return "";
   }
+}
+
+absl::Status CheckFree(std::string_view store_name, std::string_view operation,
+                       const std::string& path) {
+  if (path.empty() || path.front() != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat(ToAbsl(store_name), ": ", ToAbsl(operation), ": give an absolute path"));
+  }
+  struct stat there = {};
+  if (::lstat(path.c_str(), &there) == 0) {
+    return absl::AlreadyExistsError(absl::StrCat(ToAbsl(store_name), ": ", ToAbsl(operation),
+                                                 ": something is there already; name a new path"));
+  }
+  return errno == ENOENT ? absl::OkStatus() : SystemError(store_name, errno, operation, path);
+}
+
+absl::Status SyncFolderOf(std::string_view store_name, std::string_view operation,
+                          const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool is_synced = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int error = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  return is_synced ? absl::OkStatus() : SystemError(store_name, error, operation, folder);
 }
 
 }  // namespace once::stores

@@ -19,6 +19,14 @@ absl::Status SystemError(std::string_view store_name, int error, std::string_vie
 // store, whichever way it was written. kNotFound: no folder for it, or it is a link to nothing.
 absl::StatusOr<std::string> ResolveStorePath(std::string_view store_name, const std::string& path);
 
+// OK where a copy of a store may be put: `path` is absolute and nothing is there. kInvalidArgument,
+// kAlreadyExists.
+absl::Status CheckFree(std::string_view store_name, std::string_view operation,
+                       const std::string& path);
+// Makes names that were given in the folder of `path` survive a power failure.
+absl::Status SyncFolderOf(std::string_view store_name, std::string_view operation,
+                          const std::string& path);
+
 // Why the file system cannot keep what is synced; empty when nothing speaks against it.
 std::string FindFileSystemWeakness(const std::string& path);
 

@@ -55,7 +55,7 @@ class ScriptedMaintenance : public StoreMaintenance {
 TEST(MaintenanceDesk, RunsOneJobAtATime) {
   ScriptedMaintenance maintenance;
   MaintenanceDesk desk(&maintenance, SystemExecutor());
-  EXPECT_EQ(desk.Look(1).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(desk.Look(0).status().code(), absl::StatusCode::kNotFound);
   const auto number = desk.Start({.job = MaintenanceJob::kCompact, .path = ""});
   ASSERT_TRUE(number.ok()) << number.status();
   EXPECT_TRUE(desk.Look(*number)->is_running);

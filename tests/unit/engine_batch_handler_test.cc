@@ -8,6 +8,7 @@
 namespace once {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -275,6 +276,49 @@ TEST_F(EngineBatchHandler, ARefusedCommitFindsTheMessageThatCausesIt) {
   Settle();
   EXPECT_THAT(effects(), ElementsAre("a", "c"));
   EXPECT_THAT(publisher_->published(), SizeIs(1));
+}
+
+TEST_F(EngineBatchHandler, WhoNamesOnlyTheFirstFailureIsAskedOneByOneInTheEnd) {
+  options_.retry.max_attempts = 1;
+  Ids all;
+  for (int i = 0; i < 20; ++i) all.push_back("id-" + std::to_string(i));
+  SendAll(all);
+  Start([&](Messages messages, Transaction& transaction) -> std::vector<Outcome> {
+    BookAll(messages, transaction);
+    std::vector<Outcome> outcomes(messages.size(), Done());
+    outcomes.front() = Reject("the first one it met");
+    return outcomes;
+  });
+  EXPECT_THAT(effects(), IsEmpty());
+  EXPECT_THAT(publisher_->published(), SizeIs(20));
+  EXPECT_LE(calls_.size(), 4U + 20U);
+}
+
+TEST_F(EngineBatchHandler, ACallThatFailsWithoutNamingAnybodySaysWhyInTheLog) {
+  SendAll({"a", "b"});
+  Start([&](Messages messages, Transaction& transaction) -> absl::Status {
+    BookAll(messages, transaction);
+    return messages.size() > 1 ? absl::ResourceExhaustedError("the statement is too large")
+                               : absl::OkStatus();
+  });
+  EXPECT_THAT(effects(), ElementsAre("a", "b"));
+  EXPECT_EQ(stats().retried, 0U);
+  EXPECT_THAT(events_->messages(), Contains(HasSubstr("the statement is too large")));
+}
+
+// The call for all of them has used up the batch's time: it must not be made anew for each message.
+TEST_F(EngineBatchHandler, ASlowCallThatFailsIsNotRepeatedForEveryMessage) {
+  int large = 0;
+  SendAll({"a", "b", "c", "d"});
+  Start([&](Messages messages, Transaction& transaction) -> absl::Status {
+    BookAll(messages, transaction);
+    if (messages.size() == 1) return absl::OkStatus();
+    ++large;
+    Advance(absl::Seconds(5));
+    return absl::InternalError("some of it");
+  });
+  EXPECT_THAT(effects(), ElementsAre("a", "b", "c", "d"));
+  EXPECT_EQ(large, 1);
 }
 
 TEST_F(EngineBatchHandler, AnEmptyFunctionIsRefused) {

@@ -12,6 +12,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 class EngineHandler : public EngineTest {
  protected:
@@ -73,7 +74,7 @@ TEST_F(EngineHandler, AHandlerThatReportsItsFailedStatementIsTriedAgainLikeAnyOt
   int calls = 0;
   When("b", [&](const Message& message, Transaction& transaction) -> Outcome {
     if (++calls > 2) return Book(message, transaction);
-    store_->EndNextTransactionWith(absl::FailedPreconditionError("a statement failed"));
+    store_->FailNextStatement();
     return Retry("the account is locked");
   });
   for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);
@@ -86,6 +87,60 @@ TEST_F(EngineHandler, AHandlerThatReportsItsFailedStatementIsTriedAgainLikeAnyOt
   Advance(absl::Seconds(2));
   Settle();
   EXPECT_THAT(effects(), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+}
+
+// What a handler says counts in the replay with savepoints as it does before.
+class EngineFailedStatement : public EngineHandler {
+ protected:
+  // A neighbour in another partition fails, so that the batch is replayed with savepoints; in that
+  // replay a statement of "b" fails, once.
+  void Play(absl::Status undone) {
+    int neighbour = 0;
+    When("x", [&neighbour](const Message& message, Transaction& transaction) -> Outcome {
+      return ++neighbour > 1 ? Book(message, transaction) : Retry("not yet");
+    });
+    int calls = 0;
+    When("b", [this, &calls, undone](const Message& message, Transaction& transaction) -> Outcome {
+      if (++calls != 1) return Book(message, transaction);
+      AppendEffect(transaction, "half");
+      store_->FailNextStatement(undone);
+      return Retry("the account is locked");
+    });
+    Send(kOrders0, "x");
+    for (const char* id : {"b", "c"}) Send(kOrders1, id);
+    StartAndSettle({kOrders0, kOrders1});
+    state_ = RecordOf("b").state;
+    attempt_ = RecordOf("b").attempt;
+    for (int i = 0; i < 4; ++i) {
+      Advance(absl::Seconds(2));
+      Settle();
+    }
+  }
+
+  IdState state_ = IdState::kAbsent;  // of "b", before its next attempt
+  int attempt_ = 0;
+};
+
+TEST_F(EngineFailedStatement, IsUndoneByTheSavepointAndItsMessageTriedAgain) {
+  Play(absl::OkStatus());
+  EXPECT_EQ(state_, IdState::kRetrying);
+  EXPECT_EQ(attempt_, 1);
+  EXPECT_THAT(effects(), UnorderedElementsAre("x", "b", "c"));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+}
+
+TEST_F(EngineFailedStatement, ChargesNobodyWhenTheStoreIsAway) {
+  Play(absl::UnavailableError("connection lost"));
+  EXPECT_EQ(attempt_, 0);
+  EXPECT_THAT(effects(), UnorderedElementsAre("x", "b", "c"));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+}
+
+TEST_F(EngineFailedStatement, IsJudgedByTheHandlersWordWhenTheTransactionIsOver) {
+  Play(absl::FailedPreconditionError("there is no such savepoint"));
+  EXPECT_EQ(state_, IdState::kRetrying);
+  EXPECT_THAT(effects(), UnorderedElementsAre("x", "b", "c"));
   EXPECT_THAT(publisher_->published(), IsEmpty());
 }
 

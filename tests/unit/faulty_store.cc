@@ -17,6 +17,7 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
   }
 
   absl::Status PutIds(std::span<const IdWrite> writes) override {
+    if (is_broken_) return Broken();
     for (const IdWrite& write : writes) {
       written_.ids.push_back({.scope = std::string(write.key.scope),
                               .id = std::string(write.key.id),
@@ -26,26 +27,34 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
   }
 
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override {
+    if (is_broken_) return Broken();
     written_.letters.insert(written_.letters.end(), rows.begin(), rows.end());
     return inner_->PutOutgoing(rows);
   }
 
   absl::Status SetSavepoint() override {
+    if (is_broken_) return Broken();
     savepoint_ = written_;
     return inner_->SetSavepoint();
   }
 
   absl::Status RollbackToSavepoint() override {
+    const absl::Status undone = std::exchange(store_.undone_answer_, absl::OkStatus());
+    if (!undone.ok()) return undone;
+    is_broken_ = false;
     written_ = savepoint_;
     return inner_->RollbackToSavepoint();
   }
 
   absl::Status CheckOpen() override {
+    is_broken_ = is_broken_ || std::exchange(store_.fails_statement_, false);
+    if (is_broken_) return Broken();
     const absl::Status answer = std::exchange(store_.open_answer_, absl::OkStatus());
     return answer.ok() ? inner_->CheckOpen() : answer;
   }
 
   absl::Status SetPositions(std::span<const PositionUpdate> updates) override {
+    if (is_broken_) return Broken();
     written_.positions.assign(updates.begin(), updates.end());
     return inner_->SetPositions(updates);
   }
@@ -54,6 +63,10 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
     if (const absl::Status alive = store_.CheckAlive(); !alive.ok()) {
       inner_->Rollback();
       return alive;
+    }
+    if (is_broken_) {
+      inner_->Rollback();
+      return Broken();
     }
     switch (wanted == Durability::kMachine ? DecideFate() : DecideMark()) {
       case CommitFate::kRefused:
@@ -82,6 +95,10 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
   }
 
  private:
+  static absl::Status Broken() {
+    return absl::FailedPreconditionError("a statement failed; roll back to the savepoint");
+  }
+
   CommitFate DecideFate() const {
     std::vector<std::string> completed;
     for (const FaultyStore::Write& write : written_.ids) {
@@ -104,6 +121,7 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
   const std::unique_ptr<StoreTransaction> inner_;
   FaultyStore::Committed written_;
   FaultyStore::Committed savepoint_;
+  bool is_broken_ = false;
 };
 
 std::shared_ptr<memory::Store> FaultyStore::inner() const {

@@ -46,6 +46,13 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   // What StoreTransaction::CheckOpen() answers, once, after the next handler.
   void EndNextTransactionWith(absl::Status status) { open_answer_ = std::move(status); }
 
+  // A statement of the next handler fails: its transaction takes nothing more until it is rolled
+  // back to the savepoint, which answers `undone`, once.
+  void FailNextStatement(absl::Status undone = absl::OkStatus()) {
+    fails_statement_ = true;
+    undone_answer_ = std::move(undone);
+  }
+
   // The consumer's process dies: whatever it still asks of the store does not happen.
   void Die() { is_dead_ = true; }
   void Revive() { is_dead_ = false; }
@@ -113,6 +120,8 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   std::function<absl::Status()> take_hook_;
   std::function<absl::Status()> read_hook_;
   absl::Status open_answer_;
+  bool fails_statement_ = false;
+  absl::Status undone_answer_;
 
   mutable std::mutex mutex_;
   std::shared_ptr<memory::Store> inner_ = memory::OpenStore();

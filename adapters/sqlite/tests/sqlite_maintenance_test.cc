@@ -98,7 +98,7 @@ TEST_F(SqliteMaintenance, ACopyIsAStoreOfOneMoment) {
   ASSERT_TRUE(made.ok()) << made;
   open->Rollback();
   ASSERT_TRUE(Apply("later").ok());
-  EXPECT_THAT(maintenance().Backup(copy, {}), Says(absl::StatusCode::kAlreadyExists, "a new file"));
+  EXPECT_THAT(maintenance().Backup(copy, {}), Says(absl::StatusCode::kAlreadyExists, "a new path"));
 
   MustOpen(OptionsFor(copy));
   EXPECT_EQ(store_->traits().id, id);

@@ -1,6 +1,7 @@
 // What a store says of itself as a whole.
 #include "src/cli/commands/store_command.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <stop_token>
 #include <system_error>
@@ -76,9 +77,12 @@ Report CompactStore(CommandContext& context) {
   const auto after = (*maintenance)->ReadFigures();
   if (!after.ok()) return ReportError(after.status());
   Table table({"FIGURE", "BEFORE", "AFTER"});
-  for (std::size_t i = 0; i < before->size() && i < after->size(); ++i) {
-    table.Add({ShowBytes((*after)[i].name), absl::StrCat((*before)[i].value),
-               absl::StrCat((*after)[i].value)});
+  for (const StoreFigure& figure : *after) {
+    const auto former = std::find_if(before->begin(), before->end(), [&](const StoreFigure& other) {
+      return other.name == figure.name;
+    });
+    table.Add({ShowBytes(figure.name), former == before->end() ? "" : absl::StrCat(former->value),
+               absl::StrCat(figure.value)});
   }
   Report report;
   report.text = table.Render();
