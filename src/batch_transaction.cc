@@ -19,9 +19,7 @@ namespace {
 constexpr absl::Duration kOpenClaimRecheck = absl::Seconds(1);
 
 // Position, reach and last applied record as this transaction leaves them.
-PositionUpdate NextPosition(const WorkPartition& partition, absl::Time now) {
-  const std::int64_t now_ms = absl::ToUnixMillis(now);
-  std::int64_t log_time_ms = partition.last_applied ? partition.last_applied->log_time_ms : 0;
+PositionUpdate NextPosition(const WorkPartition& partition) {
   PositionUpdate update{.key = partition.lock.key,
                         .position = partition.lock.expected.position,
                         .last_applied = partition.last_applied};
@@ -32,15 +30,11 @@ PositionUpdate NextPosition(const WorkPartition& partition, absl::Time now) {
     update.position = is_settled ? message.offset() + 1 : message.offset();
     if (!is_settled && !ONCE_PLANTED_BUG("position-past-waiting")) break;
     last = &message;
-    const bool is_dated = message.timestamp_ms() >= 0;
-    log_time_ms =
-        std::max(log_time_ms, is_dated ? std::min(message.timestamp_ms(), now_ms) : now_ms);
   }
   if (last != nullptr) {
     update.last_applied = {.offset = last->offset(),
                            .timestamp_ms = last->timestamp_ms(),
-                           .fingerprint = Fingerprint::Of(last->value()),
-                           .log_time_ms = log_time_ms};
+                           .fingerprint = Fingerprint::Of(last->value())};
   }
   update.reach = std::max(update.position, partition.next_reach);
   return update;
@@ -300,7 +294,7 @@ void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {
 PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   std::vector<PositionUpdate> updates;
   for (WorkPartition& partition : order_.partitions) {
-    updates.push_back(NextPosition(partition, now_));
+    updates.push_back(NextPosition(partition));
     partition.committed = {.position = updates.back().position,
                            .revision = partition.lock.expected.revision + 1,
                            .writer = partition.lock.expected.writer};

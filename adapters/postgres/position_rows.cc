@@ -33,7 +33,6 @@ Params PositionParams(std::span<const StoredPosition> rows) {
   Column timestamps(Column::Type::kInt8);
   Column highs(Column::Type::kInt8);
   Column lows(Column::Type::kInt8);
-  Column log_times(Column::Type::kInt8);
   Column directives(Column::Type::kInt2);
   for (const StoredPosition& row : rows) {
     keys.push_back(row.key);
@@ -46,9 +45,8 @@ Params PositionParams(std::span<const StoredPosition> rows) {
       timestamps.Add(row.last_applied->timestamp_ms);
       highs.AddUnsigned(row.last_applied->fingerprint.high);
       lows.AddUnsigned(row.last_applied->fingerprint.low);
-      log_times.Add(row.last_applied->log_time_ms);
     } else {
-      for (Column* column : {&offsets, &timestamps, &highs, &lows, &log_times}) column->AddNull();
+      for (Column* column : {&offsets, &timestamps, &highs, &lows}) column->AddNull();
     }
     if (row.directive == PositionDirective::kNone) {
       directives.AddNull();
@@ -58,7 +56,7 @@ Params PositionParams(std::span<const StoredPosition> rows) {
   }
   Params params = KeyParams(keys);
   for (const Column* column : {&positions, &revisions, &writers, &reaches, &offsets, &timestamps,
-                               &highs, &lows, &log_times, &directives}) {
+                               &highs, &lows, &directives}) {
     params.Array(*column);
   }
   return params;
@@ -80,10 +78,9 @@ absl::StatusOr<StoredPosition> PositionAt(const Result& result, int row) {
   if (!result.IsNull(row, 9)) {
     position.last_applied = AppliedRecord{.offset = result.Int(row, 9),
                                           .timestamp_ms = result.Int(row, 10),
-                                          .fingerprint = result.Print(row, 11),
-                                          .log_time_ms = result.Int(row, 13)};
+                                          .fingerprint = result.Print(row, 11)};
   }
-  const std::int64_t directive = result.Int(row, 14);  // null reads as 0
+  const std::int64_t directive = result.Int(row, 13);  // null reads as 0
   if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
     return absl::DataLossError(
         absl::StrCat("postgres: table positions has a row with the unknown directive ", directive,

@@ -25,7 +25,7 @@ const char* const kVersion1[] = {
     "CREATE TABLE @.positions(cluster bytea NOT NULL, consumer_group bytea NOT NULL, topic bytea "
     "NOT NULL, partition int4 NOT NULL, position int8 NOT NULL, revision int8 NOT NULL, writer "
     "int8 NOT NULL, reach int8 NOT NULL, last_offset int8, last_timestamp_ms int8, "
-    "last_fingerprint_high int8, last_fingerprint_low int8, log_time_ms int8, directive int2, "
+    "last_fingerprint_high int8, last_fingerprint_low int8, directive int2, "
     "PRIMARY KEY(cluster, consumer_group, topic, partition)) WITH (fillfactor = 50)",
     "CREATE TABLE @.scopes(scope int8 PRIMARY KEY, name bytea NOT NULL)",
     "CREATE TABLE @.ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, "

@@ -147,7 +147,6 @@ std::string EncodePosition(const StoredPosition& position) {
     AppendInt(out, position.last_applied->offset);
     AppendInt(out, position.last_applied->timestamp_ms);
     AppendFingerprint(out, position.last_applied->fingerprint);
-    AppendInt(out, position.last_applied->log_time_ms);
   }
   return out;
 }
@@ -170,7 +169,6 @@ absl::StatusOr<StoredPosition> DecodePosition(std::string_view bytes) {
     applied.offset = reader.TakeInt<std::int64_t>();
     applied.timestamp_ms = reader.TakeInt<std::int64_t>();
     applied.fingerprint = TakeFingerprint(reader);
-    applied.log_time_ms = reader.TakeInt<std::int64_t>();
     position.last_applied = applied;
   }
   if (version != kVersion || !IsWhole(reader) ||

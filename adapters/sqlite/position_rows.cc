@@ -63,10 +63,9 @@ absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
         AppliedRecord{.offset = row.Int(8),
                       .timestamp_ms = row.Int(9),
                       .fingerprint = {.high = static_cast<std::uint64_t>(row.Int(10)),
-                                      .low = static_cast<std::uint64_t>(row.Int(11))},
-                      .log_time_ms = row.Int(12)};
+                                      .low = static_cast<std::uint64_t>(row.Int(11))}};
   }
-  const std::int64_t directive = row.Int(13);  // null reads as 0
+  const std::int64_t directive = row.Int(12);  // null reads as 0
   if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
     return absl::DataLossError(
         absl::StrCat("sqlite: once_positions has a row with the unknown directive ", directive,
@@ -106,7 +105,6 @@ absl::Status SetPosition(Database& database, const PositionUpdate& update,
     set.Bind(10, update.last_applied->timestamp_ms);
     set.Bind(11, static_cast<std::int64_t>(update.last_applied->fingerprint.high));
     set.Bind(12, static_cast<std::int64_t>(update.last_applied->fingerprint.low));
-    set.Bind(13, update.last_applied->log_time_ms);
   }
   if (absl::Status status = set.Run(); !status.ok()) return status;
   if (sqlite3_changes(database.writer()) == 1) return absl::OkStatus();
@@ -127,10 +125,9 @@ absl::Status PutPosition(Database& database, const StoredPosition& row) {
     write.Bind(10, row.last_applied->timestamp_ms);
     write.Bind(11, static_cast<std::int64_t>(row.last_applied->fingerprint.high));
     write.Bind(12, static_cast<std::int64_t>(row.last_applied->fingerprint.low));
-    write.Bind(13, row.last_applied->log_time_ms);
   }
   if (row.directive != PositionDirective::kNone) {
-    write.Bind(14, static_cast<std::int64_t>(row.directive));
+    write.Bind(13, static_cast<std::int64_t>(row.directive));
   }
   return write.Run();
 }

@@ -49,12 +49,6 @@ struct AppliedRecord {
   std::int64_t offset = 0;
   std::int64_t timestamp_ms = -1;  // Message::timestamp_ms()
   Fingerprint fingerprint;         // Fingerprint::Of(value), whatever function the consumer uses
-  // The partition's log time with this record: the greatest, over all records applied so far, of
-  // the earlier of timestamp and receipt. It stands still with the partition, and one record from
-  // the future moves it to the present at most. What a store remembers is as old as that, never as
-  // a clock says: after an outage of weeks the ids from before it are as young as the backlog.
-  // Milliseconds since the Unix epoch; 0: not known.
-  std::int64_t log_time_ms = 0;
 
   friend bool operator==(const AppliedRecord&, const AppliedRecord&) = default;
 };

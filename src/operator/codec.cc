@@ -72,7 +72,6 @@ json EncodeApplied(const std::optional<AppliedRecord>& applied) {
   if (!applied) return {};
   return {{"offset", applied->offset},
           {"timestamp_ms", applied->timestamp_ms},
-          {"log_time_ms", applied->log_time_ms},
           {"fingerprint", EncodeFingerprint(applied->fingerprint)}};
 }
 
@@ -83,8 +82,7 @@ bool DecodeApplied(const json& from, std::optional<AppliedRecord>& to) {
   }
   AppliedRecord& applied = to.emplace();
   return DecodeMember(from, "offset", applied.offset) &&
-         DecodeMember(from, "timestamp_ms", applied.timestamp_ms) &&
-         DecodeMember(from, "log_time_ms", applied.log_time_ms) && from.contains("fingerprint") &&
+         DecodeMember(from, "timestamp_ms", applied.timestamp_ms) && from.contains("fingerprint") &&
          DecodeFingerprint(from["fingerprint"], applied.fingerprint);
 }
 

@@ -15,10 +15,8 @@ void LinkPositionChecks() {}
 
 namespace {
 
-constexpr AppliedRecord kApplied = {.offset = 4,
-                                    .timestamp_ms = 1'700'000'000'123,
-                                    .fingerprint = {.high = 1, .low = 2},
-                                    .log_time_ms = 1'700'000'000'456};
+constexpr AppliedRecord kApplied = {
+    .offset = 4, .timestamp_ms = 1'700'000'000'123, .fingerprint = {.high = 1, .low = 2}};
 
 constexpr PositionDirective kOthersThanSet[] = {
     PositionDirective::kAdopt, PositionDirective::kEarliest, PositionDirective::kLatest};

@@ -21,10 +21,8 @@ TransactionalStoreConformance::~TransactionalStoreConformance() = default;
 
 namespace {
 
-constexpr AppliedRecord kApplied = {.offset = 4,
-                                    .timestamp_ms = 1'700'000'000'123,
-                                    .fingerprint = {.high = 1, .low = 2},
-                                    .log_time_ms = 1'700'000'000'456};
+constexpr AppliedRecord kApplied = {
+    .offset = 4, .timestamp_ms = 1'700'000'000'123, .fingerprint = {.high = 1, .low = 2}};
 
 TakenPosition TakeOne(TransactionalStore& store, const TakeRequest& request) {
   auto taken = store.Take({&request, 1});

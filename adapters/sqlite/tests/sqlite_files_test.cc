@@ -363,7 +363,7 @@ TEST_F(SqliteFiles, ANewerFormatIsRefused) {
   FillAndClose();
   ASSERT_EQ(OwnConnection(path()).Run("UPDATE once_meta SET value = 99 WHERE key = 'format'").code,
             SQLITE_OK);
-  EXPECT_THAT(Open(OptionsFor(path())), Says(kFailedPrecondition, "format 99, this one knows 3"));
+  EXPECT_THAT(Open(OptionsFor(path())), Says(kFailedPrecondition, "format 99, this one knows 2"));
 }
 
 TEST_F(SqliteFiles, TablesOfSomebodyElseAreNotTakenOver) {
@@ -401,7 +401,7 @@ TEST_F(SqliteFiles, AFailedMigrationLeavesTheFormatThatWas) {
   FillAndClose();
   OwnConnection connection(path());
   const auto identity = PrepareSchema(connection.get(), {.path = path(), .migrations = next});
-  EXPECT_THAT(std::string(identity.status().message()), HasSubstr("migrate to format 4"));
+  EXPECT_THAT(std::string(identity.status().message()), HasSubstr("migrate to format 3"));
   EXPECT_NE(connection.Run("SELECT x FROM once_ids").code, SQLITE_OK);
   MustOpen();
   EXPECT_TRUE(IsCompleted("a rather long message id 7"));
