@@ -137,10 +137,9 @@ struct OperatorCommands::Flags {
 void OperatorCommands::Flags::AddCommon(CLI::App& command) {
   command
       .add_option("--store", address.text,
-                  "sqlite:PATH, rocksdb:PATH or the path alone, open or closed; or postgresql://…")
+                  "sqlite:PATH, rocksdb:PATH, or the path alone; open or closed")
       ->required()
       ->check(CheckText);
-  command.add_option("--schema", address.schema, "of a PostgreSQL store")->capture_default_str();
   command.add_option("-o,--output", output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
@@ -354,7 +353,7 @@ ExitCode OperatorCommands::Run() {
       .is_running = access->is_running(),
       .confirm = [is_yes](std::string_view question) { return is_yes || AskPerson(question); }};
   Report report = flags_->Execute(context);
-  report.document["through"] = access->way;
+  report.document["through"] = access->is_running() ? "owner" : "file";
   if (access->is_running()) {
     report.notes.insert(report.notes.begin(), absl::StrCat("through process ", access->process,
                                                            ", which has the store open"));

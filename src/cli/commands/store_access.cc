@@ -10,12 +10,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "once/abseil.h"
 
-#ifdef ONCE_HAS_POSTGRES
-#include "once/postgres/store.h"
-#endif
 #ifdef ONCE_HAS_ROCKSDB
 #include "once/rocksdb/store.h"
 #endif
@@ -61,25 +57,6 @@ constexpr std::array kKinds = {
     StoreKind{"rocksdb:", "librocksdb-dev", S_IFDIR, OpenRocksdb},
 };
 
-// A store on a server, which any number of processes have open.
-bool IsOnServer(const std::string& text) {
-  return absl::StartsWith(text, "postgres:") || absl::StartsWith(text, "postgresql:");
-}
-
-absl::StatusOr<std::shared_ptr<DedupStore>> OpenOnServer(const StoreAddress& address) {
-#ifdef ONCE_HAS_POSTGRES
-  // libpq's own URLs, or its settings behind our scheme.
-  const bool is_url = absl::StrContains(address.text, "://");
-  const std::string_view settings = ToStd(absl::StripPrefix(address.text, "postgres:"));
-  return postgres::OpenStore({.connection = is_url ? address.text : std::string(settings),
-                              .schema = address.schema,
-                              .must_exist = true});
-#else
-  return absl::InvalidArgumentError(
-      "this command was built without stores of postgres: install libpq-dev and build again");
-#endif
-}
-
 struct StorePlace {
   const StoreKind* kind = nullptr;
   std::string path;  // as the owner calls it: the socket lies beside the real one
@@ -96,8 +73,7 @@ absl::StatusOr<StorePlace> FindPlace(const std::string& text) {
       place.kind == nullptr && colon != std::string::npos && colon < text.find('/');
   if (place.path.empty() || is_other_kind) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--store \"", text,
-        "\" is no store; give sqlite:PATH, rocksdb:PATH, the path alone, or postgresql://…"));
+        "--store \"", text, "\" is no store; give sqlite:PATH, rocksdb:PATH, or the path alone"));
   }
   char* resolved = ::realpath(place.path.c_str(), nullptr);
   struct stat there = {};
@@ -152,15 +128,6 @@ absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
 }  // namespace
 
 absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& executor) {
-  if (IsOnServer(address.text)) {
-    auto store = OpenOnServer(address);
-    if (!store.ok()) return store.status();
-    // Its address may hold a password: it is called by its name.
-    std::string name = absl::StrCat((*store)->traits().name, " schema ", address.schema);
-    absl::StatusOr<StoreAccess> access = AccessOpened(std::move(name), *std::move(store));
-    if (access.ok()) access->way = "server";
-    return access;
-  }
   absl::StatusOr<StorePlace> place = FindPlace(address.text);
   if (!place.ok()) return place.status();
   std::string& path = place->path;
@@ -175,7 +142,6 @@ absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& ex
       return StoreAccess{.path = std::move(path),
                          .owner = std::move(owner->operations),
                          .owner_maintenance = std::move(owner->maintenance),
-                         .way = "owner",
                          .process = owner->process,
                          .operations = operations,
                          .maintenance = maintenance};

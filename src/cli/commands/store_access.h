@@ -16,10 +16,7 @@
 namespace once::cli {
 
 struct StoreAddress {
-  // As the user gave it: "sqlite:PATH", "rocksdb:PATH", PATH, "postgresql://…" or "postgres:" and
-  // libpq's settings.
-  std::string text;
-  std::string schema = "once";  // of a PostgreSQL store
+  std::string text;  // as the user gave it: "sqlite:PATH", "rocksdb:PATH" or PATH
   absl::Duration timeout = absl::Seconds(30);
 };
 
@@ -28,7 +25,6 @@ struct StoreAccess {
   std::shared_ptr<DedupStore> store;       // opened here …
   std::unique_ptr<StoreOperations> owner;  // … or the way through its owner
   std::unique_ptr<StoreMaintenance> owner_maintenance;
-  std::string way = "file";                 // how it was reached: "owner", "file" or "server"
   pid_t process = 0;                        // of the owner
   StoreOperations* operations = nullptr;    // of one of the two
   StoreMaintenance* maintenance = nullptr;  // likewise; null: the store offers none
