@@ -50,7 +50,10 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ServerAddress
   if (address.is_tls && tls != nullptr) {
     stream = tls->Secure(*std::move(stream), address.host, deadline);
     if (!stream.ok()) {
-      return Annotate(absl::UnavailableError(stream.status().message()), what);
+      const bool is_refused = absl::IsPermissionDenied(stream.status());
+      const auto code =
+          is_refused ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kUnavailable;
+      return Annotate(absl::Status(code, stream.status().message()), what);
     }
   }
   std::unique_ptr<Connection> connection(new Connection(*std::move(stream)));

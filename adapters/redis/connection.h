@@ -19,8 +19,8 @@ namespace once::redis {
 
 class Connection {
  public:
-  // kPermissionDenied: the login was refused; kUnavailable: anything else. `tls` may be null where
-  // the address asks for none.
+  // kPermissionDenied: the login or the certificate was refused; kUnavailable: anything else. `tls`
+  // may be null where the address asks for none.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ServerAddress& address,
                                                           const TlsContext* tls, Deadline deadline);
 

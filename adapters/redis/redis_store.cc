@@ -14,13 +14,21 @@ namespace {
 class RedisStore final : public DedupStore {
  public:
   RedisStore(std::unique_ptr<Server> server, const StoreOptions& options)
-      : server_(std::move(server)), claims_(*server_, options) {}
+      : server_(std::move(server)), retention_(options.retention), claims_(*server_, options) {}
 
-  StoreTraits traits() const override { return server_->traits(); }
+  StoreTraits traits() const override {
+    StoreTraits traits = server_->traits();
+    if (retention_ == absl::InfiniteDuration()) return traits;
+    if (!traits.weakness.empty()) traits.weakness.append("; ");
+    absl::StrAppend(&traits.weakness, "ids are forgotten ", absl::FormatDuration(retention_),
+                    " after they were settled (retention): a copy that comes later is handled");
+    return traits;
+  }
   ClaimStore* claims() override { return &claims_; }
 
  private:
   const std::unique_ptr<Server> server_;
+  const absl::Duration retention_;
   ScriptedClaims claims_;
 };
 

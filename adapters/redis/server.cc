@@ -187,10 +187,11 @@ absl::StatusOr<ServerFacts> Server::ReadFacts(Connection& connection, Deadline d
 }
 
 absl::Status Server::Inspect(Connection& connection, Deadline deadline) {
+  const ServerWatch::Expected expected = watch_.BeginLook();
   std::uint64_t witness = 0;
   const absl::StatusOr<ServerFacts> facts = ReadFacts(connection, deadline, witness);
   if (!facts.ok()) return facts.status();
-  watch_.Observe(*facts, witness);
+  watch_.Observe(*facts, witness, expected);
   const std::lock_guard lock(mutex_);
   last_inspection_ = std::chrono::steady_clock::now();
   return absl::OkStatus();

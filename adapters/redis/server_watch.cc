@@ -30,7 +30,13 @@ std::uint64_t ServerWatch::generation() const {
   return generation_;
 }
 
-void ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness) {
+ServerWatch::Expected ServerWatch::BeginLook() const {
+  const std::lock_guard lock(mutex_);
+  return {.witness = witness_known_, .losses = losses_};
+}
+
+void ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness,
+                          const Expected& expected) {
   const std::lock_guard lock(mutex_);
   LowerTo(TrustIn(facts));
   const bool is_restarted = facts.run_id != facts_.run_id;
@@ -47,7 +53,8 @@ void ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness) {
                          "you know what is lost"});
     LoseWords("a failover");
   }
-  if (witness < witness_known_) {
+  // Another look may have seen the same loss already.
+  if (witness < expected.witness && losses_ == expected.losses) {
     LoseWitness();
   } else if (is_restarted) {
     LoseWords("a restart of the server");
@@ -92,6 +99,7 @@ void ServerWatch::LoseWitness() {
                        "promised to keep what is gone: the store is at least once from now on"});
   loss_ = "a return to an earlier state";
   witness_known_ = 0;
+  ++losses_;
 }
 
 }  // namespace once::redis

@@ -32,9 +32,15 @@ class ServerWatch {
   // whose answers count no more.
   std::uint64_t generation() const;
 
-  // What was just seen on one connection: the server's facts and the witness in it.
+  // What is known of the witness before somebody looks at it: meanwhile others may move it.
+  struct Expected {
+    std::uint64_t witness = 0;
+    std::uint64_t losses = 0;  // so many were noticed
+  };
+  Expected BeginLook() const;
+  // What was then seen on one connection: the server's facts and the witness in it.
   // REQUIRES: CheckServes(facts).
-  void Observe(const ServerFacts& facts, std::uint64_t witness);
+  void Observe(const ServerFacts& facts, std::uint64_t witness, const Expected& expected);
 
   // A word was answered.
   void NoteWord();
@@ -61,6 +67,7 @@ class ServerWatch {
   std::uint64_t generation_ = 1;
   std::uint64_t witness_known_ = 0;  // is in the server, for certain
   std::uint64_t witness_sent_ = 0;   // may be
+  std::uint64_t losses_ = 0;         // of the witness
   std::uint64_t words_ = 0;
   std::uint64_t words_synced_ = 0;
   std::string loss_;  // not said yet; empty: none

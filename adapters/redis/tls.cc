@@ -118,12 +118,11 @@ class TlsStream final : public Stream {
 
   absl::Status HandshakeError() {
     const long verified = SSL_get_verify_result(ssl_);
-    std::string reason = TakeError();
-    if (verified != X509_V_OK) {
-      reason = absl::StrCat("the server's certificate: ", X509_verify_cert_error_string(verified),
-                            "; name its authority in tls_ca_file");
-    }
-    return absl::UnavailableError(absl::StrCat("TLS: ", reason));
+    const std::string reason = TakeError();
+    if (verified == X509_V_OK) return absl::UnavailableError(absl::StrCat("TLS: ", reason));
+    return absl::PermissionDeniedError(
+        absl::StrCat("TLS: the server's certificate: ", X509_verify_cert_error_string(verified),
+                     "; name its authority in tls_ca_file"));
   }
 
   SSL* const ssl_;

@@ -28,8 +28,8 @@ class TlsContext {
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
 
-  // `inner` with TLS spoken over it. kUnavailable: the two sides do not agree, or the certificate
-  // is not one that `host` may have.
+  // `inner` with TLS spoken over it. kPermissionDenied: the certificate is not one that `host` may
+  // have; kUnavailable: anything else.
   absl::StatusOr<std::unique_ptr<Stream>> Secure(std::unique_ptr<Stream> inner,
                                                  const std::string& host, Deadline deadline) const;
 

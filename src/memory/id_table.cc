@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
@@ -110,35 +111,43 @@ ClaimResult IdTable::TryClaim(const ClaimRequest& request, absl::Time now, absl:
     entry.hold->lease_end = now + lease;
     return AnswerHolder(entry);
   }
-  if (IsOver(entry, now)) EndHold(entry);
+  // Who takes it ends a claim that is over, not who only asks: until then it is its owner's.
+  std::optional<Entry> ended;
+  if (IsOver(entry, now)) EndHold(ended.emplace(entry));
+  if (auto obstacle = FindObstacle(ended ? *ended : entry, request, now)) return *obstacle;
+  if (ended) entry = *std::move(ended);
+  Take(request, now + lease, entry);
+  return AnswerHolder(entry);
+}
+
+std::optional<ClaimResult> IdTable::FindObstacle(const Entry& entry, const ClaimRequest& request,
+                                                 absl::Time now) {
+  using Found = std::optional<ClaimResult>;
   const IdRecord& record = entry.record;
   if (record.state != IdState::kAbsent && !record.fingerprint.Matches(request.fingerprint)) {
-    return {.verdict = ClaimVerdict::kConflict};
+    return Found({.verdict = ClaimVerdict::kConflict});
   }
   if (entry.hold) {
-    return {.verdict = ClaimVerdict::kInProgress, .wait = entry.hold->lease_end - now};
+    return Found({.verdict = ClaimVerdict::kInProgress, .wait = entry.hold->lease_end - now});
   }
   switch (record.state) {
     case IdState::kCompleted:
-      return {.verdict = ClaimVerdict::kDuplicate, .result = entry.result};
+      return Found({.verdict = ClaimVerdict::kDuplicate, .result = entry.result});
     case IdState::kDead:
-      return {.verdict = ClaimVerdict::kDead};
+      return Found({.verdict = ClaimVerdict::kDead});
     case IdState::kDiscarded:
-      return {.verdict = ClaimVerdict::kDiscarded};
+      return Found({.verdict = ClaimVerdict::kDiscarded});
     case IdState::kUncertain:
-      return {.verdict = ClaimVerdict::kUncertain};
+      return Found({.verdict = ClaimVerdict::kUncertain});
     case IdState::kRetrying:
-      if (record.not_before > now) {
-        return {.verdict = ClaimVerdict::kNotBefore, .wait = record.not_before - now};
-      }
-      break;
+      if (record.not_before <= now) return std::nullopt;
+      return Found({.verdict = ClaimVerdict::kNotBefore, .wait = record.not_before - now});
     case IdState::kAbsent:
     case IdState::kDying:
     case IdState::kClaimed:  // by a transaction, which holds nothing: as if it were retrying
-      break;
+      return std::nullopt;
   }
-  Take(request, now + lease, entry);
-  return AnswerHolder(entry);
+  return std::nullopt;
 }
 
 void IdTable::Take(const ClaimRequest& request, absl::Time lease_end, Entry& entry) {

@@ -72,6 +72,9 @@ class IdTable {
   static bool IsOver(const Entry& entry, absl::Time now);
   // What remains of a claim that its owner has lost.
   static void EndHold(Entry& entry);
+  // Why `request` cannot have the id now; nullopt: it can. REQUIRES: no claim that is over.
+  static std::optional<ClaimResult> FindObstacle(const Entry& entry, const ClaimRequest& request,
+                                                 absl::Time now);
   static ClaimResult AnswerHolder(const Entry& entry);
   static void Take(const ClaimRequest& request, absl::Time lease_end, Entry& entry);
   // The entry that `claim` holds, in state `wanted`; else the reason in `refusal`.

@@ -151,6 +151,20 @@ CLAIM_CHECK(AClaimWhoseLeaseHasEndedIsItsOwnersUntilSomebodyTakesIt) {
   EXPECT_EQ(Ask("asked again").result.verdict, ClaimVerdict::kInProgress);
 }
 
+CLAIM_CHECK(WhoeverAsksInVainTakesNothing) {
+  const Holder begun = LoseBegun("begun");
+  const Holder waiting = LoseBegun("waiting");
+  for (const std::string_view id : {"begun", "waiting"}) {
+    EXPECT_EQ(Ask(id, kLongLease, kOtherPrint).result.verdict, ClaimVerdict::kConflict);
+  }
+  const absl::Status completed = Complete(begun, "late");
+  EXPECT_TRUE(completed.ok()) << completed;
+  EXPECT_EQ(Ask("begun").result.result, "late");
+  const absl::Status renewed = Renew(waiting, kLongLease);
+  EXPECT_TRUE(renewed.ok()) << renewed;
+  EXPECT_EQ(Ask("waiting").result.verdict, ClaimVerdict::kInProgress);
+}
+
 CLAIM_CHECK(WhoeverTakesADyingIdOnlyPublishesIt) {
   for (const Disposition disposition : {Disposition::kRejected, Disposition::kUncertain}) {
     const std::string id = absl::StrCat("id ", static_cast<int>(disposition));

@@ -1,11 +1,14 @@
 // What the store says when the server loses what it has answered: a restart, a file that went back,
 // a failover to a replica that lags, an emptied server. Never silently: the next Sync() fails once,
 // and the guarantee falls where the loss was real.
+#include <atomic>
 #include <filesystem>
 #include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 
+#include "absl/strings/str_cat.h"
 #include "adapters/redis/tests/claim_words.h"
 #include "adapters/redis/tests/cut_proxy.h"
 #include "adapters/redis/tests/redis_server.h"
@@ -227,6 +230,27 @@ TEST(RedisWatch, AFirstReplicaIsNoFailoverButIsNoted) {
   EXPECT_EQ(Ask(*store, "id"), ClaimVerdict::kDuplicate);
   EXPECT_EQ(store->traits().durability, Durability::kProcess);
   EXPECT_TRUE(store->claims()->Sync().ok());
+}
+
+// The witness moves between the look at it and the judgement.
+TEST(RedisWatch, InspectionsBesideSyncsFindNothingLost) {
+  RedisServer server({"appendfsync no"});
+  const auto store = MustOpen(WatchfulOptions(server.url()));
+  std::atomic<int> failed = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int number = 0; number < 4; ++number) {
+      threads.emplace_back([&, number] {
+        for (int i = 0; i < 300; ++i) {
+          const bool is_ok = number == 0 ? store->claims()->Sync().ok()
+                                         : testing::TryClaim(*store, absl::StrCat(i)).ok();
+          failed += is_ok ? 0 : 1;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(store->traits().durability, Durability::kProcess);
 }
 
 TEST(RedisWatch, ASettingThatIsLoweredLowersTheGuaranteeAndNeverRaisesItAgain) {

@@ -8,6 +8,9 @@
 #ifdef ONCE_HAS_ROCKSDB
 #include <once/rocksdb/store.h>
 #endif
+#ifdef ONCE_HAS_REDIS
+#include <once/redis/store.h>
+#endif
 #ifdef ONCE_HAS_KAFKA
 #include <once/kafka/source.h>
 #endif
@@ -58,6 +61,12 @@ int main(int argc, char** argv) {
   const auto rocks = once::rocksdb::OpenStore({.path = folder + "/consumer.rocksdb"});
   status.Update(rocks.status());
   if (rocks.ok()) status.Update(CreateConsumer(*rocks));
+#endif
+#ifdef ONCE_HAS_REDIS
+  // There is no server here; whoever says so is linked.
+  const auto nobody = once::redis::OpenStore(
+      {.url = "unix:" + folder + "/none", .call_timeout = absl::Milliseconds(10)});
+  if (!absl::IsUnavailable(nobody.status())) status.Update(absl::InternalError("redis"));
 #endif
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;

@@ -62,9 +62,10 @@ struct StoreOptions {
 };
 
 // kInvalidArgument: options; kUnavailable: no server, or it is a replica or still loading;
-// kPermissionDenied: user, password or rights; kFailedPrecondition: maxmemory-policy is not
-// noeviction, too old a server, a newer format; kNotFound: no store there and must_exist;
-// kUnimplemented: a node of a cluster. Every message names the server and the way out.
+// kPermissionDenied: user, password, rights, or a certificate that is not the server's;
+// kFailedPrecondition: maxmemory-policy is not noeviction, too old a server, a newer format;
+// kNotFound: no store there and must_exist; kUnimplemented: a node of a cluster. Every message
+// names the server and the way out.
 // Thread-safety: as DedupStore says. Do not use the store in a forked child.
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
 
