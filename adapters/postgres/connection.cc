@@ -185,7 +185,8 @@ absl::StatusOr<Result> Connection::Access::Run(std::string_view sql,
         "postgres: a text has a zero byte, which PostgreSQL cannot hold; give it as Bytes");
   }
   session_->Queue(std::move(command));
-  auto results = session_->Run(database_->options().statement_timeout);
+  auto results =
+      session_->Run(database_->options().statement_timeout + database_->options().answer_timeout);
   if (!results.ok()) return results.status();
   return std::move(results->back());
 }

@@ -50,8 +50,7 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
   if (!settings.ok()) return settings.status();
   database->settings_ = *std::move(settings);
   database->where_ = Whereabouts(database->settings_, database->options_.schema);
-  auto session =
-      Session::Connect(database->settings_, database->where_, database->options_.connect_timeout);
+  auto session = Session::Connect(database->settings_, database->where_);
   if (!session.ok()) return AtOpening(session.status());
   auto server = AskServer(**session, database->options_.answer_timeout);
   if (!server.ok()) return server.status();
@@ -137,7 +136,7 @@ absl::StatusOr<std::unique_ptr<Session>> Database::Connect() {
     const std::lock_guard lock(mutex_);
     return last_failure_;
   }
-  auto session = Session::Connect(settings_, where_, options_.connect_timeout);
+  auto session = Session::Connect(settings_, where_);
   absl::Status connected = session.status();
   if (connected.ok()) connected = Recognise(**session);
   NoteConnecting(connected);

@@ -14,6 +14,7 @@
 namespace once::postgres {
 namespace {
 
+constexpr std::string_view kCommitOperation = "commit";
 constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
 
 // Waits for the socket. False: not within the time.
@@ -30,8 +31,7 @@ std::string NameOf(const Statement* statement) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const ConnectionSettings& settings,
-                                                          std::string_view where,
-                                                          absl::Duration timeout) {
+                                                          std::string_view where) {
   std::vector<const char*> names;
   std::vector<const char*> values;
   for (const auto& [name, value] : settings) {
@@ -40,24 +40,15 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const ConnectionSettin
   }
   names.push_back(nullptr);
   values.push_back(nullptr);
-  PGconn* const connection = PQconnectStartParams(names.data(), values.data(), 0);
+  // Blocks, but never longer than connect_timeout for each of the hosts.
+  PGconn* const connection = PQconnectdbParams(names.data(), values.data(), 0);
   if (connection == nullptr) return absl::ResourceExhaustedError("postgres: no memory");
   std::unique_ptr<Session> session(new Session(connection, where));
-  if (absl::Status made = session->FinishConnecting(timeout); !made.ok()) return made;
+  if (absl::Status made = session->FinishConnecting(); !made.ok()) return made;
   return session;
 }
 
-absl::Status Session::FinishConnecting(absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
-  PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
-  while (PQstatus(connection_) != CONNECTION_BAD && wanted != PGRES_POLLING_OK) {
-    const short events = wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-    if (!Wait(PQsocket(connection_), events, deadline)) {
-      return Lose(absl::StrCat("connect: no answer within ", absl::FormatDuration(timeout)));
-    }
-    wanted = PQconnectPoll(connection_);
-    if (wanted == PGRES_POLLING_FAILED) break;
-  }
+absl::Status Session::FinishConnecting() {
   if (PQstatus(connection_) != CONNECTION_OK) {
     return Lose(absl::StrCat("connect: ", PQerrorMessage(connection_)));
   }
@@ -152,7 +143,13 @@ absl::Status Session::ErrorOf(const PGresult* result, const Command& command) {
     return absl::AbortedError(
         absl::StrCat("postgres: ", what, ": another transaction was first; try again"));
   }
-  return StatusOf(last_sqlstate_, primary == nullptr ? "" : primary, what);
+  const absl::Status error = StatusOf(last_sqlstate_, primary == nullptr ? "" : primary, what);
+  // A handler is not to blame for a statement of ours.
+  const bool is_handlers = command.is_text || operation == kCommitOperation;
+  const bool is_verdict = absl::IsInvalidArgument(error) || absl::IsAlreadyExists(error) ||
+                          absl::IsFailedPrecondition(error);
+  if (is_verdict && !is_handlers) return absl::InternalError(error.message());
+  return error;
 }
 
 absl::StatusOr<std::vector<Result>> Session::Run(absl::Duration timeout) {

@@ -46,10 +46,9 @@ using ConnectionSettings = std::vector<std::pair<std::string, std::string>>;
 
 class Session {
  public:
-  // kUnavailable, with the server's words, when there is no connection within `timeout`.
+  // kUnavailable, with the server's words, when there is no connection.
   static absl::StatusOr<std::unique_ptr<Session>> Connect(const ConnectionSettings& settings,
-                                                          std::string_view where,
-                                                          absl::Duration timeout);
+                                                          std::string_view where);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session();
@@ -92,7 +91,7 @@ class Session {
 
   Session(PGconn* connection, std::string_view where) : connection_(connection), where_(where) {}
 
-  absl::Status FinishConnecting(absl::Duration timeout);
+  absl::Status FinishConnecting();
   absl::Status Send(const std::vector<Command>& commands, std::vector<Step>& steps);
   bool SendCommand(const Command& command);
   // Until an answer is there, or kUnavailable and the session is lost.

@@ -72,6 +72,10 @@ absl::StatusOr<ConnectionSettings> SettingsFor(const StoreOptions& options,
     SetDefault(settings, "sslrootcert", kSystemCertificates);
   }
   SetDefault(settings, "target_session_attrs", "read-write");
+  // libpq takes whole seconds, two at least, and gives so many to each host.
+  const std::int64_t seconds =
+      absl::ToInt64Seconds(absl::Ceil(options.connect_timeout, absl::Seconds(1)));
+  SetDefault(settings, "connect_timeout", absl::StrCat(std::max<std::int64_t>(2, seconds)));
   SetDefault(settings, "keepalives_idle", "10");
   SetDefault(settings, "keepalives_interval", "5");
   SetDefault(settings, "keepalives_count", "3");
@@ -83,6 +87,7 @@ absl::StatusOr<ConnectionSettings> SettingsFor(const StoreOptions& options,
   // minute ago: plans are made for the arrays they are run with.
   std::string own = absl::StrCat(
       SettingOf(settings, "options"), " -c lock_timeout=", Milliseconds(options.lock_timeout),
+      " -c statement_timeout=", Milliseconds(options.statement_timeout),
       " -c idle_in_transaction_session_timeout=", Milliseconds(options.idle_in_transaction_timeout),
       " -c plan_cache_mode=force_custom_plan -c client_encoding=UTF8",
       " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3");

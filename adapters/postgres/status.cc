@@ -18,6 +18,8 @@ struct Meaning {
 };
 
 constexpr Meaning kMeanings[] = {
+    {"57014", absl::StatusCode::kDeadlineExceeded, "the statement took too long"},
+    {"53400", absl::StatusCode::kResourceExhausted},
     {"53100", absl::StatusCode::kResourceExhausted, "make space, no restart is needed"},
     {"53", absl::StatusCode::kUnavailable},
     {"55P03", absl::StatusCode::kUnavailable, "another transaction holds it; try again"},
@@ -35,6 +37,8 @@ constexpr Meaning kMeanings[] = {
     {"23", absl::StatusCode::kFailedPrecondition},
     {"22", absl::StatusCode::kInvalidArgument},
     {"42", absl::StatusCode::kInvalidArgument},
+    {"0A", absl::StatusCode::kInvalidArgument},
+    {"P0", absl::StatusCode::kFailedPrecondition},  // RAISE EXCEPTION of a function
     {"XX001", absl::StatusCode::kDataLoss, "restore a backup"},
     {"XX002", absl::StatusCode::kDataLoss, "restore a backup"},
 };
@@ -57,8 +61,11 @@ absl::Status StatusOf(std::string_view sqlstate, std::string_view message, std::
 }
 
 bool IsOfTheStore(std::string_view sqlstate) {
-  if (sqlstate.empty() || sqlstate == "25P03") return true;
-  constexpr std::string_view kClasses[] = {"08", "40", "53", "57", "58", "XX"};
+  if (sqlstate.empty()) return true;
+  // What the same statement would meet again and again is the statement's.
+  if (sqlstate == "57014" || sqlstate == "53400") return false;
+  constexpr std::string_view kClasses[] = {"08", "25P03", "40",    "53",
+                                           "57", "58030", "XX001", "XX002"};
   return std::any_of(std::begin(kClasses), std::end(kClasses),
                      [&](std::string_view one) { return sqlstate.starts_with(one); });
 }

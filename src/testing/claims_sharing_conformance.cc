@@ -99,6 +99,33 @@ CLAIM_CHECK(OfManyClaimersExactlyOneGetsAnId) {
   for (const std::atomic<int>& times : granted) EXPECT_EQ(times, 1);
 }
 
+// Its row is there already: what keeps two apart is a lock, not the uniqueness of a new row.
+CLAIM_CHECK(OfManyClaimersExactlyOneGetsAnIdThatHasFailedBefore) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_threads);
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 30;
+  for (int i = 0; i < kRounds; ++i) EXPECT_TRUE(Fail(Ask(absl::StrCat("id ", i))).ok());
+  std::vector<std::atomic<int>> granted(kRounds);
+  const auto work = [&] {
+    for (int i = 0; i < kRounds; ++i) {
+      const std::vector<std::string> ids = {absl::StrCat("id ", i)};
+      const std::vector<ClaimRequest> requests = RequestsFor(claims(), ids);
+      ClaimResult result;
+      const absl::Status claimed = TryClaimPatiently(claims(), requests, {&result, 1});
+      ASSERT_TRUE(claimed.ok()) << claimed;
+      if (result.verdict != ClaimVerdict::kInProgress) {
+        EXPECT_EQ(result.verdict, ClaimVerdict::kFresh);
+        EXPECT_EQ(result.attempt, 2);
+        ++granted[static_cast<std::size_t>(i)];
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int number = 0; number < kThreads; ++number) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  for (const std::atomic<int>& times : granted) EXPECT_EQ(times, 1);
+}
+
 CLAIM_CHECK(ClaimersOnManyThreadsCompleteEveryIdOnce) {
   SKIP_UNLESS_EMPTY(capabilities().why_no_threads);
   constexpr int kThreads = 4;

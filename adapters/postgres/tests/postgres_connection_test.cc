@@ -144,11 +144,30 @@ TEST_F(ConnectionTest, ErrorsSayWhatKindTheyAre) {
       {"DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$", absl::StatusCode::kAborted},
       {"DO $$ BEGIN RAISE SQLSTATE '53100'; END $$", absl::StatusCode::kResourceExhausted},
       {"DO $$ BEGIN RAISE SQLSTATE 'XX001'; END $$", absl::StatusCode::kDataLoss},
+      {"DO $$ BEGIN RAISE EXCEPTION 'no credit'; END $$", absl::StatusCode::kFailedPrecondition},
   };
   for (const auto& [sql, code] : kErrors) {
     EXPECT_EQ(Execute(sql).code(), code) << sql;
     ASSERT_TRUE(transaction_->RollbackToSavepoint().ok());
   }
+}
+
+// A handler that is always too slow must be charged for it, or it would be tried for ever.
+TEST_F(ConnectionTest, AStatementThatTakesTooLongIsGivenUpAndTheHandlersOwn) {
+  transaction_.reset();
+  StoreOptions options = Options();
+  options.statement_timeout = absl::Milliseconds(50);
+  store_ = MustOpen(options);
+  transaction_ = Begin();
+  EXPECT_THAT(Execute("SELECT pg_sleep(30)"),
+              Says(absl::StatusCode::kDeadlineExceeded, "too long"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(transaction_->CheckOpen()));
+}
+
+// What the store trips over itself must not be held against messages.
+TEST_F(ConnectionTest, ABrokenSchemaIsNoVerdictOnAMessage) {
+  RunSql(connection(), "ALTER TABLE " + schema().name() + ".ids RENAME COLUMN state TO gone");
+  EXPECT_THAT(Complete(*transaction_, "id"), Says(absl::StatusCode::kInternal, "42703"));
 }
 
 TEST_F(ConnectionTest, ADeferredConstraintIsAnswerOfTheCommitAndRefusesIt) {

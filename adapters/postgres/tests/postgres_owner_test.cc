@@ -114,6 +114,38 @@ TEST_F(OwnerTest, ATransactionOfThisOpeningIsNeverTakenForHung) {
   EXPECT_TRUE(transaction->Commit(Durability::kMachine).ok());
 }
 
+// Nothing can be locked that is not there: the second one must not write over the first one's row.
+TEST_F(OwnerTest, OfTwoWhoCreateARowAtOnceOneIsTold) {
+  StoreOptions options = Options();
+  options.lock_timeout = absl::Milliseconds(900);
+  store_ = MustOpen(options);
+  const auto first = Begin();
+  ASSERT_NE(first, nullptr);
+  const auto created = Connection(*first).Execute(
+      absl::StrCat("INSERT INTO ", schema().name(),
+                   ".positions VALUES('cluster', 'group', 'orders', 0, 5, 1, 77, 5)"));
+  ASSERT_TRUE(created.ok()) << created.status();
+  absl::StatusOr<std::vector<TakenPosition>> taken = absl::UnknownError("not answered");
+  std::thread second([&] {
+    const TakeRequest request{.key = Orders(), .writer = 2};
+    taken = transactions().Take({&request, 1});
+  });
+  const std::string waiting = absl::StrCat(
+      "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'once:", schema().name(),
+      ":%' AND wait_event_type = 'Lock'");
+  for (int i = 0; i < 400 && RunSql(connection(), waiting).empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(first->Commit(Durability::kMachine).ok());
+  second.join();
+  if (taken.ok()) {
+    EXPECT_EQ(taken->front().previous, (PositionStamp{5, 1, 77}));
+  } else {
+    EXPECT_TRUE(absl::IsAborted(taken.status()) || absl::IsUnavailable(taken.status()))
+        << taken.status();
+  }
+}
+
 // The network has swallowed the end of the connection: the server would wait for it for minutes.
 TEST_F(OwnerTest, ALostSessionOfOursThatTheServerBelievesToBeAliveIsEnded) {
   PrivateServer server;

@@ -1,6 +1,7 @@
 // Processes, and SQL beside the store.
 #include "adapters/postgres/tests/test_server.h"
 
+#include <fcntl.h>
 #include <libpq-fe.h>
 #include <pwd.h>
 #include <signal.h>
@@ -42,17 +43,17 @@ class Skipping final : public ::testing::Environment {
 [[maybe_unused]] ::testing::Environment* const kSkipping =
     ::testing::AddGlobalTestEnvironment(new Skipping);
 
-// A server refuses to be root's.
-void BecomePostgres() {
-  if (geteuid() != 0) return;
+// A server refuses to be root's. Null: we are not.
+const passwd* FindUser() {
+  if (geteuid() != 0) return nullptr;
   const passwd* const user = getpwnam("postgres");
-  if (user == nullptr || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) _exit(126);
+  if (user == nullptr) throw std::runtime_error("there is no user postgres");
+  return user;
 }
 
 void GiveToPostgres(const fs::path& root) {
-  if (geteuid() != 0) return;
-  const passwd* const user = getpwnam("postgres");
-  if (user == nullptr) throw std::runtime_error("there is no user postgres");
+  const passwd* const user = FindUser();
+  if (user == nullptr) return;
   const auto give = [&](const fs::path& path) {
     if (chown(path.c_str(), user->pw_uid, user->pw_gid) != 0) {
       throw std::runtime_error("chown " + path.string());
@@ -146,14 +147,17 @@ void PrivateServer::Start() {
   const std::string program = Setting("ONCE_TEST_POSTGRES_PROGRAMS") + "/postgres";
   const std::string data = File("data");
   const std::string log = File("log");
+  const passwd* const user = FindUser();
+  const int log_file = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   for (int attempt = 0; attempt < 100; ++attempt) {
     const pid_t parent = getpid();
     pid_ = fork();
     if (pid_ == 0) {
-      BecomePostgres();
+      // Other threads may hold any lock there is: nothing here takes one.
+      if (user != nullptr && (setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) _exit(126);
       prctl(PR_SET_PDEATHSIG, SIGQUIT);
       if (getppid() != parent) _exit(0);
-      if (freopen(log.c_str(), "a", stderr) == nullptr) _exit(125);
+      dup2(log_file, STDERR_FILENO);
       execl(program.c_str(), program.c_str(), "-D", data.c_str(), nullptr);
       _exit(127);
     }
@@ -161,12 +165,16 @@ void PrivateServer::Start() {
       int status = 0;
       // What a former server left behind may still be going away.
       if (waitpid(pid_, &status, WNOHANG) == pid_) break;
-      if (PQping(connection().c_str()) == PQPING_OK) return;
+      if (PQping(connection().c_str()) == PQPING_OK) {
+        close(log_file);
+        return;
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     pid_ = 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  close(log_file);
   std::ifstream said(log);
   throw std::runtime_error("the server does not start: " +
                            std::string(std::istreambuf_iterator<char>(said), {}));

@@ -137,7 +137,8 @@ struct OperatorCommands::Flags {
 void OperatorCommands::Flags::AddCommon(CLI::App& command) {
   command
       .add_option("--store", address.text,
-                  "sqlite:PATH, rocksdb:PATH, or the path alone; open or closed")
+                  "sqlite:PATH, rocksdb:PATH, or the path alone, open or closed; or "
+                  "postgresql://HOST/DATABASE")
       ->required()
       ->check(CheckText);
   command.add_option("-o,--output", output, "table or json")
@@ -353,7 +354,9 @@ ExitCode OperatorCommands::Run() {
       .is_running = access->is_running(),
       .confirm = [is_yes](std::string_view question) { return is_yes || AskPerson(question); }};
   Report report = flags_->Execute(context);
-  report.document["through"] = access->is_running() ? "owner" : "file";
+  report.document["through"] = access->is_running() ? "owner"
+                               : access->is_server  ? "server"
+                                                    : "file";
   if (access->is_running()) {
     report.notes.insert(report.notes.begin(), absl::StrCat("through process ", access->process,
                                                            ", which has the store open"));

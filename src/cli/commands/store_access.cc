@@ -1,4 +1,5 @@
-// The socket first: an owner that answers is the usual case, and asking it disturbs nobody.
+// The socket first: an owner that answers is the usual case, and asking it disturbs nobody. A store
+// on a server has no owner: it is opened beside whoever else has it open.
 #include "src/cli/commands/store_access.h"
 
 #include <sys/stat.h>
@@ -12,6 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 
+#ifdef ONCE_HAS_POSTGRES
+#include "once/postgres/store.h"
+#endif
 #ifdef ONCE_HAS_ROCKSDB
 #include "once/rocksdb/store.h"
 #endif
@@ -72,8 +76,10 @@ absl::StatusOr<StorePlace> FindPlace(const std::string& text) {
   const bool is_other_kind =
       place.kind == nullptr && colon != std::string::npos && colon < text.find('/');
   if (place.path.empty() || is_other_kind) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--store \"", text, "\" is no store; give sqlite:PATH, rocksdb:PATH, or the path alone"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--store \"", text,
+                     "\" is no store; give sqlite:PATH, rocksdb:PATH, the path alone, or "
+                     "postgresql://HOST/DATABASE"));
   }
   char* resolved = ::realpath(place.path.c_str(), nullptr);
   struct stat there = {};
@@ -111,6 +117,42 @@ absl::StatusOr<StoreAccess> AccessOpened(std::string path, std::shared_ptr<Dedup
                      .maintenance = maintenance};
 }
 
+bool IsPostgres(const std::string& text) {
+  return absl::StartsWith(text, "postgresql://") || absl::StartsWith(text, "postgres://");
+}
+
+#ifdef ONCE_HAS_POSTGRES
+// For messages: without the password, which may be in front of the host or a parameter.
+std::string WithoutPassword(const std::string& url) {
+  const std::size_t login = url.find("://") + 3;
+  const std::string schema = url.substr(std::min(url.find('#'), url.size()));
+  const std::string place = url.substr(0, url.find_first_of("?#"));
+  const std::size_t host = place.rfind('@');
+  const std::size_t colon = place.find(':', login);
+  if (host == std::string::npos || colon == std::string::npos || colon > host) {
+    return absl::StrCat(place, schema);
+  }
+  return absl::StrCat(place.substr(0, colon), place.substr(host), schema);
+}
+
+// "postgresql://billing@db/billing#schema", as libpq takes it but for the schema.
+absl::StatusOr<StoreAccess> ReachPostgres(const std::string& text) {
+  const std::size_t hash = text.find('#');
+  postgres::StoreOptions options{.connection = text.substr(0, hash), .must_exist = true};
+  if (hash != std::string::npos) options.schema = text.substr(hash + 1);
+  auto store = postgres::OpenStore(std::move(options));
+  if (!store.ok()) return store.status();
+  auto access = AccessOpened(WithoutPassword(text), *std::move(store));
+  if (access.ok()) access->is_server = true;
+  return access;
+}
+#else
+absl::StatusOr<StoreAccess> ReachPostgres(const std::string&) {
+  return absl::InvalidArgumentError(
+      "this command was built without stores of PostgreSQL; install libpq-dev and build again");
+}
+#endif
+
 // What to say when the store is locked and its owner is not to be reached.
 absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
                      const absl::Status& opened) {
@@ -128,6 +170,7 @@ absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
 }  // namespace
 
 absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& executor) {
+  if (IsPostgres(address.text)) return ReachPostgres(address.text);
   absl::StatusOr<StorePlace> place = FindPlace(address.text);
   if (!place.ok()) return place.status();
   std::string& path = place->path;

@@ -28,6 +28,7 @@ struct StoreAccess {
   pid_t process = 0;                        // of the owner
   StoreOperations* operations = nullptr;    // of one of the two
   StoreMaintenance* maintenance = nullptr;  // likewise; null: the store offers none
+  bool is_server = false;                   // consumers may be at work beside us
   bool is_running() const { return owner != nullptr; }
 };
 

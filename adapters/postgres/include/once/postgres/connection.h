@@ -68,9 +68,10 @@ class Connection {
   // Every call answers kInvalidArgument when the transaction is another store's.
   explicit Connection(Transaction& transaction);
 
-  // kAlreadyExists: a unique key; kFailedPrecondition: another constraint; kInvalidArgument: the
-  // statement or a value is wrong; kAborted: a deadlock, the engine tries again; kUnavailable: a
-  // lock was not to be had, or the server is away.
+  // kAlreadyExists: a unique key; kFailedPrecondition: another constraint, or a function said so;
+  // kInvalidArgument: the statement or a value is wrong; kDeadlineExceeded: it took longer than
+  // statement_timeout; kAborted: a deadlock, the engine tries again; kUnavailable: a lock was not
+  // to be had, or the server is away.
   absl::StatusOr<ResultRows> Query(std::string_view sql, const std::vector<Value>& values = {});
   // The number of rows that were inserted, updated or deleted.
   absl::StatusOr<std::int64_t> Execute(std::string_view sql, const std::vector<Value>& values = {});

@@ -38,11 +38,12 @@ struct StoreOptions {
   // How long a call waits for a row or an id that another transaction holds, or for a free
   // connection; then kUnavailable. Statements of handlers wait as long. Below a second.
   absl::Duration lock_timeout = absl::Milliseconds(800);
-  // For one attempt to connect. While the server is away, calls fail at once between attempts.
+  // For one attempt to connect to each host, in whole seconds. While the server is away, calls fail
+  // at once between attempts.
   absl::Duration connect_timeout = absl::Seconds(10);
-  // A server that does not answer the store for so long is taken for lost …
+  // A server that does not answer the store for so long is taken for lost.
   absl::Duration answer_timeout = absl::Seconds(30);
-  // … and a handler's statement that takes so long too.
+  // The server gives up a handler's statement that takes so long.
   absl::Duration statement_timeout = absl::Minutes(5);
   // The server ends a transaction in which nothing was asked for so long: longer than any handler
   // takes between two statements. What ends a process that hangs when nobody else misses its rows.

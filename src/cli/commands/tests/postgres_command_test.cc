@@ -1,0 +1,97 @@
+// The `once` command on a PostgreSQL store, beside a process that has it open. Needs a server:
+// ONCE_TEST_POSTGRES, which `./dev test` sets, and skips without one.
+#include <cstdlib>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "src/cli/exit_code.h"
+#include "tests/once_command.h"
+
+#ifdef ONCE_HAS_POSTGRES
+#include "once/postgres/store.h"
+
+namespace once::cli {
+namespace {
+
+using testing::CommandResult;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::RunOnce;
+
+class StoreOnPostgres : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* const server = std::getenv("ONCE_TEST_POSTGRES");
+    const char* const ci = std::getenv("CI");
+    if (server == nullptr) {
+      if (ci != nullptr && std::string_view(ci) == "true") FAIL() << "this is CI";
+      GTEST_SKIP() << "ONCE_TEST_POSTGRES is not set; ./dev test starts a server";
+    }
+    auto store = postgres::OpenStore({.connection = server, .schema = schema_});
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    // "host=… dbname=… user=…" as parameters of a URL.
+    url_ = absl::StrCat("postgresql:///?", server);
+    for (char& byte : url_) {
+      if (byte == ' ') byte = '&';
+    }
+    url_ += "#" + schema_;
+  }
+  void TearDown() override {
+    if (store_ == nullptr) return;
+    auto begun = store_->transactions()->Begin({});
+    ASSERT_TRUE(begun.ok()) << begun.status();
+    postgres::Connection connection(*begun->transaction);
+    connection.Execute("DROP SCHEMA " + schema_ + " CASCADE").status().IgnoreError();
+    begun->transaction->Commit(Durability::kMachine).IgnoreError();
+  }
+
+  const std::string schema_ = absl::StrCat("command_", std::random_device()());
+  std::string url_;
+  std::shared_ptr<DedupStore> store_;
+};
+
+TEST_F(StoreOnPostgres, IsSeenAndChangedBesideItsConsumers) {
+  auto begun = store_->transactions()->Begin({});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const IdWrite id{.key = {"scope", "order-7"}, .record = {.state = IdState::kDead, .attempt = 3}};
+  const OutboxRow letter{
+      .origin = {.key = {.cluster = "c", .group = "billing", .partition = {"orders", 0}},
+                 .offset = 7},
+      .message = {.topic = "orders.dlq", .value = "4711"},
+      .scope = "scope",
+      .id = "order-7"};
+  ASSERT_TRUE(begun->transaction->PutIds({&id, 1}).ok());
+  ASSERT_TRUE(begun->transaction->PutOutgoing({&letter, 1}).ok());
+  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+
+  const CommandResult list = RunOnce({"failures", "list", "--json", "--store", url_});
+  EXPECT_EQ(list.code, kDone) << list.errors;
+  EXPECT_EQ(list.Json()["through"], "server");
+  EXPECT_EQ(list.Json()["store"], "postgresql:///#" + schema_);
+  ASSERT_EQ(list.Json()["failures"].size(), 1) << list.output;
+  EXPECT_EQ(list.Json()["failures"][0]["id"], "order-7");
+  const CommandResult discarded = RunOnce({"discard", "order-7", "--yes", "--store", url_});
+  EXPECT_EQ(discarded.code, kDone) << discarded.errors;
+  const auto found = store_->operations()->FindId("order-7");
+  ASSERT_TRUE(found.ok() && found->size() == 1) << found.status();
+  EXPECT_EQ(found->front().record.state, IdState::kDiscarded);
+}
+
+TEST_F(StoreOnPostgres, IsNeverCreatedAndNoPasswordIsShown) {
+  const std::string url = url_.substr(0, url_.find('#')) + "&password=geheim#nothing_here";
+  const CommandResult missing = RunOnce({"failures", "list", "--store", url});
+  EXPECT_EQ(missing.code, kNotFound) << missing.errors;
+  EXPECT_THAT(missing.errors + missing.output, Not(HasSubstr("geheim")));
+  const CommandResult away =
+      RunOnce({"failures", "list", "--store", "postgresql://me:geheim@127.0.0.1:1/x"});
+  EXPECT_NE(away.code, kDone);
+  EXPECT_THAT(away.errors + away.output, Not(HasSubstr("geheim")));
+}
+
+}  // namespace
+}  // namespace once::cli
+#endif
