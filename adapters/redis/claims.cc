@@ -131,6 +131,7 @@ absl::Status ScriptedClaims::TryClaim(std::span<const ClaimRequest> requests, ab
     call.arguments.push_back(Text(request.fingerprint));
     call.arguments.push_back(Microseconds(lease));
   }
+  server_.NoteWord();
   const auto replies = server_.Run(ScriptName::kClaim, calls);
   if (!replies.ok()) return Annotate(replies.status(), "redis: claim");
   for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -138,7 +139,6 @@ absl::Status ScriptedClaims::TryClaim(std::span<const ClaimRequest> requests, ab
     if (!result) return Unreadable("claim");
     results[i] = *std::move(result);
   }
-  server_.NoteWord();
   return absl::OkStatus();
 }
 
@@ -155,6 +155,7 @@ absl::Status ScriptedClaims::Say(ScriptName word, std::string_view operation,
     ScriptCall& call = calls.emplace_back(CallOf(ClaimOf(claim)));
     arguments(claim, call.arguments);
   }
+  server_.NoteWord();
   const auto replies = server_.Run(word, calls);
   if (!replies.ok()) return Annotate(replies.status(), what);
   for (std::size_t i = 0; i < claims.size(); ++i) {
@@ -170,7 +171,6 @@ absl::Status ScriptedClaims::Say(ScriptName word, std::string_view operation,
           absl::FailedPreconditionError(absl::StrCat(what, " ", id, ": ", ToAbsl(refusal)));
     }
   }
-  server_.NoteWord();
   return absl::OkStatus();
 }
 

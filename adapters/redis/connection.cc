@@ -65,7 +65,9 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ServerAddress
 
 absl::Status Connection::LogIn(const ServerAddress& address, Deadline deadline) {
   std::vector<std::string> commands;
-  if (!address.password.empty()) commands.push_back(Login(address));
+  // A user may need no password; without AUTH it would silently be another one.
+  const bool has_login = !address.password.empty() || !address.user.empty();
+  if (has_login) commands.push_back(Login(address));
   if (address.database != 0) {
     const std::string number = absl::StrCat(address.database);
     const std::array<std::string_view, 2> words = {"SELECT", number};

@@ -74,6 +74,11 @@ absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
   if (!address.ok()) return address.status();
   if (!options.user.empty()) address->user = options.user;
   if (!options.password.empty()) address->password = options.password;
+  const bool has_tls_files = !options.tls_ca_file.empty() ||
+                             !options.tls_certificate_file.empty() || !options.tls_key_file.empty();
+  if (has_tls_files && !address->is_tls) {
+    return Refuse("tls_… names files, and the url is not rediss://: nothing would be encrypted");
+  }
   auto server = Server::Open(options, *std::move(address));
   if (!server.ok()) return server.status();
   return std::make_shared<RedisStore>(*std::move(server), options);

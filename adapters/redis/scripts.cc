@@ -117,11 +117,12 @@ return 0
 )lua";
 
 // A number that only this opening of the store writes, and only upwards: whoever finds less than
-// what it knows to be there has lost it, and all that was written after it.
+// what it knows to be there has lost it, and all that was written after it. It is then left as it
+// is: should that answer be lost, the next one finds the same.
 constexpr std::string_view kWitnessText = R"lua(
 local known=tonumber(redis.call('GET',KEYS[1]) or 0)
-redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3])
 if known<tonumber(ARGV[1]) then return -1 end
+redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3])
 return 0
 )lua";
 

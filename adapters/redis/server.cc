@@ -160,7 +160,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Server::Connect(Deadline deadline) {
 
 absl::StatusOr<ServerFacts> Server::ReadFacts(Connection& connection, Deadline deadline,
                                               std::uint64_t& witness) const {
-  std::vector<std::string> commands = {Encode({"INFO"}), Encode({"GET", witness_key()})};
+  std::vector<std::string> commands = {
+      Encode({"INFO"}), Encode({"GETEX", witness_key(), "PX", kWitnessMilliseconds})};
   if (!options_.appendfsync) {
     commands.push_back(Encode({"CONFIG", "GET", "appendfsync"}));
     commands.push_back(Encode({"CONFIG", "GET", "no-appendfsync-on-rewrite"}));

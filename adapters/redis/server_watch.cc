@@ -56,31 +56,45 @@ void ServerWatch::Observe(const ServerFacts& facts, std::uint64_t witness,
   // Another look may have seen the same loss already.
   if (witness < expected.witness && losses_ == expected.losses) {
     LoseWitness();
-  } else if (is_restarted) {
+  } else if (is_restarted && !is_promoted) {
     LoseWords("a restart of the server");
   }
 }
 
+ServerWatch::Speaker& ServerWatch::ThisSpeaker() {
+  const auto [speaker, is_new] = speakers_.try_emplace(std::this_thread::get_id());
+  if (is_new) speaker->second.witness_loss = losses_;
+  return speaker->second;
+}
+
 void ServerWatch::NoteWord() {
   const std::lock_guard lock(mutex_);
-  ++words_;
+  Speaker& speaker = ThisSpeaker();
+  if (!speaker.has_words) speaker.words_loss = words_losses_;
+  speaker.has_words = true;
 }
 
 ServerWatch::SyncStep ServerWatch::BeginSync() {
   const std::lock_guard lock(mutex_);
-  return {.known = witness_known_, .next = ++witness_sent_, .words = words_};
+  return {.known = witness_known_, .next = ++witness_sent_};
 }
 
 absl::Status ServerWatch::EndSync(const SyncStep& step, bool is_witness_lost) {
   const std::lock_guard lock(mutex_);
-  if (is_witness_lost) LoseWitness();
-  witness_known_ = step.next;
-  words_synced_ = step.words;
-  if (loss_.empty()) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat("redis: sync: after ", std::exchange(loss_, ""),
-                   " the server may have lost the last claims and outcomes; the guarantee says how "
-                   "far it is trusted now"));
+  Speaker& speaker = ThisSpeaker();
+  if (is_witness_lost) {
+    LoseWitness();
+  } else {
+    witness_known_ = step.next;
+  }
+  const bool is_told = (!speaker.has_words || speaker.words_loss == words_losses_) &&
+                       speaker.witness_loss == losses_;
+  speaker = {.has_words = false, .words_loss = words_losses_, .witness_loss = losses_};
+  if (is_told) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(
+      "redis: sync: after ", last_loss_,
+      " the server may have lost the last claims and outcomes; the guarantee says how far it is "
+      "trusted now"));
 }
 
 void ServerWatch::LowerTo(const Trust& trust) {
@@ -90,14 +104,15 @@ void ServerWatch::LowerTo(const Trust& trust) {
 }
 
 void ServerWatch::LoseWords(const std::string& reason) {
-  if (words_ > words_synced_ && loss_.empty()) loss_ = reason;
+  ++words_losses_;
+  last_loss_ = reason;
 }
 
 void ServerWatch::LoseWitness() {
   LowerTo({.durability = Durability::kNothing,
            .weakness = "the server went back to an earlier state, or was emptied, after it had "
                        "promised to keep what is gone: the store is at least once from now on"});
-  loss_ = "a return to an earlier state";
+  last_loss_ = "a return to an earlier state";
   witness_known_ = 0;
   ++losses_;
 }

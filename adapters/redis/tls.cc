@@ -176,11 +176,13 @@ absl::StatusOr<std::unique_ptr<Stream>> TlsContext::Secure(std::unique_ptr<Strea
   SSL* const ssl = SSL_new(context_);
   if (ssl == nullptr) return absl::UnavailableError(absl::StrCat("TLS: ", TakeError()));
   auto stream = std::make_unique<TlsStream>(ssl, std::move(inner));
-  if (IsNumericAddress(host)) {
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str());
-  } else {
-    SSL_set1_host(ssl, host.c_str());
-    SSL_set_tlsext_host_name(ssl, host.c_str());
+  const bool is_named = IsNumericAddress(host)
+                            ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str()) == 1
+                            : SSL_set1_host(ssl, host.c_str()) == 1 &&
+                                  SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;
+  if (!is_named) {
+    return absl::UnavailableError(
+        absl::StrCat("TLS: the name ", host, " cannot be verified: ", TakeError()));
   }
   if (absl::Status done = stream->Handshake(deadline); !done.ok()) return done;
   return stream;

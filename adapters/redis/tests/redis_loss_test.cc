@@ -3,6 +3,7 @@
 // and the guarantee falls where the loss was real.
 #include <atomic>
 #include <filesystem>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -179,6 +180,60 @@ class Failover : public ::testing::Test {
   testing::CutProxy proxy_{proxy_path_, master_.socket_path()};
   std::shared_ptr<DedupStore> store_;
 };
+
+// Consumers that share one opened store each say and sync on a thread of their own.
+TEST(RedisLoss, EveryThreadWithWordsFromBeforeIsTold) {
+  RedisServer server;
+  const auto store = MustOpen(WatchfulOptions(server.url()));
+  std::promise<void> is_said;
+  std::promise<void> is_restarted;
+  absl::Status told;
+  std::thread other([&] {
+    LeaveCompleted(*store, "theirs");
+    is_said.set_value();
+    is_restarted.get_future().wait();
+    told = store->claims()->Sync();
+  });
+  LeaveCompleted(*store, "mine");
+  is_said.get_future().wait();
+  server.Kill();
+  server.Start();
+  ExpectSyncFailsOnce(*store, "restart");
+  is_restarted.set_value();
+  other.join();
+  EXPECT_TRUE(absl::IsUnavailable(told)) << told;
+
+  absl::Status later;
+  std::thread newcomer([&] {
+    LeaveCompleted(*store, "of another");
+    later = store->claims()->Sync();
+  });
+  newcomer.join();
+  EXPECT_TRUE(later.ok()) << later;
+}
+
+TEST(RedisLoss, WhatASyncHadPromisedIsMissedByEveryThreadThatSyncedIt) {
+  RedisServer server;
+  const auto store = MustOpen(WatchfulOptions(server.url()));
+  std::promise<void> is_synced;
+  std::promise<void> is_emptied;
+  absl::Status told;
+  std::thread other([&] {
+    LeaveCompleted(*store, "theirs");
+    EXPECT_TRUE(store->claims()->Sync().ok());
+    is_synced.set_value();
+    is_emptied.get_future().wait();
+    told = store->claims()->Sync();
+  });
+  is_synced.get_future().wait();
+  LeaveCompleted(*store, "mine");
+  EXPECT_TRUE(store->claims()->Sync().ok());
+  server.Ask({"FLUSHALL"});
+  ExpectSyncFailsOnce(*store, "earlier state");
+  is_emptied.set_value();
+  other.join();
+  EXPECT_TRUE(absl::IsUnavailable(told)) << told;
+}
 
 TEST_F(Failover, AServerWithReplicasIsNotTrustedWithTheLastWords) {
   EXPECT_EQ(store_->traits().durability, Durability::kProcess);
