@@ -16,7 +16,7 @@ LINE_LENGTH_MAX = 100
 FUNCTION_LINES_MAX = 70
 
 # Rule 14: time, randomness, threads and I/O come in by parameter.
-ENGINE = re.compile(r"^src/((memory|operator|stores)/)?[^/]+\.(h|cc)$")
+ENGINE = re.compile(r"^src/((memory|operator|stores(/[^/]+)?)/)?[^/]+\.(h|cc)$")
 ENGINE_FORBIDDEN = re.compile(
     r"absl::Now\b|absl::SleepFor\b|absl::BitGen\b|\bsleep_(for|until)\b|\b(u|nano)?sleep\s*\("
     r"|\bs?rand(om)?\s*\(|\brandom_device\b|\bmt19937(_64)?\b"
@@ -37,7 +37,7 @@ def layer_of(path):
         return "adapter " + adapter.group(1)
     if path.startswith("include/once/testing/") or path.startswith("src/testing/"):
         return "testing"
-    if re.match(r"include/once/|src/((memory|operator|stores)/)?[^/]+$", path):
+    if re.match(r"include/once/|src/((memory|operator|stores(/[^/]+)?)/)?[^/]+$", path):
         return "core"
     return None
 
@@ -159,6 +159,7 @@ def self_test():
         ("adapters/sqlite/a.cc", '// A.\n#include "src/lanes.h"\n', 1),
         ("adapters/sqlite/a.cc", '// A.\n#include "adapters/sqlite/b.h"\n', 0),
         ("adapters/sqlite/a.cc", '// A.\n#include "src/test_hooks.h"\n', 0),
+        ("adapters/sqlite/a.cc", '// A.\n#include "src/stores/id_log/id_log.h"\n', 0),
         ("adapters/sqlite/a.cc", '// A.\n#include "src/stores/rows.h"\n', 0),
         ("src/stores/a.cc", '// A.\n#include "adapters/sqlite/b.h"\n', 1),
         ("src/stores/a.cc", "// A.\nstd::thread t;\n", 1),
@@ -169,6 +170,8 @@ def self_test():
         ("src/a.cc", "// A.\nauto t = absl::Now();  // style: seam - the system clock\n", 0),
         ("src/a.cc", "// A.\n// style: seam - the clock\nauto t = absl::Now();\n", 0),
         ("src/memory/a.cc", "// A.\nstd::thread t;\n", 1),
+        ("src/stores/id_log/a.cc", "// A.\nstd::thread t;\n", 1),
+        ("src/stores/id_log/a.cc", "// A.\n#include <once/sqlite/x.h>\n", 1),
         ("src/testing/a.cc", "// A.\nstd::thread t;\n", 0),
         ("src/a.cc", f"// A.\nnamespace a {{\nvoid F() {{\n{body}\n}}\n}}\n", 1),
         ("src/a.cc", f"// A.\nF::F() : a_{{1}}, b_(2) {{\n{body}\n}}\n", 1),

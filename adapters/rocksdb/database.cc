@@ -15,10 +15,10 @@
 namespace once::rocksdb {
 namespace {
 
-constexpr std::uint64_t kFormat = 1;
+constexpr std::uint64_t kFormat = 2;
 
-// Scopes are a handful by nature (group × topic); this keeps an odd user's from growing for ever.
-constexpr std::size_t kKnownScopesMax = 10'000;
+// Few enough bytes that sorting them takes little memory and time.
+constexpr std::uint64_t kSealBytes = std::uint64_t{16} << 20;
 
 // What must fit on the disk before the folder is closed and opened again, which needs at least a
 // new manifest and a new log.
@@ -27,6 +27,11 @@ constexpr std::size_t kProbeBytes = 256 * 1024;
 std::shared_ptr<::rocksdb::FileSystem>& FileSystemOfTest() {
   static auto* const file_system = new std::shared_ptr<::rocksdb::FileSystem>;
   return *file_system;
+}
+
+std::optional<stores::IdLogOptions>& IdLogOptionsOfTest() {
+  static auto* const options = new std::optional<stores::IdLogOptions>;
+  return *options;
 }
 
 std::uint64_t RandomNumber() {
@@ -52,6 +57,7 @@ absl::Status CheckOptions(const StoreOptions& options) {
   if (options.transaction_bytes_max < 64 * 1024) {
     return refuse("transaction_bytes_max", "be 64 KiB or more");
   }
+  if (options.recent_ids_bytes <= 0) return refuse("recent_ids_bytes", "be positive");
   if (options.background_threads < 1) return refuse("background_threads", "be 1 or more");
   return absl::OkStatus();
 }
@@ -60,6 +66,10 @@ absl::Status CheckOptions(const StoreOptions& options) {
 
 void SetFileSystemForTest(std::shared_ptr<::rocksdb::FileSystem> file_system) {
   FileSystemOfTest() = std::move(file_system);
+}
+
+void SetIdLogOptionsForTest(std::optional<stores::IdLogOptions> options) {
+  IdLogOptionsOfTest() = std::move(options);
 }
 
 absl::StatusOr<std::shared_ptr<Database>> Database::Open(const StoreOptions& options) {
@@ -96,8 +106,25 @@ absl::Status Database::Prepare(const StoreOptions& options) {
   }
   if (absl::Status identified = Identify(); !identified.ok()) return identified;
   if (absl::Status loaded = LoadCounters(); !loaded.ok()) return loaded;
+  if (absl::Status opened = OpenIds(); !opened.ok()) return opened;
   if (absl::Status kept = folder_->Remember(identity_.store_id); !kept.ok()) return kept;
-  return folder_->Pin();
+  if (absl::Status pinned = folder_->Pin(); !pinned.ok()) return pinned;
+  upkeep_ = std::make_unique<IdUpkeep>(*this);
+  if (ids_->is_upkeep_due()) upkeep_->Wake();
+  return absl::OkStatus();
+}
+
+absl::Status Database::OpenIds() {
+  const stores::IdLogOptions ours{
+      .recent = {.bytes_max = static_cast<std::size_t>(spec_.options.recent_ids_bytes)},
+      .seal_bytes = kSealBytes};
+  auto ids = stores::IdLog::Open(id_storage_, IdLogOptionsOfTest().value_or(ours));
+  if (!ids.ok()) {
+    return absl::Status(ids.status().code(),
+                        absl::StrCat("rocksdb: open ", path(), ": ", ids.status().message()));
+  }
+  ids_ = *std::move(ids);
+  return absl::OkStatus();
 }
 
 absl::Status Database::Identify() {
@@ -156,7 +183,7 @@ absl::Status Database::LoadCounters() {
     rows->Seek(std::string(1, table));
     return rows->Valid() && rows->key()[0] == table;
   };
-  has_claims_ = has_any(kClaimTable) || has_any(kResultTable);
+  has_results_ = has_any(kResultTable);
   has_letters_ = has_any(kLetterTable);
   rows->SeekForPrev(EndOfPrefix(std::string(1, kOutboxTable)));
   if (rows->Valid() && rows->key()[0] == kOutboxTable) {
@@ -169,8 +196,10 @@ absl::Status Database::LoadCounters() {
 }
 
 Database::~Database() {
-  // Leaked on purpose: RocksDB's threads are the parent's, and closing would wait for them.
-  if (folder_->is_forked()) static_cast<void>(open_.release());
+  // Leaked on purpose: the threads are the parent's, and ending would wait for them.
+  if (!folder_->is_forked()) return;
+  static_cast<void>(upkeep_.release());
+  static_cast<void>(open_.release());
 }
 
 absl::Status Database::EnterTurnstile(std::string_view operation) {
@@ -200,7 +229,13 @@ absl::Status Database::MakeUsable(std::string_view operation) {
                      "that were not synced yet; start the process again: everything that was "
                      "synced is still there"));
   }
-  return is_doubtful_ ? Reopen(operation) : absl::OkStatus();
+  if (is_doubtful_) {
+    if (absl::Status opened = Reopen(operation); !opened.ok()) return opened;
+  }
+  if (!must_resync_) return absl::OkStatus();
+  absl::Status learned = ChangeIds([](stores::IdLog& ids) { return ids.Resync(); });
+  must_resync_ = !learned.ok();
+  return learned;
 }
 
 absl::Status Database::ProbeSpace(std::string_view operation) {
@@ -232,6 +267,7 @@ absl::Status Database::Reopen(std::string_view operation) {
     return MakeUsable(operation);
   }
   written_until_ = found_until;
+  must_resync_ = true;
   is_doubtful_ = false;
   has_unsynced_ = false;
   return absl::OkStatus();
@@ -255,38 +291,76 @@ absl::Status Database::Sync() {
   return synced;
 }
 
-absl::Status Database::Apply(::rocksdb::WriteBatchWithIndex& batch, const CommitRequest& request) {
-  if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
-  const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;
-  if (batch.GetWriteBatch()->Count() == 0) {
-    // What it has read may not be synced yet.
-    return is_synced && has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
-  }
+absl::Status Database::CheckWritable() const {
+  if (!is_doubtful_) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("rocksdb: write to ", path(),
+                   ": a write before it has failed, and the folder is opened again first"));
+}
+
+absl::Status Database::WriteNow(::rocksdb::WriteBatch& batch, const WriteRequest& request) {
+  const std::lock_guard lock(write_mutex_);
+  if (absl::Status writable = CheckWritable(); !writable.ok()) return writable;
   ::rocksdb::WriteOptions options;
-  options.sync = is_synced;
+  options.sync = request.is_synced;
   watch_->Forget();
-  const ::rocksdb::Status written = open_->db().Write(options, batch.GetWriteBatch());
+  const ::rocksdb::Status written = open_->db().Write(options, &batch);
   if (written.ok()) {
-    written_until_ = open_->db().GetLatestSequenceNumber();
-    has_unsynced_ = !is_synced && spec_.options.is_synced;
+    if (request.is_owed) written_until_ = open_->db().GetLatestSequenceNumber();
     return absl::OkStatus();
   }
   is_doubtful_ = true;
   const WalWatch::Notes& notes = watch_->notes();
-  absl::Status failure = StatusOf(written, absl::StrCat("commit to ", path()));
+  absl::Status failure = StatusOf(written, request.what);
   // A record that found no space is torn, and torn it stays: nothing is written behind it.
   const bool may_be_there = notes.has_failed || (notes.has_appended && !notes.has_no_space);
   if (!may_be_there) return failure;
   return absl::UnknownError(absl::StrCat(failure.message(), "; ", ToAbsl(request.when_unknown)));
 }
 
-absl::Status Database::Commit(::rocksdb::WriteBatchWithIndex& batch, CommitRequest request) {
-  absl::Status committed = Apply(batch, request);
+absl::Status Database::WriteApart(::rocksdb::WriteBatch& batch, Durability wanted,
+                                  std::string_view operation) {
+  const bool is_owed = wanted == Durability::kMachine;
+  return WriteNow(batch, {.is_synced = is_owed,
+                          .is_owed = is_owed,
+                          .what = absl::StrCat(ToAbsl(operation), " in ", path()),
+                          .when_unknown = "it is read once the folder is open again"});
+}
+
+absl::Status Database::Apply(Batch& batch, stores::IdChanges& ids, const CommitRequest& request) {
+  if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
+  id_storage_.Join(&batch);
+  const absl::Status staged = ids_->WriteSegment(ids, absl::ToUnixMillis(now_()));
+  id_storage_.Join(nullptr);
+  if (!staged.ok()) return staged;
+  const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;
+  ::rocksdb::WriteBatch& writes = *batch.writes().GetWriteBatch();
+  if (writes.Count() == 0) {
+    // What it has read may not be synced yet.
+    return is_synced && has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+  }
+  absl::Status written = WriteNow(writes, {.is_synced = is_synced,
+                                           .is_owed = true,
+                                           .what = absl::StrCat("commit to ", path()),
+                                           .when_unknown = request.when_unknown});
+  if (!written.ok()) return written;
+  has_unsynced_ = !is_synced && spec_.options.is_synced;
+  return absl::OkStatus();
+}
+
+absl::Status Database::Commit(Batch& batch, stores::IdChanges ids, CommitRequest request) {
+  absl::Status committed = Apply(batch, ids, request);
+  bool is_upkeep_due = false;
   if (committed.ok()) {
-    if (known_scopes_.size() + request.new_scopes.size() > kKnownScopesMax) known_scopes_.clear();
-    known_scopes_.merge(request.new_scopes);
+    is_upkeep_due = ChangeIds([&](stores::IdLog& log) {
+      log.Committed(std::move(ids));
+      return log.is_upkeep_due();
+    });
+  } else if (!absl::IsUnknown(committed)) {
+    ids_->RolledBack(std::move(ids));
   }
   turnstile_.Leave();
+  if (is_upkeep_due) upkeep_->Wake();
   return committed;
 }
 

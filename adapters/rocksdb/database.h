@@ -8,20 +8,22 @@
 #pragma once
 
 #include <rocksdb/env.h>
-#include <rocksdb/utilities/write_batch_with_index.h>
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "adapters/rocksdb/id_storage.h"
+#include "adapters/rocksdb/id_upkeep.h"
 #include "adapters/rocksdb/open_db.h"
 #include "adapters/rocksdb/store_folder.h"
 #include "adapters/rocksdb/view.h"
@@ -30,12 +32,10 @@
 #include "once/rocksdb/store.h"
 #include "once/transaction.h"
 #include "src/stores/claim_rules.h"
+#include "src/stores/id_log/id_log.h"
 #include "src/stores/turnstile.h"
 
 namespace once::rocksdb {
-
-// Scopes by name: ids are kept under these numbers.
-using ScopeNumbers = absl::flat_hash_map<std::string, std::uint32_t>;
 
 struct StoreIdentity {
   std::string store_id;  // 32 hexadecimal digits, drawn when the store was created
@@ -45,12 +45,13 @@ struct StoreIdentity {
 // What a commit is to be, and what a caller may do when nobody knows whether it happened.
 struct CommitRequest {
   Durability wanted = Durability::kMachine;
-  ScopeNumbers new_scopes = {};  // known from then on, if it is OK
   std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 
 // Under the store's own layer in stores that are opened from now on; null: the system's.
 void SetFileSystemForTest(std::shared_ptr<::rocksdb::FileSystem> file_system);
+// For the ids of such stores; nullopt: what is right for users.
+void SetIdLogOptionsForTest(std::optional<stores::IdLogOptions> options);
 
 class Database {
  public:
@@ -71,11 +72,18 @@ class Database {
 
   // REQUIRES for all below: between Begin() and Commit() or Leave().
   const OpenDb& open_db() const { return *open_; }
-  // The turn is over in every case. kUnknown: it may have happened; the next Begin() decides.
-  absl::Status Commit(::rocksdb::WriteBatchWithIndex& batch, CommitRequest request = {});
+  // Writes the batch, and what becomes of ids. The turn is over in every case. kUnknown: it may
+  // have happened; the next Begin() decides.
+  absl::Status Commit(Batch& batch, stores::IdChanges ids, CommitRequest request = {});
   void Leave() { turnstile_.Leave(); }
-  // Of committed scopes; a number never changes.
-  const ScopeNumbers& known_scopes() const { return known_scopes_; }
+  stores::IdLog& ids() { return *ids_; }
+  // What is written apart from transactions, for IdStorage; also inside of a ReadScope. What is
+  // wanted for the machine is synced whatever StoreOptions says: files are removed after it. An
+  // error has the folder opened again.
+  absl::Status WriteApart(::rocksdb::WriteBatch& batch, Durability wanted,
+                          std::string_view operation);
+  // kUnavailable: a write has failed since the folder was opened.
+  absl::Status CheckWritable() const;
   // Ascending; never given to two rows, also not by openings of the folder after trouble.
   std::int64_t NextSequence() { return ++last_sequence_; }
 
@@ -83,9 +91,28 @@ class Database {
   // nothing to sync. REQUIRES: this thread has no transaction open.
   absl::Status Sync();
 
-  // False as long as nobody has ever claimed an id in this store: nobody then needs to look.
-  bool has_claims() const { return has_claims_; }
-  void NoteClaims() { has_claims_ = true; }
+  // What is known of ids, for readers: `read(const IdLog&)`, inside of a ReadScope.
+  template <typename Read>
+  auto ReadIds(Read read) {
+    const std::shared_lock lock(ids_mutex_);
+    return read(static_cast<const stores::IdLog&>(*ids_));
+  }
+  // For what teaches it something, in one's turn: `change(IdLog&)`.
+  template <typename Change>
+  auto ChangeIds(Change change) {
+    const std::unique_lock lock(ids_mutex_);
+    return change(*ids_);
+  }
+  // As long as it lives, no file of ids is removed that a snapshot of after it may need.
+  std::shared_lock<std::shared_mutex> KeepFiles() { return std::shared_lock(files_mutex_); }
+  // Owns nothing while somebody keeps them.
+  std::unique_lock<std::shared_mutex> TryRemoveFiles() { return {files_mutex_, std::try_to_lock}; }
+  // Of the ids' background task.
+  absl::Status upkeep_status() const { return upkeep_->status(); }
+
+  // False as long as no id has ever had a result in this store: nobody then needs to look.
+  bool has_results() const { return has_results_; }
+  void NoteResults() { has_results_ = true; }
   // Likewise of letters that are kept under an id.
   bool has_letters() const { return has_letters_; }
   void NoteLetters() { has_letters_ = true; }
@@ -125,7 +152,16 @@ class Database {
   absl::Status Reopen(std::string_view operation);
   absl::Status ProbeSpace(std::string_view operation);
   absl::Status SyncNow(std::string_view operation);
-  absl::Status Apply(::rocksdb::WriteBatchWithIndex& batch, const CommitRequest& request);
+  absl::Status OpenIds();
+  absl::Status Apply(Batch& batch, stores::IdChanges& ids, const CommitRequest& request);
+  struct WriteRequest {
+    bool is_synced = false;
+    bool is_owed = false;   // once it was OK, it is lost if the folder is opened without it
+    std::string what = {};  // begins messages
+    std::string_view when_unknown = {};
+  };
+  // The one place that writes. A failure has the folder opened again.
+  absl::Status WriteNow(::rocksdb::WriteBatch& batch, const WriteRequest& request);
 
   std::unique_ptr<StoreFolder> folder_;  // first in, last out: the lock outlives the database
   std::shared_ptr<WalWatch> watch_;
@@ -138,16 +174,24 @@ class Database {
   std::uint64_t incarnation_ = 0;
   std::atomic<std::uint64_t> last_fence_ = 0;
   std::function<absl::Time()> now_;
-  std::atomic<bool> has_claims_ = false;
+  std::atomic<bool> has_results_ = false;
   std::atomic<bool> has_letters_ = false;
   std::atomic<std::uint64_t> reopenings_ = 0;
-  // The rest only in one's turn, but for has_unsynced_.
-  ScopeNumbers known_scopes_;
-  std::int64_t last_sequence_ = 0;
-  std::uint64_t written_until_ = 0;  // RocksDB's number of the last write that was OK
-  bool is_doubtful_ = false;         // a write or sync has failed since the folder was opened
-  bool is_lost_ = false;             // writes that were OK are gone
   std::atomic<bool> has_unsynced_ = false;
+  // Only in one's turn:
+  std::int64_t last_sequence_ = 0;
+  bool is_lost_ = false;      // writes that were OK are gone
+  bool must_resync_ = false;  // ids_ has to read what became of the last commit
+  // Whoever writes; what the watch notes is of one write.
+  std::mutex write_mutex_;
+  std::uint64_t written_until_ = 0;        // RocksDB's number of the last write that is owed
+  std::atomic<bool> is_doubtful_ = false;  // a write or sync has failed since the folder was opened
+  // Exclusive for what teaches ids_ something, which only happens in one's turn.
+  std::shared_mutex ids_mutex_;
+  std::shared_mutex files_mutex_;  // exclusive while files of ids are removed
+  IdStorage id_storage_{*this};
+  std::unique_ptr<stores::IdLog> ids_;
+  std::unique_ptr<IdUpkeep> upkeep_;  // last: it uses all of this
 };
 
 }  // namespace once::rocksdb

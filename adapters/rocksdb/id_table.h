@@ -1,13 +1,14 @@
-// The rows that belong to ids: scopes, records, claims and results, read and written inside one
-// transaction. The one class that knows how ids are kept.
+// What is known of ids, inside one transaction: records and claims in the log of ids, results
+// beside it, as few have any. The one class that knows how ids are kept.
 // Thread-safety: as the transaction.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,15 +17,12 @@
 #include "once/message_id.h"
 #include "once/transaction.h"
 #include "src/stores/claim_rules.h"
+#include "src/stores/id_log/id_log.h"
 
 namespace once::rocksdb {
 
-// The rows of the id that lies under `key` (IdKeyBytes), in any view.
-absl::StatusOr<stores::IdRows> FindRows(const View& view, std::string_view key, bool has_claims);
-
-// The number of a scope in any view; nullopt: it has no id yet.
-absl::StatusOr<std::optional<std::uint32_t>> FindScopeNumber(const View& view,
-                                                             std::string_view name);
+// What is committed of an id. REQUIRES: inside of a ReadScope of the database.
+absl::StatusOr<stores::IdRows> FindCommittedRows(Database& database, const IdKey& key);
 
 class IdTable {
  public:
@@ -32,26 +30,29 @@ class IdTable {
   IdTable(Database& database, Batch& batch) : database_(database), batch_(batch) {}
 
   absl::StatusOr<stores::IdRows> Find(const IdKey& key);
-  // found[i] belongs to keys[i].
-  absl::StatusOr<std::vector<stores::IdRows>> FindAll(std::span<const IdKey> keys);
+  // records[i] becomes what others see of keys[i].
+  absl::Status FindVisible(std::span<const IdKey> keys, std::span<IdRecord> records);
   absl::Status PutRecord(const IdKey& key, const IdRecord& record);
   absl::Status PutClaim(const IdKey& key, const std::optional<stores::ClaimRow>& claim);
   absl::Status PutResult(const IdKey& key, std::string_view result);
   absl::StatusOr<std::string> FindResult(const IdKey& key);
+  // False only while no id has a claim or a result.
+  bool has_claims() const {
+    return has_put_claim_ || database_.ids().has_open_rows() || database_.has_results();
+  }
 
-  // nullopt: the store has no id in that scope yet.
-  absl::StatusOr<std::optional<std::uint32_t>> FindScope(std::string_view name);
-  absl::StatusOr<std::uint32_t> InternScope(std::string_view name);
-
-  // The transaction went back to a savepoint: scopes that were added since are no longer there.
-  void ForgetNewScopes() { new_scopes_.clear(); }
-  // The database's once the transaction is committed.
-  ScopeNumbers TakeNewScopes() { return std::move(new_scopes_); }
+  // As those of the batch.
+  void SetSavepoint() { savepoint_ = changes_.size(); }
+  void RollbackToSavepoint() { changes_.CutTo(savepoint_); }
+  // What the commit writes.
+  stores::IdChanges TakeChanges() { return std::move(changes_); }
 
  private:
   Database& database_;
   Batch& batch_;
-  ScopeNumbers new_scopes_;
+  stores::IdChanges changes_;
+  std::size_t savepoint_ = 0;
+  bool has_put_claim_ = false;
 };
 
 }  // namespace once::rocksdb

@@ -7,10 +7,12 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/id_storage.h"
 #include "adapters/rocksdb/row_codec.h"
 #include "adapters/rocksdb/status.h"
 #include "adapters/rocksdb/view.h"
 #include "once/abseil.h"
+#include "src/stores/id_log/id_log.h"
 #include "src/stores/outbox_codec.h"
 #include "src/stores/store_path.h"
 
@@ -63,6 +65,17 @@ absl::Status CheckLetters(const View& view, const std::stop_token& stop,
       });
 }
 
+// Every id, as it is read when nothing of it is in memory.
+absl::Status CheckIds(Database& database, const View& view, const std::stop_token& stop) {
+  IdStorage storage(database, view);
+  const auto ids = stores::IdLog::Open(storage, {});
+  if (!ids.ok()) return ids.status();
+  return (*ids)->ForEach([&](const IdKey&, const IdRecord&, std::string_view claim) {
+    if (stop.stop_requested()) return Cancelled("verify ids");
+    return claim.empty() ? absl::OkStatus() : DecodeClaim(claim).status();
+  });
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<StoreFigure>> RocksMaintenance::ReadFigures() {
@@ -75,9 +88,19 @@ absl::StatusOr<std::vector<StoreFigure>> RocksMaintenance::ReadFigures() {
     if (!db.GetAggregatedIntProperty(sum.property, &value)) continue;
     figures.push_back({sum.name, static_cast<std::int64_t>(value)});
   }
-  std::uint64_t ids = 0;
-  db.GetIntProperty(reading.open_db().family(kIdsFamily), "rocksdb.estimate-num-keys", &ids);
-  figures.push_back({"ids_count", static_cast<std::int64_t>(ids)});
+  const stores::IdLogStats ids =
+      database_->ReadIds([](const stores::IdLog& log) { return log.stats(); });
+  const auto add = [&](const char* name, std::uint64_t value) {
+    figures.push_back({name, static_cast<std::int64_t>(value)});
+  };
+  // One that completed again may be counted again.
+  add("ids_count", ids.unsealed_ids + ids.run_ids + ids.open_rows);
+  add("open_ids_count", ids.open_rows);
+  add("recent_ids_count", ids.recent_ids);
+  add("recent_ids_bytes", ids.recent_bytes);
+  add("unsealed_bytes", ids.unsealed_bytes);
+  add("runs_count", ids.runs);
+  add("run_memory_bytes", ids.filter_bytes + ids.index_bytes);
   std::uint64_t cache = 0;
   db.GetIntProperty("rocksdb.block-cache-usage", &cache);
   figures.push_back({"cache_bytes", static_cast<std::int64_t>(cache)});
@@ -92,6 +115,7 @@ absl::StatusOr<std::vector<StoreFigure>> RocksMaintenance::ReadFigures() {
 
 absl::StatusOr<std::vector<std::string>> RocksMaintenance::Verify(const std::stop_token& stop) {
   const std::string operation = absl::StrCat("verify ", database_->path());
+  const auto kept = database_->KeepFiles();
   const Database::ReadScope reading(*database_);
   if (absl::Status check = reading.Check(); !check.ok()) return check;
   std::vector<std::string> findings;
@@ -101,11 +125,13 @@ absl::StatusOr<std::vector<std::string>> RocksMaintenance::Verify(const std::sto
   } else if (!intact.ok()) {
     return StatusOf(intact, operation);
   }
-  const absl::Status scanned = CheckLetters(reading.view(), stop, findings);
-  if (absl::IsDataLoss(scanned)) {
-    findings.emplace_back(scanned.message());
-  } else if (!scanned.ok()) {
-    return scanned;
+  for (const absl::Status& scanned :
+       {CheckLetters(reading.view(), stop, findings), CheckIds(*database_, reading.view(), stop)}) {
+    if (absl::IsDataLoss(scanned)) {
+      findings.emplace_back(scanned.message());
+    } else if (!scanned.ok()) {
+      return scanned;
+    }
   }
   if (stop.stop_requested()) return Cancelled(operation);
   return findings;

@@ -18,8 +18,8 @@ class RocksMaintenance final : public StoreMaintenance {
 
   // RocksDB's own counts: keys are its estimate.
   absl::StatusOr<std::vector<StoreFigure>> ReadFigures() override;
-  // The checksum of every block of every table, users' column families too, and every letter of
-  // ours decoded. Cannot be interrupted among the checksums.
+  // The checksum of every block of every table, users' column families too, and every letter and
+  // id of ours decoded. Cannot be interrupted among the checksums.
   absl::StatusOr<std::vector<std::string>> Verify(const std::stop_token& stop) override;
   absl::Status Compact(const std::stop_token& stop) override;
   // A checkpoint: tables are linked, not copied, where `path` is on the same file system.

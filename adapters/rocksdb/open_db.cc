@@ -5,6 +5,7 @@
 #include <rocksdb/table.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,7 +15,11 @@
 namespace once::rocksdb {
 namespace {
 
-constexpr const char* kIdsFamilyName = "once_ids";
+// In the order of their indexes. A folder that has the first of them is a store of once.
+constexpr std::array<const char*, kOwnFamilies - 1> kOwnFamilyNames = {"once_segments", "once_open",
+                                                                       "once_runs"};
+// What stores had before any release.
+constexpr const char* kFormerIdsFamilyName = "once_ids";
 constexpr double kFilterBitsPerKey = 10;
 constexpr std::size_t kLogFileBytesMax = 4 * 1024 * 1024;  // of LOG, which people read
 
@@ -50,19 +55,22 @@ constexpr std::size_t kLogFileBytesMax = 4 * 1024 * 1024;  // of LOG, which peop
   return options;
 }
 
-::rocksdb::ColumnFamilyOptions FamilyOptions(const DbSpec& spec) {
+::rocksdb::ColumnFamilyOptions FamilyOptions(const DbSpec& spec, std::size_t family) {
   ::rocksdb::BlockBasedTableOptions table;
   table.block_cache = spec.cache;
   // Inside the cache, so that cache_bytes is the bound.
   table.cache_index_and_filter_blocks = true;
   table.pin_l0_filter_and_index_blocks_in_cache = true;
-  table.filter_policy.reset(::rocksdb::NewBloomFilterPolicy(kFilterBitsPerKey));
+  // Segments and pages of runs are there when they are asked for, and are random to look at.
+  const bool is_of_ids = family == kSegmentsFamily || family == kRunsFamily;
+  if (!is_of_ids) table.filter_policy.reset(::rocksdb::NewBloomFilterPolicy(kFilterBitsPerKey));
   table.checksum = ::rocksdb::kXXH3;
   table.format_version = 5;
   ::rocksdb::ColumnFamilyOptions options;
   options.table_factory.reset(::rocksdb::NewBlockBasedTableFactory(table));
   options.write_buffer_size = static_cast<std::size_t>(spec.options.write_buffer_bytes);
   options.level_compaction_dynamic_level_bytes = true;
+  if (is_of_ids) options.compression = ::rocksdb::kNoCompression;
   return options;
 }
 
@@ -80,8 +88,9 @@ bool HasRows(const DbSpec& spec) {
 
 std::vector<::rocksdb::ColumnFamilyDescriptor> Descriptors(const DbSpec& spec) {
   std::vector<::rocksdb::ColumnFamilyDescriptor> descriptors;
-  const ::rocksdb::ColumnFamilyOptions options = FamilyOptions(spec);
-  for (const std::string& name : spec.families) descriptors.emplace_back(name, options);
+  for (std::size_t i = 0; i < spec.families.size(); ++i) {
+    descriptors.emplace_back(spec.families[i], FamilyOptions(spec, i));
+  }
   return descriptors;
 }
 
@@ -112,14 +121,24 @@ OpenDb::~OpenDb() {
 }
 
 absl::StatusOr<std::vector<std::string>> FindFamilies(const DbSpec& spec, bool is_new) {
-  std::vector<std::string> families = {::rocksdb::kDefaultColumnFamilyName, kIdsFamilyName};
+  std::vector<std::string> families = {::rocksdb::kDefaultColumnFamilyName};
+  families.insert(families.end(), kOwnFamilyNames.begin(), kOwnFamilyNames.end());
   std::vector<std::string> others;
   if (!is_new) {
     const ::rocksdb::Status listed =
         ::rocksdb::DB::ListColumnFamilies(DatabaseOptions(spec), spec.path, &others);
     if (!listed.ok()) return StatusOf(listed, absl::StrCat("open ", spec.path));
-    const bool has_ids = std::find(others.begin(), others.end(), kIdsFamilyName) != others.end();
-    if (!has_ids && (others.size() > 1 || HasRows(spec))) {
+    const auto has = [&](const char* name) {
+      return std::find(others.begin(), others.end(), name) != others.end();
+    };
+    if (has(kFormerIdsFamilyName)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "rocksdb: open ", spec.path,
+          ": it was written by a version of once from before the "
+          "first release, which this one cannot read; finish with that version, then begin with "
+          "a new folder and the positions of the old one"));
+    }
+    if (!has(kOwnFamilyNames.front()) && (others.size() > 1 || HasRows(spec))) {
       return absl::FailedPreconditionError(
           absl::StrCat("rocksdb: open ", spec.path,
                        ": it is a RocksDB that is no store of once; give the store a folder of "

@@ -19,8 +19,10 @@ namespace once::rocksdb {
 
 // The store's own column families come first, users' tables after them.
 inline constexpr std::size_t kRowsFamily = 0;
-inline constexpr std::size_t kIdsFamily = 1;
-inline constexpr std::size_t kOwnFamilies = 2;
+inline constexpr std::size_t kSegmentsFamily = 1;
+inline constexpr std::size_t kOpenFamily = 2;
+inline constexpr std::size_t kRunsFamily = 3;
+inline constexpr std::size_t kOwnFamilies = 4;
 
 // What is opened, each time in the same way.
 struct DbSpec {

@@ -19,23 +19,6 @@ bool IsWanted(const StoredFailure& failure, const IdRecord& record, const Failur
          record.state != IdState::kDiscarded;
 }
 
-// Every scope that has ids, by name.
-absl::StatusOr<std::vector<std::pair<std::string, std::uint32_t>>> ListScopes(const View& view) {
-  std::vector<std::pair<std::string, std::uint32_t>> scopes;
-  absl::Status damage;
-  const auto visit = [&](std::string_view key, std::string_view value) {
-    const auto number = DecodeNumber(value);
-    damage.Update(number.status());
-    if (!number.ok()) return false;
-    scopes.emplace_back(std::string(key.substr(1)), static_cast<std::uint32_t>(*number));
-    return true;
-  };
-  const std::string table(1, kScopeTable);
-  damage.Update(view.Scan(kRowsFamily, table, EndOfPrefix(table), visit));
-  if (!damage.ok()) return damage;
-  return scopes;
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<StoredPosition>> RocksOperations::ListPositions() {
@@ -60,7 +43,9 @@ absl::StatusOr<std::vector<StoredFailure>> RocksOperations::FindFailures(
       if (failures.size() == query.letters_max) break;
       const absl::StatusOr<OutboxEntry> entry = FindEntry(view, number);
       if (!entry.ok()) return entry.status();
-      absl::StatusOr<stores::KeptLetter> letter = LetterOf(view, *database_, number, *entry);
+      absl::StatusOr<stores::KeptLetter> letter =
+          LetterOf(view, database_->clock(), number, *entry,
+                   [this](const IdKey& key) { return FindCommittedRows(*database_, key); });
       if (!letter.ok()) return letter.status();
       if (IsWanted(letter->failure, letter->rows.record, query)) {
         failures.push_back(std::move(letter->failure));
@@ -74,16 +59,15 @@ absl::StatusOr<std::vector<StoreOperations::FoundId>> RocksOperations::FindId(
     const std::string& id) {
   const Database::ReadScope reading(*database_);
   if (absl::Status check = reading.Check(); !check.ok()) return check;
-  const View view = reading.view();
-  const auto scopes = ListScopes(view);
-  if (!scopes.ok()) return scopes.status();
+  const std::vector<std::string> scopes =
+      database_->ReadIds([](const stores::IdLog& ids) { return ids.ListScopes(); });
   const stores::LeaseClock clock = database_->clock();
   std::vector<FoundId> found;
-  for (const auto& [name, number] : *scopes) {
-    const auto rows = FindRows(view, IdKeyBytes(number, id), database_->has_claims());
+  for (const std::string& scope : scopes) {
+    const auto rows = FindCommittedRows(*database_, {.scope = scope, .id = id});
     if (!rows.ok()) return rows.status();
     const IdRecord seen = stores::VisibleRecord(*rows, clock);
-    if (seen.state != IdState::kAbsent) found.push_back({.scope = name, .record = seen});
+    if (seen.state != IdState::kAbsent) found.push_back({.scope = scope, .record = seen});
   }
   return found;
 }

@@ -39,8 +39,9 @@ absl::StatusOr<OutboxEntry> FindEntry(const View& view, std::int64_t sequence) {
   return DamagedRow(absl::StrCat("outbox row ", sequence));
 }
 
-absl::StatusOr<stores::KeptLetter> LetterOf(const View& view, Database& database,
-                                            std::int64_t number, const OutboxEntry& entry) {
+absl::StatusOr<stores::KeptLetter> LetterOf(const View& view, const stores::LeaseClock& clock,
+                                            std::int64_t number, const OutboxEntry& entry,
+                                            FindRows find_rows) {
   stores::KeptLetter kept;
   StoredFailure& failure = kept.failure;
   absl::StatusOr<OutboxOrigin> origin = stores::DecodeOrigin(entry.origin);
@@ -54,15 +55,12 @@ absl::StatusOr<stores::KeptLetter> LetterOf(const View& view, Database& database
              .parked_reason = entry.state == OutboxState::kParked ? entry.reason : "",
              .letter = *std::move(letter)};
   if (entry.id.empty()) return kept;
-  const auto scope = FindScopeNumber(view, entry.scope);
-  if (!scope.ok()) return scope.status();
-  if (!*scope) return DamagedRow(absl::StrCat("the scope of outbox row ", number));
-  const std::string key = IdKeyBytes(**scope, entry.id);
-  absl::StatusOr<stores::IdRows> rows = FindRows(view, key, database.has_claims());
+  const IdKey key{.scope = entry.scope, .id = entry.id};
+  absl::StatusOr<stores::IdRows> rows = find_rows(key);
   if (!rows.ok()) return rows.status();
   kept.rows = *std::move(rows);
-  failure.state = stores::VisibleRecord(kept.rows, database.clock()).state;
-  const auto redrives = view.Get(kRowsFamily, Key(kRedriveTable, key));
+  failure.state = stores::VisibleRecord(kept.rows, clock).state;
+  const auto redrives = view.Get(kRowsFamily, Key(kRedriveTable, EncodeIdKey(key)));
   if (!redrives.ok()) return redrives.status();
   if (!*redrives) return kept;
   const absl::StatusOr<Redrives> decoded = DecodeRedrives(**redrives);
@@ -99,9 +97,7 @@ absl::Status OutboxRows::PutEntry(std::int64_t sequence, const OutboxEntry& entr
   index(entry.state == OutboxState::kPending, SequenceKey(kWaitingTable, sequence));
   index(entry.is_kept, SequenceKey(kKeptTable, sequence));
   if (!put.ok() || entry.id.empty() || entry.ordinal != 0) return put;
-  const auto scope = ids_.InternScope(entry.scope);
-  if (!scope.ok()) return scope.status();
-  index(entry.is_kept, LetterKey(*scope, entry.id, sequence));
+  index(entry.is_kept, LetterKey({.scope = entry.scope, .id = entry.id}, sequence));
   if (entry.is_kept) database_.NoteLetters();
   return put;
 }
@@ -160,9 +156,6 @@ absl::Status OutboxRows::Remove(std::int64_t sequence) {
 
 absl::StatusOr<std::vector<std::int64_t>> OutboxRows::FindLetters(const IdKey& key) {
   std::vector<std::int64_t> letters;
-  const auto scope = ids_.FindScope(key.scope);
-  if (!scope.ok()) return scope.status();
-  if (!*scope) return letters;
   absl::Status damage;
   const auto visit = [&](std::string_view found, std::string_view) {
     const auto sequence = SequenceOf(found);
@@ -170,7 +163,7 @@ absl::StatusOr<std::vector<std::int64_t>> OutboxRows::FindLetters(const IdKey& k
     if (sequence.ok()) letters.push_back(*sequence);
     return sequence.ok();
   };
-  const std::string prefix = LetterPrefix(**scope, key.id);
+  const std::string prefix = LetterPrefix(key);
   damage.Update(batch_.view().Scan(kRowsFamily, prefix, EndOfPrefix(prefix), visit));
   if (!damage.ok()) return damage;
   return letters;
@@ -214,17 +207,15 @@ absl::StatusOr<std::optional<stores::KeptLetter>> OutboxRows::FindLetter(std::in
   const auto entry = Find(number);
   if (!entry.ok()) return entry.status();
   if (!*entry || !(*entry)->is_kept) return std::nullopt;
-  absl::StatusOr<stores::KeptLetter> letter = LetterOf(batch_.view(), database_, number, **entry);
+  absl::StatusOr<stores::KeptLetter> letter =
+      LetterOf(batch_.view(), database_.clock(), number, **entry,
+               [this](const IdKey& key) { return ids_.Find(key); });
   if (!letter.ok()) return letter.status();
   return *std::move(letter);
 }
 
 absl::StatusOr<std::int32_t> OutboxRows::NextRedrive(const IdKey& key) {
-  const auto scope = ids_.FindScope(key.scope);
-  if (!scope.ok()) return scope.status();
-  if (!*scope) return -1;
-  const auto found =
-      batch_.view().Get(kRowsFamily, Key(kRedriveTable, IdKeyBytes(**scope, key.id)));
+  const auto found = batch_.view().Get(kRowsFamily, Key(kRedriveTable, EncodeIdKey(key)));
   if (!found.ok()) return found.status();
   if (!*found) return -1;
   const absl::StatusOr<Redrives> redrives = DecodeRedrives(**found);
@@ -233,9 +224,7 @@ absl::StatusOr<std::int32_t> OutboxRows::NextRedrive(const IdKey& key) {
 }
 
 absl::Status OutboxRows::CountRedrive(const IdKey& key, std::int32_t ordinal) {
-  const auto scope = ids_.InternScope(key.scope);
-  if (!scope.ok()) return scope.status();
-  const std::string where = Key(kRedriveTable, IdKeyBytes(*scope, key.id));
+  const std::string where = Key(kRedriveTable, EncodeIdKey(key));
   const auto found = batch_.view().Get(kRowsFamily, where);
   if (!found.ok()) return found.status();
   const auto before = *found ? DecodeRedrives(**found) : absl::StatusOr<Redrives>(Redrives{});

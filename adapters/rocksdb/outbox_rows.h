@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "adapters/rocksdb/database.h"
@@ -27,9 +28,11 @@ absl::StatusOr<std::vector<std::int64_t>> FindSequences(const View& view, char t
 // kDataLoss: the index names a row that is not there.
 absl::StatusOr<OutboxEntry> FindEntry(const View& view, std::int64_t sequence);
 
-// A kept letter, and the rows of its id. REQUIRES: `entry` is kept.
-absl::StatusOr<stores::KeptLetter> LetterOf(const View& view, Database& database,
-                                            std::int64_t number, const OutboxEntry& entry);
+// A kept letter, and the rows of its id, which `find_rows` knows. REQUIRES: `entry` is kept.
+using FindRows = absl::FunctionRef<absl::StatusOr<stores::IdRows>(const IdKey& key)>;
+absl::StatusOr<stores::KeptLetter> LetterOf(const View& view, const stores::LeaseClock& clock,
+                                            std::int64_t number, const OutboxEntry& entry,
+                                            FindRows find_rows);
 
 class OutboxRows {
  public:

@@ -35,6 +35,10 @@ StoreTraits TraitsOf(const Database& database) {
   return traits;
 }
 
+std::string ErrorText(const absl::Status& status) {
+  return status.ok() ? "" : std::string(ToStd(status.message()));
+}
+
 absl::StatusOr<TakenPosition> TakePosition(RocksRows& rows, const TakeRequest& request) {
   const auto found = rows.FindPosition(request.key);
   if (!found.ok()) return found.status();
@@ -177,8 +181,17 @@ absl::StatusOr<Statistics> ReadStatistics(DedupStore& store) {
     std::uint64_t value = 0;
     return open.db().GetIntProperty(open.family(family), name, &value) ? value : 0;
   };
+  const stores::IdLogStats ids =
+      ours->database().ReadIds([](const stores::IdLog& log) { return log.stats(); });
   Statistics statistics{
-      .ids_estimate = property(::rocksdb::DB::Properties::kEstimateNumKeys, kIdsFamily),
+      .ids_estimate = ids.unsealed_ids + ids.run_ids + ids.open_rows,
+      .recent_ids = ids.recent_ids,
+      .recent_ids_bytes = ids.recent_bytes,
+      .open_ids = ids.open_rows,
+      .unsealed_bytes = ids.unsealed_bytes,
+      .runs = ids.runs,
+      .run_memory_bytes = ids.filter_bytes + ids.index_bytes,
+      .upkeep_error = ErrorText(ours->database().upkeep_status()),
       .cache_bytes = property(::rocksdb::DB::Properties::kBlockCacheUsage, kRowsFamily),
       .reopenings = ours->database().reopenings()};
   for (std::size_t i = 0; i < open.families(); ++i) {

@@ -1,5 +1,4 @@
-// Every value begins with the version of its layout, but for those of ids: there are millions of
-// them, and the version of the store speaks for theirs.
+// Every value begins with the version of its layout.
 #include "adapters/rocksdb/row_codec.h"
 
 #include <limits>
@@ -18,17 +17,21 @@ using stores::ByteReader;
 
 constexpr char kVersion = 1;
 
-// What of an id's record follows its state.
-constexpr std::uint8_t kStateBits = 0x0f;
-constexpr std::uint8_t kHasFingerprint = 0x10;
-constexpr std::uint8_t kHasAttempt = 0x20;
-constexpr std::uint8_t kHasTimes = 0x40;
-
 template <typename Int>
 void AppendOrdered(std::string& out, Int value) {
   for (std::size_t i = sizeof(Int); i-- > 0;) {
     out.push_back(static_cast<char>(static_cast<unsigned char>((value >> (8 * i)) & 0xff)));
   }
+}
+
+// REQUIRES: key.size() >= sizeof(Int).
+template <typename Int>
+Int TakeOrdered(std::string_view key) {
+  Int value = 0;
+  for (const char byte : key.substr(0, sizeof value)) {
+    value = static_cast<Int>(value << 8 | static_cast<unsigned char>(byte));
+  }
+  return value;
 }
 
 void AppendText(std::string& out, std::string_view text) {
@@ -62,17 +65,38 @@ Fingerprint TakeFingerprint(ByteReader& reader) {
   return fingerprint;
 }
 
-bool IsWhole(const ByteReader& reader) { return reader.is_ok() && reader.is_at_end(); }
+bool IsWhole(const ByteReader& reader) { return reader.is_done(); }
 
 }  // namespace
 
 std::string Key(char table, std::string_view rest) { return std::string(1, table).append(rest); }
 
-std::string IdKeyBytes(std::uint32_t scope, std::string_view id) {
+std::string SegmentKey(std::uint64_t segment) {
   std::string key;
-  key.reserve(sizeof scope + id.size());
-  AppendOrdered(key, scope);
-  return key.append(id);
+  AppendOrdered(key, segment);
+  return key;
+}
+
+absl::StatusOr<std::uint64_t> SegmentOf(std::string_view key) {
+  if (key.size() != sizeof(std::uint64_t)) return DamagedRow("the key of a segment");
+  return TakeOrdered<std::uint64_t>(key);
+}
+
+std::string RunPrefix(std::uint32_t run) {
+  std::string key;
+  AppendOrdered(key, run);
+  return key;
+}
+
+std::string PageKey(std::uint32_t run, std::uint32_t page) {
+  std::string key = RunPrefix(run);
+  AppendOrdered(key, page);
+  return key;
+}
+
+absl::StatusOr<std::uint32_t> RunOf(std::string_view key) {
+  if (key.size() != 2 * sizeof(std::uint32_t)) return DamagedRow("the key of a run's page");
+  return TakeOrdered<std::uint32_t>(key);
 }
 
 std::string PositionKey(const PartitionKey& key) {
@@ -92,24 +116,20 @@ std::string SequenceKey(char table, std::int64_t sequence) {
 
 absl::StatusOr<std::int64_t> SequenceOf(std::string_view key) {
   if (key.size() < sizeof(std::uint64_t)) return DamagedRow("the key of an outbox row");
-  std::uint64_t sequence = 0;
-  for (const char byte : key.substr(key.size() - sizeof sequence)) {
-    sequence = sequence << 8 | static_cast<unsigned char>(byte);
-  }
-  return static_cast<std::int64_t>(sequence);
+  return static_cast<std::int64_t>(
+      TakeOrdered<std::uint64_t>(key.substr(key.size() - sizeof(std::uint64_t))));
 }
 
-std::string LetterPrefix(std::uint32_t scope, std::string_view id) {
-  std::string key(1, kLetterTable);
-  AppendOrdered(key, scope);
-  AppendText(key, id);
-  return key;
+std::string LetterPrefix(const IdKey& key) {
+  std::string out(1, kLetterTable);
+  AppendText(out, EncodeIdKey(key));
+  return out;
 }
 
-std::string LetterKey(std::uint32_t scope, std::string_view id, std::int64_t sequence) {
-  std::string key = LetterPrefix(scope, id);
-  AppendOrdered(key, static_cast<std::uint64_t>(sequence));
-  return key;
+std::string LetterKey(const IdKey& key, std::int64_t sequence) {
+  std::string out = LetterPrefix(key);
+  AppendOrdered(out, static_cast<std::uint64_t>(sequence));
+  return out;
 }
 
 std::string EndOfPrefix(std::string prefix) {
@@ -177,43 +197,6 @@ absl::StatusOr<StoredPosition> DecodePosition(std::string_view bytes) {
   }
   position.directive = static_cast<PositionDirective>(directive);
   return position;
-}
-
-std::string EncodeRecord(const IdRecord& record) {
-  const bool has_times =
-      record.first_failed_at != absl::InfinitePast() || record.not_before != absl::InfinitePast();
-  auto head = static_cast<std::uint8_t>(record.state);
-  if (record.fingerprint.is_set()) head |= kHasFingerprint;
-  if (record.attempt != 0) head |= kHasAttempt;
-  if (has_times) head |= kHasTimes;
-  std::string out(1, static_cast<char>(head));
-  if (record.fingerprint.is_set()) AppendFingerprint(out, record.fingerprint);
-  if (record.attempt != 0) AppendInt(out, std::int32_t{record.attempt});
-  if (has_times) {
-    AppendTime(out, record.first_failed_at);
-    AppendTime(out, record.not_before);
-  }
-  return out;
-}
-
-absl::StatusOr<IdRecord> DecodeRecord(std::string_view bytes) {
-  ByteReader reader(bytes);
-  IdRecord record;
-  const auto head = reader.TakeInt<std::uint8_t>();
-  const auto state = static_cast<std::uint8_t>(head & kStateBits);
-  if ((head & kHasFingerprint) != 0) record.fingerprint = TakeFingerprint(reader);
-  if ((head & kHasAttempt) != 0) record.attempt = reader.TakeInt<std::int32_t>();
-  if ((head & kHasTimes) != 0) {
-    record.first_failed_at = TakeTime(reader);
-    record.not_before = TakeTime(reader);
-  }
-  if (!IsWhole(reader) || (head & 0x80) != 0 ||
-      state < static_cast<std::uint8_t>(IdState::kCompleted) ||
-      state > static_cast<std::uint8_t>(IdState::kDying)) {
-    return DamagedRow("the record of an id");
-  }
-  record.state = static_cast<IdState>(state);
-  return record;
 }
 
 std::string EncodeClaim(const stores::ClaimRow& claim) {

@@ -1,18 +1,18 @@
 // The store's rows as keys and values.
 //
-//   once_ids   scope number, id        → record
-//   default    one byte that names the table, then
-//     m name                           → format, store, opened, next_scope
-//     s scope name                     → scope number
+//   once_segments  number            → segment of the log of ids
+//   once_open      scope, id         → open row of that log
+//   once_runs      run, page         → page of a sorted run
+//   default        one byte that names the table, then
+//     m name                         → format, store, opened, manifest
 //     p cluster, group, topic, number  → position
-//     c scope number, id               → claim, while there is one
-//     v scope number, id               → result of a completed claim
-//     o sequence                       → outbox row
-//     g origin                         → its sequence; for ever
-//     w sequence                       → (nothing) it waits for the relay
-//     k sequence                       → (nothing) it is a letter that is kept
-//     l scope number, id, sequence     → (nothing) the same by id
-//     r scope number, id               → redrives of that id
+//     v scope, id                    → result of a completed claim
+//     o sequence                     → outbox row
+//     g origin                       → its sequence; for ever
+//     w sequence                     → (nothing) it waits for the relay
+//     k sequence                     → (nothing) it is a letter that is kept
+//     l scope, id, sequence          → (nothing) the same by id
+//     r scope, id                    → redrives of that id
 //
 // Numbers in keys are big-endian, so that they are in order. Pure functions; decoding answers
 // kDataLoss for what encoding never produces.
@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "once/message_id.h"
 #include "once/operations.h"
 #include "once/outbox.h"
 #include "once/position.h"
@@ -34,9 +35,7 @@
 namespace once::rocksdb {
 
 inline constexpr char kMetaTable = 'm';
-inline constexpr char kScopeTable = 's';
 inline constexpr char kPositionTable = 'p';
-inline constexpr char kClaimTable = 'c';
 inline constexpr char kResultTable = 'v';
 inline constexpr char kOutboxTable = 'o';
 inline constexpr char kOriginTable = 'g';
@@ -48,16 +47,19 @@ inline constexpr char kRedriveTable = 'r';
 // `table` in front of `rest`.
 std::string Key(char table, std::string_view rest);
 
-// In once_ids, and after their byte in the tables of claims, results and redrives.
-std::string IdKeyBytes(std::uint32_t scope, std::string_view id);
+std::string SegmentKey(std::uint64_t segment);
+absl::StatusOr<std::uint64_t> SegmentOf(std::string_view key);
+std::string RunPrefix(std::uint32_t run);
+std::string PageKey(std::uint32_t run, std::uint32_t page);
+absl::StatusOr<std::uint32_t> RunOf(std::string_view key);
 
 std::string PositionKey(const PartitionKey& key);
 
 // Of the tables of outbox rows, those that wait and those that are kept.
 std::string SequenceKey(char table, std::int64_t sequence);
 absl::StatusOr<std::int64_t> SequenceOf(std::string_view key);
-std::string LetterPrefix(std::uint32_t scope, std::string_view id);
-std::string LetterKey(std::uint32_t scope, std::string_view id, std::int64_t sequence);
+std::string LetterPrefix(const IdKey& key);
+std::string LetterKey(const IdKey& key, std::int64_t sequence);
 
 // The first key that does not begin with `prefix`. REQUIRES: a byte of it is not 0xff.
 std::string EndOfPrefix(std::string prefix);
@@ -67,9 +69,6 @@ absl::StatusOr<std::uint64_t> DecodeNumber(std::string_view bytes);
 
 std::string EncodePosition(const StoredPosition& position);
 absl::StatusOr<StoredPosition> DecodePosition(std::string_view bytes);
-
-std::string EncodeRecord(const IdRecord& record);
-absl::StatusOr<IdRecord> DecodeRecord(std::string_view bytes);
 
 std::string EncodeClaim(const stores::ClaimRow& claim);
 absl::StatusOr<stores::ClaimRow> DecodeClaim(std::string_view bytes);

@@ -47,7 +47,7 @@ class RocksRows final : public stores::Rows {
     return ids_.PutResult(key, result);
   }
   absl::StatusOr<std::string> FindResult(const IdKey& key) override { return ids_.FindResult(key); }
-  bool has_claims() const override { return database_.has_claims(); }
+  bool has_claims() const override { return ids_.has_claims(); }
 
   absl::StatusOr<bool> PutOutboxRow(const OutboxRow& row) override { return outbox_.PutRow(row); }
   absl::Status HoldLetter(const IdKey& key, const OutboxRow& row) override {
@@ -93,8 +93,7 @@ absl::Status Write(Database& database, std::string_view operation, Durability wa
     database.Leave();
     return worked;
   }
-  return database.Commit(rows.batch().writes(),
-                         {.wanted = wanted, .new_scopes = rows.ids().TakeNewScopes()});
+  return database.Commit(rows.batch(), rows.ids().TakeChanges(), {.wanted = wanted});
 }
 
 class RocksTransactions final : public stores::RowTransactions {

@@ -41,15 +41,7 @@ absl::StatusOr<std::vector<BeginResult::Mismatch>> RocksTransaction::Lock(
 
 absl::Status RocksTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   assert(records.size() == keys.size());
-  return Do([&]() -> absl::Status {
-    const stores::LeaseClock clock = database_->clock();
-    const auto found = rows_->ids().FindAll(keys);
-    if (!found.ok()) return found.status();
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      records[i] = stores::VisibleRecord((*found)[i], clock);
-    }
-    return absl::OkStatus();
-  });
+  return Do([&] { return rows_->ids().FindVisible(keys, records); });
 }
 
 absl::Status RocksTransaction::PutIds(std::span<const IdWrite> writes) {
@@ -73,6 +65,7 @@ absl::Status RocksTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
 absl::Status RocksTransaction::SetSavepoint() {
   return Do([&]() -> absl::Status {
     rows_->batch().SetSavepoint();
+    rows_->ids().SetSavepoint();
     has_savepoint_ = true;
     return absl::OkStatus();
   });
@@ -84,7 +77,7 @@ absl::Status RocksTransaction::RollbackToSavepoint() {
       return absl::FailedPreconditionError(
           absl::StrCat("rocksdb: roll back to savepoint on ", database_->path(), ": none was set"));
     }
-    rows_->ids().ForgetNewScopes();
+    rows_->ids().RollbackToSavepoint();
     return rows_->batch().RollbackToSavepoint();
   });
 }
@@ -125,9 +118,8 @@ absl::Status RocksTransaction::Commit(Durability wanted) {
   const std::unique_ptr<RocksRows> rows = std::move(rows_);
   End("ended by Commit()");
   return database->Commit(
-      rows->batch().writes(),
+      rows->batch(), rows->ids().TakeChanges(),
       {.wanted = wanted,
-       .new_scopes = rows->ids().TakeNewScopes(),
        .when_unknown = "whether the commit happened shows when the positions are taken again"});
 }
 

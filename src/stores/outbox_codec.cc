@@ -41,7 +41,7 @@ absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes) {
     std::string name = reader.TakeBytes();
     message.headers.push_back({.name = std::move(name), .value = reader.TakeOptional()});
   }
-  if (version != kVersion || !reader.is_ok() || !reader.is_at_end()) {
+  if (version != kVersion || !reader.is_done()) {
     return absl::DataLossError("not an outbox message");
   }
   return message;
@@ -71,10 +71,10 @@ absl::StatusOr<OutboxOrigin> DecodeOrigin(std::string_view bytes) {
   origin.offset = reader.TakeInt<std::int64_t>();
   origin.timestamp_ms = reader.TakeInt<std::int64_t>();
   // Letters of files from before they had a scope, and what is no letter, have none.
-  const bool has_scope = reader.left() > sizeof(std::int32_t);
+  const bool has_scope = reader.rest().size() > sizeof(std::int32_t);
   if (has_scope) origin.scope = reader.TakeBytes();
   origin.ordinal = reader.TakeInt<std::int32_t>();
-  const bool is_as_written = reader.is_at_end() && has_scope == !origin.scope.empty();
+  const bool is_as_written = reader.is_done() && has_scope == !origin.scope.empty();
   if (version != kVersion || !reader.is_ok() || !is_as_written) {
     return absl::DataLossError("not an outbox origin");
   }

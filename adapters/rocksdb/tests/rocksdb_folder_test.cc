@@ -32,6 +32,16 @@ class RocksFolder : public StoreScene {
     bytes.seekp(static_cast<std::streamoff>(at));
     bytes.put(static_cast<char>(byte ^ 0x10));
   }
+  // Those of one table.
+  void DamageFilesOf(const std::string& table) {
+    for (const auto& entry : fs::directory_iterator(path())) {
+      if (entry.path().extension() != ".sst") continue;
+      std::ifstream stream(entry.path(), std::ios::binary);
+      const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+      // Every file has its data first, and names its table at its end.
+      if (bytes.find(table) != std::string::npos) FlipByte(entry.path(), 3);
+    }
+  }
   // Its rows are in files, not only in the log.
   void MakeFiles(const std::string& id) {
     MustOpen();
@@ -149,20 +159,18 @@ TEST_F(RocksFolder, WithoutSyncIsAWeakness) {
 
 TEST_F(RocksFolder, WithADamagedFileIsRefusedByTheCheckAndByWhoeverMeetsTheBlock) {
   MakeFiles("id");
-  const auto has_ids = [](const fs::path& file) {
-    std::ifstream stream(file, std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
-    return bytes.find("once_ids") != std::string::npos;
-  };
-  for (const auto& entry : fs::directory_iterator(path())) {
-    // Every file has its data first.
-    if (entry.path().extension() == ".sst" && has_ids(entry.path())) FlipByte(entry.path(), 3);
-  }
+  DamageFilesOf("effects");
   StoreOptions options = OptionsFor(path());
   options.integrity_check = true;
   EXPECT_THAT(Open(options), Says(kDataLoss, "restore a backup"));
   MustOpen();
-  EXPECT_THAT(Find("id").status(), Says(kDataLoss, "restore a backup"));
+  EXPECT_THAT(ReadEffects(*store_).status(), Says(kDataLoss, "restore a backup"));
+}
+
+TEST_F(RocksFolder, WithADamagedFileOfIdsIsRefused) {
+  MakeFiles("id");
+  DamageFilesOf("once_segments");
+  EXPECT_THAT(Open(OptionsFor(path())), Says(kDataLoss, "restore a backup"));
 }
 
 TEST_F(RocksFolder, WithoutOneOfItsFilesIsRefused) {

@@ -45,8 +45,10 @@ struct StoreOptions {
   // Reads all files at opening and compares their checksums; corruption shows when a damaged block
   // is met otherwise.
   bool integrity_check = false;
-  // Blocks of the files, their indexes and filters kept in memory. Ids are looked up at random, so
-  // a store of many ids likes more.
+  // What the most recent ids may take in memory, about 43 bytes for one of 16 with a fingerprint.
+  // Older ones cost 2 bytes each, and a read of a file when one of them is seen again.
+  std::int64_t recent_ids_bytes = 256 * 1024 * 1024;
+  // Blocks of the files, their indexes and filters kept in memory.
   std::int64_t cache_bytes = 64 * 1024 * 1024;
   // What was written and lies in no file but the log yet. At most about so much is held in memory
   // beside the cache; more makes fewer and larger files.
@@ -113,9 +115,16 @@ absl::StatusOr<Table> TableOf(Transaction& transaction, std::string_view name);
 // kInvalidArgument: the store is not RocksDB's; kNotFound: it has no such table.
 absl::Status ForEachCommitted(DedupStore& store, std::string_view table, Table::Visitor visit);
 
-// What the store's files and memory hold, by RocksDB's own estimate.
+// What the store's files and memory hold; of files by RocksDB's own estimate.
 struct Statistics {
-  std::uint64_t ids_estimate = 0;
+  std::uint64_t ids_estimate = 0;        // one that completed again may be counted again
+  std::uint64_t recent_ids = 0;          // in memory …
+  std::uint64_t recent_ids_bytes = 0;    // … and what they take
+  std::uint64_t open_ids = 0;            // in memory: retrying, dead, claimed and so on
+  std::uint64_t unsealed_bytes = 0;      // of ids that the next opening reads
+  std::uint64_t runs = 0;                // sorted files of older ids
+  std::uint64_t run_memory_bytes = 0;    // their filters and indexes
+  std::string upkeep_error;              // why ids are not sealed at the moment; empty: they are
   std::uint64_t file_bytes = 0;          // of live files, without the log
   std::uint64_t log_bytes = 0;           // of the write-ahead log
   std::uint64_t write_buffer_bytes = 0;  // in memory, not in files yet
