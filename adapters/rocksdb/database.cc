@@ -330,7 +330,7 @@ absl::Status Database::WriteApart(::rocksdb::WriteBatch& batch, Durability wante
 absl::Status Database::Apply(Batch& batch, stores::IdChanges& ids, const CommitRequest& request) {
   if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
   id_storage_.Join(&batch);
-  const absl::Status staged = ids_->WriteSegment(ids, absl::ToUnixMillis(now_()));
+  const absl::Status staged = ids_->WriteSegment(ids, stores::kUnknownLogTime);
   id_storage_.Join(nullptr);
   if (!staged.ok()) return staged;
   const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;

@@ -112,7 +112,8 @@ TEST_F(ServerTest, AnotherStoreAtTheSameAddressIsNotTakenForOurs) {
   RunSql(connection(), absl::StrCat("UPDATE ", schema().name(),
                                     ".meta SET value = 'another' WHERE key = 'store'"));
   schema().EndSessions();
-  EXPECT_THAT(Apply("after"), Says(absl::StatusCode::kDataLoss, "no longer behind this address"));
+  EXPECT_THAT(ApplyPatiently("after"),
+              Says(absl::StatusCode::kDataLoss, "no longer behind this address"));
 }
 
 TEST_F(ServerTest, AStandbyIsNotOpened) {

@@ -43,6 +43,21 @@ class Skipping final : public ::testing::Environment {
 [[maybe_unused]] ::testing::Environment* const kSkipping =
     ::testing::AddGlobalTestEnvironment(new Skipping);
 
+std::vector<pid_t> ChildrenOf(pid_t parent) {
+  std::vector<pid_t> children;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const pid_t pid = std::atoi(entry.path().filename().c_str());
+    // "42 (name) S 41 …": the fourth is the parent. Names of servers have no parentheses.
+    std::ifstream file(entry.path() / "stat");
+    std::string line;
+    if (pid == 0 || !std::getline(file, line)) continue;
+    const std::size_t name_end = line.rfind(')');
+    if (name_end == line.npos || name_end + 4 >= line.size()) continue;
+    if (std::atoi(line.c_str() + name_end + 4) == parent) children.push_back(pid);
+  }
+  return children;
+}
+
 // A server refuses to be root's. Null: we are not.
 const passwd* FindUser() {
   if (geteuid() != 0) return nullptr;
@@ -192,7 +207,10 @@ void PrivateServer::LosePower() {
 }
 
 void PrivateServer::Kill() {
+  // Its children would finish what they are at before they notice.
+  const std::vector<pid_t> children = ChildrenOf(pid_);
   kill(pid_, SIGKILL);
+  for (const pid_t child : children) kill(child, SIGKILL);
   Wait();
 }
 

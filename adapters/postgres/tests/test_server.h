@@ -58,7 +58,7 @@ class PrivateServer {
   void Start();
   // The whole machine loses its power, but for what is written: what was to be flushed is not.
   void LosePower();
-  // kill -9 of the server's first process.
+  // kill -9 of all of the server's processes.
   void Kill();
   // The server stops, and what comes up at its address is a standby of it.
   void BecomeStandby();

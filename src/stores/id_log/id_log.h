@@ -41,6 +41,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -82,6 +83,9 @@ struct IdLogOptions {
   // and opening reads it.
   std::uint64_t unsealed_bytes_max = std::uint64_t{1} << 30;
 };
+
+// Of a segment whose log time nobody knows: younger than anything, so that it never expires.
+inline constexpr std::int64_t kUnknownLogTime = std::numeric_limits<std::int64_t>::max();
 
 // What one transaction has put. Begin with an empty one.
 class IdChanges {
@@ -159,7 +163,8 @@ class IdLog {
   absl::Status Stage(const IdWrite& write, std::string_view extra, IdChanges& changes);
 
   // Appends the segment and puts open rows, inside the store's transaction, which an error ends.
-  // `log_time_ms` is the greatest log time of the partitions that the transaction moves.
+  // `log_time_ms` is the greatest log time of the partitions that the transaction moves, or
+  // kUnknownLogTime. Never a clock's: ids from before an outage are as young as the backlog.
   absl::Status WriteSegment(IdChanges& changes, std::int64_t log_time_ms);
 
   void Committed(IdChanges&& changes);
