@@ -68,7 +68,7 @@ struct IdLogOptions {
   // Ids in memory. More saves look-ups in runs; a store of which all fits never asks them.
   RecentIdsOptions recent;
   // How much of that an opening fills again from the newest runs, beside what is not sealed: after
-  // a restart most of what is asked for came right before it. A million ids take about a second.
+  // a restart most of what is asked for came right before it. A million ids take a second or two.
   std::size_t reload_bytes = std::size_t{64} << 20;
   // Of a run's pages, checksum included: what the storage reads and writes well.
   std::size_t page_bytes = 16 * 1024;
