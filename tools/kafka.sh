@@ -129,8 +129,10 @@ kafka_try_start() {
     -Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn
     -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn)
   local id
+  # One that begins with a dash would be taken for a flag.
   id=$(python3 -c 'import base64, uuid
-print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')
+make = lambda: base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+print(next(id for id in iter(make, None) if not id.startswith("-")))')
   if ! "${java[@]}" kafka.tools.StorageTool format --cluster-id "$id" \
     --config "$state/server.properties" >"$state/log" 2>&1; then
     return 1
