@@ -109,9 +109,10 @@ elseif(STEP STREQUAL "pkg_config")
   endforeach()
   set(ENV{PKG_CONFIG_PATH} "${moved}/${LIBDIR}/pkgconfig")
   link_by_pkg_config("${folder}" "${definitions}" ${modules})
-  # All dependencies as archives, where their packages have them: librdkafka's do not.
-  list(REMOVE_ITEM modules once-kafka)
-  list(REMOVE_ITEM definitions -DONCE_HAS_KAFKA=1)
+  # All dependencies as archives, where their packages have them: those of librdkafka and libpq do
+  # not.
+  list(REMOVE_ITEM modules once-kafka once-postgres)
+  list(REMOVE_ITEM definitions -DONCE_HAS_KAFKA=1 -DONCE_HAS_POSTGRES=1)
   link_by_pkg_config("${folder}" "${definitions}" --static ${modules})
   run(output "${PKG_CONFIG}" --static --libs once-testing)
 
