@@ -62,6 +62,10 @@ class Session {
     queue_.push_back({.sql = std::move(sql), .operation = operation});
   }
   bool has_queued() const { return !queue_.empty(); }
+  // Nothing was sent since it was queued, nor is anything queued in front of it.
+  bool IsNext(const Statement& statement) const {
+    return !queue_.empty() && queue_.front().statement == &statement;
+  }
   void DropQueued() { queue_.clear(); }
 
   // Sends what is queued and answers one result for each; the first error, if there is one. Those
@@ -72,6 +76,7 @@ class Session {
   bool is_lost() const { return is_lost_; }
   // Looks for what the server has said by itself meanwhile: that it is going away.
   bool IsAlive();
+  bool is_in_transaction() const { return PQtransactionStatus(connection_) == PQTRANS_INTRANS; }
   bool is_idle() const { return PQtransactionStatus(connection_) == PQTRANS_IDLE; }
   // A statement failed: the transaction takes no others.
   bool has_failed() const { return PQtransactionStatus(connection_) == PQTRANS_INERROR; }

@@ -115,7 +115,16 @@ absl::Status PostgresTransaction::CheckOpen() {
     return absl::AbortedError(
         absl::StrCat("postgres: the connection ", database_->where(), " was lost"));
   }
-  if (!session_->has_failed()) return absl::OkStatus();
+  // Not begun, or still open: anything else is no transaction that a commit would commit.
+  if (session_->IsNext(database_->statements().begin) || session_->is_in_transaction()) {
+    return absl::OkStatus();
+  }
+  if (!session_->has_failed()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("postgres: the transaction ", database_->where(),
+                     " is open no longer: something has ended it behind the store's back; what it "
+                     "wrote may be committed"));
+  }
   const std::string text =
       absl::StrCat("postgres: a statement has failed ", database_->where(), " (SQLSTATE ",
                    session_->last_sqlstate(), "), and the transaction takes no others");
