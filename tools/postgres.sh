@@ -24,7 +24,7 @@ postgres_start() {
   if ((EUID == 0)); then
     as_user+=(--reuid postgres --regid postgres --init-groups)
   fi
-  chmod 755 "$state"
+  chmod 700 "$state"
   if ((EUID == 0)); then
     chown postgres "$state"
   fi
@@ -34,6 +34,7 @@ postgres_start() {
   cp -a "$state/template" "$state/data"
   # Many small tests at once, on small machines. Durable, since that is what is tested.
   "${as_user[@]}" "$programs/postgres" -D "$state/data" -k "$state" -c listen_addresses= \
+    -c unix_socket_permissions=0700 \
     -c max_connections=300 -c shared_buffers=32MB -c log_min_messages=fatal \
     -c log_min_error_statement=panic </dev/null >>"$state/log" 2>&1 &
   printf '%s' "$!" >"$state/pid"
@@ -66,7 +67,7 @@ postgres_stop() {
 # start their own. Without a server's programs the tests skip, except under CI.
 postgres_for_tests() {
   if [[ ${ONCE_TEST_POSTGRES:-} ]]; then
-    say "using the PostgreSQL server at $ONCE_TEST_POSTGRES"
+    say "using the PostgreSQL server that ONCE_TEST_POSTGRES names"
     return 0
   fi
   local programs

@@ -126,7 +126,8 @@ PrivateServer::PrivateServer(const std::string& settings,
   }
   fs::copy(template_folder, File("data"), fs::copy_options::recursive);
   std::ofstream(File("data") + "/postgresql.conf", std::ios::app)
-      << "\nlisten_addresses = ''\nunix_socket_directories = '" << folder_.path()
+      << "\nlisten_addresses = ''\nunix_socket_permissions = 0700\nunix_socket_directories = '"
+      << folder_.path()
       << "'\nshared_buffers = 16MB\nmax_connections = 50\nlog_min_messages = fatal\n"
       << "log_min_error_statement = panic\n"
       << "recovery_init_sync_method = syncfs\n"
