@@ -6,6 +6,7 @@
 
 #include <libpq-fe.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -21,6 +22,10 @@
 #include "adapters/postgres/result.h"
 
 namespace once::postgres {
+
+// Of this machine, for pauses and deadlines: nobody sets it.
+using SteadyTime = std::chrono::steady_clock::time_point;
+inline SteadyTime SteadyNow() { return std::chrono::steady_clock::now(); }
 
 // A statement of the store's own, prepared by each session at its first use. Compared by address.
 struct Statement {
@@ -85,7 +90,9 @@ class Session {
   // After a Run() that failed: the last of its statements was not run, or it was refused. False:
   // the connection was lost before the server's answer to it.
   bool is_outcome_known() const { return is_outcome_known_; }
+  // Of the server's process, as it names itself: a pooler in between tells another number.
   int pid() const { return pid_; }
+  void set_pid(int pid) { pid_ = pid; }
 
  private:
   // What one answer belongs to.
@@ -100,9 +107,9 @@ class Session {
   absl::Status Send(const std::vector<Command>& commands, std::vector<Step>& steps);
   bool SendCommand(const Command& command);
   // Until an answer is there, or kUnavailable and the session is lost.
-  absl::Status Await(absl::Time deadline);
+  absl::Status Await(SteadyTime deadline);
   // The next part of an answer; null at its end.
-  absl::StatusOr<PGresult*> Receive(absl::Time deadline);
+  absl::StatusOr<PGresult*> Receive(SteadyTime deadline);
   absl::Status Lose(std::string_view why);
   absl::Status ErrorOf(const PGresult* result, const Command& command);
 
