@@ -61,8 +61,8 @@ absl::Status CheckStatement(std::string_view sql) {
   std::string_view rest = sql;
   const std::string word = TakeWord(rest);
   constexpr std::string_view kRefused[] = {
-      "ABORT",   "BEGIN", "COMMIT",   "COPY",    "DEALLOCATE", "DISCARD", "END",     "EXECUTE", "LISTEN",
-      "PREPARE", "RESET", "ROLLBACK", "RELEASE", "SAVEPOINT",  "START",   "UNLISTEN"};
+      "ABORT",  "BEGIN",   "COMMIT", "COPY",     "DEALLOCATE", "DISCARD",   "END",   "EXECUTE",
+      "LISTEN", "PREPARE", "RESET",  "ROLLBACK", "RELEASE",    "SAVEPOINT", "START", "UNLISTEN"};
   bool is_refused = std::find(std::begin(kRefused), std::end(kRefused), word) != std::end(kRefused);
   std::string shown = word;
 

@@ -164,12 +164,13 @@ absl::Status PostgresTransaction::Commit(Durability wanted) {
   }
   // An empty commit would not wait for those before it.
   const bool has_written = rows_->Flush();
-  if (!has_written && wanted == Durability::kMachine && database_->has_unsynced()) {
+  const bool may_be_unsynced = database_->has_unsynced() || rows_->has_found_settled();
+  if (!has_written && wanted == Durability::kMachine && may_be_unsynced) {
     database_->QueueSync(*session_);
   }
   const absl::Status committed = database_->Commit(
       *session_, wanted, "whether the commit happened shows when the positions are taken again");
-  if (committed.ok()) rows_->NoteCommitted();
+  if (committed.ok() && wanted == Durability::kMachine) rows_->NoteCommitted();
   End("ended by Commit()");
   return committed;
 }

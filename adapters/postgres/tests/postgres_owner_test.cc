@@ -1,4 +1,5 @@
 // Who is ended when somebody else needs his rows, and who is not.
+#include <libpq-fe.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,6 +90,35 @@ TEST_F(OwnerTest, AnOwnerThatHangsLosesHisSessionToWhoeverTakesOver) {
   EXPECT_TRUE(taken.ok()) << taken;
   EXPECT_EQ(owner.Finish(), kWasFenced);
   EXPECT_THAT(Effects(), ::testing::IsEmpty());
+}
+
+// Its process hangs while the server sends it an answer: to the server it is at work.
+TEST_F(OwnerTest, AnOwnerThatHangsOverAnAnswerLosesHisSessionToo) {
+  StoreOptions options = Options();
+  options.hung_after = absl::Milliseconds(300);
+  store_ = MustOpen(options);
+  const PositionStamp stamp = Take(*store_, 1);
+  const std::string login =
+      absl::StrCat(connection(), " application_name=once:", schema().name(), ":1");
+  const std::unique_ptr<PGconn, void (*)(PGconn*)> owner(PQconnectdb(login.c_str()), PQfinish);
+  const std::string work =
+      absl::StrCat("BEGIN; UPDATE ", schema().name(), ".positions SET position = 7; ",
+                   "SELECT repeat('x', 1000000) FROM generate_series(1, 100)");
+  ASSERT_EQ(PQsendQuery(owner.get(), work.c_str()), 1) << PQerrorMessage(owner.get());
+  const std::string waiting = absl::StrCat(
+      "SELECT 1 FROM pg_stat_activity WHERE application_name = 'once:", schema().name(),
+      ":1' AND state = 'active' AND wait_event_type = 'Client'");
+  for (int i = 0; i < 2000 && RunSql(connection(), waiting).empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  const TakeRequest request{.key = Orders(), .writer = 2};
+  absl::StatusOr<std::vector<TakenPosition>> taken = absl::UnknownError("not asked");
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    taken = transactions().Take({&request, 1});
+    if (!absl::IsUnavailable(taken.status())) break;
+  }
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->front().previous, stamp);
 }
 
 TEST_F(OwnerTest, AnOwnerThatHasAskedSomethingLatelyIsLeftAtWork) {
