@@ -235,10 +235,13 @@ absl::Status IdTable::CheckScopes(std::span<const IdKey> keys) {
 absl::Status IdTable::Load(std::span<const IdKey> keys) {
   Wanted wanted;
   Column hashes(Column::Type::kInt8);
+  // Locks are the whole database's: those of other schemas have other numbers.
+  const std::uint64_t schema = Fingerprint::Of(database_.options().schema).low;
   for (const IdKey& key : keys) {
     Key ours(ScopeNumber(key.scope), key.id);
     if (entries_.contains(ours)) continue;
-    const std::uint64_t hash = Fingerprint::Of(key.id).low + static_cast<std::uint64_t>(ours.first);
+    const std::uint64_t hash =
+        Fingerprint::Of(key.id).low + static_cast<std::uint64_t>(ours.first) + schema;
     hashes.AddUnsigned(hash);
     wanted.insert(std::move(ours));
   }

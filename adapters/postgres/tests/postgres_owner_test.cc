@@ -144,6 +144,39 @@ TEST_F(OwnerTest, ATransactionOfThisOpeningIsNeverTakenForHung) {
   EXPECT_TRUE(transaction->Commit(Durability::kMachine).ok());
 }
 
+// Another process may be the relay by then.
+TEST_F(OwnerTest, ARelayWhoseLockIsGoneWithItsSessionDoesNothingMore) {
+  MustOpen();
+  Outbox& outbox = transactions().outbox();
+  ASSERT_TRUE(outbox.TryAcquireRelay());
+  EXPECT_TRUE(outbox.FindPending(10).ok());
+  schema().EndSessions();
+  const auto other = MustOpen(Options());
+  EXPECT_TRUE(other->transactions()->outbox().TryAcquireRelay());
+  const std::int64_t sequence = 1;
+  EXPECT_FALSE(outbox.MarkPublished({&sequence, 1}).ok());
+  EXPECT_FALSE(outbox.FindPending(10).ok());
+  outbox.ReleaseRelay();
+  EXPECT_FALSE(outbox.TryAcquireRelay());
+  other->transactions()->outbox().ReleaseRelay();
+  EXPECT_TRUE(outbox.TryAcquireRelay());
+  EXPECT_TRUE(outbox.FindPending(10).ok());
+  outbox.ReleaseRelay();
+}
+
+// As many as are allowed at least: the relay must not wait for a connection of its own doing.
+TEST_F(OwnerTest, ARelayAndATransactionNeedTwoConnectionsTogether) {
+  StoreOptions options = Options();
+  options.connections_max = 2;
+  store_ = MustOpen(options);
+  const auto transaction = Begin();
+  Outbox& outbox = transactions().outbox();
+  ASSERT_TRUE(outbox.TryAcquireRelay());
+  const auto pending = outbox.FindPending(10);
+  EXPECT_TRUE(pending.ok()) << pending.status();
+  outbox.ReleaseRelay();
+}
+
 // Nothing can be locked that is not there: the second one must not write over the first one's row.
 TEST_F(OwnerTest, OfTwoWhoCreateARowAtOnceOneIsTold) {
   StoreOptions options = Options();
