@@ -178,6 +178,23 @@ TEST_F(ServerTest, WhatAnotherOpeningHasRecordedIsSyncedByWhoeverAnswersIt) {
   EXPECT_EQ(Find("id")->state, IdState::kCompleted);
 }
 
+TEST_F(ServerTest, OpeningsThatNobodyHasSeenForLongAreForgottenUnlessTheyAreOpen) {
+  MustOpen();
+  const std::string openings = absl::StrCat(schema().name(), ".openings");
+  RunSql(connection(), absl::StrCat("INSERT INTO ", openings, " VALUES(1, 0, now()); UPDATE ",
+                                    openings, " SET seen_at = now() - interval '91 days'"));
+  const auto other = MustOpen(Options());
+  EXPECT_EQ(RunSql(connection(), absl::StrCat("SELECT 1 FROM ", openings)).size(), 2u);
+  ASSERT_TRUE(Claim("id").ok());
+  EXPECT_TRUE(store_->claims()->Sync().ok());
+  // One that is gone all the same is put anew, and what it counted is done again.
+  RunSql(connection(), absl::StrCat("DELETE FROM ", openings));
+  ASSERT_TRUE(Claim("next").ok());
+  EXPECT_THAT(store_->claims()->Sync(), Says(absl::StatusCode::kUnavailable, "has lost"));
+  ASSERT_TRUE(Claim("again").ok());
+  EXPECT_TRUE(store_->claims()->Sync().ok());
+}
+
 // As after a restore or a failover: openings are counted from an earlier number again.
 TEST_F(ServerTest, AnOpeningOfTheSameNumberHidesNoLoss) {
   MustOpen();
