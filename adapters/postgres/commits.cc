@@ -43,10 +43,20 @@ absl::Status Database::Commit(Session& session, Durability wanted, std::string_v
   if (!is_synced) has_unsynced_ = true;
   session.Queue(is_synced ? statements_.write_synced : statements_.write_unsynced);
   session.Queue(statements_.commit);
-  const absl::Status committed = RunAlone(session, "commit").status();
+  const auto results = RunAlone(session, "commit");
+  if (results.ok() && is_synced && (*results)[results->size() - 2].Int(0, 1) == 0) NoteWeakness();
+  const absl::Status& committed = results.status();
   if (!absl::IsUnknown(committed)) return committed;
   return absl::UnknownError(absl::StrCat(ToAbsl(ToStd(committed.message())),
                                          when_unknown.empty() ? "" : "; ", ToAbsl(when_unknown)));
+}
+
+void Database::NoteWeakness() {
+  const std::lock_guard lock(mutex_);
+  if (!server_->weakness.empty()) return;
+  server_->weakness =
+      "the server's fsync or full_page_writes was turned off: a power failure may destroy its "
+      "data; set both on, and open the store anew";
 }
 
 // The count is raised last, so that its row is held for no longer than the commit takes, and the

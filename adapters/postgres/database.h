@@ -84,6 +84,8 @@ class Database : public std::enable_shared_from_this<Database> {
   // Looks whether the server is the one it was, and has what it had.
   absl::Status Recognise(Session& session);
   absl::Status RecogniseWords(Session& session);
+  // The server has said with a commit that it is less durable than when it was met.
+  void NoteWeakness();
   // Where the row of this opening is gone: it is put anew, and what it counted is taken for lost.
   absl::Status PutOpening(Session& session);
   // Notes a loss where fewer words are found than were answered. REQUIRES: words_mutex_ is held.

@@ -91,7 +91,8 @@ void NameTransactions(Statements& s, const Namer& name) {
   s.write_synced = name("commit",
                         "SELECT set_config('synchronous_commit', CASE "
                         "current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
-                        "'remote_apply' ELSE 'on' END, true)");
+                        "'remote_apply' ELSE 'on' END, true), current_setting('fsync') = 'on' AND "
+                        "current_setting('full_page_writes') = 'on'");
   s.read_clock =
       name("read the clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8");
   s.count_word = name("record claims",

@@ -132,6 +132,12 @@ TEST_F(ServerTest, WhatAServerRisksIsSaid) {
   EXPECT_EQ(store_->traits().weakness, "");
   RunSql(connection(), "ALTER SYSTEM SET fsync = off");
   RunSql(connection(), "SELECT pg_reload_conf()");
+  // Who is connected is told with his commits.
+  for (int i = 0; i < 200 && store_->traits().weakness.empty(); ++i) {
+    MustApply(absl::StrCat("id ", i));
+  }
+  EXPECT_EQ(store_->traits().durability, Durability::kProcess);
+  EXPECT_THAT(store_->traits().weakness, HasSubstr("fsync"));
   MustOpen();
   EXPECT_EQ(store_->traits().durability, Durability::kProcess);
   EXPECT_THAT(store_->traits().weakness, HasSubstr("fsync"));
