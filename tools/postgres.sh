@@ -16,24 +16,36 @@ postgres_programs() {
   [[ -x $folder/initdb && -x $folder/postgres ]] && printf '%s' "$folder"
 }
 
-# postgres_start <state folder> <programs>: returns when the server serves.
-postgres_start() {
-  local state=$1 programs=$2
-  # The server refuses to be root's, and goes with this script even when that is killed outright.
+# postgres_as_user <command>...: the server refuses to be root's, and goes with this script even when
+# that is killed outright.
+postgres_as_user() {
   local as_user=(setpriv --pdeathsig KILL)
   if ((EUID == 0)); then
     as_user+=(--reuid postgres --regid postgres --init-groups)
   fi
-  chmod 755 "$state"
+  exec "${as_user[@]}" "$@"
+}
+
+# postgres_make_template <state folder> <programs>
+postgres_make_template() {
+  local state=$1 programs=$2
+  chmod 700 "$state"
   if ((EUID == 0)); then
     chown postgres "$state"
   fi
   # In the C locale: the same everywhere.
-  "${as_user[@]}" "$programs/initdb" --pgdata="$state/template" --username=once --auth=trust \
-    --encoding=UTF8 --locale=C --no-sync >"$state/log" 2>&1 || return 1
+  (postgres_as_user "$programs/initdb" --pgdata="$state/template" --username=once --auth=trust \
+    --encoding=UTF8 --locale=C --no-sync) >"$state/log" 2>&1
+}
+
+# postgres_start <state folder> <programs>: returns when the server serves.
+postgres_start() {
+  local state=$1 programs=$2
+  postgres_make_template "$state" "$programs" || return 1
   cp -a "$state/template" "$state/data"
   # Many small tests at once, on small machines. Durable, since that is what is tested.
-  "${as_user[@]}" "$programs/postgres" -D "$state/data" -k "$state" -c listen_addresses= \
+  postgres_as_user "$programs/postgres" -D "$state/data" -k "$state" -c listen_addresses= \
+    -c unix_socket_permissions=0700 \
     -c max_connections=300 -c shared_buffers=32MB -c log_min_messages=fatal \
     -c log_min_error_statement=panic </dev/null >>"$state/log" 2>&1 &
   printf '%s' "$!" >"$state/pid"
@@ -61,28 +73,43 @@ postgres_stop() {
   rm -rf "$state"
 }
 
+postgres_scratch() {
+  POSTGRES_SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/once-postgres.XXXXXX")
+  at_exit "postgres_stop '$POSTGRES_SCRATCH'"
+}
+
+postgres_failed() {
+  tail -n 40 "$POSTGRES_SCRATCH/log" >&2 || true
+  die "the PostgreSQL server did not start"
+}
+
+postgres_export() {
+  export ONCE_TEST_POSTGRES_PROGRAMS=$1
+  export ONCE_TEST_POSTGRES_TEMPLATE=$POSTGRES_SCRATCH/template
+}
+
 # postgres_for_tests: sets ONCE_TEST_POSTGRES (a connection string: the caller's, or that of a server
 # which this process starts and stops), and ONCE_TEST_POSTGRES_PROGRAMS and _TEMPLATE for tests that
 # start their own. Without a server's programs the tests skip, except under CI.
 postgres_for_tests() {
+  local programs
   if [[ ${ONCE_TEST_POSTGRES:-} ]]; then
-    say "using the PostgreSQL server at $ONCE_TEST_POSTGRES"
+    say "using the PostgreSQL server that ONCE_TEST_POSTGRES names"
+    if [[ ! ${ONCE_TEST_POSTGRES_TEMPLATE:-} ]] && programs=$(postgres_programs); then
+      postgres_scratch
+      postgres_make_template "$POSTGRES_SCRATCH" "$programs" || postgres_failed
+      postgres_export "$programs"
+    fi
     return 0
   fi
-  local programs
   if ! programs=$(postgres_programs); then
     [[ ${CI:-} != true ]] || die "the tests need a PostgreSQL server; ./dev setup installs it"
     say "no PostgreSQL server: tests that need one will skip"
     return 0
   fi
-  POSTGRES_SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/once-postgres.XXXXXX")
-  at_exit "postgres_stop '$POSTGRES_SCRATCH'"
+  postgres_scratch
   say "starting a PostgreSQL server"
-  if ! postgres_start "$POSTGRES_SCRATCH" "$programs"; then
-    tail -n 40 "$POSTGRES_SCRATCH/log" >&2 || true
-    die "the PostgreSQL server did not start"
-  fi
+  postgres_start "$POSTGRES_SCRATCH" "$programs" || postgres_failed
   export ONCE_TEST_POSTGRES="host=$POSTGRES_SCRATCH dbname=postgres user=once"
-  export ONCE_TEST_POSTGRES_PROGRAMS=$programs
-  export ONCE_TEST_POSTGRES_TEMPLATE=$POSTGRES_SCRATCH/template
+  postgres_export "$programs"
 }

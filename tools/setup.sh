@@ -24,6 +24,25 @@ missing_packages() {
   printf '%s' "${missing[*]}"
 }
 
+# The root's part of an installation. No package shall start a server, now (invoke-rc.d asks the
+# policy, which is ours only where the machine has none) or at the next start of the machine
+# (postgresql-common makes no cluster). What the machine had before stays.
+ONCE_INSTALL='
+policy=/usr/sbin/policy-rc.d
+clusters=/etc/postgresql-common/createcluster.conf
+if [ ! -e "$policy" ]; then
+  trap "rm -f $policy" EXIT
+  trap "exit 1" HUP INT TERM
+  printf "#!/bin/sh\nexit 101\n" >"$policy"
+  chmod 755 "$policy"
+fi
+if [ ! -e "$clusters" ]; then
+  mkdir -p "${clusters%/*}"
+  echo "create_main_cluster = false" >"$clusters"
+fi
+"$@"
+'
+
 # setup [lint|fuzz|librdkafka]: each adds what it alone needs. A JDK, Maven or cargo that is on PATH
 # counts as installed.
 setup() {
@@ -57,9 +76,10 @@ setup() {
       die "these packages are missing, and you are neither root nor have sudo: $missing"
     as_root=(sudo)
   fi
-  # No package shall start a server.
   as_root+=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
-  local install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
+  local install=(sh -c "$ONCE_INSTALL" install
+    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300
+    -o Dpkg::Options::=--force-confold)
   say "installing: $missing"
   # The lists may be old or absent: refresh them only when the first try fails.
   # shellcheck disable=SC2086

@@ -23,11 +23,11 @@ constexpr Oid kByteaArrayType = 1001;
 constexpr int kTextFormat = 0;
 constexpr int kBinaryFormat = 1;
 
-// Behind blanks, comments and empty statements.
+// Behind blanks, comments and empty statements, as the server's lexer sees them.
 std::string_view SkipToWord(std::string_view sql) {
   for (;;) {
     if (sql.starts_with("--")) {
-      sql.remove_prefix(std::min(sql.find('\n'), sql.size()));
+      sql.remove_prefix(std::min(sql.find_first_of("\r\n"), sql.size()));
     } else if (sql.starts_with("/*")) {
       int depth = 0;
       do {
@@ -61,8 +61,8 @@ absl::Status CheckStatement(std::string_view sql) {
   std::string_view rest = sql;
   const std::string word = TakeWord(rest);
   constexpr std::string_view kRefused[] = {
-      "ABORT",   "BEGIN", "COMMIT",   "COPY",    "DEALLOCATE", "DISCARD", "END",     "LISTEN",
-      "PREPARE", "RESET", "ROLLBACK", "RELEASE", "SAVEPOINT",  "START",   "UNLISTEN"};
+      "ABORT",  "BEGIN",   "COMMIT", "COPY",     "DEALLOCATE", "DISCARD",   "END",   "EXECUTE",
+      "LISTEN", "PREPARE", "RESET",  "ROLLBACK", "RELEASE",    "SAVEPOINT", "START", "UNLISTEN"};
   bool is_refused = std::find(std::begin(kRefused), std::end(kRefused), word) != std::end(kRefused);
   std::string shown = word;
 

@@ -2,11 +2,11 @@
 #include "adapters/postgres/database.h"
 
 #include <algorithm>
+#include <bit>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "adapters/postgres/position_rows.h"
 #include "adapters/postgres/settings.h"
 #include "adapters/postgres/status.h"
@@ -41,7 +41,9 @@ Database::Database(StoreOptions options)
     : options_(std::move(options)),
       statements_(options_.schema),
       incarnation_(NewIncarnation()),
-      session_name_(absl::StrCat("once:", options_.schema, ":", absl::Hex(incarnation_))) {}
+      // The server cuts names after 63 bytes: the number, by which ours are known, must not go.
+      session_name_(
+          absl::StrCat("once:", options_.schema.substr(0, 40), ":", absl::Hex(incarnation_))) {}
 
 absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
   if (absl::Status check = CheckOptions(options); !check.ok()) return check;
@@ -58,7 +60,9 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
     return absl::UnavailableError(absl::StrCat("postgres: open ", database->where_,
                                                ": the server is a standby; name its primary too"));
   }
-  auto identity = PrepareSchema(**session, database->options_, database->where_);
+  auto identity =
+      PrepareSchema(**session, database->options_,
+                    std::bit_cast<std::int64_t>(database->incarnation_), database->where_);
   if (!identity.ok()) return identity.status();
   database->identity_ = *std::move(identity);
   database->server_ = *std::move(server);
@@ -116,7 +120,7 @@ void Database::GiveBack(Session* session) {
 
 bool Database::MayConnect() {
   const std::lock_guard lock(mutex_);
-  return absl::Now() >= next_attempt_;
+  return SteadyNow() >= next_attempt_;
 }
 
 void Database::NoteConnecting(const absl::Status& connected) {
@@ -124,11 +128,11 @@ void Database::NoteConnecting(const absl::Status& connected) {
   last_failure_ = connected;
   if (connected.ok()) {
     failed_attempts_ = 0;
-    next_attempt_ = absl::InfinitePast();
+    next_attempt_ = SteadyTime::min();
     return;
   }
   const absl::Duration pause = kFirstPause * (1 << std::min(failed_attempts_++, 10));
-  next_attempt_ = absl::Now() + std::min(pause, kLongestPause);
+  next_attempt_ = SteadyNow() + absl::ToChronoNanoseconds(std::min(pause, kLongestPause));
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Database::Connect() {
@@ -168,11 +172,14 @@ absl::Status Database::Recognise(Session& session) {
   const std::lock_guard lock(mutex_);
   const Server former = *server_;
   server_ = *server;
+  // A setting that is right again makes nothing of what was committed meanwhile more durable.
+  if (server_->weakness.empty()) server_->weakness = former.weakness;
+  server_->has_synced_standbys = server_->has_synced_standbys && former.has_synced_standbys;
+  // Rows of scopes whose commit was not synced may be gone with the server that had them.
+  known_scopes_.clear();
   if (former.system == server->system && former.timeline == server->timeline) {
     return absl::OkStatus();
   }
-  // What this opening knows to be committed may be gone.
-  known_scopes_.clear();
   if (!former.has_synced_standbys) {
     failover_ =
         absl::StrCat("the server failed over since the store was opened (timeline ",

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -82,10 +84,18 @@ class Database : public std::enable_shared_from_this<Database> {
   // Looks whether the server is the one it was, and has what it had.
   absl::Status Recognise(Session& session);
   absl::Status RecogniseWords(Session& session);
-  // REQUIRES: words_mutex_ is held.
+  // The server has said with a commit that it is less durable than when it was met.
+  void NoteWeakness();
+  // Where the row of this opening is gone: it is put anew, and what it counted is taken for lost.
+  absl::Status PutOpening(Session& session);
+  // Notes a loss where fewer words are found than were answered. REQUIRES: words_mutex_ is held.
   void CheckWords(std::int64_t found, std::int64_t wanted);
+  // Each thread is told once of a loss that may concern it: it must not take its next Sync() for
+  // that of what it recorded before, and goes on with what it is given again.
+  // REQUIRES: words_mutex_ is held.
+  absl::Status TellLoss();
   Params OwnOpening() const {
-    return std::move(Params().Int8(static_cast<std::int64_t>(identity_.open_count)));
+    return std::move(Params().Int8(std::bit_cast<std::int64_t>(incarnation_)));
   }
   void GiveBack(Session* session);
   // True: it may connect now. False: the last attempts failed a moment ago.
@@ -108,7 +118,7 @@ class Database : public std::enable_shared_from_this<Database> {
   std::set<int> pids_;  // of the sessions that live
   int leased_ = 0;
   int failed_attempts_ = 0;
-  absl::Time next_attempt_ = absl::InfinitePast();
+  SteadyTime next_attempt_ = SteadyTime::min();
   absl::Status last_failure_;
   std::optional<Server> server_;
   std::string failover_;  // empty: there was none since the opening
@@ -118,7 +128,9 @@ class Database : public std::enable_shared_from_this<Database> {
   std::int64_t last_word_ = 0;    // of those answered OK
   std::int64_t synced_word_ = 0;  // this one, and all before it, are on disk
   int recognitions_ = 0;          // how often a new session has compared the counts
-  absl::Status words_lost_;       // not OK: some of them are gone for good
+  absl::Status words_lost_;       // not OK: some were lost, as the next Sync() of a thread says …
+  std::uint64_t loss_ = 0;        // … unless it began behind this one of the process' losses …
+  std::set<std::thread::id> told_;  // … or was told
 };
 
 }  // namespace once::postgres

@@ -34,6 +34,14 @@ void AddPrint(Column& high, Column& low, const Fingerprint& print) {
   }
 }
 
+void AddAttempt(Column& column, int attempt) {
+  if (attempt != 0) {
+    column.Add(attempt);
+  } else {
+    column.AddNull();
+  }
+}
+
 // All seventeen columns of ids.
 class FullRows {
  public:
@@ -43,11 +51,7 @@ class FullRows {
     ids_.AddBytes(id);
     states_.Add(static_cast<std::int64_t>(record.state));
     AddPrint(highs_, lows_, record.fingerprint);
-    if (record.attempt != 0) {
-      attempts_.Add(record.attempt);
-    } else {
-      attempts_.AddNull();
-    }
+    AddAttempt(attempts_, record.attempt);
     first_failed_.AddTime(record.first_failed_at);
     not_before_.AddTime(record.not_before);
     AddClaim(rows.claim);
@@ -109,11 +113,16 @@ class FullRows {
   bool is_empty_ = true;
 };
 
-// What most ids are in the end: completed at the first attempt.
+bool IsSettled(IdState state) {
+  return state == IdState::kCompleted || state == IdState::kDead || state == IdState::kDiscarded ||
+         state == IdState::kUncertain;
+}
+
+// What most ids are in the end: completed, and never failed.
 bool IsPlain(const IdRows& rows, std::string_view result) {
   const IdRecord& record = rows.record;
-  return record.state == IdState::kCompleted && record.attempt == 0 && !rows.claim &&
-         result.empty() && record.first_failed_at == absl::InfinitePast() &&
+  return record.state == IdState::kCompleted && !rows.claim && result.empty() &&
+         record.first_failed_at == absl::InfinitePast() &&
          record.not_before == absl::InfinitePast();
 }
 
@@ -193,6 +202,7 @@ absl::Status IdTable::Read(const Wanted& wanted, bool is_locking) {
     entry.rows = *std::move(rows);
     entry.result = std::string(found.Bytes(row, 15));
     entry.is_stored = true;
+    has_found_settled_ = has_found_settled_ || IsSettled(entry.rows.record.state);
   }
   return absl::OkStatus();
 }
@@ -225,10 +235,13 @@ absl::Status IdTable::CheckScopes(std::span<const IdKey> keys) {
 absl::Status IdTable::Load(std::span<const IdKey> keys) {
   Wanted wanted;
   Column hashes(Column::Type::kInt8);
+  // Locks are the whole database's: those of other schemas have other numbers.
+  const std::uint64_t schema = Fingerprint::Of(database_.options().schema).low;
   for (const IdKey& key : keys) {
     Key ours(ScopeNumber(key.scope), key.id);
     if (entries_.contains(ours)) continue;
-    const std::uint64_t hash = Fingerprint::Of(key.id).low + static_cast<std::uint64_t>(ours.first);
+    const std::uint64_t hash =
+        Fingerprint::Of(key.id).low + static_cast<std::uint64_t>(ours.first) + schema;
     hashes.AddUnsigned(hash);
     wanted.insert(std::move(ours));
   }
@@ -327,6 +340,7 @@ bool IdTable::Flush() {
   Column plain_ids(Column::Type::kBytes);
   Column plain_highs(Column::Type::kInt8);
   Column plain_lows(Column::Type::kInt8);
+  Column plain_attempts(Column::Type::kInt4);
   bool has_plain = false;
   FullRows added;
   FullRows changed;
@@ -342,6 +356,7 @@ bool IdTable::Flush() {
       plain_scopes.Add(key.first);
       plain_ids.AddBytes(key.second);
       AddPrint(plain_highs, plain_lows, entry.rows.record.fingerprint);
+      AddAttempt(plain_attempts, entry.rows.record.attempt);
       has_plain = true;
     } else {
       added.Add(key.first, key.second, entry.rows, entry.result);
@@ -349,10 +364,9 @@ bool IdTable::Flush() {
     entry.is_stored = !is_nothing;
   }
   if (has_plain) {
-    session_.Queue(
-        statements.add_completed_ids,
-        std::move(
-            Params().Array(plain_scopes).Array(plain_ids).Array(plain_highs).Array(plain_lows)));
+    Params plain;
+    plain.Array(plain_scopes).Array(plain_ids).Array(plain_highs).Array(plain_lows);
+    session_.Queue(statements.add_completed_ids, std::move(plain.Array(plain_attempts)));
   }
   if (!added.is_empty()) session_.Queue(statements.add_ids, added.Encode());
   if (!changed.is_empty()) session_.Queue(statements.put_ids, changed.Encode());

@@ -56,7 +56,9 @@ class IdTable {
   // From now on Undo() takes back what is written. REQUIRES: everything is flushed.
   void Mark();
   void Undo();
-  // To be called once the transaction is committed.
+  // Something was found that may be acknowledged, and that its writer may not have synced.
+  bool has_found_settled() const { return has_found_settled_; }
+  // To be called once the transaction is committed, and on disk.
   void NoteCommitted();
 
   // The server's clock when the last rows were locked; nothing but a claim is judged by it.
@@ -87,6 +89,7 @@ class IdTable {
   std::set<std::string, std::less<>> put_scopes_;  // … and flushed, but not committed
   std::set<Key> changed_since_mark_;
   bool is_marked_ = false;
+  bool has_found_settled_ = false;
   stores::LeaseClock clock_;
 };
 

@@ -23,7 +23,7 @@ bool PostgresOutbox::TryAcquireRelay() {
     (*session)->Queue(database_->statements().try_relay);
     const auto results = (*session)->Run(database_->options().answer_timeout);
     if (results.ok() && results->back().Int(0, 0) != 0) {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(relay_mutex_);
       relay_ = *std::move(session);
       return true;
     }
@@ -35,7 +35,7 @@ bool PostgresOutbox::TryAcquireRelay() {
 void PostgresOutbox::ReleaseRelay() {
   Database::Lease session;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(relay_mutex_);
     session = std::move(relay_);
   }
   if (session) {
@@ -46,12 +46,40 @@ void PostgresOutbox::ReleaseRelay() {
   Outbox::ReleaseRelay();
 }
 
-absl::StatusOr<std::vector<PendingRow>> PostgresOutbox::FindPending(std::size_t rows_max) {
-  auto session = database_->Acquire("find outbox rows");
+absl::Status PostgresOutbox::OnSession(std::string_view operation,
+                                       absl::FunctionRef<absl::Status(Session&)> work) {
+  {
+    const std::lock_guard lock(relay_mutex_);
+    if (relay_) {
+      absl::Status done = work(*relay_);
+      relay_->DropQueued();
+      if (!relay_->is_lost() && !relay_->is_idle()) {
+        relay_->Queue(database_->statements().rollback);
+        // A session that cannot even do this is lost, and says so when it is asked again.
+        relay_->Run(database_->options().answer_timeout).status().IgnoreError();
+      }
+      return done;
+    }
+  }
+  auto session = database_->Acquire(operation);
   if (!session.ok()) return session.status();
+  return work(**session);
+}
+
+absl::StatusOr<std::vector<Result>> PostgresOutbox::Ask(const Statement& statement, Params params) {
+  absl::StatusOr<std::vector<Result>> results = absl::UnknownError("not asked");
+  absl::Status asked = OnSession(statement.operation, [&](Session& session) {
+    session.Queue(statement, std::move(params));
+    results = session.Run(database_->options().answer_timeout);
+    return results.status();
+  });
+  if (!asked.ok()) return asked;
+  return results;
+}
+
+absl::StatusOr<std::vector<PendingRow>> PostgresOutbox::FindPending(std::size_t rows_max) {
   const auto limit = static_cast<std::int64_t>(std::min(rows_max, kRowsMax));
-  (*session)->Queue(database_->statements().find_pending, std::move(Params().Int8(limit)));
-  const auto results = (*session)->Run(database_->options().answer_timeout);
+  const auto results = Ask(database_->statements().find_pending, std::move(Params().Int8(limit)));
   if (!results.ok()) return results.status();
   const Result& found = results->back();
   std::vector<PendingRow> rows;
@@ -71,10 +99,7 @@ absl::StatusOr<std::vector<PendingRow>> PostgresOutbox::FindPending(std::size_t 
 }
 
 absl::StatusOr<std::size_t> PostgresOutbox::CountPending() {
-  auto session = database_->Acquire("count outbox rows");
-  if (!session.ok()) return session.status();
-  (*session)->Queue(database_->statements().count_pending);
-  const auto results = (*session)->Run(database_->options().answer_timeout);
+  const auto results = Ask(database_->statements().count_pending, {});
   if (!results.ok()) return results.status();
   return static_cast<std::size_t>(results->back().Int(0, 0));
 }
@@ -86,11 +111,11 @@ std::string PostgresOutbox::OriginOf(std::int64_t sequence) {
 }
 
 absl::Status PostgresOutbox::Write(const Statement& statement, Params params) {
-  auto session = database_->Acquire(statement.operation);
-  if (!session.ok()) return session.status();
-  (*session)->Queue(database_->statements().begin);
-  (*session)->Queue(statement, std::move(params));
-  return database_->Commit(**session, Durability::kMachine, "");
+  return OnSession(statement.operation, [&](Session& session) {
+    session.Queue(database_->statements().begin);
+    session.Queue(statement, std::move(params));
+    return database_->Commit(session, Durability::kMachine, "");
+  });
 }
 
 absl::Status PostgresOutbox::MarkPublished(std::span<const std::int64_t> sequences) {

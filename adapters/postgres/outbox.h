@@ -9,9 +9,11 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "adapters/postgres/database.h"
 #include "once/outbox.h"
 
@@ -34,11 +36,17 @@ class PostgresOutbox final : public Outbox {
   // Nobody is told of a row that this opening has not found: after a failover its number may be
   // another row's.
   std::string OriginOf(std::int64_t sequence);
+  // `work` on the session that holds the relay's lock, so that a relay that has lost it can do
+  // nothing more; on another one while this process is not the relay.
+  absl::Status OnSession(std::string_view operation,
+                         absl::FunctionRef<absl::Status(Session&)> work);
+  absl::StatusOr<std::vector<Result>> Ask(const Statement& statement, Params params);
   absl::Status Write(const Statement& statement, Params params);
 
   const std::shared_ptr<Database> database_;
+  std::mutex relay_mutex_;  // taken before mutex_
+  Database::Lease relay_;   // null: this process is not the relay
   std::mutex mutex_;
-  Database::Lease relay_;                        // null: this process is not the relay
   std::map<std::int64_t, std::string> origins_;  // hashes, of rows that were found
 };
 

@@ -159,11 +159,14 @@ absl::Status PostgresTransactions::Write(std::string_view operation, Durability 
   absl::Status done = work(rows);
   if (done.ok()) {
     const bool is_word = wanted != Durability::kMachine;
-    if (!rows.Flush() && is_word) return absl::OkStatus();  // nothing was to be changed
+    // Who answers what another opening has settled, and has perhaps not synced, puts a word of his
+    // own behind it: his next Sync() then speaks for both.
+    const bool is_to_be_synced = rows.Flush() || rows.has_found_settled();
+    if (!is_to_be_synced && is_word) return absl::OkStatus();  // nothing was to be changed
     done = is_word ? database_->CommitWords(**session)
                    : database_->Commit(**session, wanted, "ask what it finds before repeating it");
   }
-  if (done.ok()) rows.NoteCommitted();
+  if (done.ok() && wanted == Durability::kMachine) rows.NoteCommitted();
   // Nothing was applied, and there is nobody here who would begin again: the caller is.
   if (absl::IsAborted(done)) return absl::UnavailableError(done.message());
   return done;

@@ -63,6 +63,7 @@ class PostgresRows final : public stores::Rows {
   // As a savepoint: everything is flushed, and Undo() goes back there.
   void Mark();
   void Undo();
+  bool has_found_settled() const { return ids_.has_found_settled(); }
   void NoteCommitted() { ids_.NoteCommitted(); }
 
  private:

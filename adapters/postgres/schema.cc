@@ -48,8 +48,9 @@ const char* const kVersion1[] = {
 
 class Preparation {
  public:
-  Preparation(Session& session, const StoreOptions& options, std::string_view where)
-      : session_(session), options_(options), where_(where) {}
+  Preparation(Session& session, const StoreOptions& options, std::int64_t opening,
+              std::string_view where)
+      : session_(session), options_(options), opening_(opening), where_(where) {}
 
   absl::StatusOr<StoreIdentity> Run() {
     absl::StatusOr<int> format = ReadFormat();
@@ -72,6 +73,7 @@ class Preparation {
   // 0: there is none yet.
   absl::StatusOr<int> ReadFormat() {
     Ask("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+    Ask("SET LOCAL synchronous_commit TO ON");
     Ask("SET LOCAL lock_timeout TO '30s'");
     Ask("SELECT pg_advisory_xact_lock(hashtext('once schema'), hashtext('@'))");
     Ask("SELECT to_regnamespace('@') IS NOT NULL, to_regclass('@.meta') IS NOT NULL, "
@@ -126,10 +128,12 @@ class Preparation {
   absl::StatusOr<StoreIdentity> Identify() {
     Ask("UPDATE @.meta SET value = (value::int8 + 1)::text WHERE key = 'opened' "
         "RETURNING value::int8, (SELECT m.value FROM @.meta m WHERE m.key = 'store')");
-    Ask("INSERT INTO @.openings(opening, words, seen_at) SELECT value::int8, 0, now() FROM @.meta "
-        "WHERE key = 'opened'");
-    // Of processes that are long gone.
-    Ask("DELETE FROM @.openings WHERE seen_at < now() - interval '90 days'");
+    Ask(absl::StrCat("INSERT INTO @.openings(opening, words, seen_at) VALUES('", opening_,
+                     "'::int8, 0, now())"));
+    // Of processes that are long gone. Sessions of those that are not end in their number.
+    Ask("DELETE FROM @.openings o WHERE seen_at < now() - interval '90 days' AND NOT EXISTS "
+        "(SELECT FROM pg_stat_activity a WHERE a.application_name LIKE 'once:%:' || "
+        "to_hex(o.opening))");
     Ask("COMMIT");
     const auto done = session_.Run(options_.answer_timeout);
     if (!done.ok()) return done.status();
@@ -148,6 +152,7 @@ class Preparation {
 
   Session& session_;
   const StoreOptions& options_;
+  const std::int64_t opening_;
   const std::string where_;
   bool has_schema_ = false;
 };
@@ -155,8 +160,8 @@ class Preparation {
 }  // namespace
 
 absl::StatusOr<StoreIdentity> PrepareSchema(Session& session, const StoreOptions& options,
-                                            std::string_view where) {
-  return Preparation(session, options, where).Run();
+                                            std::int64_t opening, std::string_view where) {
+  return Preparation(session, options, opening, where).Run();
 }
 
 }  // namespace once::postgres

@@ -20,8 +20,10 @@ struct StoreIdentity {
   std::uint64_t open_count = 0;
 };
 
+// `opening` is drawn anew for each opening, so that none ever has the row of another: a store that
+// was restored, or that failed over, counts its openings from an earlier number again.
 // kNotFound, kFailedPrecondition, kPermissionDenied: see OpenStore().
 absl::StatusOr<StoreIdentity> PrepareSchema(Session& session, const StoreOptions& options,
-                                            std::string_view where);
+                                            std::int64_t opening, std::string_view where);
 
 }  // namespace once::postgres

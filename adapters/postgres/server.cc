@@ -16,21 +16,16 @@ constexpr const char* kQuery =
     "(SELECT system_identifier FROM pg_control_system()), "
     "CASE WHEN pg_is_in_recovery() THEN 0 ELSE ('x' || substr(pg_walfile_name("
     "pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int8 END, "
-    "current_setting('synchronous_commit'), current_setting('fsync'), "
-    "current_setting('full_page_writes'), current_setting('synchronous_standby_names') <> ''";
+    "pg_backend_pid(), current_setting('fsync'), current_setting('full_page_writes'), "
+    "current_setting('synchronous_standby_names') <> ''";
 
-std::string FindWeakness(std::string_view synchronous_commit, std::string_view fsync,
-                         std::string_view full_page_writes) {
+std::string FindWeakness(std::string_view fsync, std::string_view full_page_writes) {
   if (fsync != "on") {
     return "the server's fsync is off: a power failure may destroy its data; set fsync = on";
   }
   if (full_page_writes != "on") {
     return "the server's full_page_writes is off: a power failure may destroy its data; set "
            "full_page_writes = on";
-  }
-  if (synchronous_commit == "off") {
-    return "synchronous_commit is off: a crash of the server may undo the last commits; set "
-           "synchronous_commit = on for this role";
   }
   return {};
 }
@@ -47,11 +42,12 @@ absl::StatusOr<Server> AskServer(Session& session, absl::Duration timeout) {
                                                       row.Int(0, 0) / 10000,
                                                       ", the store needs 14; upgrade it"));
   }
+  session.set_pid(static_cast<int>(row.Int(0, 4)));
   return Server{.system = row.Int(0, 2),
                 .timeline = row.Int(0, 3),
                 .is_standby = row.Int(0, 1) != 0,
                 .has_synced_standbys = row.Int(0, 7) != 0,
-                .weakness = FindWeakness(row.Bytes(0, 4), row.Bytes(0, 5), row.Bytes(0, 6))};
+                .weakness = FindWeakness(row.Bytes(0, 5), row.Bytes(0, 6))};
 }
 
 }  // namespace once::postgres

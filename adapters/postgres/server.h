@@ -14,12 +14,12 @@ struct Server {
   std::int64_t system = 0;    // drawn when its data was created; a standby has its primary's
   std::int64_t timeline = 0;  // grows when a standby takes over
   bool is_standby = false;
-  bool has_synced_standbys = false;  // a commit waits for another machine
+  bool has_synced_standbys = false;  // a durable commit waits for another machine
   // Why a commit that was answered may not survive the machine, and what to set; empty: it does.
   std::string weakness;
 };
 
-// kFailedPrecondition: too old.
+// Also notes the session's pid. kFailedPrecondition: too old.
 absl::StatusOr<Server> AskServer(Session& session, absl::Duration timeout);
 
 }  // namespace once::postgres

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "adapters/postgres/status.h"
 #include "once/abseil.h"
 
@@ -15,11 +14,12 @@ namespace once::postgres {
 namespace {
 
 constexpr std::string_view kCommitOperation = "commit";
-constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
+constexpr std::chrono::milliseconds kLookAgain(100);
 
 // Waits for the socket. False: not within the time.
-bool Wait(int socket, short events, absl::Time deadline) {
-  const std::int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+bool Wait(int socket, short events, SteadyTime deadline) {
+  const std::int64_t left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SteadyNow()).count();
   pollfd one{.fd = socket, .events = events, .revents = 0};
   return poll(&one, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000))) > 0;
 }
@@ -108,21 +108,21 @@ absl::Status Session::Send(const std::vector<Command>& commands, std::vector<Ste
   return absl::OkStatus();
 }
 
-absl::Status Session::Await(absl::Time deadline) {
+absl::Status Session::Await(SteadyTime deadline) {
   for (;;) {
     const int unsent = PQflush(connection_);
     if (unsent < 0) return Lose(PQerrorMessage(connection_));
     if (PQisBusy(connection_) == 0) return absl::OkStatus();
     const auto events = static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN);
     // Bytes that TLS has read already are no news to the socket: look again after a while.
-    const absl::Time now = absl::Now();
+    const SteadyTime now = SteadyNow();
     if (now >= deadline) return Lose("the server has not answered in time");
     Wait(PQsocket(connection_), events, std::min(deadline, now + kLookAgain));
     if (PQconsumeInput(connection_) == 0) return Lose(PQerrorMessage(connection_));
   }
 }
 
-absl::StatusOr<PGresult*> Session::Receive(absl::Time deadline) {
+absl::StatusOr<PGresult*> Session::Receive(SteadyTime deadline) {
   if (absl::Status there = Await(deadline); !there.ok()) return there;
   return PQgetResult(connection_);
 }
@@ -157,7 +157,7 @@ absl::StatusOr<std::vector<Result>> Session::Run(absl::Duration timeout) {
   last_sqlstate_.clear();
   is_outcome_known_ = is_lost_;
   if (is_lost_) return Lose("the connection was lost");
-  const absl::Time deadline = absl::Now() + timeout;
+  const SteadyTime deadline = SteadyNow() + absl::ToChronoNanoseconds(timeout);
   std::vector<Step> steps;
   if (absl::Status sent = Send(commands, steps); !sent.ok()) return sent;
   std::vector<Result> results;
@@ -209,7 +209,7 @@ absl::StatusOr<std::vector<Result>> Session::Run(absl::Duration timeout) {
 
 bool Session::IsAlive() {
   if (is_lost_) return false;
-  while (Wait(PQsocket(connection_), POLLIN, absl::InfinitePast())) {
+  while (Wait(PQsocket(connection_), POLLIN, SteadyNow())) {
     if (PQconsumeInput(connection_) == 0 || PQstatus(connection_) == CONNECTION_BAD) {
       Lose("the connection was lost").IgnoreError();
       return false;

@@ -6,6 +6,7 @@
 
 #include <libpq-fe.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -21,6 +22,10 @@
 #include "adapters/postgres/result.h"
 
 namespace once::postgres {
+
+// Of this machine, for pauses and deadlines: nobody sets it.
+using SteadyTime = std::chrono::steady_clock::time_point;
+inline SteadyTime SteadyNow() { return std::chrono::steady_clock::now(); }
 
 // A statement of the store's own, prepared by each session at its first use. Compared by address.
 struct Statement {
@@ -62,6 +67,10 @@ class Session {
     queue_.push_back({.sql = std::move(sql), .operation = operation});
   }
   bool has_queued() const { return !queue_.empty(); }
+  // Nothing was sent since it was queued, nor is anything queued in front of it.
+  bool IsNext(const Statement& statement) const {
+    return !queue_.empty() && queue_.front().statement == &statement;
+  }
   void DropQueued() { queue_.clear(); }
 
   // Sends what is queued and answers one result for each; the first error, if there is one. Those
@@ -72,6 +81,7 @@ class Session {
   bool is_lost() const { return is_lost_; }
   // Looks for what the server has said by itself meanwhile: that it is going away.
   bool IsAlive();
+  bool is_in_transaction() const { return PQtransactionStatus(connection_) == PQTRANS_INTRANS; }
   bool is_idle() const { return PQtransactionStatus(connection_) == PQTRANS_IDLE; }
   // A statement failed: the transaction takes no others.
   bool has_failed() const { return PQtransactionStatus(connection_) == PQTRANS_INERROR; }
@@ -80,7 +90,9 @@ class Session {
   // After a Run() that failed: the last of its statements was not run, or it was refused. False:
   // the connection was lost before the server's answer to it.
   bool is_outcome_known() const { return is_outcome_known_; }
+  // Of the server's process, as it names itself: a pooler in between tells another number.
   int pid() const { return pid_; }
+  void set_pid(int pid) { pid_ = pid; }
 
  private:
   // What one answer belongs to.
@@ -95,9 +107,9 @@ class Session {
   absl::Status Send(const std::vector<Command>& commands, std::vector<Step>& steps);
   bool SendCommand(const Command& command);
   // Until an answer is there, or kUnavailable and the session is lost.
-  absl::Status Await(absl::Time deadline);
+  absl::Status Await(SteadyTime deadline);
   // The next part of an answer; null at its end.
-  absl::StatusOr<PGresult*> Receive(absl::Time deadline);
+  absl::StatusOr<PGresult*> Receive(SteadyTime deadline);
   absl::Status Lose(std::string_view why);
   absl::Status ErrorOf(const PGresult* result, const Command& command);
 

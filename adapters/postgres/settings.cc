@@ -1,9 +1,14 @@
 // Defaults of sessions: verified servers, bounded waits, and plans that are made for what is asked.
 #include "adapters/postgres/settings.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -32,16 +37,46 @@ void SetDefault(ConnectionSettings& settings, std::string name, std::string valu
   if (FindSetting(settings, name) == nullptr) settings.emplace_back(std::move(name), value);
 }
 
-// Nobody sits between us and the server.
+// As libpq does where the connection string has none. A look at the environment.
+std::string SettingOrDefault(const ConnectionSettings& settings, std::string_view name,
+                             const char* variable) {
+  std::string value = SettingOf(settings, name);
+  if (!value.empty()) return value;
+  const char* const found = std::getenv(variable);
+  return found == nullptr ? "" : found;
+}
+
+bool IsLoopback(const std::string& address) {
+  in_addr four{};
+  if (inet_pton(AF_INET, address.c_str(), &four) == 1) return ntohl(four.s_addr) >> 24 == 127;
+  in6_addr six{};
+  return inet_pton(AF_INET6, address.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+// Nobody sits between us and the server. False where that is not known.
 bool IsLocal(const ConnectionSettings& settings) {
-  std::string hosts = SettingOf(settings, "host");
-  if (hosts.empty()) hosts = SettingOf(settings, "hostaddr");
+  // A service may name any host, in a file that only libpq reads.
+  if (!SettingOrDefault(settings, "service", "PGSERVICE").empty()) return false;
+  const std::string hosts = SettingOrDefault(settings, "host", "PGHOST");
   for (const absl::string_view host : absl::StrSplit(hosts, ',')) {
     const bool is_socket = host.empty() || host[0] == '/' || host[0] == '@';
-    const bool is_loopback = host == "localhost" || host == "::1" || host.substr(0, 4) == "127.";
-    if (!is_socket && !is_loopback) return false;
+    if (!is_socket && host != "localhost" && !IsLoopback(std::string(host))) return false;
+  }
+  // These are where it connects to, whatever the hosts are called.
+  const std::string addresses = SettingOrDefault(settings, "hostaddr", "PGHOSTADDR");
+  for (const absl::string_view address : absl::StrSplit(addresses, ',')) {
+    if (!address.empty() && !IsLoopback(std::string(address))) return false;
   }
   return true;
+}
+
+// What libpq says of a connection string up to what it quotes of it, which may be the password.
+std::string_view KindOfError(std::string_view message) {
+  const auto is_plain = [](char byte) {
+    return std::isalpha(static_cast<unsigned char>(byte)) != 0 || byte == ' ';
+  };
+  const auto end = std::find_if_not(message.begin(), message.end(), is_plain);
+  return message.substr(0, static_cast<std::size_t>(end - message.begin()));
 }
 
 std::string Milliseconds(absl::Duration duration) {
@@ -59,7 +94,8 @@ absl::StatusOr<ConnectionSettings> SettingsFor(const StoreOptions& options,
   if (!parsed) {
     return absl::InvalidArgumentError(
         absl::StrCat("postgres: StoreOptions::connection is no connection string: ",
-                     error == nullptr ? "no memory" : error));
+                     error == nullptr ? "no memory" : ToAbsl(KindOfError(error)),
+                     " (what it says there is not shown, it may be a password)"));
   }
   ConnectionSettings settings;
   for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option) {

@@ -1,5 +1,6 @@
 // What a session is opened with: the user's own connection string, and what the store adds to it
-// where the user has said nothing. Pure, but for a look at the file of certificates.
+// where the user has said nothing. Pure, but for a look at the file of certificates and at libpq's
+// variables of the environment.
 #pragma once
 
 #include <string>

@@ -88,12 +88,20 @@ void NameTransactions(Statements& s, const Namer& name) {
   s.release_savepoint = name("release savepoint", "RELEASE SAVEPOINT once_savepoint");
   s.rollback_to_savepoint = name("roll back to savepoint", "ROLLBACK TO SAVEPOINT once_savepoint");
   s.write_unsynced = name("commit", "SET LOCAL synchronous_commit TO OFF");
+  s.write_synced = name("commit",
+                        "SELECT set_config('synchronous_commit', CASE "
+                        "current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
+                        "'remote_apply' ELSE 'on' END, true), current_setting('fsync') = 'on' AND "
+                        "current_setting('full_page_writes') = 'on'");
   s.read_clock =
       name("read the clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8");
   s.count_word = name("record claims",
                       "UPDATE @.openings SET words = words + 1 WHERE opening = $1::int8 "
                       "RETURNING words");
   s.read_words = name("sync claims", "SELECT words FROM @.openings WHERE opening = $1::int8");
+  s.put_opening = name("sync claims",
+                       "INSERT INTO @.openings(opening, words, seen_at) VALUES($1::int8, 0, now()) "
+                       "ON CONFLICT DO NOTHING");
   s.sync_words = name("sync claims",
                       "UPDATE @.openings SET words = words + 1, seen_at = now() "
                       "WHERE opening = $1::int8 RETURNING words");
@@ -133,14 +141,16 @@ void NamePositions(Statements& s, const Namer& name) {
       name("list positions",
            absl::StrCat("SELECT 0, ", kPositionCells,
                         " FROM @.positions p ORDER BY cluster, consumer_group, topic, partition"));
-  // A row that is locked carries the number of the transaction that holds it. 5 is how long a
-  // transaction has asked nothing, in microseconds; 6 our own name; 7 our own sessions that live.
+  // A row that is locked carries the number of the transaction that holds it. Who hangs while an
+  // answer is sent to him is active, and waits for his client. 5 is how long a transaction has
+  // asked nothing, in microseconds; 6 our own name; 7 our own sessions that live.
   s.end_hung_owners = name(
       "end a hung owner's session",
       absl::StrCat("SELECT pg_terminate_backend(a.pid) FROM ", kPartitionKeys,
                    " JOIN @.positions p ON ", kSamePartition,
                    " JOIN pg_stat_activity a ON a.backend_xid = p.xmax "
-                   "WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%' "
+                   "WHERE a.datname = current_database() AND (a.state LIKE 'idle in transaction%' "
+                   "OR a.state = 'active' AND a.wait_event_type = 'Client') "
                    "AND a.application_name LIKE 'once:%' "
                    "AND CASE WHEN a.application_name = convert_from($6::bytea, 'UTF8') "
                    "THEN a.pid <> ALL($7::int4[]) ELSE a.state_change < clock_timestamp() - "
@@ -161,9 +171,9 @@ void NameIds(Statements& s, const Namer& name) {
   s.lock_ids = name("find ids", find("FOR UPDATE"));
   s.add_completed_ids =
       name("put ids",
-           "INSERT INTO @.ids(scope, id, state, fingerprint_high, fingerprint_low) SELECT u.scope, "
-           "u.id, 1, u.high, u.low FROM unnest($1::int8[], $2::bytea[], $3::int8[], $4::int8[]) AS "
-           "u(scope, id, high, low) ORDER BY 1, 2",
+           "INSERT INTO @.ids(scope, id, state, fingerprint_high, fingerprint_low, attempt) SELECT "
+           "u.scope, u.id, 1, u.high, u.low, u.attempt FROM unnest($1::int8[], $2::bytea[], "
+           "$3::int8[], $4::int8[], $5::int4[]) AS u(scope, id, high, low, attempt) ORDER BY 1, 2",
            kUniqueViolation);
   s.add_ids = name("put ids",
                    absl::StrCat("INSERT INTO @.ids(scope, id, ", kIdColumns, ") SELECT * FROM ",

@@ -12,7 +12,8 @@ struct Statements {
 
   Statement begin, commit, rollback;
   Statement set_savepoint, release_savepoint, rollback_to_savepoint;
-  Statement write_unsynced;  // this transaction's commit need not wait for the disk
+  Statement write_unsynced;  // this transaction's commit need not wait for the disk …
+  Statement write_synced;    // … and must, whatever the role or a handler has set; can it?
   Statement read_clock;      // microseconds since 1970
 
   // Of partitions: parameters 1 to 4 are the columns of the keys.
@@ -29,7 +30,7 @@ struct Statements {
   Statement find_pending, count_pending, mark_published, park;
   Statement try_relay, release_relay;
 
-  Statement count_word, read_words, sync_words;
+  Statement count_word, read_words, put_opening, sync_words;
 };
 
 }  // namespace once::postgres

@@ -115,7 +115,16 @@ absl::Status PostgresTransaction::CheckOpen() {
     return absl::AbortedError(
         absl::StrCat("postgres: the connection ", database_->where(), " was lost"));
   }
-  if (!session_->has_failed()) return absl::OkStatus();
+  // Not begun, or still open: anything else is no transaction that a commit would commit.
+  if (session_->IsNext(database_->statements().begin) || session_->is_in_transaction()) {
+    return absl::OkStatus();
+  }
+  if (!session_->has_failed()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("postgres: the transaction ", database_->where(),
+                     " is open no longer: something has ended it behind the store's back; what it "
+                     "wrote may be committed"));
+  }
   const std::string text =
       absl::StrCat("postgres: a statement has failed ", database_->where(), " (SQLSTATE ",
                    session_->last_sqlstate(), "), and the transaction takes no others");
@@ -155,12 +164,13 @@ absl::Status PostgresTransaction::Commit(Durability wanted) {
   }
   // An empty commit would not wait for those before it.
   const bool has_written = rows_->Flush();
-  if (!has_written && wanted == Durability::kMachine && database_->has_unsynced()) {
+  const bool may_be_unsynced = database_->has_unsynced() || rows_->has_found_settled();
+  if (!has_written && wanted == Durability::kMachine && may_be_unsynced) {
     database_->QueueSync(*session_);
   }
   const absl::Status committed = database_->Commit(
       *session_, wanted, "whether the commit happened shows when the positions are taken again");
-  if (committed.ok()) rows_->NoteCommitted();
+  if (committed.ok() && wanted == Durability::kMachine) rows_->NoteCommitted();
   End("ended by Commit()");
   return committed;
 }

@@ -28,12 +28,37 @@ TEST_F(OpenTest, AServerElsewhereIsVerifiedUnlessItIsSaidOtherwise) {
   EXPECT_EQ(SettingOf("postgresql://a:b@10.0.0.1:5433/c", "sslmode"), "verify-full");
   EXPECT_EQ(SettingOf("host=localhost,db2", "sslmode"), "verify-full");
   EXPECT_EQ(SettingOf("host=db hostaddr=127.0.0.1", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=localhost hostaddr=10.0.0.1", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=/run/postgresql hostaddr=10.0.0.1", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=127.evil.example", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("host=127.1", "sslmode"), "verify-full");
+  EXPECT_EQ(SettingOf("service=billing", "sslmode"), "verify-full");
   EXPECT_EQ(SettingOf("host=db sslmode=disable", "sslmode"), "disable");
   for (const char* local : {"host=/run/postgresql", "host=localhost", "hostaddr=127.0.0.1",
                             "host=::1", "dbname=x", "host=/a,127.0.0.2"}) {
     EXPECT_EQ(SettingOf(local, "sslmode"), "") << local;
   }
   EXPECT_EQ(SettingOf("host=db sslrootcert=mine.crt", "sslrootcert"), "mine.crt");
+}
+
+TEST_F(OpenTest, AServerThatTheEnvironmentNamesIsVerifiedToo) {
+  constexpr std::pair<const char*, const char*> kElsewhere[] = {
+      {"PGHOST", "db.example.com"}, {"PGHOSTADDR", "10.0.0.1"}, {"PGSERVICE", "billing"}};
+  for (const auto& [variable, value] : kElsewhere) {
+    setenv(variable, value, 1);
+    EXPECT_EQ(SettingOf("dbname=x", "sslmode"), "verify-full") << variable;
+    unsetenv(variable);
+  }
+  EXPECT_EQ(SettingOf("dbname=x", "sslmode"), "");
+}
+
+TEST_F(OpenTest, AConnectionStringThatIsNoneIsNotQuoted) {
+  for (const char* wrong :
+       {"password=x geheim", "password='geheim", "postgresql://a:geheim%zz@db", "geheim=x"}) {
+    const absl::Status refused = OpenStore({.connection = wrong}).status();
+    EXPECT_THAT(refused, Says(absl::StatusCode::kInvalidArgument, "no connection string"));
+    EXPECT_THAT(refused.ToString(), Not(HasSubstr("geheim")));
+  }
 }
 
 TEST_F(OpenTest, TheUsersOwnSettingsOfTheServerStay) {

@@ -1,4 +1,5 @@
 // Who is ended when somebody else needs his rows, and who is not.
+#include <libpq-fe.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -91,6 +92,35 @@ TEST_F(OwnerTest, AnOwnerThatHangsLosesHisSessionToWhoeverTakesOver) {
   EXPECT_THAT(Effects(), ::testing::IsEmpty());
 }
 
+// Its process hangs while the server sends it an answer: to the server it is at work.
+TEST_F(OwnerTest, AnOwnerThatHangsOverAnAnswerLosesHisSessionToo) {
+  StoreOptions options = Options();
+  options.hung_after = absl::Milliseconds(300);
+  store_ = MustOpen(options);
+  const PositionStamp stamp = Take(*store_, 1);
+  const std::string login =
+      absl::StrCat(connection(), " application_name=once:", schema().name(), ":1");
+  const std::unique_ptr<PGconn, void (*)(PGconn*)> owner(PQconnectdb(login.c_str()), PQfinish);
+  const std::string work =
+      absl::StrCat("BEGIN; UPDATE ", schema().name(), ".positions SET position = 7; ",
+                   "SELECT repeat('x', 1000000) FROM generate_series(1, 100)");
+  ASSERT_EQ(PQsendQuery(owner.get(), work.c_str()), 1) << PQerrorMessage(owner.get());
+  const std::string waiting = absl::StrCat(
+      "SELECT 1 FROM pg_stat_activity WHERE application_name = 'once:", schema().name(),
+      ":1' AND state = 'active' AND wait_event_type = 'Client'");
+  for (int i = 0; i < 2000 && RunSql(connection(), waiting).empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  const TakeRequest request{.key = Orders(), .writer = 2};
+  absl::StatusOr<std::vector<TakenPosition>> taken = absl::UnknownError("not asked");
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    taken = transactions().Take({&request, 1});
+    if (!absl::IsUnavailable(taken.status())) break;
+  }
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->front().previous, stamp);
+}
+
 TEST_F(OwnerTest, AnOwnerThatHasAskedSomethingLatelyIsLeftAtWork) {
   StoreOptions options = Options();
   options.hung_after = absl::Hours(1);
@@ -112,6 +142,39 @@ TEST_F(OwnerTest, ATransactionOfThisOpeningIsNeverTakenForHung) {
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_THAT(TryTake(*store_, 2), Says(absl::StatusCode::kUnavailable, "another transaction"));
   EXPECT_TRUE(transaction->Commit(Durability::kMachine).ok());
+}
+
+// Another process may be the relay by then.
+TEST_F(OwnerTest, ARelayWhoseLockIsGoneWithItsSessionDoesNothingMore) {
+  MustOpen();
+  Outbox& outbox = transactions().outbox();
+  ASSERT_TRUE(outbox.TryAcquireRelay());
+  EXPECT_TRUE(outbox.FindPending(10).ok());
+  schema().EndSessions();
+  const auto other = MustOpen(Options());
+  EXPECT_TRUE(other->transactions()->outbox().TryAcquireRelay());
+  const std::int64_t sequence = 1;
+  EXPECT_FALSE(outbox.MarkPublished({&sequence, 1}).ok());
+  EXPECT_FALSE(outbox.FindPending(10).ok());
+  outbox.ReleaseRelay();
+  EXPECT_FALSE(outbox.TryAcquireRelay());
+  other->transactions()->outbox().ReleaseRelay();
+  EXPECT_TRUE(outbox.TryAcquireRelay());
+  EXPECT_TRUE(outbox.FindPending(10).ok());
+  outbox.ReleaseRelay();
+}
+
+// As many as are allowed at least: the relay must not wait for a connection of its own doing.
+TEST_F(OwnerTest, ARelayAndATransactionNeedTwoConnectionsTogether) {
+  StoreOptions options = Options();
+  options.connections_max = 2;
+  store_ = MustOpen(options);
+  const auto transaction = Begin();
+  Outbox& outbox = transactions().outbox();
+  ASSERT_TRUE(outbox.TryAcquireRelay());
+  const auto pending = outbox.FindPending(10);
+  EXPECT_TRUE(pending.ok()) << pending.status();
+  outbox.ReleaseRelay();
 }
 
 // Nothing can be locked that is not there: the second one must not write over the first one's row.
