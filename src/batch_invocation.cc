@@ -42,6 +42,7 @@ bool BatchTransaction::InvokeTogether(StoreTransaction& transaction, PassEnd& en
   return end == PassEnd::kNothing;
 }
 
+// What the handler says; of each message, or one for all.
 BatchOutcome BatchTransaction::CallTogether(StoreTransaction& transaction) {
   if (context_.has_deadline) token_ = &work_.cancellation.Begin(context_.executor.Now());
   std::vector<const Message*>& messages = context_.buffers.messages;
@@ -63,33 +64,31 @@ BatchOutcome BatchTransaction::CallTogether(StoreTransaction& transaction) {
   for (const Gathered& one : gathered_) one.candidate->item->delivery.message().SetContext({});
   if (context_.has_deadline) work_.cancellation.End();
   if (!returned.is_done()) return returned;
-  return outcome;
+  const auto* const each = std::get_if<std::vector<Outcome>>(&outcome);
+  const bool is_whole = each == nullptr || each->size() == messages.size();
+  return is_whole ? outcome : WrongNumberOfOutcomes(each->size(), messages.size());
 }
 
 // kNothing when all is done. Otherwise nothing of the pass counts: failures with a name are decided
 // upon in the next one; where nobody was named the messages are tried one by one.
 PassEnd BatchTransaction::JudgeTogether(const BatchOutcome& outcome, const absl::Status& open) {
   const auto* const each = std::get_if<std::vector<Outcome>>(&outcome);
-  const std::size_t count = gathered_.size();
   bool is_one_named = false;
-  for (std::size_t i = 0; each != nullptr && each->size() == count && i < count; ++i) {
+  for (std::size_t i = 0; each != nullptr && i < each->size(); ++i) {
     if ((*each)[i].is_done()) continue;
     RememberFailure(*gathered_[i].candidate, (*each)[i]);
     is_one_named = true;
   }
   if (is_one_named) return PassEnd::kFailedMessages;
-  const auto* const for_all = std::get_if<Outcome>(&outcome);
-  const bool is_done = for_all != nullptr ? for_all->is_done() : each->size() == count;
-  if (is_done && open.ok()) return PassEnd::kNothing;
-  const absl::Status why = is_done ? open
-                           : for_all != nullptr
-                               ? for_all->status()
-                               : WrongNumberOfOutcomes(each->size(), count).status();
+  // Done says OK: then what the transaction says counts.
+  absl::Status why = each != nullptr ? absl::OkStatus() : std::get<Outcome>(outcome).status();
+  if (why.ok()) why = open;
+  if (why.ok()) return PassEnd::kNothing;
   context_.log.Log(
       {.level = LogLevel::kWarning,
        .time = now_,
        .action = "batch_handler_failed",
-       .message = "a call for " + std::to_string(count) +
+       .message = "a call for " + std::to_string(gathered_.size()) +
                   " messages failed and named none of them; they are tried one by one: " +
                   why.ToString()});
   return EndWith(PassEnd::kFailedHandler, why);
