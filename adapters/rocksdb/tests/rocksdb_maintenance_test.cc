@@ -5,6 +5,7 @@
 #include <stop_token>
 
 #include "adapters/rocksdb/tests/store_scene.h"
+#include "tests/store_figures.h"
 
 namespace once::rocksdb {
 namespace {
@@ -17,15 +18,7 @@ class RocksMaintenance : public StoreScene {
  protected:
   StoreMaintenance& maintenance() { return *store_->maintenance(); }
 
-  std::map<std::string, std::int64_t> Figures() {
-    const auto figures = maintenance().ReadFigures();
-    EXPECT_TRUE(figures.ok()) << figures.status();
-    std::map<std::string, std::int64_t> map;
-    if (!figures.ok()) return map;
-    for (const StoreFigure& figure : *figures) map[figure.name] = figure.value;
-    EXPECT_EQ(map.size(), figures->size()) << "a name is there twice";
-    return map;
-  }
+  std::map<std::string, std::int64_t> Figures() { return testing::FiguresOf(maintenance()); }
   void ApplyAll(int count) {
     for (int i = 0; i < count; ++i) {
       const absl::Status applied = Apply(absl::StrCat("id-", i));
