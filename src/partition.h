@@ -37,6 +37,7 @@ struct Partition {
   // kUnread: what must happen before the row may be taken.
   bool needs_description = true;    // ask the broker for bounds and the group's committed offset
   bool needs_verification = false;  // prove membership first, by a commit with our generation
+  absl::StatusOr<absl::Duration> log_retention = absl::InfiniteDuration();
   std::optional<PartitionBounds> bounds;  // as last described; reset once the start is carried out
   std::optional<StartPlan> plan;          // kUnread: a start that makes or moves the row
   int beyond_end_checks = 0;              // readings in a row with a position beyond the log's end
