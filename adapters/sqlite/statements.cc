@@ -127,7 +127,7 @@ absl::Status PreparePositions(WriterStatements& s, sqlite3* connection, const st
         absl::StrCat("INSERT OR REPLACE INTO main.once_positions(cluster, consumer_group, topic, "
                      "partition, ",
                      kPositionColumns,
-                     ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")}});
+                     ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")}});
 }
 
 // States: 0 pending, 1 published, 2 parked, 3 held (OutboxState). What is still to be published
