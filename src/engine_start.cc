@@ -161,7 +161,7 @@ void Engine::BeginPlanned(Partition& partition) {
   const StartPlan plan = *std::exchange(partition.plan, std::nullopt);
   if (plan.action == StartAction::kMoveRow) {
     // An order, or a decision that another log is meant: what was cut off before is of no interest.
-    partition.single_until = 0;
+    partition.suspect_until = 0;
     partition.attempt.reset();
   }
   if (!has_rows()) {
