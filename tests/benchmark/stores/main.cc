@@ -21,6 +21,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_split.h"
@@ -63,7 +64,9 @@ std::uint64_t IdsOf(const BatchPlan& plan, const std::string& store) {
                              : plan.ids;
 }
 
-// One store's process: a line in, a line out.
+constexpr const char* kEnd = "end";
+
+// One store's process: a line in, a line out, until it is told to end.
 class StoreProcess {
  public:
   StoreProcess(const StorePlace& place) {
@@ -82,6 +85,8 @@ class StoreProcess {
     from_ = fdopen(out[0], "r");
   }
   ~StoreProcess() {
+    // Closing is not enough: processes that were forked later hold the pipe's end, too.
+    std::fprintf(to_, "%s\n", kEnd);
     std::fclose(to_);
     std::fclose(from_);
     waitpid(pid_, nullptr, 0);
@@ -122,7 +127,8 @@ class StoreProcess {
     {
       MeasuredStore store(place);
       std::array<char, 4096> line{};
-      while (std::fgets(line.data(), line.size(), in) != nullptr) {
+      while (std::fgets(line.data(), line.size(), in) != nullptr &&
+             !std::string_view(line.data()).starts_with(kEnd)) {
         std::fprintf(out, "%s\n", Answer(store, ordered_json::parse(line.data())).dump().c_str());
         std::fflush(out);
       }
