@@ -248,7 +248,7 @@ TEST_F(SqliteMovedIds, AreAllThereInTheStateTheyWereIn) {
 }
 
 TEST_F(SqliteMovedIds, AreSealedOnTheWayWhereTheyAreMany) {
-  constexpr int kMany = 500'000;
+  constexpr int kMany = 800'000;
   MakeFormat2(kMany);
   StoreOptions options = Patient(path());
   options.recent_ids_bytes = 1 << 20;
