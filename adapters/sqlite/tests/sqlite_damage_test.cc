@@ -1,4 +1,4 @@
-// Damage that SQLite itself does not notice: bytes that changed, rows that are gone or out of order.
+// Damage that SQLite itself does not notice: bytes that changed, rows that are gone or in disorder.
 // What is answered is right, or it is data loss; README.md says what remains.
 #include <algorithm>
 #include <cstdint>

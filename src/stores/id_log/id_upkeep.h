@@ -3,6 +3,7 @@
 // and writes beside them. What fails is tried again later, and nothing is lost by that: the log
 // keeps what is not sealed.
 // Thread-safety: safe for concurrent use.
+// style: seam - it is the thread of adapters that have threads; nothing of the engine uses it.
 #pragma once
 
 #include <condition_variable>
