@@ -15,8 +15,8 @@ namespace {
 constexpr std::int64_t kWalBytesKept = 64 * 1024 * 1024;
 
 // How many pages of the -wal are moved to the database at a time. With SQLite's default of 1000
-// every twentieth commit of many ids would end with the syncs of a checkpoint. At 4 KiB a page this
-// is half of kWalBytesKept.
+// a checkpoint and its syncs would come after every few dozen commits of many ids. At 4 KiB a page
+// this is half of kWalBytesKept.
 constexpr int kCheckpointPages = 8192;
 
 std::atomic<int> checkpoint_pages_of_test = 0;

@@ -1,7 +1,9 @@
-// SQLite stores that this process opens after SealSoon() seal their ids all the time and merge what
+// SQLite stores that this process opens after SealSoon(), and before SealLater(), seal their ids all the time and merge what
 // they have sealed, as others do once in hundreds of thousands of ids.
 // Thread-safety: none.
 #pragma once
+
+#include <optional>
 
 #include "adapters/sqlite/store_ids.h"
 
@@ -15,5 +17,7 @@ inline void SealSoon() {
                            .merge = {.runs_max = 1},
                            .seal_segments = 1});
 }
+
+inline void SealLater() { sqlite::SetIdLogOptionsForTest(std::nullopt); }
 
 }  // namespace once::campaign

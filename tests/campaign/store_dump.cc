@@ -133,6 +133,8 @@ absl::Status DumpIds(const std::string& path, Reader& reader) {
 
 std::vector<std::string> DumpStore(const std::string& path) {
   Reader reader(path);
+  // One moment: the store's background task may be at work.
+  reader.ForEach("BEGIN", [](sqlite3_stmt*) {});
   std::vector<std::string> tables;
   reader.ForEach("PRAGMA integrity_check", [&](sqlite3_stmt* statement) {
     const std::string finding = TextOf(statement, 0);
