@@ -46,6 +46,7 @@ struct StoreIdentity {
 // What a commit is to be, and what a caller may do when nobody knows whether it happened.
 struct CommitRequest {
   Durability wanted = Durability::kMachine;
+  std::int64_t log_time_ms = stores::kUnknownLogTime;  // of the ids that are settled
   std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 
@@ -149,6 +150,7 @@ class Database : private stores::IdOwner {
   absl::Status OutOfTurn(absl::FunctionRef<absl::Status(stores::IdLog&)> change) override;
   absl::Status Beside(absl::FunctionRef<absl::Status()> work) override;
   absl::StatusOr<bool> DropSome(stores::IdLog& ids, std::size_t max) override;
+  absl::StatusOr<std::optional<std::int64_t>> FindExpiryLimit() override;
   std::uint64_t generation() const override { return reopenings_; }
 
   absl::Status Prepare(const StoreOptions& options);

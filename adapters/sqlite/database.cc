@@ -264,7 +264,7 @@ absl::Status Database::CommitOpen(CommitRequest request, stores::IdChanges* chan
     ResetStatementsOfHandlers();
     status = CheckOpen();
     if (status.ok()) status = files_->CheckUnmoved();
-    if (status.ok() && changes != nullptr) status = ids_->Write(*changes);
+    if (status.ok() && changes != nullptr) status = ids_->Write(*changes, request.log_time_ms);
     if (status.ok()) {
       status = RunCommit(request.wanted, code);
       is_committed = status.ok();

@@ -44,7 +44,8 @@ using ScopeNumbers = absl::flat_hash_map<std::string, std::int64_t>;
 // What a commit is to be, and what a caller may do when nobody knows whether it happened.
 struct CommitRequest {
   Durability wanted = Durability::kMachine;
-  ScopeNumbers new_scopes = {};  // known from then on, if it is OK
+  std::int64_t log_time_ms = stores::kUnknownLogTime;  // of the ids that are settled
+  ScopeNumbers new_scopes = {};                        // known from then on, if it is OK
   std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 

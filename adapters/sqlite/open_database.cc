@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "adapters/sqlite/database.h"
 #include "once/abseil.h"
+#include "src/stores/retention.h"
 
 namespace once::sqlite {
 namespace {
@@ -56,6 +57,8 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const StoreOptions& opt
     return absl::InvalidArgumentError(
         absl::StrCat("sqlite: StoreOptions::", field, " is ", value, "; it must be positive"));
   }
+  absl::Status retention = stores::CheckRetention("sqlite", options.retention);
+  if (!retention.ok()) return retention;
   std::shared_ptr<Database> database(new Database);
   database->synchronous_ = options.synchronous;
   database->busy_timeout_ = std::min(options.busy_timeout, absl::Hours(24));

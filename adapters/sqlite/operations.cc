@@ -1,7 +1,6 @@
 // Positions, letters and ids for operators.
 #include "adapters/sqlite/operations.h"
 
-#include <algorithm>
 #include <cstdint>
 
 #include "adapters/sqlite/letter_rows.h"
@@ -20,22 +19,7 @@ bool IsFailure(const IdRecord& record) {
 absl::StatusOr<std::vector<StoredPosition>> SqliteOperations::ListPositions() {
   Database::ReadScope reading(*database_);
   if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
-  Statement& list = reading.statements().list_positions;
-  std::vector<StoredPosition> positions;
-  absl::StatusOr<bool> has_row = list.Step();
-  for (; has_row.ok() && *has_row; has_row = list.Step()) {
-    absl::StatusOr<StoredPosition> position = PositionAt(list);
-    if (!position.ok()) {
-      list.Reset();
-      return position.status();
-    }
-    positions.push_back(*std::move(position));
-  }
-  if (!has_row.ok()) return has_row.status();
-  // SQLite's order is that of unsigned bytes; the contract's is that of the keys.
-  std::sort(positions.begin(), positions.end(),
-            [](const StoredPosition& a, const StoredPosition& b) { return a.key < b.key; });
-  return positions;
+  return sqlite::ListPositions(reading.statements().list_positions);
 }
 
 absl::StatusOr<stores::IdRows> SqliteOperations::FindRows(const IdKey& key) const {

@@ -1,6 +1,7 @@
 // Parameters 1 to 4 of every statement here are the key.
 #include "adapters/sqlite/position_rows.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -63,7 +64,8 @@ absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
         AppliedRecord{.offset = row.Int(8),
                       .timestamp_ms = row.Int(9),
                       .fingerprint = {.high = static_cast<std::uint64_t>(row.Int(10)),
-                                      .low = static_cast<std::uint64_t>(row.Int(11))}};
+                                      .low = static_cast<std::uint64_t>(row.Int(11))},
+                      .log_time_ms = row.IsNull(13) ? -1 : row.Int(13)};
   }
   const std::int64_t directive = row.Int(12);  // null reads as 0
   if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
@@ -73,6 +75,24 @@ absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
   }
   position.directive = static_cast<PositionDirective>(directive);
   return position;
+}
+
+absl::StatusOr<std::vector<StoredPosition>> ListPositions(Statement& list) {
+  std::vector<StoredPosition> positions;
+  absl::StatusOr<bool> has_row = list.Step();
+  for (; has_row.ok() && *has_row; has_row = list.Step()) {
+    absl::StatusOr<StoredPosition> position = PositionAt(list);
+    if (!position.ok()) {
+      list.Reset();
+      return position.status();
+    }
+    positions.push_back(*std::move(position));
+  }
+  if (!has_row.ok()) return has_row.status();
+  // SQLite's order is that of unsigned bytes; the contract's is that of the keys.
+  std::sort(positions.begin(), positions.end(),
+            [](const StoredPosition& a, const StoredPosition& b) { return a.key < b.key; });
+  return positions;
 }
 
 absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest& request) {
@@ -105,6 +125,7 @@ absl::Status SetPosition(Database& database, const PositionUpdate& update,
     set.Bind(10, update.last_applied->timestamp_ms);
     set.Bind(11, static_cast<std::int64_t>(update.last_applied->fingerprint.high));
     set.Bind(12, static_cast<std::int64_t>(update.last_applied->fingerprint.low));
+    set.Bind(13, update.last_applied->log_time_ms);
   }
   if (absl::Status status = set.Run(); !status.ok()) return status;
   if (sqlite3_changes(database.writer()) == 1) return absl::OkStatus();
@@ -125,6 +146,7 @@ absl::Status PutPosition(Database& database, const StoredPosition& row) {
     write.Bind(10, row.last_applied->timestamp_ms);
     write.Bind(11, static_cast<std::int64_t>(row.last_applied->fingerprint.high));
     write.Bind(12, static_cast<std::int64_t>(row.last_applied->fingerprint.low));
+    write.Bind(14, row.last_applied->log_time_ms);
   }
   if (row.directive != PositionDirective::kNone) {
     write.Bind(13, static_cast<std::int64_t>(row.directive));

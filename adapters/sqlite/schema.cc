@@ -96,6 +96,11 @@ constexpr const char* kVersion2 = R"sql(
   CREATE INDEX main.once_outbox_ids ON once_outbox(scope, id) WHERE id IS NOT NULL;
 )sql";
 
+// Of the last applied record; null: not known, as in rows from before.
+constexpr const char* kVersion3 = R"sql(
+  ALTER TABLE main.once_positions ADD COLUMN log_time_ms INTEGER;
+)sql";
+
 // Ids in a log (src/stores/id_log), which gives everything below its meaning and its checksums.
 // Where an id had a row, MoveIds() puts it into the log and drops the tables.
 //   once_segments: what one commit has completed.
@@ -114,8 +119,8 @@ constexpr const char* kVersion4 = R"sql(
     bytes BLOB NOT NULL);
 )sql";
 
-constexpr std::array<Migration, 3> kMigrations = {
-    {{1, kVersion1}, {2, kVersion2}, {4, kVersion4, &MoveIds}}};
+constexpr std::array<Migration, 4> kMigrations = {
+    {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4, &MoveIds}}};
 
 // As StoreTraits::id promises it.
 bool IsStoreId(std::string_view id) {

@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/sqlite/connection_ids.h"
 #include "adapters/sqlite/database.h"
+#include "adapters/sqlite/position_rows.h"
+#include "src/stores/retention.h"
 
 namespace once::sqlite {
 namespace {
@@ -26,18 +28,21 @@ void SetIdLogOptionsForTest(std::optional<stores::IdLogOptions> options) {
 
 absl::StatusOr<stores::IdLogOptions> IdLogOptionsFor(const StoreOptions& options,
                                                      sqlite3* connection) {
-  if (IdLogOptionsOfTest()) return *IdLogOptionsOfTest();
   const auto page_bytes = FindRunPageBytes(connection, options.path);
   if (!page_bytes.ok()) return page_bytes.status();
-  return stores::IdLogOptions{
+  const stores::IdLogOptions ours{
       .recent = {.bytes_max = static_cast<std::size_t>(options.recent_ids_bytes)},
       .page_bytes = *page_bytes,
       .filter_bits = options.filter_bits,
       .merge = {.runs_max = static_cast<std::size_t>(options.runs_max)},
       .seal_bytes = kSealBytes};
+  stores::IdLogOptions chosen = IdLogOptionsOfTest().value_or(ours);
+  chosen.merge.span_max_ms = stores::MergeSpan(options.retention);
+  return chosen;
 }
 
 absl::Status StoreIds::Open(const StoreOptions& options) {
+  retention_ = options.retention;
   if (absl::Status opened = storage_.Open(options.busy_timeout); !opened.ok()) return opened;
   const auto log_options = IdLogOptionsFor(options, database_.writer());
   if (!log_options.ok()) return log_options.status();
@@ -55,8 +60,8 @@ void StoreIds::StartUpkeep() {
   if (log_->is_upkeep_due()) upkeep_->Wake();
 }
 
-absl::Status StoreIds::Write(stores::IdChanges& changes) {
-  absl::Status written = log_->WriteSegment(changes, stores::kUnknownLogTime);
+absl::Status StoreIds::Write(stores::IdChanges& changes, std::int64_t log_time_ms) {
+  absl::Status written = log_->WriteSegment(changes, log_time_ms);
   const absl::Status upkeep = upkeep_->status();
   if (!absl::IsResourceExhausted(written) || upkeep.ok()) return written;
   return absl::ResourceExhaustedError(
@@ -84,6 +89,15 @@ absl::Status StoreIds::InTurn(std::string_view operation,
     const std::unique_lock lock(mutex_);
     return change(*log_);
   });
+}
+
+absl::StatusOr<std::optional<std::int64_t>> StoreIds::FindExpiryLimit() {
+  if (retention_ == absl::InfiniteDuration()) return std::nullopt;
+  Database::ReadScope reading(database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  const auto positions = ListPositions(reading.statements().list_positions);
+  if (!positions.ok()) return positions.status();
+  return stores::ExpiryLimit(*positions, retention_);
 }
 
 absl::Status StoreIds::OutOfTurn(absl::FunctionRef<absl::Status(stores::IdLog&)> change) {

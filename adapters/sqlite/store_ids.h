@@ -45,7 +45,7 @@ class StoreIds final : private stores::IdOwner {
   stores::IdLog& log() { return *log_; }
 
   // The last thing before COMMIT …
-  absl::Status Write(stores::IdChanges& changes);
+  absl::Status Write(stores::IdChanges& changes, std::int64_t log_time_ms);
   // … and what became of it.
   void Committed(stores::IdChanges changes);
   void RolledBack(stores::IdChanges changes) { log_->RolledBack(std::move(changes)); }
@@ -67,10 +67,12 @@ class StoreIds final : private stores::IdOwner {
   absl::StatusOr<bool> DropSome(stores::IdLog& ids, std::size_t max) override {
     return ids.DropSome(max);
   }
+  absl::StatusOr<std::optional<std::int64_t>> FindExpiryLimit() override;
   // What a connection has committed stays, or the store is of no use any more.
   std::uint64_t generation() const override { return 0; }
 
   Database& database_;
+  absl::Duration retention_;
   IdStorage storage_;
   // Exclusive for what teaches the log something, which only happens in one's turn.
   std::shared_mutex mutex_;

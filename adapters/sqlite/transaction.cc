@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/sqlite/position_rows.h"
 #include "once/abseil.h"
+#include "src/stores/retention.h"
 
 namespace once::sqlite {
 
@@ -91,6 +92,7 @@ absl::Status SqliteTransaction::CheckOpen() {
 
 absl::Status SqliteTransaction::SetPositions(std::span<const PositionUpdate> updates) {
   return Do([&]() -> absl::Status {
+    log_time_ms_ = stores::LogTimeOf(updates);
     for (const PositionUpdate& update : updates) {
       const auto lock = locks_.find(update.key);
       if (lock == locks_.end()) {
@@ -114,6 +116,7 @@ absl::Status SqliteTransaction::Commit(Durability wanted) {
   state_ = absl::FailedPreconditionError("sqlite: the transaction was ended by Commit() already");
   return database->Commit(
       {.wanted = wanted,
+       .log_time_ms = log_time_ms_,
        .new_scopes = rows_.ids().TakeNewScopes(),
        .when_unknown = "whether the commit happened shows when the positions are taken again"},
       rows_.ids().TakeChanges());

@@ -97,6 +97,10 @@ TEST_F(SqliteFiles, OptionsAreChecked) {
   EXPECT_THAT(Open({.path = path(), .busy_timeout = -absl::Seconds(1)}),
               Says(kInvalidArgument, "busy_timeout"));
   EXPECT_THAT(Open({.path = path(), .cache_bytes = 0}), Says(kInvalidArgument, "cache_bytes"));
+  EXPECT_THAT(Open({.path = path(), .recent_ids_bytes = 0}),
+              Says(kInvalidArgument, "recent_ids_bytes"));
+  EXPECT_THAT(Open({.path = path(), .runs_max = 0}), Says(kInvalidArgument, "runs_max"));
+  EXPECT_THAT(Open({.path = path(), .filter_bits = 0}), Says(kInvalidArgument, "filter_bits"));
 }
 
 TEST_F(SqliteFiles, MustExistLeavesNothingBehindAMistypedPath) {
@@ -389,7 +393,7 @@ TEST_F(SqliteFiles, MigrationsRunOnceEachAndKeepTheData) {
   OwnConnection connection(path());
   ASSERT_EQ(connection
                 .Run("INSERT INTO once_positions VALUES(x'61', x'62', x'63', 0, 1, 2, 3, 4, "
-                     "NULL, NULL, NULL, NULL, NULL)")
+                     "NULL, NULL, NULL, NULL, NULL, NULL)")
                 .code,
             SQLITE_OK);
   for (const std::int64_t opening : {2, 3}) {

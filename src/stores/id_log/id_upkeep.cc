@@ -72,6 +72,7 @@ void IdUpkeep::Run() {
 
 absl::Status IdUpkeep::Work() {
   while (!is_stopping()) {
+    if (absl::Status expired = Expire(); !expired.ok()) return expired;
     if (absl::Status dropped = DropAll(); !dropped.ok()) return dropped;
     auto compaction = Start();
     if (!compaction.ok() || *compaction == nullptr) return compaction.status();
@@ -81,6 +82,12 @@ absl::Status IdUpkeep::Work() {
     if (!advanced.ok() || !finished.ok()) return advanced.ok() ? finished : advanced;
   }
   return absl::OkStatus();
+}
+
+absl::Status IdUpkeep::Expire() {
+  const auto limit = owner_.FindExpiryLimit();
+  if (!limit.ok() || !*limit) return limit.status();
+  return owner_.InTurn("forget ids", [&](IdLog& ids) { return ids.Expire(**limit); });
 }
 
 absl::Status IdUpkeep::DropAll() {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <thread>
 
@@ -37,6 +38,9 @@ class IdOwner {
   virtual absl::Status Beside(absl::FunctionRef<absl::Status()> work) = 0;
   // In its turn. True: nothing is left, or nothing may be removed for now.
   virtual absl::StatusOr<bool> DropSome(IdLog& ids, std::size_t max) = 0;
+  // What was settled at an earlier log time is to be forgotten; nullopt: nothing is. Not in a turn:
+  // a partition that is taken meanwhile comes after that.
+  virtual absl::StatusOr<std::optional<std::int64_t>> FindExpiryLimit() = 0;
   // Another number whenever pages may be gone that were written but not synced.
   virtual std::uint64_t generation() const = 0;
 };
@@ -60,6 +64,8 @@ class IdUpkeep {
   bool is_stopping() const;
   // Does all there is to do.
   absl::Status Work();
+  // Forgets what is old enough.
+  absl::Status Expire();
   absl::Status DropAll();
   // Null: there is nothing to do.
   absl::StatusOr<std::unique_ptr<Compaction>> Start();
