@@ -1,5 +1,5 @@
-// SQLite stores that this process opens after SealSoon(), and before SealLater(), seal their ids all the time and merge what
-// they have sealed, as others do once in hundreds of thousands of ids.
+// SQLite stores that this process opens after SealSoon(), and before SealLater(), seal their ids
+// all the time and merge what they have sealed, as others do once in hundreds of thousands of ids.
 // Thread-safety: none.
 #pragma once
 

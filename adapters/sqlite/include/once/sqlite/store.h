@@ -49,10 +49,10 @@ struct StoreOptions {
   bool integrity_check = false;
   // Pages kept in memory, those of your tables above all.
   std::int64_t cache_bytes = 32 * 1024 * 1024;
-  // How long ids are remembered after they were settled, in log time: they are forgotten, whole runs
-  // at a time, once every partition of every group that uses the store has applied messages so much
-  // newer. Failures, dead letters and claims are kept until they are settled; ids that plain
-  // handlers settle are kept for ever, since nothing says how far the log has come.
+  // How long ids are remembered after they were settled, in log time: they are forgotten, whole
+  // runs at a time, once every partition of every group that uses the store has applied messages
+  // so much newer. Failures, dead letters and claims are kept until they are settled; ids that
+  // plain handlers settle are kept for ever, since nothing says how far the log has come.
   absl::Duration retention = absl::InfiniteDuration();
   // What the most recent ids may take in memory, about 43 bytes for one of 16 with a fingerprint.
   // Older ones cost filter_bits each, and a read of the file when one of them is seen again.
