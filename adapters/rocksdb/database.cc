@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "adapters/rocksdb/row_codec.h"
+#include "adapters/rocksdb/rows.h"
 #include "adapters/rocksdb/status.h"
 #include "once/abseil.h"
 #include "src/stores/retention.h"
@@ -112,7 +113,7 @@ absl::Status Database::Prepare(const StoreOptions& options) {
   if (absl::Status opened = OpenIds(); !opened.ok()) return opened;
   if (absl::Status kept = folder_->Remember(identity_.store_id); !kept.ok()) return kept;
   if (absl::Status pinned = folder_->Pin(); !pinned.ok()) return pinned;
-  upkeep_ = std::make_unique<IdUpkeep>(*this);
+  upkeep_ = std::make_unique<stores::IdUpkeep>(static_cast<stores::IdOwner&>(*this));
   if (ids_->is_upkeep_due()) upkeep_->Wake();
   return absl::OkStatus();
 }
@@ -367,6 +368,40 @@ absl::Status Database::Commit(Batch& batch, stores::IdChanges ids, CommitRequest
   turnstile_.Leave();
   if (is_upkeep_due) upkeep_->Wake();
   return committed;
+}
+
+absl::Status Database::InTurn(std::string_view operation,
+                              absl::FunctionRef<absl::Status(stores::IdLog&)> change) {
+  if (absl::Status begun = Begin(operation); !begun.ok()) return begun;
+  absl::Status changed = ChangeIds(change);
+  Leave();
+  return changed;
+}
+
+absl::Status Database::OutOfTurn(absl::FunctionRef<absl::Status(stores::IdLog&)> change) {
+  return ChangeIds(change);
+}
+
+absl::Status Database::Beside(absl::FunctionRef<absl::Status()> work) {
+  const ReadScope reading(*this);
+  absl::Status check = reading.Check();
+  return check.ok() ? work() : check;
+}
+
+absl::StatusOr<bool> Database::DropSome(stores::IdLog& ids, std::size_t max) {
+  // Somebody who reads may still need them.
+  const std::unique_lock may_remove(files_mutex_, std::try_to_lock);
+  if (!may_remove.owns_lock()) return true;
+  return ids.DropSome(max);
+}
+
+absl::StatusOr<std::optional<std::int64_t>> Database::FindExpiryLimit() {
+  if (spec_.options.retention == absl::InfiniteDuration()) return std::nullopt;
+  const ReadScope reading(*this);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  const auto positions = ListPositions(reading.view());
+  if (!positions.ok()) return positions.status();
+  return stores::ExpiryLimit(*positions, spec_.options.retention);
 }
 
 Database::ReadScope::ReadScope(Database& database)

@@ -19,11 +19,11 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/rocksdb/id_storage.h"
-#include "adapters/rocksdb/id_upkeep.h"
 #include "adapters/rocksdb/open_db.h"
 #include "adapters/rocksdb/store_folder.h"
 #include "adapters/rocksdb/view.h"
@@ -33,6 +33,7 @@
 #include "once/transaction.h"
 #include "src/stores/claim_rules.h"
 #include "src/stores/id_log/id_log.h"
+#include "src/stores/id_log/id_upkeep.h"
 #include "src/stores/turnstile.h"
 
 namespace once::rocksdb {
@@ -54,10 +55,10 @@ void SetFileSystemForTest(std::shared_ptr<::rocksdb::FileSystem> file_system);
 // For the ids of such stores; nullopt: what is right for users.
 void SetIdLogOptionsForTest(std::optional<stores::IdLogOptions> options);
 
-class Database {
+class Database : private stores::IdOwner {
  public:
   static absl::StatusOr<std::shared_ptr<Database>> Open(const StoreOptions& options);
-  ~Database();
+  ~Database() override;
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
@@ -106,8 +107,6 @@ class Database {
   }
   // As long as it lives, no file of ids is removed that a snapshot of after it may need.
   std::shared_lock<std::shared_mutex> KeepFiles() { return std::shared_lock(files_mutex_); }
-  // Owns nothing while somebody keeps them.
-  std::unique_lock<std::shared_mutex> TryRemoveFiles() { return {files_mutex_, std::try_to_lock}; }
   // Of the ids' background task.
   absl::Status upkeep_status() const { return upkeep_->status(); }
 
@@ -144,6 +143,16 @@ class Database {
 
  private:
   Database() = default;
+
+  // For the background task of ids.
+  absl::Status InTurn(std::string_view operation,
+                      absl::FunctionRef<absl::Status(stores::IdLog&)> change) override;
+  absl::Status OutOfTurn(absl::FunctionRef<absl::Status(stores::IdLog&)> change) override;
+  absl::Status Beside(absl::FunctionRef<absl::Status()> work) override;
+  absl::StatusOr<bool> DropSome(stores::IdLog& ids, std::size_t max) override;
+  absl::StatusOr<std::optional<std::int64_t>> FindExpiryLimit() override;
+  std::uint64_t generation() const override { return reopenings_; }
+
   absl::Status Prepare(const StoreOptions& options);
   absl::Status Identify();
   absl::Status LoadCounters();
@@ -192,7 +201,7 @@ class Database {
   std::shared_mutex files_mutex_;  // exclusive while files of ids are removed
   IdStorage id_storage_{*this};
   std::unique_ptr<stores::IdLog> ids_;
-  std::unique_ptr<IdUpkeep> upkeep_;  // last: it uses all of this
+  std::unique_ptr<stores::IdUpkeep> upkeep_;  // last: it uses all of this
 };
 
 }  // namespace once::rocksdb

@@ -12,7 +12,9 @@
 #include "adapters/rocksdb/status.h"
 #include "adapters/rocksdb/view.h"
 #include "once/abseil.h"
+#include "src/stores/id_figures.h"
 #include "src/stores/id_log/id_log.h"
+#include "src/stores/id_table.h"
 #include "src/stores/outbox_codec.h"
 #include "src/stores/store_path.h"
 
@@ -70,10 +72,8 @@ absl::Status CheckIds(Database& database, const View& view, const std::stop_toke
   IdStorage storage(database, view);
   const auto ids = stores::IdLog::Open(storage, {});
   if (!ids.ok()) return ids.status();
-  return (*ids)->ForEach([&](const IdKey&, const IdRecord&, std::string_view claim) {
-    if (stop.stop_requested()) return Cancelled("verify ids");
-    return claim.empty() ? absl::OkStatus() : DecodeClaim(claim).status();
-  });
+  return stores::CheckIds(
+      **ids, [&] { return stop.stop_requested() ? Cancelled("verify ids") : absl::OkStatus(); });
 }
 
 }  // namespace
@@ -90,17 +90,7 @@ absl::StatusOr<std::vector<StoreFigure>> RocksMaintenance::ReadFigures() {
   }
   const stores::IdLogStats ids =
       database_->ReadIds([](const stores::IdLog& log) { return log.stats(); });
-  const auto add = [&](const char* name, std::uint64_t value) {
-    figures.push_back({name, static_cast<std::int64_t>(value)});
-  };
-  // One that completed again may be counted again.
-  add("ids_count", ids.unsealed_ids + ids.run_ids + ids.open_rows);
-  add("open_ids_count", ids.open_rows);
-  add("recent_ids_count", ids.recent_ids);
-  add("recent_ids_bytes", ids.recent_bytes);
-  add("unsealed_bytes", ids.unsealed_bytes);
-  add("runs_count", ids.runs);
-  add("run_memory_bytes", ids.filter_bytes + ids.index_bytes);
+  stores::AddIdFigures(ids, figures);
   std::uint64_t cache = 0;
   db.GetIntProperty("rocksdb.block-cache-usage", &cache);
   figures.push_back({"cache_bytes", static_cast<std::int64_t>(cache)});

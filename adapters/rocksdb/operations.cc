@@ -21,6 +21,11 @@ bool IsWanted(const StoredFailure& failure, const IdRecord& record, const Failur
 
 }  // namespace
 
+absl::StatusOr<stores::IdRows> RocksOperations::FindRows(const IdKey& key) const {
+  return database_->ReadIds(
+      [&](const stores::IdLog& ids) { return stores::FindCommittedRows(ids, key); });
+}
+
 absl::StatusOr<std::vector<StoredPosition>> RocksOperations::ListPositions() {
   const Database::ReadScope reading(*database_);
   if (absl::Status check = reading.Check(); !check.ok()) return check;
@@ -45,7 +50,7 @@ absl::StatusOr<std::vector<StoredFailure>> RocksOperations::FindFailures(
       if (!entry.ok()) return entry.status();
       absl::StatusOr<stores::KeptLetter> letter =
           LetterOf(view, database_->clock(), number, *entry,
-                   [this](const IdKey& key) { return FindCommittedRows(*database_, key); });
+                   [this](const IdKey& key) { return FindRows(key); });
       if (!letter.ok()) return letter.status();
       if (IsWanted(letter->failure, letter->rows.record, query)) {
         failures.push_back(std::move(letter->failure));
@@ -64,7 +69,7 @@ absl::StatusOr<std::vector<StoreOperations::FoundId>> RocksOperations::FindId(
   const stores::LeaseClock clock = database_->clock();
   std::vector<FoundId> found;
   for (const std::string& scope : scopes) {
-    const auto rows = FindCommittedRows(*database_, {.scope = scope, .id = id});
+    const auto rows = FindRows({.scope = scope, .id = id});
     if (!rows.ok()) return rows.status();
     const IdRecord seen = stores::VisibleRecord(*rows, clock);
     if (seen.state != IdState::kAbsent) found.push_back({.scope = scope, .record = seen});

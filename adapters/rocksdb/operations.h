@@ -24,6 +24,9 @@ class RocksOperations final : public stores::RowOperations {
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override;
 
  private:
+  // REQUIRES: inside of a ReadScope.
+  absl::StatusOr<stores::IdRows> FindRows(const IdKey& key) const;
+
   const std::shared_ptr<Database> database_;
 };
 

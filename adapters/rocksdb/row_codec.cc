@@ -1,7 +1,6 @@
 // Every value begins with the version of its layout.
 #include "adapters/rocksdb/row_codec.h"
 
-#include <limits>
 #include <utility>
 
 #include "adapters/rocksdb/status.h"
@@ -39,20 +38,6 @@ Int TakeOrdered(std::string_view key) {
 void AppendText(std::string& out, std::string_view text) {
   AppendOrdered(out, static_cast<std::uint32_t>(text.size()));
   out.append(text);
-}
-
-constexpr auto kMicrosPast = std::numeric_limits<std::int64_t>::min();
-constexpr auto kMicrosFuture = std::numeric_limits<std::int64_t>::max();
-
-// Saturates, so that both infinities come back.
-void AppendTime(std::string& out, absl::Time time) {
-  AppendInt(out, std::int64_t{absl::ToUnixMicros(time)});
-}
-
-absl::Time TakeTime(ByteReader& reader) {
-  const auto micros = reader.TakeInt<std::int64_t>();
-  if (micros == kMicrosPast) return absl::InfinitePast();
-  return micros == kMicrosFuture ? absl::InfiniteFuture() : absl::FromUnixMicros(micros);
 }
 
 void AppendFingerprint(std::string& out, const Fingerprint& fingerprint) {
@@ -202,48 +187,6 @@ absl::StatusOr<StoredPosition> DecodePosition(std::string_view bytes) {
   }
   position.directive = static_cast<PositionDirective>(directive);
   return position;
-}
-
-std::string EncodeClaim(const stores::ClaimRow& claim) {
-  std::string out(1, kVersion);
-  out.push_back(claim.fence ? 1 : 0);
-  if (claim.fence) {
-    AppendInt(out, claim.fence->incarnation);
-    AppendInt(out, claim.fence->counter);
-  }
-  AppendTime(out, claim.lease_end);
-  out.push_back(claim.is_begun ? 1 : 0);
-  out.push_back(claim.may_have_run ? 1 : 0);
-  out.push_back(claim.disposition ? 1 : 0);
-  if (claim.disposition) out.push_back(static_cast<char>(*claim.disposition));
-  AppendFingerprint(out, claim.fingerprint);
-  return out;
-}
-
-absl::StatusOr<stores::ClaimRow> DecodeClaim(std::string_view bytes) {
-  ByteReader reader(bytes);
-  stores::ClaimRow claim;
-  const char version = reader.TakeInt<char>();
-  if (reader.TakeFlag()) {
-    Fence fence;
-    fence.incarnation = reader.TakeInt<std::uint64_t>();
-    fence.counter = reader.TakeInt<std::uint64_t>();
-    claim.fence = fence;
-  }
-  claim.lease_end = TakeTime(reader);
-  claim.is_begun = reader.TakeFlag();
-  claim.may_have_run = reader.TakeFlag();
-  std::uint8_t disposition = 0;
-  if (reader.TakeFlag()) {
-    disposition = reader.TakeInt<std::uint8_t>();
-    claim.disposition = static_cast<Disposition>(disposition);
-  }
-  claim.fingerprint = TakeFingerprint(reader);
-  if (version != kVersion || !IsWhole(reader) ||
-      disposition > static_cast<std::uint8_t>(Disposition::kManual)) {
-    return DamagedRow("the claim of an id");
-  }
-  return claim;
 }
 
 std::string EncodeEntry(const OutboxEntry& entry) {

@@ -29,7 +29,6 @@
 #include "once/outbox.h"
 #include "once/position.h"
 #include "once/transaction.h"
-#include "src/stores/claim_rules.h"
 #include "src/stores/rows.h"
 
 namespace once::rocksdb {
@@ -69,9 +68,6 @@ absl::StatusOr<std::uint64_t> DecodeNumber(std::string_view bytes);
 
 std::string EncodePosition(const StoredPosition& position);
 absl::StatusOr<StoredPosition> DecodePosition(std::string_view bytes);
-
-std::string EncodeClaim(const stores::ClaimRow& claim);
-absl::StatusOr<stores::ClaimRow> DecodeClaim(std::string_view bytes);
 
 struct OutboxEntry {
   stores::OutboxState state = stores::OutboxState::kPending;

@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<BeginResult::Mismatch>> RocksTransaction::Lock(
 
 absl::Status RocksTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   assert(records.size() == keys.size());
-  return Do([&] { return rows_->ids().FindVisible(keys, records); });
+  return Do([&] { return rows_->ids().FindVisible(keys, database_->clock(), records); });
 }
 
 absl::Status RocksTransaction::PutIds(std::span<const IdWrite> writes) {

@@ -1,9 +1,10 @@
 // A Database is one open store file: the connection that writes, the connection that reads, their
 // prepared statements, and the turnstile that lets one transaction at a time write.
 //
-// Two connections: WAL lets the relay and the idle audit read what is committed while the worker's
-// transaction is open, without waiting for it and without seeing into it. Everything that writes,
-// MarkPublished included, goes through the one writing connection and its turnstile.
+// WAL lets the relay and the idle audit read what is committed while the worker's transaction is
+// open, without waiting for it and without seeing into it; pages of ids are read by a third
+// connection (id_storage.h). Everything that writes, MarkPublished and the background task of ids
+// included, goes through the one writing connection and its turnstile.
 #pragma once
 
 #include <sqlite3.h>
@@ -22,10 +23,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "adapters/sqlite/connection.h"
 #include "adapters/sqlite/guard.h"
 #include "adapters/sqlite/schema.h"
 #include "adapters/sqlite/statements.h"
 #include "adapters/sqlite/store_files.h"
+#include "adapters/sqlite/store_ids.h"
 #include "adapters/sqlite/wal_sync.h"
 #include "once/claims.h"
 #include "once/sqlite/store.h"
@@ -35,18 +38,14 @@
 
 namespace once::sqlite {
 
-struct ConnectionCloser {
-  void operator()(sqlite3* connection) const;
-};
-using ConnectionHandle = std::unique_ptr<sqlite3, ConnectionCloser>;
-
-// Scopes by name: once_ids names them by these numbers.
+// Scopes by name: letters and results name them by these numbers.
 using ScopeNumbers = absl::flat_hash_map<std::string, std::int64_t>;
 
 // What a commit is to be, and what a caller may do when nobody knows whether it happened.
 struct CommitRequest {
   Durability wanted = Durability::kMachine;
-  ScopeNumbers new_scopes = {};  // known from then on, if it is OK
+  std::int64_t log_time_ms = stores::kUnknownLogTime;  // of the ids that are settled
+  ScopeNumbers new_scopes = {};                        // known from then on, if it is OK
   std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 
@@ -77,10 +76,19 @@ class Database {
   // -wal in doubt. REQUIRES: this thread has no transaction open.
   absl::Status RunAlone(std::string_view operation, absl::FunctionRef<absl::Status(sqlite3*)> body);
 
+  // For the background task of ids: `body` in its turn, outside any transaction …
+  absl::Status RunForUpkeep(std::string_view operation, absl::FunctionRef<absl::Status()> body);
+  // … where this is a transaction of its own …
+  absl::Status WriteInTurn(std::string_view operation, Durability wanted,
+                           absl::FunctionRef<absl::Status()> work);
+  // … and both in one, committed as kProcess.
+  absl::Status WriteApart(std::string_view operation, absl::FunctionRef<absl::Status()> work);
+
   // REQUIRES for all below: between Begin() and Commit() or Rollback().
   absl::Status CheckOpen();
-  // Over in every case. kUnknown: see the comment at IsCommitUnknown.
-  absl::Status Commit(CommitRequest request = {});
+  // Writes what becomes of ids as well. Over in every case. kUnknown: see the comment at
+  // IsCommitUnknown.
+  absl::Status Commit(CommitRequest request, stores::IdChanges changes);
   void Rollback();
   // Ends what the handler's statements have begun to read: a COMMIT would otherwise fail, or leave
   // a reader behind that holds the whole -wal back.
@@ -92,9 +100,11 @@ class Database {
   // Of committed scopes; a number never changes.
   const ScopeNumbers& known_scopes() const { return known_scopes_; }
 
-  // False as long as nobody has ever claimed an id in this file: nobody then needs to look.
-  bool has_claims() const { return has_claims_; }
-  void NoteClaims() { has_claims_ = true; }
+  StoreIds& ids() { return *ids_; }
+
+  // False as long as no id has ever had a result in this file: nobody then needs to look.
+  bool has_results() const { return has_results_; }
+  void NoteResults() { has_results_ = true; }
   // Likewise of letters that are kept under an id.
   bool has_letters() const { return has_letters_; }
   void NoteLetters() { has_letters_ = true; }
@@ -129,8 +139,14 @@ class Database {
   // Our turn within busy_timeout, the files unmoved; what is left of the time. REQUIRES after OK:
   // turnstile_.Leave().
   absl::StatusOr<absl::Duration> EnterTurnstile(std::string_view operation);
+  absl::Status EnterTurnstile(std::string_view operation, absl::Duration patience);
   absl::Status BeginImmediate(std::string_view operation, absl::Duration timeout);
+  // Takes the place of a commit whose outcome nobody knew. REQUIRES: the write lock is ours.
+  absl::Status Settle();
   absl::Status RunCommit(Durability wanted, int& code);
+  // Over in every case, but the turn is not. `changes`: null where the background task writes.
+  absl::Status CommitOpen(CommitRequest request, stores::IdChanges* changes);
+  void RollBackOpen();
   // REQUIRES: the write lock is ours, and WalSync::is_doubtful().
   absl::Status WriteWalAnew(std::string_view operation);
   void KeepWalAtClose(bool is_kept);
@@ -147,7 +163,7 @@ class Database {
   std::uint64_t incarnation_ = 0;
   std::atomic<std::uint64_t> last_fence_ = 0;
   std::function<absl::Time()> now_;
-  std::atomic<bool> has_claims_ = false;
+  std::atomic<bool> has_results_ = false;
   std::atomic<bool> has_letters_ = false;
   WriterStatements statements_;
   ScopeNumbers known_scopes_;
@@ -155,6 +171,9 @@ class Database {
   std::mutex reader_mutex_;
   ConnectionHandle reader_;
   ReaderStatements reader_statements_;
+
+  bool is_unsettled_ = false;      // nobody knows what became of the last commit
+  std::unique_ptr<StoreIds> ids_;  // last: it uses all of this
 };
 
 }  // namespace once::sqlite

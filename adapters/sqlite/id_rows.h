@@ -1,5 +1,5 @@
-// The rows that belong to ids: scopes, records, claims and results, read and written inside one
-// transaction.
+// What belongs to ids inside one transaction: records and claims in the log of ids, results beside
+// it, as few have any, and the numbers of scopes, by which results and letters name them.
 // Thread-safety: as the connection of the transaction.
 #pragma once
 
@@ -7,48 +7,31 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "adapters/sqlite/database.h"
-#include "once/transaction.h"
-#include "src/stores/claim_rules.h"
+#include "src/stores/id_table.h"
 
 namespace once::sqlite {
 
-using stores::ClaimRow;
-using stores::IdRows;
-using stores::LeaseClock;
-
-// InfinitePast() is "never" and stored as null, so that the usual record stays small.
-void BindTime(Statement& statement, int parameter, absl::Time time);
-
-// Columns of once_ids and once_claims, from `column` on: 6 and 8 of them.
-inline constexpr int kRecordColumns = 6;
-absl::StatusOr<IdRecord> RecordAt(const Statement& row, int column);
-absl::StatusOr<std::optional<ClaimRow>> ClaimAt(const Statement& row, int column);
-
-// Access to the rows of ids within one transaction.
-class IdTable {
+class IdTable : public stores::IdTable {
  public:
   // REQUIRES: `database` outlives it; at each call a transaction is open and the store is at work.
-  explicit IdTable(Database& database) : database_(database) {}
+  explicit IdTable(Database& database)
+      : stores::IdTable(database.ids().log()), database_(database) {}
 
-  absl::StatusOr<IdRows> Find(const IdKey& key);
-  // Replaces once_ids' row; kAbsent removes it.
-  absl::Status PutRecord(const IdKey& key, const IdRecord& record);
-  // nullopt removes the row. A claim that says nothing (not held, never lost, not dying) has none.
-  absl::Status PutClaim(const IdKey& key, const std::optional<ClaimRow>& claim);
   absl::Status PutResult(const IdKey& key, std::string_view result);  // empty: none
   absl::StatusOr<std::string> FindResult(const IdKey& key);
+  // False only while no id has a claim or a result.
+  bool has_claims() const { return stores::IdTable::has_claims() || database_.has_results(); }
 
-  // nullopt: the store has no id in that scope yet.
+  // nullopt: nothing of the store names that scope by its number yet.
   absl::StatusOr<std::optional<std::int64_t>> FindScope(std::string_view name);
   absl::StatusOr<std::int64_t> InternScope(std::string_view name);
 
-  // The transaction went back to a savepoint: scopes that were added since are no longer there.
-  void ForgetNewScopes();
+  void RollbackToSavepoint();
   // The database's once the transaction is committed.
   ScopeNumbers TakeNewScopes() { return std::move(new_scopes_); }
 
@@ -57,12 +40,6 @@ class IdTable {
     std::string name;
     std::optional<std::int64_t> number;
   };
-
-  // Binds the key. False: the scope is not known, so there can be no row.
-  absl::StatusOr<bool> BindKey(Statement& statement, const IdKey& key);
-
-  // Binds the key and steps to its row, which begins with scope and id; false: there is none.
-  absl::StatusOr<bool> StepTo(Statement& find, const IdKey& key, std::string_view table);
 
   Database& database_;
   ScopeNumbers new_scopes_;

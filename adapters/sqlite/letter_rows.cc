@@ -18,7 +18,7 @@ using stores::OutboxState;
 
 namespace {
 
-// Where the columns of ONCE_LETTER_COLUMNS (statements.cc) lie.
+// Where the columns of SelectLetters() (statements.cc) lie.
 enum Column : int {
   kNumber,
   kOrigin,
@@ -28,8 +28,6 @@ enum Column : int {
   kScope,
   kId,
   kRedrives,
-  kRecord,
-  kClaim = kRecord + kRecordColumns,
 };
 
 absl::Status Damaged(std::int64_t number) {
@@ -106,7 +104,8 @@ absl::Status DropLetter(Database& database, std::int64_t number) {
   return drop.Run();
 }
 
-absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const LeaseClock& clock) {
+absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const stores::LeaseClock& clock,
+                                    FindRows find_rows) {
   KeptLetter kept;
   StoredFailure& failure = kept.failure;
   failure.number = row.Int(kNumber);
@@ -121,22 +120,23 @@ absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const LeaseClock& cloc
   failure.is_published = state == OutboxState::kPublished;
   if (state == OutboxState::kParked) failure.parked_reason = std::string(row.Bytes(kReason));
   failure.redrives = static_cast<int>(row.Int(kRedrives));
-  absl::StatusOr<IdRecord> record = RecordAt(row, kRecord);
-  if (!record.ok()) return record.status();
-  absl::StatusOr<std::optional<ClaimRow>> claim = ClaimAt(row, kClaim);
-  if (!claim.ok()) return claim.status();
-  kept.rows = {.record = *record, .claim = *std::move(claim)};
+  if (failure.id.empty()) return kept;
+  absl::StatusOr<stores::IdRows> rows = find_rows({.scope = failure.scope, .id = failure.id});
+  if (!rows.ok()) return rows.status();
+  kept.rows = *std::move(rows);
   failure.state = stores::VisibleRecord(kept.rows, clock).state;
   return kept;
 }
 
-absl::StatusOr<std::optional<KeptLetter>> FindLetter(Database& database, std::int64_t number) {
+absl::StatusOr<std::optional<KeptLetter>> FindLetter(Database& database, IdTable& ids,
+                                                     std::int64_t number) {
   Statement& find = database.statements().find_letter;
   find.Bind(1, number);
   const absl::StatusOr<bool> has_row = find.Step();
   if (!has_row.ok()) return has_row.status();
   if (!*has_row) return std::nullopt;
-  absl::StatusOr<KeptLetter> letter = LetterAt(find, database.clock());
+  absl::StatusOr<KeptLetter> letter =
+      LetterAt(find, database.clock(), [&](const IdKey& key) { return ids.Find(key); });
   find.Reset();
   if (!letter.ok()) return letter.status();
   return *std::move(letter);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "adapters/sqlite/database.h"
@@ -35,11 +36,14 @@ absl::Status DropLetter(Database& database, std::int64_t number);
 
 using stores::KeptLetter;
 
-// The row under the cursor of find_letter and find_failures.
-absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const LeaseClock& clock);
+// The row under the cursor of find_letter and find_failures; of its id what `find_rows` knows.
+using FindRows = absl::FunctionRef<absl::StatusOr<stores::IdRows>(const IdKey& key)>;
+absl::StatusOr<KeptLetter> LetterAt(const Statement& row, const stores::LeaseClock& clock,
+                                    FindRows find_rows);
 
 // nullopt: there is none, or it is void.
-absl::StatusOr<std::optional<KeptLetter>> FindLetter(Database& database, std::int64_t number);
+absl::StatusOr<std::optional<KeptLetter>> FindLetter(Database& database, IdTable& ids,
+                                                     std::int64_t number);
 
 // The ordinal of an id's next redrive: -1, -2 …
 absl::StatusOr<std::int32_t> NextRedrive(Database& database, IdTable& ids, const IdKey& key);

@@ -9,8 +9,12 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/sqlite/connection_ids.h"
 #include "adapters/sqlite/statement.h"
 #include "once/abseil.h"
+#include "src/stores/id_figures.h"
+#include "src/stores/id_log/id_log.h"
+#include "src/stores/id_table.h"
 #include "src/stores/outbox_codec.h"
 #include "src/stores/store_path.h"
 
@@ -71,9 +75,6 @@ constexpr std::array kQueries = {
     Query{"free_bytes",
           "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"},
     Query{"positions_count", "SELECT count(*) FROM main.once_positions"},
-    Query{"scopes_count", "SELECT count(*) FROM main.once_scopes"},
-    Query{"ids_count", "SELECT count(*) FROM main.once_ids"},
-    Query{"claims_count", "SELECT count(*) FROM main.once_claims"},
     Query{"letters_pending_count", "SELECT count(*) FROM main.once_outbox WHERE state = 0"},
     Query{"letters_kept_count", "SELECT count(*) FROM main.once_outbox WHERE kept = 1"},
 };
@@ -91,6 +92,20 @@ absl::Status CheckRows(sqlite3* connection, const std::string& operation,
     findings.push_back(absl::StrCat("letter ", rows->Int(0), ": ", damage.message()));
   }
   return has_row.status();
+}
+
+// Every id, as it is read when nothing of it is in memory.
+absl::Status CheckIds(sqlite3* connection, const std::string& path, const std::stop_token& stop) {
+  constexpr std::size_t kRecentBytes = 1 << 20;
+  ConnectionIds storage;
+  if (absl::Status prepared = storage.Prepare(connection, path); !prepared.ok()) return prepared;
+  const auto ids =
+      stores::IdLog::Open(storage, {.recent = {.bytes_max = kRecentBytes}, .reload_bytes = 0});
+  if (!ids.ok()) return ids.status();
+  return stores::CheckIds(**ids, [&] {
+    return stop.stop_requested() ? absl::CancelledError("sqlite: verify ids: given up on request")
+                                 : absl::OkStatus();
+  });
 }
 
 absl::Status CheckPages(sqlite3* connection, const std::string& operation,
@@ -151,6 +166,8 @@ absl::StatusOr<std::vector<StoreFigure>> SqliteMaintenance::ReadFigures() {
     if (!value.ok()) return value.status();
     figures.push_back({query.name, std::atoll(value->value_or("0").c_str())});
   }
+  stores::AddIdFigures(database_->ids().Read([](const stores::IdLog& log) { return log.stats(); }),
+                       figures);
   struct stat wal = {};
   const bool has_wal = ::stat(absl::StrCat(database_->path(), "-wal").c_str(), &wal) == 0;
   figures.push_back({"wal_bytes", has_wal ? static_cast<std::int64_t>(wal.st_size) : 0});
@@ -163,8 +180,12 @@ absl::StatusOr<std::vector<std::string>> SqliteMaintenance::Verify(const std::st
   if (!connection.ok()) return connection.status();
   const StopWatch watch(connection->get(), stop);
   std::vector<std::string> findings;
+  // One moment: ids are sealed, and what was sealed is removed, while this goes on.
+  absl::Status begun = Execute(connection->get(), "BEGIN", operation);
+  if (!begun.ok()) return begun;
   absl::Status checked = CheckPages(connection->get(), operation, findings);
   if (checked.ok()) checked = CheckRows(connection->get(), operation, findings);
+  if (checked.ok()) checked = CheckIds(connection->get(), database_->path(), stop);
   if (absl::IsDataLoss(checked)) {
     findings.emplace_back(checked.message());
   } else if (!checked.ok()) {

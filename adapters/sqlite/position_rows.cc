@@ -1,6 +1,7 @@
 // Parameters 1 to 4 of every statement here are the key.
 #include "adapters/sqlite/position_rows.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -74,6 +75,24 @@ absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
   }
   position.directive = static_cast<PositionDirective>(directive);
   return position;
+}
+
+absl::StatusOr<std::vector<StoredPosition>> ListPositions(Statement& list) {
+  std::vector<StoredPosition> positions;
+  absl::StatusOr<bool> has_row = list.Step();
+  for (; has_row.ok() && *has_row; has_row = list.Step()) {
+    absl::StatusOr<StoredPosition> position = PositionAt(list);
+    if (!position.ok()) {
+      list.Reset();
+      return position.status();
+    }
+    positions.push_back(*std::move(position));
+  }
+  if (!has_row.ok()) return has_row.status();
+  // SQLite's order is that of unsigned bytes; the contract's is that of the keys.
+  std::sort(positions.begin(), positions.end(),
+            [](const StoredPosition& a, const StoredPosition& b) { return a.key < b.key; });
+  return positions;
 }
 
 absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest& request) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,6 +21,9 @@ absl::StatusOr<std::optional<StoredPosition>> FindPosition(Statement& find_posit
 // The row under the cursor of `find_position` or `list_positions`. kDataLoss: a directive that
 // nobody wrote.
 absl::StatusOr<StoredPosition> PositionAt(const Statement& row);
+
+// All of them, in key order; `list` is reset afterwards.
+absl::StatusOr<std::vector<StoredPosition>> ListPositions(Statement& list);
 
 // REQUIRES for all below: a transaction of `database` is open, and the store is at work.
 absl::StatusOr<TakenPosition> TakePosition(Database& database, const TakeRequest& request);

@@ -35,7 +35,7 @@ class SqliteRows final : public stores::Rows {
     return ids_.PutResult(key, result);
   }
   absl::StatusOr<std::string> FindResult(const IdKey& key) override { return ids_.FindResult(key); }
-  bool has_claims() const override { return database_.has_claims(); }
+  bool has_claims() const override { return ids_.has_claims(); }
 
   absl::StatusOr<bool> PutOutboxRow(const OutboxRow& row) override {
     return sqlite::PutOutboxRow(database_, ids_, row);
@@ -53,7 +53,7 @@ class SqliteRows final : public stores::Rows {
     return sqlite::DropLetter(database_, number);
   }
   absl::StatusOr<std::optional<stores::KeptLetter>> FindLetter(std::int64_t number) override {
-    return sqlite::FindLetter(database_, number);
+    return sqlite::FindLetter(database_, ids_, number);
   }
   absl::StatusOr<std::int32_t> NextRedrive(const IdKey& key) override {
     return sqlite::NextRedrive(database_, ids_, key);
@@ -66,8 +66,7 @@ class SqliteRows final : public stores::Rows {
     return sqlite::PutPosition(database_, row);
   }
 
-  void ForgetNewScopes() { ids_.ForgetNewScopes(); }
-  ScopeNumbers TakeNewScopes() { return ids_.TakeNewScopes(); }
+  IdTable& ids() { return ids_; }
 
  private:
   Database& database_;
@@ -86,7 +85,8 @@ absl::Status Write(Database& database, std::string_view operation, Durability wa
     worked = work(rows);
   }
   if (worked.ok()) {
-    return database.Commit({.wanted = wanted, .new_scopes = rows.TakeNewScopes()});
+    return database.Commit({.wanted = wanted, .new_scopes = rows.ids().TakeNewScopes()},
+                           rows.ids().TakeChanges());
   }
   database.Rollback();
   return worked;

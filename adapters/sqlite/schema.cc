@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "adapters/sqlite/move_ids.h"
 #include "adapters/sqlite/statement.h"
 #include "once/abseil.h"
 
@@ -100,7 +101,26 @@ constexpr const char* kVersion3 = R"sql(
   ALTER TABLE main.once_positions ADD COLUMN log_time_ms INTEGER;
 )sql";
 
-constexpr std::array<Migration, 3> kMigrations = {{{1, kVersion1}, {2, kVersion2}, {3, kVersion3}}};
+// Ids in a log (src/stores/id_log), which gives everything below its meaning and its checksums.
+// Where an id had a row, MoveIds() puts it into the log and drops the tables.
+//   once_segments: what one commit has completed.
+//   once_open: ids of which more is known than that, with their claims.
+//   once_pages: of sorted runs; `place` is the number of the run × 2^32 + that of the page.
+//   once_meta: 'manifest' says what counts of all that.
+constexpr const char* kVersion4 = R"sql(
+  CREATE TABLE main.once_segments(
+    number INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL);
+  CREATE TABLE main.once_open(
+    key BLOB PRIMARY KEY,
+    row BLOB NOT NULL) WITHOUT ROWID;
+  CREATE TABLE main.once_pages(
+    place INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL);
+)sql";
+
+constexpr std::array<Migration, 4> kMigrations = {
+    {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4, &MoveIds}}};
 
 // As StoreTraits::id promises it.
 bool IsStoreId(std::string_view id) {
@@ -186,6 +206,9 @@ class Preparation {
       if (migration.version <= format_) continue;
       absl::Status status = Execute(connection_, migration.sql,
                                     At(absl::StrCat("migrate to format ", migration.version, ":")));
+      if (status.ok() && migration.move != nullptr) {
+        status = migration.move(connection_, request_.path);
+      }
       if (!status.ok()) return status;
       status = Execute(connection_,
                        absl::StrCat("INSERT OR REPLACE INTO main.once_meta VALUES('format', ",

@@ -15,10 +15,12 @@
 
 namespace once::sqlite {
 
-// Takes the store's tables from version − 1 to `version`.
+// Takes the store's tables from version − 1 to `version`: first `sql`, then `move`, which may be
+// null. `path` is for error messages.
 struct Migration {
   int version;
   const char* sql;
+  absl::Status (*move)(sqlite3* connection, const std::string& path) = nullptr;
 };
 
 std::span<const Migration> Migrations();

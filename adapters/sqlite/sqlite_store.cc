@@ -18,13 +18,15 @@
 namespace once::sqlite {
 namespace {
 
-StoreTraits TraitsOf(const Database& database, Synchronous synchronous) {
+StoreTraits TraitsOf(const Database& database, const StoreOptions& options) {
+  const Synchronous synchronous = options.synchronous;
   StoreTraits traits{.name = "sqlite",
                      .durability = Durability::kMachine,
                      .weakness = database.FindWeakness(),
                      .is_shared = false,
                      .id = database.identity().store_id,
-                     .open_count = static_cast<std::uint64_t>(database.identity().open_count)};
+                     .open_count = static_cast<std::uint64_t>(database.identity().open_count),
+                     .retention = options.retention};
   if (synchronous == Synchronous::kNormal) {
     traits.weakness =
         "synchronous=NORMAL: a power failure may undo the last commits; set "
@@ -40,9 +42,9 @@ StoreTraits TraitsOf(const Database& database, Synchronous synchronous) {
 
 class SqliteStore final : public DedupStore, public TransactionalStore {
  public:
-  SqliteStore(std::shared_ptr<Database> database, Synchronous synchronous)
+  SqliteStore(std::shared_ptr<Database> database, const StoreOptions& options)
       : database_(std::move(database)),
-        traits_(TraitsOf(*database_, synchronous)),
+        traits_(TraitsOf(*database_, options)),
         outbox_(database_),
         rows_(database_),
         claims_(rows_),
@@ -126,7 +128,7 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
   absl::StatusOr<std::shared_ptr<Database>> database = Database::Open(options);
   if (!database.ok()) return database.status();
-  auto store = std::make_shared<SqliteStore>(*std::move(database), options.synchronous);
+  auto store = std::make_shared<SqliteStore>(*std::move(database), options);
   const absl::Status served = options.serve_operators ? store->ServeOperators() : absl::OkStatus();
   if (!served.ok()) return served;
   return store;

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "once/abseil.h"
 
 namespace once::sqlite {
@@ -44,30 +43,13 @@ std::string SelectPositions() {
 
 std::string FindPosition() { return absl::StrCat(SelectPositions(), kOfPartition); }
 
-// As RecordAt() and ClaimAt() read them; `table` is an alias with its dot.
-std::string RecordColumns(const char* table = "") {
-  return absl::StrReplaceAll(
-      "$state, $fingerprint_high, $fingerprint_low, $attempt, $first_failed_at, $not_before",
-      {{"$", table}});
-}
-std::string ClaimColumns(const char* table = "") {
-  return absl::StrReplaceAll(
-      "$fence_incarnation, $fence_counter, $lease_end, $is_begun, $may_have_run, $disposition, "
-      "$fingerprint_high, $fingerprint_low",
-      {{"$", table}});
-}
-
-// As LetterAt() reads it: a letter, its redrives, and the rows of its id.
+// As LetterAt() reads it: a letter and its redrives.
 std::string SelectLetters() {
-  return absl::StrCat(
-      "SELECT o.sequence, o.origin, o.state, o.payload, o.reason, s.name, o.id, "
-      "(SELECT count(*) FROM main.once_outbox r"
-      " WHERE r.scope = o.scope AND r.id = o.id AND r.ordinal < 0), ",
-      RecordColumns("i."), ", ", ClaimColumns("c."),
-      " FROM main.once_outbox o"
-      " LEFT JOIN main.once_scopes s ON s.scope = o.scope"
-      " LEFT JOIN main.once_ids i ON i.scope = o.scope AND i.id = o.id"
-      " LEFT JOIN main.once_claims c ON c.scope = o.scope AND c.id = o.id ");
+  return "SELECT o.sequence, o.origin, o.state, o.payload, o.reason, s.name, o.id, "
+         "(SELECT count(*) FROM main.once_outbox r"
+         " WHERE r.scope = o.scope AND r.id = o.id AND r.ordinal < 0)"
+         " FROM main.once_outbox o"
+         " LEFT JOIN main.once_scopes s ON s.scope = o.scope ";
 }
 
 absl::Status PrepareTransactions(WriterStatements& s, sqlite3* connection,
@@ -79,7 +61,9 @@ absl::Status PrepareTransactions(WriterStatements& s, sqlite3* connection,
        {&s.rollback, "rollback on", "ROLLBACK"},
        {&s.savepoint, "set savepoint on", "SAVEPOINT once_savepoint"},
        {&s.release_savepoint, "release savepoint on", "RELEASE once_savepoint"},
-       {&s.rollback_to_savepoint, "roll back to savepoint on", "ROLLBACK TO once_savepoint"}});
+       {&s.rollback_to_savepoint, "roll back to savepoint on", "ROLLBACK TO once_savepoint"},
+       {&s.settle, "settle the last commit on",
+        "INSERT OR REPLACE INTO main.once_meta(key, value) VALUES('settled', 1)"}});
 }
 
 absl::Status PrepareIds(WriterStatements& s, sqlite3* connection, const std::string& path) {
@@ -87,18 +71,6 @@ absl::Status PrepareIds(WriterStatements& s, sqlite3* connection, const std::str
       connection, path,
       {{&s.find_scope, "find scope in", "SELECT scope, name FROM main.once_scopes WHERE name = ?1"},
        {&s.add_scope, "add scope to", "INSERT INTO main.once_scopes(name) VALUES(?1)"},
-       {&s.find_id, "find ids in",
-        absl::StrCat("SELECT scope, id, ", RecordColumns(), " FROM main.once_ids", kOfId)},
-       {&s.put_id, "put ids into",
-        absl::StrCat("INSERT OR REPLACE INTO main.once_ids(scope, id, ", RecordColumns(),
-                     ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")},
-       {&s.forget_id, "forget ids in", absl::StrCat("DELETE FROM main.once_ids", kOfId)},
-       {&s.find_claim, "find claims in",
-        absl::StrCat("SELECT scope, id, ", ClaimColumns(), " FROM main.once_claims", kOfId)},
-       {&s.put_claim, "put claims into",
-        absl::StrCat("INSERT OR REPLACE INTO main.once_claims(scope, id, ", ClaimColumns(),
-                     ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")},
-       {&s.drop_claim, "drop claims from", absl::StrCat("DELETE FROM main.once_claims", kOfId)},
        {&s.find_result, "find result in",
         absl::StrCat("SELECT scope, id, result FROM main.once_results", kOfId)},
        {&s.put_result, "put result into",
@@ -186,14 +158,7 @@ absl::Status ReaderStatements::Prepare(sqlite3* connection, const std::string& p
         absl::StrCat(SelectLetters(),
                      "WHERE o.kept = 1 AND o.sequence > ?1 AND (?2 IS NULL OR o.id = ?2)"
                      " AND (?3 IS NULL OR s.name = ?3)"
-                     " AND (i.state IS NULL OR i.state NOT IN (1, 4))"
-                     " ORDER BY o.sequence LIMIT ?4")},
-       {&find_everywhere, "find id in",
-        absl::StrCat("SELECT s.name, ", RecordColumns("i."), ", ", ClaimColumns("c."),
-                     " FROM main.once_scopes s"
-                     " LEFT JOIN main.once_ids i ON i.scope = s.scope AND i.id = ?1"
-                     " LEFT JOIN main.once_claims c ON c.scope = s.scope AND c.id = ?1"
-                     " WHERE i.id IS NOT NULL OR c.id IS NOT NULL ORDER BY s.name")}});
+                     " ORDER BY o.sequence")}});
 }
 
 }  // namespace once::sqlite

@@ -16,8 +16,7 @@ struct WriterStatements {
   Statement begin, commit, rollback;
   Statement savepoint, release_savepoint, rollback_to_savepoint;
   Statement find_scope, add_scope;
-  Statement find_id, put_id, forget_id;
-  Statement find_claim, put_claim, drop_claim;
+  Statement settle;
   Statement find_result, put_result, drop_result;
   Statement find_position, find_other_cluster, add_position, take_position, set_position;
   Statement put_position;
@@ -31,7 +30,7 @@ struct WriterStatements {
 struct ReaderStatements {
   Statement find_position, list_positions;
   Statement find_pending, count_pending;
-  Statement find_failures, find_everywhere;
+  Statement find_failures;
 
   absl::Status Prepare(sqlite3* connection, const std::string& path);
 };

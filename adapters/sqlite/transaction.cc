@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/sqlite/position_rows.h"
 #include "once/abseil.h"
+#include "src/stores/retention.h"
 
 namespace once::sqlite {
 
@@ -39,15 +40,7 @@ absl::StatusOr<std::vector<BeginResult::Mismatch>> SqliteTransaction::Lock(
 
 absl::Status SqliteTransaction::FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) {
   assert(records.size() == keys.size());
-  return Do([&]() -> absl::Status {
-    const LeaseClock clock = database_->clock();
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      const absl::StatusOr<IdRows> rows = rows_.Find(keys[i]);
-      if (!rows.ok()) return rows.status();
-      records[i] = stores::VisibleRecord(*rows, clock);
-    }
-    return absl::OkStatus();
-  });
+  return Do([&] { return rows_.ids().FindVisible(keys, database_->clock(), records); });
 }
 
 absl::Status SqliteTransaction::PutIds(std::span<const IdWrite> writes) {
@@ -76,6 +69,7 @@ absl::Status SqliteTransaction::SetSavepoint() {
       if (!released.ok()) return released;
     }
     has_savepoint_ = true;
+    rows_.ids().SetSavepoint();
     return database_->statements().savepoint.Run();
   });
 }
@@ -86,7 +80,7 @@ absl::Status SqliteTransaction::RollbackToSavepoint() {
       return absl::FailedPreconditionError(
           absl::StrCat("sqlite: roll back to savepoint on ", database_->path(), ": none was set"));
     }
-    rows_.ForgetNewScopes();
+    rows_.ids().RollbackToSavepoint();
     database_->ResetStatementsOfHandlers();
     return database_->statements().rollback_to_savepoint.Run();
   });
@@ -98,6 +92,7 @@ absl::Status SqliteTransaction::CheckOpen() {
 
 absl::Status SqliteTransaction::SetPositions(std::span<const PositionUpdate> updates) {
   return Do([&]() -> absl::Status {
+    log_time_ms_ = stores::LogTimeOf(updates);
     for (const PositionUpdate& update : updates) {
       const auto lock = locks_.find(update.key);
       if (lock == locks_.end()) {
@@ -121,8 +116,10 @@ absl::Status SqliteTransaction::Commit(Durability wanted) {
   state_ = absl::FailedPreconditionError("sqlite: the transaction was ended by Commit() already");
   return database->Commit(
       {.wanted = wanted,
-       .new_scopes = rows_.TakeNewScopes(),
-       .when_unknown = "whether the commit happened shows when the positions are taken again"});
+       .log_time_ms = log_time_ms_,
+       .new_scopes = rows_.ids().TakeNewScopes(),
+       .when_unknown = "whether the commit happened shows when the positions are taken again"},
+      rows_.ids().TakeChanges());
 }
 
 void SqliteTransaction::Rollback() {

@@ -52,7 +52,8 @@ class SqliteTransaction final : public StoreTransaction {
   std::map<PartitionKey, PositionStamp> locks_;
   SqliteRows rows_;  // used only while database_ is not null
   bool has_savepoint_ = false;
-  absl::Status state_;  // OK while the transaction is usable
+  std::int64_t log_time_ms_ = stores::kUnknownLogTime;  // of what it settles
+  absl::Status state_;                                  // OK while the transaction is usable
 };
 
 }  // namespace once::sqlite

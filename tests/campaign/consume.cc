@@ -28,6 +28,7 @@
 #include "tests/campaign/consumer_task.h"
 #include "tests/campaign/effects_book.h"
 #include "tests/campaign/recorded_seams.h"
+#include "tests/campaign/seal_soon.h"
 #include "tests/campaign/workload.h"
 #include "tests/forwarding_seams.h"
 #include "tests/integration/child.h"
@@ -188,6 +189,7 @@ class ConsumingProcess {
 
   std::shared_ptr<DedupStore> OpenStore() {
     if (task_.store == "memory") return memory::OpenStore();
+    SealSoon();
     return Must(sqlite::OpenStore(
         {.path = task_.store,
          .busy_timeout = absl::Seconds(1),

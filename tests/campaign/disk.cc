@@ -82,9 +82,13 @@ Disk::~Disk() {
   sqlite3_vfs_register(real_, 1);
 }
 
-void Disk::CutPowerAt(std::int64_t change) { cut_at_ = changes_ + change; }
+void Disk::CutPowerAt(std::int64_t change) {
+  const auto alone = Alone();
+  cut_at_ = changes_ + change;
+}
 
 void Disk::PowerUp(const FileContents& contents) {
+  const auto alone = Alone();
   has_power_ = true;
   cut_at_ = 0;
   files_.clear();
@@ -93,6 +97,7 @@ void Disk::PowerUp(const FileContents& contents) {
 }
 
 void Disk::Fail(const DiskFault& fault) {
+  const auto alone = Alone();
   fault_ = fault;
   fault_calls_ = 0;
   failures_ = 0;
@@ -100,6 +105,7 @@ void Disk::Fail(const DiskFault& fault) {
 }
 
 bool Disk::May(DiskWork work) {
+  const auto alone = Alone();
   if (!has_power()) return false;
   ++calls_;
   if ((work & kDiskChange) != 0 && ++changes_ == cut_at_) {
@@ -213,6 +219,7 @@ std::string Disk::Draw(const File& file, Dice& dice) {
 }
 
 FileContents Disk::AfterPowerCut(Dice& dice) const {
+  const auto alone = Alone();
   FileContents contents;
   const std::int64_t names_reached = dice.Below(names_changed_ + 1);
   for (const auto& [path, newest] : files_) {

@@ -6,7 +6,7 @@
 // system may have dropped the pages and forgotten that they were never written.
 //
 // A Disk never syncs the real files. While it lives it is SQLite's default file layer.
-// Thread-safety: none.
+// Thread-safety: safe for concurrent use, one call at a time.
 #pragma once
 
 #include <sqlite3.h>
@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -74,33 +75,50 @@ class Disk {
   // At the `change`-th change from now on (from 1) the power goes: a write, a truncation or a
   // deletion is made but not durable, a sync is not made.
   void CutPowerAt(std::int64_t change);
-  void CutPowerNow() { has_power_ = false; }
-  void KeepPower() { cut_at_ = 0; }
-  bool has_power() const { return has_power_ && !is_deaf_; }
+  void CutPowerNow() {
+    const auto alone = Alone();
+    has_power_ = false;
+  }
+  void KeepPower() {
+    const auto alone = Alone();
+    cut_at_ = 0;
+  }
+  bool has_power() const {
+    const auto alone = Alone();
+    return has_power_ && !is_deaf_;
+  }
   // While a process is torn down that has died: its calls fail and change nothing, and what it has
   // written stays in the page cache.
-  void Deafen(bool is_deaf) { is_deaf_ = is_deaf; }
+  void Deafen(bool is_deaf) {
+    const auto alone = Alone();
+    is_deaf_ = is_deaf;
+  }
   // The machine starts again, and this is what its disk holds. The files must be there already.
   void PowerUp(const FileContents& contents);
 
   void Fail(const DiskFault& fault);
-  void Mend() { fault_.reset(); }
+  void Mend() {
+    const auto alone = Alone();
+    fault_.reset();
+  }
   // Calls that failed since Fail().
-  std::int64_t failures() const { return failures_; }
+  std::int64_t failures() const { return CountOf(failures_); }
   // Of them those that dropped pages.
-  std::int64_t drops() const { return drops_; }
+  std::int64_t drops() const { return CountOf(drops_); }
   // Calls since Fail() that the fault could have struck.
-  std::int64_t fault_calls() const { return fault_calls_; }
+  std::int64_t fault_calls() const { return CountOf(fault_calls_); }
 
-  std::int64_t changes() const { return changes_; }
+  std::int64_t changes() const { return CountOf(changes_); }
   // Calls of all kinds.
-  std::int64_t calls() const { return calls_; }
+  std::int64_t calls() const { return CountOf(calls_); }
 
   // What may be left of the files in use; a file that is not listed may be gone.
   // REQUIRES: !has_power().
   FileContents AfterPowerCut(Dice& dice) const;
 
-  // For the file layer. False: the call must fail.
+  // For the file layer, which holds it for the whole of a call.
+  std::unique_lock<std::recursive_mutex> Alone() const { return std::unique_lock(mutex_); }
+  // False: the call must fail.
   bool May(DiskWork work);
   bool is_full() const { return fault_.has_value() && fault_->is_full; }
   sqlite3_vfs* real() const { return real_; }
@@ -134,7 +152,12 @@ class Disk {
   static void Settle(File& file);
   static std::string Read(const File& file);
   void SyncNames();
+  std::int64_t CountOf(const std::int64_t& count) const {
+    const auto alone = Alone();
+    return count;
+  }
 
+  mutable std::recursive_mutex mutex_;
   sqlite3_vfs* const real_;
   sqlite3_vfs vfs_;
   bool has_power_ = true;

@@ -36,12 +36,14 @@ int Close(sqlite3_file* file) {
 }
 
 int Read(sqlite3_file* file, void* data, int size, sqlite3_int64 offset) {
+  const auto alone = Ours(file).disk->Alone();
   if (!May(file, kDiskRead)) return SQLITE_IOERR_READ;
   return Methods(file).xRead(Real(file), data, size, offset);
 }
 
 int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) {
   Disk& disk = *Ours(file).disk;
+  const auto alone = disk.Alone();
   const bool may = disk.May(kDiskWrite);
   if (!may && !disk.has_power()) return SQLITE_IOERR_WRITE;
   const int written = may ? size : size / 2;
@@ -58,6 +60,7 @@ int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) 
 }
 
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
+  const auto alone = Ours(file).disk->Alone();
   if (!May(file, kDiskTruncate)) return SQLITE_IOERR_TRUNCATE;
   const int code = Methods(file).xTruncate(Real(file), size);
   if (code == SQLITE_OK) Ours(file).disk->NoteTruncated(*Ours(file).path, size);
@@ -66,6 +69,7 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
 
 int Sync(sqlite3_file* file, int /*flags*/) {
   Disk& disk = *Ours(file).disk;
+  const auto alone = disk.Alone();
   if (disk.May(kDiskSync)) {
     disk.NoteSynced(*Ours(file).path);
     return SQLITE_OK;
@@ -148,6 +152,7 @@ Disk& DiskOf(sqlite3_vfs* vfs) { return *static_cast<Disk*>(vfs->pAppData); }
 
 int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   Disk& disk = DiskOf(vfs);
+  const auto alone = disk.Alone();
   auto* ours = new (file) LayerFile;
   ours->pMethods = nullptr;
   ours->disk = &disk;
@@ -166,6 +171,7 @@ int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int*
 
 int Delete(sqlite3_vfs* vfs, const char* name, int sync_folder) {
   Disk& disk = DiskOf(vfs);
+  const auto alone = disk.Alone();
   if (!disk.May(kDiskDelete)) return SQLITE_IOERR_DELETE;
   const int code = disk.real()->xDelete(disk.real(), name, 0);
   if (code == SQLITE_OK) disk.NoteDeleted(name, sync_folder != 0 && disk.has_power());

@@ -9,21 +9,26 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "adapters/sqlite/connection_ids.h"
+#include "once/abseil.h"
+#include "src/stores/claim_codec.h"
+#include "src/stores/id_log/id_log.h"
 #include "tests/campaign/store_writer.h"
 
 namespace once::campaign {
 namespace {
 
 // "table.column" or "table.": names of stores, openings, writers and owners; and numbers of
-// letters, which are never given twice by an open store.
+// letters, which are never given twice by an open store. What lies in the log of ids is shown id by
+// id: how much of it is sealed is a matter of time.
 constexpr std::array<std::string_view, 9> kHidden = {"once_meta.",
                                                      "once_outbox.sequence",
                                                      "sqlite_sequence.",
                                                      "once_positions.revision",
                                                      "once_positions.writer",
-                                                     "once_claims.fence_incarnation",
-                                                     "once_claims.fence_counter",
-                                                     "once_claims.lease_end",
+                                                     "once_segments.",
+                                                     "once_open.",
+                                                     "once_pages.",
                                                      "sqlite_stat1."};
 constexpr std::size_t kShownBytes = 40;  // of a value
 
@@ -54,6 +59,8 @@ class Reader {
     sqlite3_finalize(statement);
     if (code != SQLITE_DONE) Complain(sql);
   }
+
+  sqlite3* connection() { return connection_; }
 
   std::vector<std::string> lines;
 
@@ -87,10 +94,47 @@ void DumpTable(Reader& reader, const std::string& table) {
   });
 }
 
+// Without fences and leases, which are those of one opening.
+std::string ClaimText(std::string_view extra) {
+  if (extra.empty()) return "";
+  const auto claim = stores::DecodeClaim(extra);
+  if (!claim.ok()) return " DAMAGED: " + claim.status().ToString();
+  return absl::StrCat(" claimed", claim->fence ? "" : " by nobody", " begun=", claim->is_begun,
+                      " may_have_run=", claim->may_have_run, " disposition=",
+                      claim->disposition ? static_cast<int>(*claim->disposition) : -1,
+                      " print=", claim->fingerprint.high, ",", claim->fingerprint.low);
+}
+
+absl::Status DumpIds(const std::string& path, Reader& reader) {
+  sqlite::ConnectionIds storage;
+  if (absl::Status prepared = storage.Prepare(reader.connection(), path); !prepared.ok()) {
+    return prepared;
+  }
+  const auto ids = stores::IdLog::Open(storage, {});
+  if (!ids.ok()) return ids.status();
+  std::vector<std::string> lines;
+  absl::Status read =
+      (*ids)->ForEach([&](const IdKey& key, const IdRecord& record, std::string_view extra) {
+        lines.push_back(absl::StrCat(
+            "once_ids scope=", ToAbsl(key.scope), " id=", absl::CEscape(ToAbsl(key.id)),
+            " state=", static_cast<int>(record.state), " print=", record.fingerprint.high, ",",
+            record.fingerprint.low, " attempt=", record.attempt,
+            " first_failed_at=", absl::FormatTime(record.first_failed_at),
+            " not_before=", absl::FormatTime(record.not_before), ClaimText(extra)));
+        return absl::OkStatus();
+      });
+  // Open rows come in no order.
+  std::sort(lines.begin(), lines.end());
+  reader.lines.insert(reader.lines.end(), lines.begin(), lines.end());
+  return read;
+}
+
 }  // namespace
 
 std::vector<std::string> DumpStore(const std::string& path) {
   Reader reader(path);
+  // One moment: the store's background task may be at work.
+  reader.ForEach("BEGIN", [](sqlite3_stmt*) {});
   std::vector<std::string> tables;
   reader.ForEach("PRAGMA integrity_check", [&](sqlite3_stmt* statement) {
     const std::string finding = TextOf(statement, 0);
@@ -100,6 +144,9 @@ std::vector<std::string> DumpStore(const std::string& path) {
                  [&](sqlite3_stmt* statement) { tables.push_back(TextOf(statement, 0)); });
   for (const std::string& table : tables) {
     if (!IsHidden(table + ".")) DumpTable(reader, table);
+  }
+  if (const absl::Status dumped = DumpIds(path, reader); !dumped.ok()) {
+    reader.lines.push_back("DAMAGED: " + dumped.ToString());
   }
   return std::move(reader.lines);
 }

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "src/test_hooks.h"
 #include "tests/campaign/disk.h"
+#include "tests/campaign/seal_soon.h"
 #include "tests/campaign/store_writer.h"
 #include "tests/integration/child.h"
 #include "tests/scratch_folder.h"
@@ -40,6 +41,7 @@ int WriteUntilKilled(const StoreKind& kind, const Json& task) {
   const int acknowledgements = open(task.at("acknowledgements").get<std::string>().c_str(),
                                     O_WRONLY | O_APPEND | O_CREAT, 0600);
   Disk disk;  // the page cache outlives the process: no sync need be a real one
+  SealSoon();
   StoreWriter writer(task.at("path"), task.at("seed"), kind);
   if (const absl::Status opened = writer.Open(); !opened.ok()) {
     Say(opened.ToString());

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
+#include "tests/campaign/seal_soon.h"
 #include "tests/campaign/store_writer.h"
 #include "tests/scratch_folder.h"
 
@@ -58,6 +59,7 @@ struct Cut {
   std::int64_t at = 0;  // 0: after the last step
   std::optional<DiskFault> fault;
   sqlite::Synchronous synchronous = sqlite::Synchronous::kFull;
+  bool seals_soon = false;  // the background task of ids is at work all the time
 
   std::string Describe() const {
     std::string text = absl::StrCat("power cut at change ", at);
@@ -67,6 +69,7 @@ struct Cut {
                       fault->drops != 0 ? ", dropping pages" : "");
     }
     if (synchronous == sqlite::Synchronous::kNormal) text += ", at synchronous=NORMAL";
+    if (seals_soon) text += ", while ids are sealed";
     return text;
   }
 };
@@ -88,6 +91,7 @@ class PowerCuts {
     report_.extras = {{"cuts", cuts_},
                       {"states_checked", states_},
                       {"scripts", scripts_},
+                      {"cuts_while_sealing", sealed_},
                       {"cuts_after_faults", faulted_},
                       {"cuts_in_recovery", recovery_cuts_},
                       {"deaths_before", deaths_},
@@ -110,6 +114,7 @@ class PowerCuts {
     Dice dice(script.seed + static_cast<std::uint64_t>(at) * 31);
     Cut cut{.at = at};
     if (dice.OneIn(3)) cut.synchronous = sqlite::Synchronous::kNormal;
+    cut.seals_soon = dice.OneIn(2);
     if (!dice.OneIn(3)) return cut;
     const bool is_sync = dice.OneIn(2);
     cut.fault = {.work = is_sync ? kDiskSync : kDiskChange,
@@ -130,6 +135,7 @@ class PowerCuts {
   // A life without any fault.
   bool Rehearse(Script& script) {
     Begin({});
+    SealLater();
     const std::int64_t before = disk_.changes();
     StoreWriter writer(path_, script.seed);
     absl::Status status = writer.Open();
@@ -157,16 +163,19 @@ class PowerCuts {
 
   // Until it is OK, or the power is gone. False when a mended disk does not help. Where pages were
   // dropped, `work` must be done by a new process when the store says so, and when it is opened
-  // anew: it has then forgotten steps that were not durable, so this life ends here.
+  // anew: it has then forgotten steps that were not durable, so this life ends here. What the
+  // background task of ids has met, no step tells of.
   bool Try(StoreWriter& writer, bool is_opening, const std::function<absl::Status()>& work) {
     for (int i = 0; i < kTriesMax; ++i) {
       last_ = work();
-      if (last_.ok() || !disk_.has_power()) return true;
-      if (disk_.drops() > 0 && (is_opening || absl::IsDataLoss(last_))) {
+      if (!disk_.has_power()) return true;
+      const bool has_forgotten = is_opening ? !last_.ok() || seals_soon_ : absl::IsDataLoss(last_);
+      if (disk_.drops() > 0 && has_forgotten) {
         is_dropped_ = true;
         disk_.CutPowerNow();
         return true;
       }
+      if (last_.ok()) return true;
       // The row says which of the two an unknown commit was; the step is done again in any case.
       if (is_open_) writer.TakeRow().IgnoreError();
     }
@@ -176,6 +185,9 @@ class PowerCuts {
   void CutOnce(const Script& script, const Cut& cut) {
     Begin({});
     ++cuts_;
+    seals_soon_ = cut.seals_soon;
+    seals_soon_ ? SealSoon() : SealLater();
+    sealed_ += cut.seals_soon ? 1 : 0;
     if (cut.fault) disk_.Fail(*cut.fault);
     disk_.CutPowerAt(cut.at);
     StoreWriter writer(path_, script.seed, SqliteKind(cut.synchronous));
@@ -285,9 +297,11 @@ class PowerCuts {
   Disk disk_;
   bool is_open_ = false;
   bool is_dropped_ = false;
+  bool seals_soon_ = false;
   absl::Status last_;  // of what was tried
   CampaignReport report_;
   std::int64_t cuts_ = 0;
+  std::int64_t sealed_ = 0;
   std::int64_t states_ = 0;
   std::int64_t scripts_ = 0;
   std::int64_t faulted_ = 0;

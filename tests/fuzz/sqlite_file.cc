@@ -5,16 +5,19 @@
 //   - damage to the -wal alone loses whole transactions from the end, never one in the middle, as a
 //     power failure would;
 //   - what is answered is in the file.
-// What the damage made of a row's own bytes nobody can know: SQLite keeps no checksums of pages.
+// Ids have checksums, so that what the damage made of one of them is never answered. Of positions
+// and letters nobody can know: SQLite keeps no checksums of pages.
 #include <sqlite3.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <utility>
 
+#include "adapters/sqlite/connection_ids.h"
 #include "once/testing/oracle.h"
+#include "src/stores/claim_codec.h"
+#include "src/stores/id_log/id_log.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/store_template.h"
 #include "tests/scratch_folder.h"
@@ -83,67 +86,48 @@ void ChangeFile(FuzzInput& input, const std::string& other, std::string& file) {
   }
 }
 
-// Rows as a reader finds them who walks through the tables and their indexes from end to end.
+// Ids as a reader finds them who walks through the file from end to end.
 class Walk {
  public:
   explicit Walk(const std::string& path) {
-    sqlite3_open_v2(path.c_str(), &connection_, SQLITE_OPEN_READONLY, nullptr);
-    // A name stands in the table and in its index.
-    std::multimap<std::int64_t, std::string> names;
-    for (const char* sql : {"SELECT scope, name, 0 FROM once_scopes NOT INDEXED",
-                            "SELECT scope, name, 0 FROM once_scopes"
-                            " INDEXED BY sqlite_autoindex_once_scopes_1"}) {
-      ForEach(sql, [&](std::int64_t scope, const std::string& name, std::int64_t) {
-        names.insert({scope, name});
-      });
-    }
-    ForEach("SELECT scope, id, state FROM once_ids",
-            [&](std::int64_t scope, const std::string& id, std::int64_t state) {
-              const auto [begin, end] = names.equal_range(scope);
-              for (auto name = begin; name != end; ++name) rows_[{name->second, id}].insert(state);
-            });
-    ForEach("SELECT scope, id, is_begun OR may_have_run FROM once_claims",
-            [&](std::int64_t scope, const std::string& id, std::int64_t has_run) {
-              const auto [begin, end] = names.equal_range(scope);
-              for (auto name = begin; name != end && has_run != 0; ++name) {
-                claims_.insert({name->second, id});
-              }
-            });
-    sqlite3_close(connection_);
+    sqlite3* connection = nullptr;
+    sqlite3_open_v2(path.c_str(), &connection, SQLITE_OPEN_READONLY, nullptr);
+    is_whole_ = ReadAll(connection, path).ok();
+    sqlite3_close(connection);
   }
 
   // False: something could not be read, so that there may be more.
   bool is_whole() const { return is_whole_; }
-  bool Holds(const KnownId& known) const {
-    return rows_.contains({known.scope, known.id}) || claims_.contains({known.scope, known.id});
-  }
+  bool Holds(const KnownId& known) const { return states_.contains({known.scope, known.id}); }
+  // What was begun and is held by nobody is seen otherwise than it was written.
   bool Holds(const KnownId& known, IdState state) const {
-    const auto found = rows_.find({known.scope, known.id});
-    return claims_.contains({known.scope, known.id}) ||
-           (found != rows_.end() && found->second.contains(static_cast<std::int64_t>(state)));
+    const auto found = states_.find({known.scope, known.id});
+    return found != states_.end() && (found->second.has_claim || found->second.state == state);
   }
 
  private:
-  template <typename Take>
-  void ForEach(const char* sql, Take take) {
-    sqlite3_stmt* statement = nullptr;
-    int code = sqlite3_prepare_v2(connection_, sql, -1, &statement, nullptr);
-    while (code == SQLITE_OK || code == SQLITE_ROW) {
-      code = sqlite3_step(statement);
-      if (code != SQLITE_ROW) break;
-      const auto* text = static_cast<const char*>(sqlite3_column_blob(statement, 1));
-      const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement, 1));
-      take(sqlite3_column_int64(statement, 0), std::string(text == nullptr ? "" : text, size),
-           sqlite3_column_int64(statement, 2));
-    }
-    is_whole_ = is_whole_ && code == SQLITE_DONE;
-    sqlite3_finalize(statement);
+  absl::Status ReadAll(sqlite3* connection, const std::string& path) {
+    sqlite::ConnectionIds storage;
+    if (absl::Status prepared = storage.Prepare(connection, path); !prepared.ok()) return prepared;
+    const auto ids = stores::IdLog::Open(storage, {});
+    if (!ids.ok()) return ids.status();
+    return (*ids)->ForEach([&](const IdKey& key, const IdRecord& record, std::string_view extra) {
+      // A claim that has not begun leaves nothing behind.
+      if (record.state == IdState::kAbsent && !stores::DecodeClaim(extra)->is_begun) {
+        return absl::OkStatus();
+      }
+      states_[{std::string(key.scope), std::string(key.id)}] = {.state = record.state,
+                                                                .has_claim = !extra.empty()};
+      return absl::OkStatus();
+    });
   }
 
-  sqlite3* connection_ = nullptr;
-  bool is_whole_ = true;
-  std::map<std::pair<std::string, std::string>, std::set<std::int64_t>> rows_;
-  std::set<std::pair<std::string, std::string>> claims_;
+  struct Found {
+    IdState state = IdState::kAbsent;
+    bool has_claim = false;
+  };
+  bool is_whole_ = false;
+  std::map<std::pair<std::string, std::string>, Found> states_;
 };
 
 void CheckRecord(const KnownId& known, IdState state, const Walk& walk, bool is_checked) {

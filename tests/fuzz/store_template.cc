@@ -75,11 +75,13 @@ std::vector<KnownId> AddRecords(DedupStore& store) {
   std::vector<IdWrite> writes;
   std::vector<OutboxRow> rows;
   for (const KnownId& known : ids) {
-    writes.push_back({.key = {known.scope, known.id},
-                      .record = {.state = known.state,
-                                 .fingerprint = Fingerprint::Of(known.id),
-                                 .attempt = 2,
-                                 .first_failed_at = absl::UnixEpoch()}});
+    writes.push_back(
+        {.key = {known.scope, known.id},
+         .record = {.state = known.state,
+                    .fingerprint = Fingerprint::Of(known.id),
+                    .attempt = 2,
+                    .first_failed_at = known.state == IdState::kCompleted ? absl::InfinitePast()
+                                                                          : absl::UnixEpoch()}});
     if (known.state == IdState::kDead && rows.size() < 6) {
       rows.push_back(LetterOf(known.id, static_cast<std::int64_t>(writes.size())));
     }

@@ -27,6 +27,7 @@ int Close(sqlite3_file* file) {
 
 int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) {
   FaultFile* ours = Ours(file);
+  const auto paused = ours->owner->Pause();
   ours->owner->NoteWriting(*ours->path);
   const Fault fault = ours->owner->fault();
   const bool can_hit =
@@ -41,12 +42,14 @@ int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) 
 }
 
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
+  const auto paused = Ours(file)->owner->Pause();
   Ours(file)->owner->NoteTruncated(*Ours(file)->path, static_cast<std::size_t>(size));
   return Methods(file)->xTruncate(Ours(file)->real, size);
 }
 
 int Sync(sqlite3_file* file, int flags) {
   FaultFile* ours = Ours(file);
+  const auto paused = ours->owner->Pause();
   if (ours->owner->ShouldFail(Fault::kSyncError, *ours->path)) {
     for (const auto& [offset, bytes] : ours->owner->NoteSyncFailed(*ours->path)) {
       if (!ours->owner->drops_unsynced()) continue;
@@ -71,6 +74,7 @@ int Sync(sqlite3_file* file, int flags) {
 
 int ShmMap(sqlite3_file* file, int page, int size, int extend, void volatile** memory) {
   FaultFile* ours = Ours(file);
+  const auto paused = ours->owner->Pause();
   if (ours->owner->ShouldFail(Fault::kSharedMemory, *ours->path)) return SQLITE_IOERR_SHMMAP;
   return Methods(file)->xShmMap(ours->real, page, size, extend, memory);
 }
@@ -163,6 +167,7 @@ FaultVfs::~FaultVfs() {
 }
 
 void FaultVfs::Arm(Fault fault, std::string_view suffix, int nth, bool is_lasting) {
+  const auto paused = Pause();
   fault_ = fault;
   suffix_ = suffix;
   countdown_ = nth;
@@ -171,6 +176,7 @@ void FaultVfs::Arm(Fault fault, std::string_view suffix, int nth, bool is_lastin
 }
 
 int FaultVfs::CountSyncs(std::string_view suffix) const {
+  const auto paused = Pause();
   int syncs = 0;
   for (const auto& [path, file] : synced_) {
     if (path.ends_with(suffix)) syncs += file.syncs;
@@ -179,11 +185,13 @@ int FaultVfs::CountSyncs(std::string_view suffix) const {
 }
 
 std::string FaultVfs::Synced(const std::string& path) const {
+  const auto paused = Pause();
   const auto found = synced_.find(path);
   return found == synced_.end() ? "" : found->second.content;
 }
 
 void FaultVfs::WatchWrites(std::string_view suffix, std::function<void()> watch) {
+  const auto paused = Pause();
   watched_ = suffix;
   watch_ = std::move(watch);
 }

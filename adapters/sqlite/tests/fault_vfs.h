@@ -1,7 +1,8 @@
 // A FaultVfs is SQLite's own file layer with failures on demand: the n-th operation of a kind on a
 // file whose name ends in a suffix fails, half done where that is how it fails. It also knows what
 // a power failure would leave: of every file what it was when it was last synced.
-// While it lives it is SQLite's default. Thread-safety: none.
+// While it lives it is SQLite's default. Thread-safety: safe for concurrent use, one operation of a
+// file at a time.
 #pragma once
 
 #include <sqlite3.h>
@@ -9,6 +10,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,10 +33,19 @@ class FaultVfs {
   FaultVfs(const FaultVfs&) = delete;
   FaultVfs& operator=(const FaultVfs&) = delete;
 
+  // As long as it is held, no file is changed by another thread: for a look at several files.
+  std::unique_lock<std::recursive_mutex> Pause() const { return std::unique_lock(mutex_); }
+
   // The `nth` (from 1) operation that `fault` can hit fails, and with `is_lasting` all later ones.
   void Arm(Fault fault, std::string_view suffix, int nth, bool is_lasting = false);
-  void Disarm() { fault_ = Fault::kNone; }
-  bool has_fired() const { return has_fired_; }
+  void Disarm() {
+    const auto paused = Pause();
+    fault_ = Fault::kNone;
+  }
+  bool has_fired() const {
+    const auto paused = Pause();
+    return has_fired_;
+  }
 
   // Successful syncs of files whose name ends in `suffix`, since the beginning.
   int CountSyncs(std::string_view suffix) const;
@@ -51,19 +62,20 @@ class FaultVfs {
   // Calls `watch` before every write to a file whose name ends in `suffix`.
   void WatchWrites(std::string_view suffix, std::function<void()> watch);
 
-  // For the file layer:
+  // For the file layer, while it holds Pause():
   void NoteWriting(std::string_view path) const;
   void NoteWritten(const std::string& path, std::size_t offset, std::size_t size);
   void NoteTruncated(const std::string& path, std::size_t size);
   void NoteSynced(const std::string& path, const std::string& content);
   // What the file holds in the place of what was not synced, by offset.
   std::map<std::size_t, std::string> NoteSyncFailed(const std::string& path);
-  // For the file layer: whether this operation is to fail.
+  // Whether this operation is to fail.
   bool ShouldFail(Fault fault, std::string_view path);
   Fault fault() const { return fault_; }
   sqlite3_vfs* real() const { return real_; }
 
  private:
+  mutable std::recursive_mutex mutex_;
   sqlite3_vfs* real_;
   sqlite3_vfs vfs_;
   Fault fault_ = Fault::kNone;

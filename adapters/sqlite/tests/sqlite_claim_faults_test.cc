@@ -1,6 +1,7 @@
 // Failing writes during calls on claims: each failure is reported, nothing is half applied, and the
 // same call once more settles it.
 #include "adapters/sqlite/tests/fault_vfs.h"
+#include "adapters/sqlite/tests/ids_of_file.h"
 #include "adapters/sqlite/tests/store_scene.h"
 
 namespace once::sqlite {
@@ -134,14 +135,11 @@ class SqliteClaimFaults : public StoreScene,
 
   // Everything that claims touch, as a reader of the file sees it.
   static std::vector<std::string> Dump(const std::string& file) {
-    OwnConnection connection(file);
     std::vector<std::string> rows;
+    for (const IdOfFile& id : IdsOfFile(file)) rows.push_back(id.text());
+    OwnConnection connection(file);
     for (const char* sql :
-         {"SELECT name FROM once_scopes",
-          "SELECT CAST(id AS TEXT), state, attempt, not_before FROM once_ids",
-          "SELECT CAST(id AS TEXT), fence_counter, lease_end, is_begun, disposition "
-          "FROM once_claims",
-          "SELECT CAST(id AS TEXT), result FROM once_results",
+         {"SELECT name FROM once_scopes", "SELECT CAST(id AS TEXT), result FROM once_results",
           "SELECT sequence, CAST(id AS TEXT), state, length(payload) FROM once_outbox"}) {
       const SqlResult result = connection.Run(sql);
       EXPECT_EQ(result.code, SQLITE_OK) << result.error;

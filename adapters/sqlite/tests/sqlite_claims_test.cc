@@ -1,9 +1,10 @@
 // Claims in a file, beyond what the conformance suite asks of every store: other writers, damage,
 // reopening, and what stays in the file.
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 
+#include "adapters/sqlite/tests/ids_of_file.h"
 #include "adapters/sqlite/tests/store_scene.h"
+#include "src/stores/id_log/open_rows.h"
 
 namespace once::sqlite {
 namespace {
@@ -87,14 +88,16 @@ TEST_F(SqliteClaimsTest, AnOpenTransactionIsWaitedForAndNamed) {
 
 TEST_F(SqliteClaimsTest, OnlyTheIdStaysOnceItIsCompleted) {
   const Claim claim = MustClaim("id");
-  EXPECT_THAT(Query("SELECT count(*) FROM once_ids"), ElementsAre("0"));
-  EXPECT_THAT(Query("SELECT CAST(id AS TEXT), is_begun FROM once_claims"), ElementsAre("id|0"));
+  EXPECT_THAT(Query("SELECT count(*) FROM once_segments"), ElementsAre("0"));
+  EXPECT_THAT(Query("SELECT count(*) FROM once_open"), ElementsAre("1"));
   MustBegin(claim);
   MustComplete(claim);
-  EXPECT_THAT(Query("SELECT count(*) FROM once_claims"), ElementsAre("0"));
+  EXPECT_THAT(Query("SELECT count(*) FROM once_open"), ElementsAre("0"));
   EXPECT_THAT(Query("SELECT count(*) FROM once_results"), ElementsAre("0"));
-  EXPECT_THAT(Query("SELECT CAST(id AS TEXT), state, attempt, not_before FROM once_ids"),
-              ElementsAre("id|1|null|null"));
+  const std::vector<IdOfFile> ids = IdsOfFile(path());
+  ASSERT_EQ(ids.size(), 1u);
+  EXPECT_EQ(ids.front().id, "id");
+  EXPECT_EQ(ids.front().record, (IdRecord{.state = IdState::kCompleted}));
 }
 
 TEST_F(SqliteClaimsTest, AReleasedClaimLeavesNothing) {
@@ -102,8 +105,8 @@ TEST_F(SqliteClaimsTest, AReleasedClaimLeavesNothing) {
   absl::Status outcome;
   ASSERT_TRUE(claims().Release({&claim, 1}, {&outcome, 1}).ok());
   ASSERT_TRUE(outcome.ok()) << outcome;
-  EXPECT_THAT(Query("SELECT * FROM once_claims"), IsEmpty());
-  EXPECT_THAT(Query("SELECT * FROM once_ids"), IsEmpty());
+  EXPECT_THAT(Query("SELECT key FROM once_open"), IsEmpty());
+  EXPECT_THAT(IdsOfFile(path()), IsEmpty());
 }
 
 TEST_F(SqliteClaimsTest, AnIdThatATransactionForgetsKeepsNoResult) {
@@ -150,55 +153,37 @@ TEST_F(SqliteClaimsTest, TheSystemsClockIsTheDefault) {
 // ---- Damage ----
 
 TEST_F(SqliteClaimsTest, RowsThatNobodyWroteAreDataLossNeverAFreshClaim) {
-  MustComplete(MustClaim("id"));
-  const Claim held = MustClaim("held");
-  ASSERT_EQ(OwnConnection(path())
-                .Run("UPDATE once_ids SET state = 77; UPDATE once_claims SET disposition = 99")
-                .code,
-            SQLITE_OK);
-  EXPECT_THAT(Ask("id").status, Says(kDataLoss, "unknown state 77"));
-  EXPECT_THAT(Ask("held").status, Says(kDataLoss, "unknown disposition 99"));
-  absl::Status outcome;
-  EXPECT_THAT(claims().Begun({&held, 1}, {&outcome, 1}), Says(kDataLoss, "unknown disposition"));
-  EXPECT_THAT(store_->operations()->FindId("id").status(), Says(kDataLoss, "unknown state 77"));
+  MustClaim("held");
+  for (const char* damage :
+       {"UPDATE once_open SET row = substr(row, 1, length(row) - 1) || x'ff'",
+        "UPDATE once_open SET row = x''", "UPDATE once_open SET key = key || x'61'",
+        "UPDATE once_open SET key = x'61'"}) {
+    SCOPED_TRACE(damage);
+    const std::string copy = folder_.File("damaged.db");
+    for (const char* suffix : {"", "-wal", "-shm", ".once-lock"}) {
+      std::filesystem::remove(copy + suffix);
+    }
+    ASSERT_TRUE(store_->maintenance()->Backup(copy, {}).ok());
+    ASSERT_EQ(OwnConnection(copy).Run(damage).code, SQLITE_OK);
+    EXPECT_THAT(OpenStore(OptionsFor(copy)).status(), Says(kDataLoss, "open row"));
+  }
 }
 
-TEST_F(SqliteClaimsTest, ADamagedPageIsDataLossNeverAFreshClaim) {
-  constexpr int kIds = 2000;
-  std::vector<std::string> ids;
-  std::vector<ClaimRequest> requests;
-  std::vector<CompletedClaim> completed;
-  for (int i = 0; i < kIds; ++i) ids.push_back(absl::StrCat("a rather long message id ", i));
-  for (const std::string& id : ids) {
-    requests.push_back({.key = {"scope", id}, .fence = claims().NewFence()});
-    completed.push_back({.claim = {.key = requests.back().key, .fence = requests.back().fence}});
-  }
-  std::vector<ClaimResult> results(kIds);
-  std::vector<absl::Status> outcomes(kIds);
-  ASSERT_TRUE(claims().TryClaim(requests, kLease, results).ok());
-  ASSERT_TRUE(claims().Complete(completed, outcomes).ok());
+// Its own bytes are sound, but what it says cannot be.
+TEST_F(SqliteClaimsTest, ADyingClaimWhoseIdIsNotIsDataLossNeverAnAbsentId) {
   store_.reset();
-
-  std::string content = [this] {
-    std::ifstream in(path(), std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  }();
-  for (std::size_t page = content.size() / 4096 - 10; (page + 1) * 4096 <= content.size(); ++page) {
-    content.replace(page * 4096, 4096, 4096, '\xff');
+  const IdKey key{"scope", "dying"};
+  const std::string row =
+      stores::EncodeOpenRow(key, {}, stores::EncodeClaim({.disposition = Disposition::kRejected}));
+  {
+    OwnConnection connection(path());
+    ConnectionIds storage;
+    ASSERT_TRUE(storage.Prepare(connection.get(), path()).ok());
+    ASSERT_TRUE(storage.PutOpen(EncodeIdKey(key), row).ok());
   }
-  std::ofstream(path(), std::ios::binary | std::ios::trunc) << content;
   MustOpen();
-  int damaged = 0;
-  for (const std::string& id : ids) {
-    const Asked asked = Ask(id);
-    if (asked.status.ok()) {
-      ASSERT_EQ(asked.result.verdict, ClaimVerdict::kDuplicate) << id;
-    } else {
-      ASSERT_THAT(asked.status, Says(kDataLoss, path()));
-      ++damaged;
-    }
-  }
-  EXPECT_GT(damaged, 0);
+  EXPECT_THAT(Ask("dying").status, Says(kDataLoss, "a claim is dying whose id is absent"));
+  EXPECT_THAT(store_->operations()->FindId("dying").status(), Says(kDataLoss, "absent"));
 }
 
 }  // namespace

@@ -97,6 +97,10 @@ TEST_F(SqliteFiles, OptionsAreChecked) {
   EXPECT_THAT(Open({.path = path(), .busy_timeout = -absl::Seconds(1)}),
               Says(kInvalidArgument, "busy_timeout"));
   EXPECT_THAT(Open({.path = path(), .cache_bytes = 0}), Says(kInvalidArgument, "cache_bytes"));
+  EXPECT_THAT(Open({.path = path(), .recent_ids_bytes = 0}),
+              Says(kInvalidArgument, "recent_ids_bytes"));
+  EXPECT_THAT(Open({.path = path(), .runs_max = 0}), Says(kInvalidArgument, "runs_max"));
+  EXPECT_THAT(Open({.path = path(), .filter_bits = 0}), Says(kInvalidArgument, "filter_bits"));
 }
 
 TEST_F(SqliteFiles, MustExistLeavesNothingBehindAMistypedPath) {
@@ -363,7 +367,9 @@ TEST_F(SqliteFiles, ANewerFormatIsRefused) {
   FillAndClose();
   ASSERT_EQ(OwnConnection(path()).Run("UPDATE once_meta SET value = 99 WHERE key = 'format'").code,
             SQLITE_OK);
-  EXPECT_THAT(Open(OptionsFor(path())), Says(kFailedPrecondition, "format 99, this one knows 2"));
+  EXPECT_THAT(Open(OptionsFor(path())),
+              Says(kFailedPrecondition,
+                   absl::StrCat("format 99, this one knows ", Migrations().back().version)));
 }
 
 TEST_F(SqliteFiles, TablesOfSomebodyElseAreNotTakenOver) {
@@ -382,27 +388,33 @@ std::vector<Migration> MigrationsAnd(const char* sql) {
 }
 
 TEST_F(SqliteFiles, MigrationsRunOnceEachAndKeepTheData) {
-  const auto next = MigrationsAnd("ALTER TABLE once_ids ADD COLUMN log_time");
+  const auto next = MigrationsAnd("ALTER TABLE once_positions ADD COLUMN x DEFAULT 7");
   FillAndClose();
   OwnConnection connection(path());
+  ASSERT_EQ(connection
+                .Run("INSERT INTO once_positions VALUES(x'61', x'62', x'63', 0, 1, 2, 3, 4, "
+                     "NULL, NULL, NULL, NULL, NULL, NULL)")
+                .code,
+            SQLITE_OK);
   for (const std::int64_t opening : {2, 3}) {
     const auto identity = PrepareSchema(connection.get(), {.path = path(), .migrations = next});
     ASSERT_TRUE(identity.ok()) << identity.status();
     EXPECT_EQ(identity->open_count, opening);
   }
-  EXPECT_THAT(connection.Run("SELECT count(*), count(log_time) FROM once_ids").rows,
-              ElementsAre("2000|0"));
+  EXPECT_THAT(connection.Run("SELECT position, x FROM once_positions").rows, ElementsAre("1|7"));
   EXPECT_THAT(connection.Run("SELECT value FROM once_meta WHERE key = 'format'").rows,
-              ElementsAre("3"));
+              ElementsAre(absl::StrCat(next.back().version)));
 }
 
 TEST_F(SqliteFiles, AFailedMigrationLeavesTheFormatThatWas) {
-  const auto next = MigrationsAnd("ALTER TABLE once_ids ADD COLUMN x; SELECT no_such_function()");
+  const auto next =
+      MigrationsAnd("ALTER TABLE once_positions ADD COLUMN x; SELECT no_such_function()");
   FillAndClose();
   OwnConnection connection(path());
   const auto identity = PrepareSchema(connection.get(), {.path = path(), .migrations = next});
-  EXPECT_THAT(std::string(identity.status().message()), HasSubstr("migrate to format 3"));
-  EXPECT_NE(connection.Run("SELECT x FROM once_ids").code, SQLITE_OK);
+  EXPECT_THAT(std::string(identity.status().message()),
+              HasSubstr(absl::StrCat("migrate to format ", next.back().version)));
+  EXPECT_NE(connection.Run("SELECT x FROM once_positions").code, SQLITE_OK);
   MustOpen();
   EXPECT_TRUE(IsCompleted("a rather long message id 7"));
 }

@@ -49,14 +49,14 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         "COMMIT", "ROLLBACK", "END", "BEGIN", "SAVEPOINT mine", "RELEASE once_savepoint",
         "ROLLBACK TO once_savepoint", "ATTACH ':memory:' AS other", "DETACH main",
-        "DELETE FROM once_ids", "DELETE FROM ONCE_IDS", "DELETE FROM main.\"once_ids\"",
+        "DELETE FROM once_open", "DELETE FROM ONCE_OPEN", "DELETE FROM main.\"once_open\"",
         "UPDATE once_positions SET position = 0", "INSERT INTO once_scopes(name) VALUES('x')",
-        "DROP TABLE once_ids", "ALTER TABLE once_ids RENAME TO mine",
-        "ALTER TABLE once_ids ADD COLUMN mine", "CREATE INDEX mine ON once_ids(state)",
+        "DROP TABLE once_open", "ALTER TABLE once_open RENAME TO mine",
+        "ALTER TABLE once_open ADD COLUMN mine", "CREATE INDEX mine ON once_open(row)",
         "DROP INDEX once_outbox_pending", "CREATE TABLE once_mine(x)",
-        "CREATE TEMP TABLE once_ids(x)", "CREATE VIEW once_view AS SELECT 1",
-        "CREATE TRIGGER mine AFTER INSERT ON once_ids BEGIN SELECT 1; END",
-        "CREATE TEMP TRIGGER mine AFTER INSERT ON main.once_ids BEGIN SELECT 1; END",
+        "CREATE TEMP TABLE once_open(x)", "CREATE VIEW once_view AS SELECT 1",
+        "CREATE TRIGGER mine AFTER INSERT ON once_open BEGIN SELECT 1; END",
+        "CREATE TEMP TRIGGER mine AFTER INSERT ON main.once_open BEGIN SELECT 1; END",
         "PRAGMA synchronous = OFF", "PRAGMA journal_mode = DELETE", "PRAGMA writable_schema = ON",
         "PRAGMA locking_mode = EXCLUSIVE", "PRAGMA query_only = ON", "PRAGMA wal_checkpoint",
         "PRAGMA user_version = 7", "PRAGMA foreign_keys = ON",
@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
     Statements, SqliteGuardAllows,
     ::testing::Values(
         "INSERT INTO effects VALUES('x') RETURNING row", "UPDATE effects SET row = 'y'",
-        "DELETE FROM effects", "SELECT count(*) FROM once_ids",
+        "DELETE FROM effects", "SELECT count(*) FROM once_open",
         "CREATE TABLE mine(once_count, x); UPDATE mine SET once_count = 1",
         "CREATE TABLE t(x INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(1);"
         "DROP TABLE t",
@@ -92,7 +92,7 @@ TEST_F(SqliteGuard, ATriggerOfTheHandlersCannotTouchTheStoreEither) {
   sqlite3* connection = Connection(*transaction);
   ASSERT_EQ(RunSql(connection,
                    "CREATE TRIGGER sly AFTER INSERT ON effects "
-                   "BEGIN DELETE FROM once_ids; END")
+                   "BEGIN DELETE FROM once_open; END")
                 .code,
             SQLITE_OK);
   EXPECT_EQ(RunSql(connection, "INSERT INTO effects VALUES('x')").code, SQLITE_AUTH);

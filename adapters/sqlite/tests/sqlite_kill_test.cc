@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "adapters/sqlite/tests/ids_of_file.h"
 #include "adapters/sqlite/tests/store_scene.h"
 
 namespace once::sqlite {
@@ -53,9 +54,7 @@ class SqliteKill : public StoreScene {
     return told;
   }
 
-  std::vector<std::string> Ids() {
-    return OwnConnection(path()).Run("SELECT CAST(id AS TEXT) FROM once_ids ORDER BY 1").rows;
-  }
+  std::vector<std::string> Ids() { return NamesOfIds(path()); }
   std::vector<std::string> SortedEffects() {
     return OwnConnection(path()).Run("SELECT row FROM effects ORDER BY 1").rows;
   }

@@ -45,7 +45,8 @@ TEST_F(SqliteMaintenance, FiguresCountWhatIsThere) {
   ApplyAll(3);
   const auto figures = Figures();
   EXPECT_EQ(figures.at("ids_count"), 3);
-  EXPECT_EQ(figures.at("scopes_count"), 1);
+  EXPECT_EQ(figures.at("recent_ids_count"), 3);
+  EXPECT_EQ(figures.at("open_ids_count"), 0);
   EXPECT_EQ(figures.at("letters_pending_count"), 0);
   EXPECT_GT(figures.at("file_bytes"), 0);
   EXPECT_GT(figures.at("wal_bytes"), 0);
@@ -60,10 +61,27 @@ TEST_F(SqliteMaintenance, FindsNothingInASoundStoreWhileATransactionIsOpen) {
   EXPECT_THAT(*findings, IsEmpty());
 }
 
-TEST_F(SqliteMaintenance, FindsAnIdThatIsNotWhereItShouldBe) {
+TEST_F(SqliteMaintenance, FindsAnIdWhoseBytesHaveChanged) {
   MustOpen();
   ApplyAll(20);
-  Replace("id-7", "zz-7");
+  const SqlResult changed = OwnConnection(path()).Run(
+      "UPDATE once_segments SET bytes = CAST(replace(CAST(bytes AS TEXT), 'id-7', 'id-8') AS BLOB) "
+      "WHERE number = 8");
+  ASSERT_EQ(changed.code, SQLITE_OK) << changed.error;
+  const auto findings = maintenance().Verify({});
+  ASSERT_TRUE(findings.ok()) << findings.status();
+  ASSERT_THAT(*findings, SizeIs(1));
+  EXPECT_THAT(findings->front(), HasSubstr("segment 8 does not match its checksum"));
+}
+
+TEST_F(SqliteMaintenance, FindsAnIndexOfAUsersTableThatIsAtOddsWithIt) {
+  MustOpen();
+  ASSERT_EQ(OwnConnection(path()).Run("CREATE INDEX of_effects ON effects(row)").code, SQLITE_OK);
+  const auto transaction = Begin();
+  ASSERT_TRUE(AddEffect(*transaction, "effect-7").ok());
+  ASSERT_TRUE(AddEffect(*transaction, "effect-8").ok());
+  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
+  Replace("effect-7", "zffect-7");
   const auto findings = maintenance().Verify({});
   ASSERT_TRUE(findings.ok()) << findings.status();
   EXPECT_THAT(*findings, Not(IsEmpty()));

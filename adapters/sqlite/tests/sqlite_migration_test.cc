@@ -1,10 +1,13 @@
-// A file of format 1 with rows in every table, opened by this version: everything is found, nothing
-// is republished, and the row of an id is as small as it was.
+// Files of earlier formats with rows in every table, opened by this version: everything is found,
+// nothing is republished, and whatever fails on the way leaves one of the two.
+#include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/str_format.h"
 #include "adapters/sqlite/schema.h"
-#include "adapters/sqlite/tests/store_scene.h"
+#include "adapters/sqlite/tests/sync_scene.h"
 #include "src/stores/outbox_codec.h"
+#include "tests/store_figures.h"
 
 namespace once::sqlite {
 namespace {
@@ -167,34 +170,163 @@ TEST_F(SqliteMigration, OfARowOfFormat2NobodyKnowsTheLogTime) {
                                                             .log_time_ms = -1}));
 }
 
-// Ids are what a store consists of: a hundred bytes more for each of a million would be felt.
-TEST_F(SqliteMigration, TheRowOfAnIdIsAsSmallAsInFormat1) {
-  constexpr std::uintmax_t kPageBytes = 4096;
-  constexpr std::uintmax_t kNewTablesAndIndexes = 4;
-  constexpr std::uintmax_t kSchemaPages = 2;
-  std::string rows =
-      "INSERT INTO once_scopes VALUES(1, x'73636f7065');"
-      "INSERT INTO once_ids SELECT 1, CAST('a rather long message id ' || (value + 10000) AS BLOB),"
-      " 1, 81985529216486895, 81985529216486895, NULL, NULL, NULL FROM generate;";
-  MakeFormat1(
-      "CREATE TEMP TABLE generate AS WITH RECURSIVE n(value) AS (SELECT 0 UNION ALL SELECT "
-      "value + 1 FROM n LIMIT 20000) SELECT value FROM n;" +
-      rows);
-  const std::uintmax_t before = std::filesystem::file_size(path());
+// ---- Rows of ids that become a log ----
 
-  MustOpen(OptionsFor(folder_.File("new.db")));
-  const auto transaction = Begin();
-  for (int i = 0; i < 20'000; ++i) {
-    const std::string id = absl::StrCat("a rather long message id ", i + 10'000);
-    const IdWrite write{.key = {"scope", id},
-                        .record = {.state = IdState::kCompleted,
-                                   .fingerprint = {81985529216486895, 81985529216486895}}};
-    ASSERT_TRUE(transaction->PutIds({&write, 1}).ok());
+class SqliteMovedIds : public SqliteMigration {
+ protected:
+  static constexpr int kIds = 3000;
+
+  // What the version of format 2 wrote: ids in every state, and claims.
+  void MakeFormat2(int ids) {
+    OwnConnection connection(path(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    ASSERT_EQ(Migrations()[1].version, 2);
+    const SqlResult made = connection.Run(absl::StrCat(
+        "BEGIN;", Migrations()[0].sql, Migrations()[1].sql,
+        "INSERT INTO once_meta VALUES('format', 2), "
+        "('store', '0123456789abcdef0123456789abcdef'), ('opened', 7);"
+        "CREATE TABLE effects(row TEXT);"
+        "INSERT INTO once_scopes VALUES(1, x'73636f7065'), (2, x'6f74686572');"  // scope, other
+        "INSERT INTO once_ids SELECT 1 + value % 2, CAST(printf('id-%06d', value) AS BLOB), 1, "
+        "value, value + 1, value % 3, NULL, NULL FROM (WITH RECURSIVE n(value) AS (SELECT 0 UNION "
+        "ALL SELECT value + 1 FROM n LIMIT ",
+        ids,
+        ") SELECT value FROM n);"
+        "INSERT INTO once_ids VALUES(1, x'72', 2, NULL, NULL, 2, 1000000, 2000000);"
+        "INSERT INTO once_ids VALUES(1, x'64', 3, 3, 4, 5, 1000000, NULL);"
+        "INSERT INTO once_ids VALUES(1, x'79', 7, NULL, NULL, 1, NULL, NULL);"
+        "INSERT INTO once_claims VALUES(1, x'79', 5, 6, 1000000, 1, 0, 2, 8, 9);"
+        "INSERT INTO once_claims VALUES(1, x'62', 5, 7, 1000000, 1, 0, NULL, NULL, NULL);"
+        "INSERT INTO once_results VALUES(1, CAST('id-000000' AS BLOB), x'726573756c74');"
+        "COMMIT; PRAGMA journal_mode = WAL"));
+    ASSERT_EQ(made.code, SQLITE_OK) << made.error;
   }
-  ASSERT_TRUE(transaction->Commit(Durability::kMachine).ok());
-  store_.reset();
-  EXPECT_LE(std::filesystem::file_size(folder_.File("new.db")),
-            before + (kNewTablesAndIndexes + kSchemaPages) * kPageBytes);
+
+  IdRecord Find(std::string_view scope, std::string_view id) {
+    const IdKey key{scope, id};
+    IdRecord record;
+    const absl::Status found = Begin()->FindIds({&key, 1}, {&record, 1});
+    EXPECT_TRUE(found.ok()) << found;
+    return record;
+  }
+
+  void ExpectAllMoved(int ids) {
+    for (int i = 0; i < ids; i += std::max(1, ids / 1000)) {
+      const auto print = static_cast<std::uint64_t>(i);
+      const std::string id = absl::StrFormat("id-%06d", i);
+      ASSERT_EQ(
+          Find(i % 2 == 0 ? "scope" : "other", id),
+          (IdRecord{
+              .state = IdState::kCompleted, .fingerprint = {print, print + 1}, .attempt = i % 3}))
+          << id;
+      ASSERT_EQ(Find(i % 2 == 0 ? "other" : "scope", id), IdRecord{}) << id;
+    }
+    EXPECT_EQ(Find("scope", "r"), (IdRecord{.state = IdState::kRetrying,
+                                            .attempt = 2,
+                                            .first_failed_at = absl::FromUnixSeconds(1),
+                                            .not_before = absl::FromUnixSeconds(2)}));
+    EXPECT_EQ(Find("scope", "d"), (IdRecord{.state = IdState::kDead,
+                                            .fingerprint = {3, 4},
+                                            .attempt = 5,
+                                            .first_failed_at = absl::FromUnixSeconds(1)}));
+    EXPECT_EQ(Find("scope", "y").state, IdState::kDying);
+    EXPECT_EQ(Find("scope", "b").state, IdState::kRetrying) << "its handler had begun";
+    EXPECT_EQ(Find("scope", "b").attempt, 1);
+    EXPECT_EQ(once::testing::FiguresOf(*store_->maintenance()).at("ids_count"), ids + 4);
+    ClaimStore& claims = *store_->claims();
+    const ClaimRequest requests[] = {{.key = {"scope", "id-000000"}, .fence = claims.NewFence()},
+                                     {.key = {"scope", "y"}, .fence = claims.NewFence()}};
+    ClaimResult results[2];
+    ASSERT_TRUE(claims.TryClaim(requests, absl::Minutes(1), results).ok());
+    EXPECT_EQ(results[0].verdict, ClaimVerdict::kDuplicate);
+    EXPECT_EQ(results[0].result, "result");
+    EXPECT_EQ(results[1].verdict, ClaimVerdict::kPublish);
+    EXPECT_EQ(results[1].disposition, static_cast<Disposition>(2));
+  }
+
+  StoreOptions Patient(const std::string& path) {
+    StoreOptions options = OptionsFor(path);
+    options.busy_timeout = absl::Seconds(10);
+    options.serve_operators = false;
+    return options;
+  }
+};
+
+TEST_F(SqliteMovedIds, AreAllThereInTheStateTheyWereIn) {
+  MakeFormat2(kIds);
+  for (int opening = 0; opening < 2; ++opening) {
+    MustOpen(Patient(path()));
+    ExpectAllMoved(kIds);
+  }
+  EXPECT_NE(OwnConnection(path()).Run("SELECT * FROM once_ids").code, SQLITE_OK);
+  EXPECT_NE(OwnConnection(path()).Run("SELECT * FROM once_claims").code, SQLITE_OK);
+  EXPECT_THAT(*store_->maintenance()->Verify({}), IsEmpty());
+}
+
+TEST_F(SqliteMovedIds, AreSealedOnTheWayWhereTheyAreMany) {
+  constexpr int kMany = 800'000;
+  MakeFormat2(kMany);
+  StoreOptions options = Patient(path());
+  options.recent_ids_bytes = 1 << 20;
+  MustOpen(options);
+  EXPECT_GT(once::testing::FiguresOf(*store_->maintenance()).at("runs_count"), 0);
+  ExpectAllMoved(kMany);
+}
+
+TEST_F(SqliteMovedIds, AreRefusedAndLeftAloneWhereARowWasNeverWritten) {
+  for (const char* damage :
+       {"UPDATE once_ids SET state = 77 WHERE id = x'72'",
+        "DELETE FROM once_scopes WHERE scope = 2", "UPDATE once_ids SET id = x'' WHERE id = x'72'",
+        "UPDATE once_claims SET disposition = 99 WHERE id = x'79'"}) {
+    SCOPED_TRACE(damage);
+    std::filesystem::remove(path());
+    MakeFormat2(10);
+    ASSERT_EQ(OwnConnection(path()).Run(damage).code, SQLITE_OK);
+    EXPECT_THAT(Open(Patient(path())), Says(absl::StatusCode::kDataLoss, "restore a backup"));
+    OwnConnection connection(path());
+    EXPECT_THAT(connection.Run("SELECT count(*) FROM once_ids").rows, ElementsAre("13"));
+    EXPECT_THAT(connection.Run("SELECT value FROM once_meta WHERE key = 'format'").rows,
+                ElementsAre("2"));
+  }
+}
+
+// The old store, or the new one, whole: after an error, after the death of the process in its
+// place, and after a power failure.
+TEST_F(SqliteMovedIds, AreMovedAtOnceWhateverFails) {
+  MakeFormat2(kIds);
+  const std::string before = ReadFile(path());
+  FaultVfs vfs;
+  vfs.KeepSynced();
+  int copies = 0;
+  const auto make = [&](const std::string& database, const std::string& wal) {
+    const std::string copy = folder_.File(absl::StrCat("copy", ++copies, ".db"));
+    for (const auto& [name, content] : {std::pair(copy, database), std::pair(copy + "-wal", wal)}) {
+      std::ofstream(name, std::ios::binary) << content;
+      vfs.NoteWritten(name, 0, content.size());
+      vfs.NoteSynced(name, content);
+    }
+    return copy;
+  };
+  for (const Fault fault :
+       {Fault::kWriteError, Fault::kTornWrite, Fault::kDiskFull, Fault::kSyncError}) {
+    bool has_fired = true;
+    int failed = 0;
+    for (int nth = 1; has_fired; nth += 1 + nth / 4) {
+      SCOPED_TRACE(absl::StrCat("fault ", static_cast<int>(fault), ", operation ", nth));
+      const std::string copy = make(before, "");
+      vfs.Arm(fault, "-wal", nth, /*is_lasting=*/true);
+      failed += Open(Patient(copy)).ok() ? 0 : 1;
+      has_fired = vfs.has_fired();
+      vfs.Disarm();
+      const std::string died = make(ReadFile(copy), ReadFile(copy + "-wal"));
+      const std::string cut = make(vfs.Synced(copy), vfs.Synced(copy + "-wal"));
+      for (const std::string& left : {copy, died, cut}) {
+        MustOpen(Patient(left));
+        ExpectAllMoved(kIds);
+      }
+      store_.reset();
+    }
+    EXPECT_GT(failed, 0);
+  }
 }
 
 }  // namespace

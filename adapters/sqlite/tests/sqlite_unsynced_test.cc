@@ -57,7 +57,7 @@ TEST_F(SqliteUnsynced, SyncingClaimsIsOneSyncForAllAndNoneWhenNothingWasWritten)
             }),
             0);
   EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 1);
-  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("3"));
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_open"), ElementsAre("3"));
   EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
 }
 
@@ -66,7 +66,7 @@ TEST_F(SqliteUnsynced, SyncDoesNothingOnceACommitHasSyncedTheClaims) {
   ASSERT_TRUE(Claim("a").ok());
   ASSERT_TRUE(Apply("one", kMachine).ok());
   EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
-  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("1"));
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_open"), ElementsAre("1"));
 }
 
 TEST_F(SqliteUnsynced, TheHeaderOfANewWalIsSyncedWhateverTheCommitAsksFor) {
@@ -155,11 +155,11 @@ TEST_F(SqliteUnsynced, ASyncThatFailsIsSaidAndTheNextOneDoesNotRelyOnIt) {
   EXPECT_THAT(failed, Says(kUnavailable, "sync " + path()));
   EXPECT_THAT(failed, Says(kUnavailable, "Input/output error"));
   vfs_.Disarm();
-  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("0"));
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_open"), ElementsAre("0"));
   // The system may have dropped the pages of the -wal and call its next sync a success, so their
   // content must be written once more.
   ASSERT_TRUE(store_->claims()->Sync().ok());
-  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("1"));
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_open"), ElementsAre("1"));
   EXPECT_EQ(CountSyncs([&] { EXPECT_TRUE(store_->claims()->Sync().ok()); }), 0);
 }
 
@@ -198,7 +198,7 @@ TEST_F(SqliteUnsynced, AReaderThatKeepsTheWalIsNotWaitedForAfterASyncHasFailed) 
   ASSERT_FALSE(store_->claims()->Sync().ok());
   vfs_.Disarm();
   EXPECT_TRUE(store_->claims()->Sync().ok());
-  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("1"));
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_open"), ElementsAre("1"));
   EXPECT_THAT(reader.Run("SELECT row FROM effects").rows, ElementsAre("one"));
 }
 
@@ -232,7 +232,7 @@ TEST_F(SqliteUnsynced, NothingGoesOnUntilTheWalCouldBeWrittenAnew) {
   vfs_.Disarm();
   EXPECT_TRUE(Claim("b").ok());
   EXPECT_TRUE(store_->claims()->Sync().ok());
-  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_claims"), ElementsAre("2"));
+  EXPECT_THAT(AfterPowerFailure("SELECT count(*) FROM once_open"), ElementsAre("2"));
 }
 
 }  // namespace

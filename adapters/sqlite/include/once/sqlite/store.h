@@ -45,11 +45,23 @@ struct StoreOptions {
   bool must_exist = false;
   // Reads the whole file at opening and refuses a corrupted one; for a million ids that takes a
   // fraction of a second once the file is cached. Otherwise corruption shows when a damaged page is
-  // met, and an id may be taken for unknown whose neighbour is damaged. README.md says what no
-  // check finds.
+  // met. README.md says what no check finds.
   bool integrity_check = false;
-  // Pages kept in memory. Ids are looked up at random, so a store of many ids likes more.
+  // Pages kept in memory, those of your tables above all.
   std::int64_t cache_bytes = 32 * 1024 * 1024;
+  // How long ids are remembered after they were settled, in log time: they are forgotten, whole
+  // runs at a time, once every partition of every group that uses the store has applied messages
+  // so much newer. Failures, dead letters and claims are kept until they are settled; ids that
+  // plain handlers settle are kept for ever, since nothing says how far the log has come.
+  absl::Duration retention = absl::InfiniteDuration();
+  // What the most recent ids may take in memory, about 43 bytes for one of 16 with a fingerprint.
+  // Older ones cost filter_bits each, and a read of the file when one of them is seen again.
+  std::int64_t recent_ids_bytes = 256 * 1024 * 1024;
+  // Sorted runs of older ids. Fewer make look-ups of old ids cheaper and merging dearer.
+  int runs_max = 8;
+  // What the filters of these runs take in memory for each id. With 16 about one look-up of an
+  // unknown id in 1000 reads the file in vain; fewer make it more.
+  int filter_bits = 16;
   // Lets the `once` command reach the store while it is open, by a socket at <path>.once-socket
   // that serves the same user only. False: where the file system has no sockets, or nobody shall.
   bool serve_operators = true;
