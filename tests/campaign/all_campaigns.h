@@ -12,6 +12,8 @@ Campaign GracefulStopCampaign();
 Campaign KafkaKillCampaign();
 Campaign KillPointsCampaign();
 Campaign PlantedBugsCampaign();
+Campaign PostgresCutCampaign();
+Campaign PostgresKillCampaign();
 Campaign RedisCutCampaign();
 Campaign RedisKillCampaign();
 Campaign RedisRollbackCampaign();

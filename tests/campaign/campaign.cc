@@ -14,7 +14,8 @@ const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
       KafkaKillCampaign(),   KillPointsCampaign(), ZombieCampaign(),        GracefulStopCampaign(),
       PlantedBugsCampaign(), CommitCutCampaign(),  StorePowerCampaign(),    StoreKillCampaign(),
-      CorruptionCampaign(),  DiskFullCampaign(),   RocksdbKillCampaign(),
+      CorruptionCampaign(),  DiskFullCampaign(),   RocksdbKillCampaign(),   PostgresKillCampaign(),
+      PostgresCutCampaign(),
 #ifdef ONCE_HAS_REDIS
       RedisKillCampaign(),   RedisCutCampaign(),   RedisRollbackCampaign(),
 #endif
