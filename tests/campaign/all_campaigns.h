@@ -13,6 +13,7 @@ Campaign KafkaKillCampaign();
 Campaign KillPointsCampaign();
 Campaign PlantedBugsCampaign();
 Campaign PostgresCutCampaign();
+Campaign PostgresGroupCampaign();
 Campaign PostgresKillCampaign();
 Campaign RedisCutCampaign();
 Campaign RedisKillCampaign();

@@ -27,6 +27,8 @@
 #include "src/test_hooks.h"
 #include "tests/campaign/consumer_task.h"
 #include "tests/campaign/effects_book.h"
+#include "tests/campaign/postgres_book.h"
+#include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/recorded_seams.h"
 #include "tests/campaign/workload.h"
 #include "tests/forwarding_seams.h"
@@ -40,6 +42,9 @@ namespace {
 using testing::AwaitCondition;
 using testing::CountingLog;
 using testing::Must;
+
+// Of PostgreSQL: campaigns stop processes for longer.
+constexpr absl::Duration kHungAfter = absl::Seconds(1);
 
 // The first member as a zombie: when it is held, no poll reaches its client, and its polling thread
 // stands still until somebody else has handled a message of its partitions; under claims, until
@@ -164,6 +169,8 @@ class ConsumingProcess {
  private:
   bool is_plain_program() const { return task_.members == 1 && !task_.empties_outbox; }
 
+  bool is_postgres() const { return !PlaceOf(task_.store).schema.empty(); }
+
   static void Beat() {
     [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
   }
@@ -188,6 +195,7 @@ class ConsumingProcess {
 
   std::shared_ptr<DedupStore> OpenStore() {
     if (task_.store == "memory") return memory::OpenStore();
+    if (is_postgres()) return Must(OpenPostgresPlace(task_.store, kHungAfter));
     return Must(sqlite::OpenStore(
         {.path = task_.store,
          .busy_timeout = absl::Seconds(1),
@@ -316,6 +324,7 @@ class ConsumingProcess {
   }
 
   absl::Status Book(const Message& message, Transaction& transaction) {
+    if (is_postgres()) return BookInPostgres(transaction, EffectOf(message));
     // Null once the store has ended the transaction by itself.
     if (sqlite::Connection(testing::Innermost(transaction)) == nullptr) {
       return absl::UnavailableError("no open transaction of the store");

@@ -19,16 +19,6 @@ namespace {
 
 using postgres::testing::RunSql;
 
-struct Place {
-  std::string connection;
-  std::string schema;
-};
-
-Place PlaceOf(const std::string& path) {
-  const std::pair<std::string, std::string> parts = absl::StrSplit(path, absl::MaxSplits('#', 1));
-  return {.connection = parts.first, .schema = parts.second};
-}
-
 class UnsyncedTransaction final : public testing::ForwardingTransaction {
  public:
   using ForwardingTransaction::ForwardingTransaction;
@@ -86,8 +76,7 @@ class Postgres final : public StoreKind {
 
   absl::StatusOr<std::shared_ptr<DedupStore>> Open(const std::string& path,
                                                    std::uint64_t /*seed*/) const override {
-    const Place place = PlaceOf(path);
-    auto store = postgres::OpenStore({.connection = place.connection, .schema = place.schema});
+    auto store = OpenPostgresPlace(path);
     if (!store.ok()) return store.status();
     return Spoil(fault_, *std::move(store));
   }
@@ -104,7 +93,7 @@ class Postgres final : public StoreKind {
 
   std::vector<std::string> Dump(const std::string& path, DedupStore& /*open*/,
                                 std::int64_t /*steps*/) const override {
-    const Place place = PlaceOf(path);
+    const PostgresPlace place = PlaceOf(path);
     std::vector<std::string> lines;
     for (const char* const sql : kRows) {
       const std::string query = absl::StrReplaceAll(sql, {{"@", place.schema}});
@@ -126,9 +115,27 @@ std::string WhyNoPostgres() {
   return is_there ? "" : "it needs a PostgreSQL server's programs; ./dev campaign finds them";
 }
 
+PostgresPlace PlaceOf(const std::string& path) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(path, absl::MaxSplits('#', 1));
+  return {.connection = parts.first, .schema = parts.second};
+}
+
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenPostgresPlace(const std::string& path,
+                                                              absl::Duration hung_after) {
+  const PostgresPlace place = PlaceOf(path);
+  return postgres::OpenStore(
+      {.connection = place.connection, .schema = place.schema, .hung_after = hung_after});
+}
+
 std::string MakePostgresPlace(const std::string& connection, const std::string& schema) {
-  RunSql(connection, absl::StrCat("CREATE SCHEMA ", schema, "_effects; CREATE TABLE ", schema,
-                                  "_effects.effects(id text, body bytea)"));
+  RunSql(connection,
+         absl::StrReplaceAll(
+             "CREATE SCHEMA @_effects; CREATE TABLE @_effects.effects(id text, body bytea);"
+             "CREATE TABLE @_effects.booked(number bigserial PRIMARY KEY, id text, part "
+             "int4, offs int8, value int8);"
+             "CREATE TABLE @_effects.totals(part int4 PRIMARY KEY, count int8, low int8, "
+             "high int8)",
+             {{"@", schema}}));
   return absl::StrCat(connection, " options='-c search_path=", schema, "_effects'#", schema);
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/time.h"
 #include "once/dedup_store.h"
 #include "tests/campaign/store_kind.h"
 
@@ -15,9 +16,19 @@ namespace once::campaign {
 // Why this machine has no server for campaigns to attack; empty: it has.
 std::string WhyNoPostgres();
 
-// A schema for a store, on the server of `connection`, and a table of effects beside it. Throws
-// std::runtime_error.
+// A schema for a store, on the server of `connection`, and beside it the tables of a StoreWriter's
+// effects and of consumers' (postgres_book.h). Throws std::runtime_error.
 std::string MakePostgresPlace(const std::string& connection, const std::string& schema);
+
+struct PostgresPlace {
+  std::string connection;
+  std::string schema;
+};
+// A path that is none of PostgreSQL has no place: its schema is empty.
+PostgresPlace PlaceOf(const std::string& path);
+
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenPostgresPlace(
+    const std::string& path, absl::Duration hung_after = absl::Seconds(30));
 
 enum class PostgresFault : std::uint8_t {
   kNone,
