@@ -44,16 +44,17 @@ absl::Status Database::Commit(Session& session, Durability wanted, std::string_v
   session.Queue(is_synced ? statements_.write_synced : statements_.write_unsynced);
   session.Queue(statements_.commit);
   const auto results = RunAlone(session, "commit");
-  if (results.ok() && is_synced && (*results)[results->size() - 2].Int(0, 1) == 0) NoteWeakness();
+  if (results.ok() && is_synced) NoteSynced((*results)[results->size() - 2]);
   const absl::Status& committed = results.status();
   if (!absl::IsUnknown(committed)) return committed;
   return absl::UnknownError(absl::StrCat(ToAbsl(ToStd(committed.message())),
                                          when_unknown.empty() ? "" : "; ", ToAbsl(when_unknown)));
 }
 
-void Database::NoteWeakness() {
+void Database::NoteSynced(const Result& said) {
   const std::lock_guard lock(mutex_);
-  if (!server_->weakness.empty()) return;
+  synced_log_ = std::max(synced_log_, said.Int(0, 2));
+  if (said.Int(0, 1) != 0 || !server_->weakness.empty()) return;
   server_->weakness =
       "the server's fsync or full_page_writes was turned off: a power failure may destroy its "
       "data; set both on, and open the store anew";
@@ -146,6 +147,7 @@ absl::Status Database::Sync() {
   (*session)->Queue(statements_.commit);
   const auto results = RunAlone(**session, "sync");
   if (!results.ok()) return results.status();
+  NoteSynced((*results)[2]);
   const Result& counted = (*results)[1];
   const std::int64_t found = counted.rows() == 1 ? counted.Int(0, 0) - 1 : 0;
   const std::lock_guard lock(words_mutex_);

@@ -177,24 +177,29 @@ absl::Status Database::Recognise(Session& session) {
   server_->has_synced_standbys = server_->has_synced_standbys && former.has_synced_standbys;
   // Rows of scopes whose commit was not synced may be gone with the server that had them.
   known_scopes_.clear();
-  if (former.system == server->system && former.timeline == server->timeline) {
-    return absl::OkStatus();
-  }
-  if (!former.has_synced_standbys) {
-    failover_ =
-        absl::StrCat("the server failed over since the store was opened (timeline ",
-                     former.timeline, " to ", server->timeline,
-                     ") and no standby was synchronous: its last commits may be lost; set "
-                     "synchronous_standby_names, and open the store anew once you have looked");
-  }
+  if (loss_of_server_.empty()) loss_of_server_ = FindLoss(former, *server);
+  synced_log_ = server->log_end;
   return absl::OkStatus();
+}
+
+std::string Database::FindLoss(const Server& former, const Server& server) const {
+  if (former.system == server.system && former.timeline == server.timeline) {
+    if (server.log_end >= synced_log_) return {};
+    return "the server's data are those of an earlier moment: what was committed after it is lost; "
+           "open the store anew once you have looked";
+  }
+  if (former.has_synced_standbys) return {};
+  return absl::StrCat("the server failed over since the store was opened (timeline ",
+                      former.timeline, " to ", server.timeline,
+                      ") and no standby was synchronous: its last commits may be lost; set "
+                      "synchronous_standby_names, and open the store anew once you have looked");
 }
 
 StoreTraits Database::traits() const {
   const std::lock_guard lock(mutex_);
   StoreTraits traits{.name = "postgres",
                      .durability = Durability::kMachine,
-                     .weakness = server_->weakness.empty() ? failover_ : server_->weakness,
+                     .weakness = server_->weakness.empty() ? loss_of_server_ : server_->weakness,
                      .is_shared = true,
                      .id = identity_.store_id,
                      .open_count = identity_.open_count};

@@ -92,7 +92,8 @@ void NameTransactions(Statements& s, const Namer& name) {
                         "SELECT set_config('synchronous_commit', CASE "
                         "current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
                         "'remote_apply' ELSE 'on' END, true), current_setting('fsync') = 'on' AND "
-                        "current_setting('full_page_writes') = 'on'");
+                        "current_setting('full_page_writes') = 'on', "
+                        "(pg_current_wal_insert_lsn() - '0/0')::int8");
   s.read_clock =
       name("read the clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8");
   s.count_word = name("record claims",

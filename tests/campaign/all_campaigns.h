@@ -15,6 +15,7 @@ Campaign PlantedBugsCampaign();
 Campaign PostgresCutCampaign();
 Campaign PostgresGroupCampaign();
 Campaign PostgresKillCampaign();
+Campaign PostgresRollbackCampaign();
 Campaign RedisCutCampaign();
 Campaign RedisKillCampaign();
 Campaign RedisRollbackCampaign();

@@ -16,7 +16,7 @@ const std::vector<Campaign>& Campaigns() {
       GracefulStopCampaign(), PlantedBugsCampaign(),   CommitCutCampaign(),
       StorePowerCampaign(),   StoreKillCampaign(),     CorruptionCampaign(),
       DiskFullCampaign(),     RocksdbKillCampaign(),   PostgresKillCampaign(),
-      PostgresCutCampaign(),  PostgresGroupCampaign(),
+      PostgresCutCampaign(),  PostgresGroupCampaign(), PostgresRollbackCampaign(),
 #ifdef ONCE_HAS_REDIS
       RedisKillCampaign(),    RedisCutCampaign(),      RedisRollbackCampaign(),
 #endif

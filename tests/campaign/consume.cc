@@ -183,7 +183,8 @@ class ConsumingProcess {
         number, "stats",
         absl::StrCat("{\"settled\":",
                      stats.processed + stats.duplicates + stats.dead_lettered + stats.discarded,
-                     ",\"fenced\":", stats.fenced + stats.lease_lost, "}"));
+                     ",\"fenced\":", stats.fenced + stats.lease_lost,
+                     ",\"rolled_back\":", member.log->count("store_rolled_back"), "}"));
     if (!member.status.ok()) std::cerr << member.status << "\n";
     return member.status.ok() ? 0 : 1;
   }

@@ -123,13 +123,12 @@ std::string AttackedStore::Check(bool may_lose, StepInFlight in_flight) {
   return wrong;
 }
 
-void NoteWrongStore(PostgresFault fault, const CampaignReport& found, CampaignReport& report) {
-  Json& caught = report.extras["wrong_stores_caught"];
+void NoteWrong(const std::string& what, const CampaignReport& found, CampaignReport& report) {
+  Json& caught = report.extras["wrong_caught"];
   caught = (caught.is_null() ? 0 : caught.get<std::int64_t>()) + (found.violations.empty() ? 0 : 1);
-  const std::string name = absl::StrCat("wrong store ", static_cast<int>(fault));
-  if (found.violations.empty()) return report.violations.push_back(name + " is not found out");
+  if (found.violations.empty()) return report.violations.push_back(what + " is not found out");
   constexpr std::size_t kShown = 200;
-  Say(absl::StrCat(name, " is found out: ", found.violations.front().substr(0, kShown)));
+  Say(absl::StrCat(what, " is found out: ", found.violations.front().substr(0, kShown)));
 }
 
 }  // namespace once::campaign

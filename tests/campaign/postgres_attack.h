@@ -67,7 +67,7 @@ class AttackedStore {
   std::int64_t surplus_ = 0;
 };
 
-// `found`: what the attacks on the wrong store of `fault` have found. Nothing: a violation.
-void NoteWrongStore(PostgresFault fault, const CampaignReport& found, CampaignReport& report);
+// `found`: what the attacks have found while `what` was wrong. Nothing: a violation.
+void NoteWrong(const std::string& what, const CampaignReport& found, CampaignReport& report);
 
 }  // namespace once::campaign

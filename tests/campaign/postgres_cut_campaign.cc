@@ -143,7 +143,7 @@ CampaignReport Run(const CampaignOptions& options) {
   });
   CampaignReport wrong;
   CutStores(options.seed, server, peers, PostgresFault::kKnowing, wrong).Run(kCutsUntilFound);
-  NoteWrongStore(PostgresFault::kKnowing, wrong, total);
+  NoteWrong("unknown commits taken for failures", wrong, total);
   return total;
 }
 

@@ -18,6 +18,7 @@
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
 #include "tests/campaign/parallel.h"
+#include "tests/campaign/postgres_attack.h"
 #include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/scene.h"
 #include "tests/campaign/small_scene.h"
@@ -161,8 +162,7 @@ CampaignReport Run(const CampaignOptions& options) {
   }
   CampaignReport wrong = NewReport();
   AttackedGroup(options, static_cast<std::uint64_t>(groups), kWrong, wrong).Run(1);
-  total.extras["wrong_stores_caught"] = wrong.violations.empty() ? 0 : 1;
-  if (wrong.violations.empty()) total.violations.emplace_back("the wrong store is not found out");
+  NoteWrong(kWrong, wrong, total);
   return total;
 }
 

@@ -132,7 +132,8 @@ CampaignReport Run(const CampaignOptions& options) {
   for (const PostgresFault fault : {PostgresFault::kUnsynced, PostgresFault::kForgetful}) {
     CampaignReport wrong;
     KilledServer(options.seed, peers, fault, wrong).Run(kKillsUntilFound);
-    NoteWrongStore(fault, wrong, total);
+    NoteWrong(fault == PostgresFault::kUnsynced ? "commits without a sync" : "a sync that forgets",
+              wrong, total);
   }
   return total;
 }

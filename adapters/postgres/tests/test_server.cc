@@ -219,6 +219,21 @@ void PrivateServer::Kill() {
   Wait();
 }
 
+void PrivateServer::KeepCopy() {
+  LosePower();
+  fs::copy(File("data"), File("copy"), fs::copy_options::recursive);
+  Start();
+}
+
+void PrivateServer::ReturnToCopy() {
+  LosePower();
+  fs::remove_all(File("data"));
+  fs::rename(File("copy"), File("data"));
+  fs::permissions(File("data"), fs::perms::owner_all);
+  GiveToPostgres(File("data"));
+  Start();
+}
+
 void PrivateServer::BecomeStandby() {
   LosePower();
   std::ofstream(File("data") + "/standby.signal").flush();
