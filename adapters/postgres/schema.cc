@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -57,6 +58,7 @@ class Preparation {
     if (!format.ok()) return format.status();
     if (*format == 0) {
       if (absl::Status created = Create(); !created.ok()) return created;
+      ONCE_KILL_POINT("postgres.schema_created");
     }
     return Identify();
   }
@@ -137,6 +139,7 @@ class Preparation {
     Ask("COMMIT");
     const auto done = session_.Run(options_.answer_timeout);
     if (!done.ok()) return done.status();
+    ONCE_KILL_POINT("postgres.opened");
     const Result& row = (*done)[0];
     StoreIdentity identity;
     if (row.rows() == 1) {
