@@ -108,6 +108,25 @@ void NameTransactions(Statements& s, const Namer& name) {
                       "WHERE opening = $1::int8 RETURNING words");
 }
 
+void NameWaits(Statements& s, const Namer& name, const StoreOptions& options) {
+  const auto wait = [&](absl::Duration timeout) {
+    return name("wait for a lock",
+                absl::StrCat("SET LOCAL lock_timeout TO ", absl::ToInt64Milliseconds(absl::Ceil(
+                                                               timeout, absl::Milliseconds(1)))));
+  };
+  s.wait_as_store = wait(options.lock_timeout);
+  s.wait_as_handler = wait(options.handler_lock_timeout);
+}
+
+// What DISCARD ALL does, but for the prepared statements, which are ours.
+void NameCleaning(Statements& s, const Namer& name) {
+  for (const char* const sql :
+       {"CLOSE ALL", "RESET SESSION AUTHORIZATION", "RESET ALL", "UNLISTEN *",
+        "SELECT pg_advisory_unlock_all()", "DISCARD TEMP", "DISCARD SEQUENCES"}) {
+    s.cleaning.push_back(name("clean the session", sql));
+  }
+}
+
 void NamePositions(Statements& s, const Namer& name) {
   s.lock_positions = name(
       "lock positions", absl::StrCat("SELECT k.n, ", kPositionCells, " FROM ", kPartitionKeys,
@@ -272,8 +291,10 @@ void NameOutbox(Statements& s, const Namer& name) {
 
 }  // namespace
 
-Statements::Statements(std::string_view schema) {
-  const Namer name(schema);
+Statements::Statements(const StoreOptions& options) {
+  const Namer name(options.schema);
+  NameWaits(*this, name, options);
+  NameCleaning(*this, name);
   NameTransactions(*this, name);
   NamePositions(*this, name);
   NameIds(*this, name);
