@@ -69,6 +69,7 @@ class RolledBackGroup {
     AwaitEffects(kept + 1 + dice_.Below(kMessagesLater / 2));
     const std::int64_t before = CountEffects();
     server_.ReturnToCopy();
+    scene_.NoteRollback();
     // Some rollbacks are met by new messages, others by the idle audit or at the end.
     Produce(kMessagesAtFirst + kMessagesLater);
     if (scene_.Drain(*child, absl::Minutes(2)) != LifeEnd::kDrained) {

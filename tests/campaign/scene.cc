@@ -129,6 +129,7 @@ Truth Scene::ReadTruth() {
   truth.handler = task_.is_plain ? HandlerKind::kPlain : HandlerKind::kTransactional;
   truth.is_store_durable = task_.store != "memory";
   truth.is_redriven = task_.takes_all;
+  truth.is_rolled_back = is_rolled_back_;
   truth.deliveries = ReadDeliveries(broker_, task_.topic);
   truth.letters = ReadLetters(broker_, DefaultDeadLetterTopic(task_.topic, task_.group));
   truth.partitions = ReadPartitions();
