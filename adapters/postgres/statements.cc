@@ -95,7 +95,9 @@ void NameTransactions(Statements& s, const Namer& name) {
                         "current_setting('full_page_writes') = 'on', "
                         "(pg_current_wal_insert_lsn() - '0/0')::int8");
   s.read_clock =
-      name("read the clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8");
+      name("read the clock",
+           "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8, EXISTS (SELECT FROM "
+           "@.outbox WHERE kept)");
   s.count_word = name("record claims",
                       "UPDATE @.openings SET words = words + 1 WHERE opening = $1::int8 "
                       "RETURNING words");

@@ -19,7 +19,7 @@ struct Statements {
   Statement set_savepoint, release_savepoint, rollback_to_savepoint;
   Statement write_unsynced;  // this transaction's commit need not wait for the disk …
   Statement write_synced;    // … and must, whatever the role or a handler has set; can it?
-  Statement read_clock;      // microseconds since 1970
+  Statement read_clock;      // microseconds since 1970; whether any letter is kept
 
   // Of partitions: parameters 1 to 4 are the columns of the keys.
   Statement lock_positions, read_positions, find_other_clusters, put_positions, list_positions;
