@@ -153,7 +153,7 @@ Campaign PostgresCutCampaign() {
   return {.name = "postgres-cut",
           .what = "connections to a PostgreSQL server cut at a COMMIT",
           .runs = 500,
-          .quick_runs = 8,
+          .quick_runs = 4,
           .needs_broker = false,
           .why_not = &WhyNoPostgres,
           .run = &Run};

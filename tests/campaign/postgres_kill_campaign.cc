@@ -144,7 +144,7 @@ Campaign PostgresKillCampaign() {
   return {.name = "postgres-kill",
           .what = "kill -9 of a PostgreSQL server under a writer",
           .runs = 2'000,
-          .quick_runs = 10,
+          .quick_runs = 6,
           .needs_broker = false,
           .why_not = &WhyNoPostgres,
           .run = &Run};
