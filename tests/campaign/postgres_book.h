@@ -1,5 +1,5 @@
-// The effects of campaign handlers in PostgreSQL, as EffectsTable has them in SQLite: a row each in a
-// table where a duplicate shows, and totals. Paths are those of MakePostgresPlace().
+// The effects of campaign handlers in PostgreSQL, as EffectsTable has them in SQLite: a row each in
+// a table where a duplicate shows, and totals. Paths are those of MakePostgresPlace().
 // Thread-safety: safe for concurrent use.
 #pragma once
 
