@@ -113,3 +113,15 @@ postgres_for_tests() {
   export ONCE_TEST_POSTGRES="host=$POSTGRES_SCRATCH dbname=postgres user=once"
   postgres_export "$programs"
 }
+
+# postgres_for_campaigns: sets ONCE_TEST_POSTGRES_PROGRAMS and _TEMPLATE: each attack has a server of
+# its own. Without a server's programs campaigns that need one skip.
+postgres_for_campaigns() {
+  local programs
+  if [[ ${ONCE_TEST_POSTGRES_TEMPLATE:-} ]] || ! programs=$(postgres_programs); then
+    return 0
+  fi
+  postgres_scratch
+  postgres_make_template "$POSTGRES_SCRATCH" "$programs" || postgres_failed
+  postgres_export "$programs"
+}

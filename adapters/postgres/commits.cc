@@ -9,6 +9,7 @@
 #include "adapters/postgres/database.h"
 #include "adapters/postgres/position_rows.h"
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -43,17 +44,25 @@ absl::Status Database::Commit(Session& session, Durability wanted, std::string_v
   if (!is_synced) has_unsynced_ = true;
   session.Queue(is_synced ? statements_.write_synced : statements_.write_unsynced);
   session.Queue(statements_.commit);
+  if (is_synced) {
+    ONCE_KILL_POINT("postgres.before_commit");
+  } else {
+    ONCE_KILL_POINT("postgres.before_unsynced_commit");
+  }
   const auto results = RunAlone(session, "commit");
-  if (results.ok() && is_synced && (*results)[results->size() - 2].Int(0, 1) == 0) NoteWeakness();
+  if (results.ok() && is_synced) ONCE_KILL_POINT("postgres.committed");
+  if (results.ok() && !is_synced) ONCE_KILL_POINT("postgres.committed_unsynced");
+  if (results.ok() && is_synced) NoteSynced((*results)[results->size() - 2]);
   const absl::Status& committed = results.status();
   if (!absl::IsUnknown(committed)) return committed;
   return absl::UnknownError(absl::StrCat(ToAbsl(ToStd(committed.message())),
                                          when_unknown.empty() ? "" : "; ", ToAbsl(when_unknown)));
 }
 
-void Database::NoteWeakness() {
+void Database::NoteSynced(const Result& said) {
   const std::lock_guard lock(mutex_);
-  if (!server_->weakness.empty()) return;
+  synced_log_ = std::max(synced_log_, said.Int(0, 2));
+  if (said.Int(0, 1) != 0 || !server_->weakness.empty()) return;
   server_->weakness =
       "the server's fsync or full_page_writes was turned off: a power failure may destroy its "
       "data; set both on, and open the store anew";
@@ -72,8 +81,10 @@ absl::Status Database::CommitWords(Session& session) {
   session.Queue(statements_.count_word, OwnOpening());
   session.Queue(statements_.write_unsynced);
   session.Queue(statements_.commit);
+  ONCE_KILL_POINT("postgres.before_claims");
   const auto results = RunAlone(session, "record claims");
   if (!results.ok()) return results.status();
+  ONCE_KILL_POINT("postgres.claims_recorded");
   const Result& counted = (*results)[results->size() - 3];
   if (counted.rows() != 1) return PutOpening(session);
   const std::lock_guard lock(words_mutex_);
@@ -144,8 +155,11 @@ absl::Status Database::Sync() {
   (*session)->Queue(statements_.sync_words, OwnOpening());
   (*session)->Queue(statements_.write_synced);
   (*session)->Queue(statements_.commit);
+  ONCE_KILL_POINT("postgres.before_sync");
   const auto results = RunAlone(**session, "sync");
   if (!results.ok()) return results.status();
+  ONCE_KILL_POINT("postgres.synced");
+  NoteSynced((*results)[2]);
   const Result& counted = (*results)[1];
   const std::int64_t found = counted.rows() == 1 ? counted.Int(0, 0) - 1 : 0;
   const std::lock_guard lock(words_mutex_);

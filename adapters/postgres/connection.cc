@@ -184,11 +184,21 @@ absl::StatusOr<Result> Connection::Access::Run(std::string_view sql,
     return absl::InvalidArgumentError(
         "postgres: a text has a zero byte, which PostgreSQL cannot hold; give it as Bytes");
   }
+  if (!std::exchange(is_handlers_turn_, true)) {
+    session_->Queue(database_->statements().wait_as_handler);
+    session_->NoteHandler();
+  }
   session_->Queue(std::move(command));
   auto results =
       session_->Run(database_->options().statement_timeout + database_->options().answer_timeout);
   if (!results.ok()) return results.status();
   return std::move(results->back());
+}
+
+void Connection::Access::EndTurn() {
+  if (std::exchange(is_handlers_turn_, false)) {
+    session_->Queue(database_->statements().wait_as_store);
+  }
 }
 
 Connection::Connection(Transaction& transaction) {

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/postgres/position_rows.h"
+#include "adapters/postgres/refusal.h"
 #include "adapters/postgres/settings.h"
 #include "adapters/postgres/status.h"
 #include "once/abseil.h"
@@ -15,6 +16,7 @@
 namespace once::postgres {
 namespace {
 
+constexpr absl::Duration kRefusalPatience = absl::Seconds(2);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
 constexpr std::size_t kScopesMax = 10'000;
@@ -24,14 +26,13 @@ std::uint64_t NewIncarnation() {
   return std::uint64_t{random()} << 32 | random();
 }
 
-// At opening a human waits for the answer, and no retry mends what these say.
-absl::Status AtOpening(const absl::Status& failure) {
-  const std::string_view text = ToStd(failure.message());
-  const auto says = [&](std::string_view words) { return text.find(words) != text.npos; };
-  if (says("authentication failed") || says("no pg_hba.conf entry") || says("permission denied")) {
+// At opening a human waits for the answer, and no retry mends what these say. 28: the login is
+// refused, 42501: the database is not for this role, 3D000: there is no such database.
+absl::Status AtOpening(const absl::Status& failure, std::string_view sqlstate) {
+  if (sqlstate.starts_with("28") || sqlstate == "42501") {
     return absl::PermissionDeniedError(failure.message());
   }
-  if (says("database \"") && says("does not exist")) return absl::NotFoundError(failure.message());
+  if (sqlstate == "3D000") return absl::NotFoundError(failure.message());
   return failure;
 }
 
@@ -39,7 +40,7 @@ absl::Status AtOpening(const absl::Status& failure) {
 
 Database::Database(StoreOptions options)
     : options_(std::move(options)),
-      statements_(options_.schema),
+      statements_(options_),
       incarnation_(NewIncarnation()),
       // The server cuts names after 63 bytes: the number, by which ours are known, must not go.
       session_name_(
@@ -53,7 +54,10 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
   database->settings_ = *std::move(settings);
   database->where_ = Whereabouts(database->settings_, database->options_.schema);
   auto session = Session::Connect(database->settings_, database->where_);
-  if (!session.ok()) return AtOpening(session.status());
+  if (!session.ok()) {
+    const absl::Duration patience = std::min(database->options_.connect_timeout, kRefusalPatience);
+    return AtOpening(session.status(), FindRefusal(database->settings_, patience));
+  }
   auto server = AskServer(**session, database->options_.answer_timeout);
   if (!server.ok()) return server.status();
   if (server->is_standby) {
@@ -107,7 +111,9 @@ void Database::GiveBack(Session* session) {
     // A session that cannot even do this is lost, and the server undoes its transaction.
     owned->Run(options_.answer_timeout).status().IgnoreError();
   }
-  const bool is_of_use = !owned->is_lost() && owned->is_idle();
+  const bool is_idle = !owned->is_lost() && owned->is_idle();
+  if (is_idle && owned->is_handlers()) owned->SendAside(statements_.cleaning);
+  const bool is_of_use = is_idle && !owned->is_lost();
   const std::lock_guard lock(mutex_);
   --leased_;
   if (is_of_use) {
@@ -177,24 +183,29 @@ absl::Status Database::Recognise(Session& session) {
   server_->has_synced_standbys = server_->has_synced_standbys && former.has_synced_standbys;
   // Rows of scopes whose commit was not synced may be gone with the server that had them.
   known_scopes_.clear();
-  if (former.system == server->system && former.timeline == server->timeline) {
-    return absl::OkStatus();
-  }
-  if (!former.has_synced_standbys) {
-    failover_ =
-        absl::StrCat("the server failed over since the store was opened (timeline ",
-                     former.timeline, " to ", server->timeline,
-                     ") and no standby was synchronous: its last commits may be lost; set "
-                     "synchronous_standby_names, and open the store anew once you have looked");
-  }
+  if (loss_of_server_.empty()) loss_of_server_ = FindLoss(former, *server);
+  synced_log_ = server->log_end;
   return absl::OkStatus();
+}
+
+std::string Database::FindLoss(const Server& former, const Server& server) const {
+  if (former.system == server.system && former.timeline == server.timeline) {
+    if (server.log_end >= synced_log_) return {};
+    return "the server's data are those of an earlier moment: what was committed after it is lost; "
+           "open the store anew once you have looked";
+  }
+  if (former.has_synced_standbys) return {};
+  return absl::StrCat("the server failed over since the store was opened (timeline ",
+                      former.timeline, " to ", server.timeline,
+                      ") and no standby was synchronous: its last commits may be lost; set "
+                      "synchronous_standby_names, and open the store anew once you have looked");
 }
 
 StoreTraits Database::traits() const {
   const std::lock_guard lock(mutex_);
   StoreTraits traits{.name = "postgres",
                      .durability = Durability::kMachine,
-                     .weakness = server_->weakness.empty() ? failover_ : server_->weakness,
+                     .weakness = server_->weakness.empty() ? loss_of_server_ : server_->weakness,
                      .is_shared = true,
                      .id = identity_.store_id,
                      .open_count = identity_.open_count};

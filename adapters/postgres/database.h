@@ -84,8 +84,11 @@ class Database : public std::enable_shared_from_this<Database> {
   // Looks whether the server is the one it was, and has what it had.
   absl::Status Recognise(Session& session);
   absl::Status RecogniseWords(Session& session);
-  // The server has said with a commit that it is less durable than when it was met.
-  void NoteWeakness();
+  // What the server has said with a commit that is synced: that it is less durable than when it was
+  // met, and how far its log is on disk now at least.
+  void NoteSynced(const Result& said);
+  // The reason why commits may be missing on a server of which another was met before; empty: none.
+  std::string FindLoss(const Server& former, const Server& server) const;
   // Where the row of this opening is gone: it is put anew, and what it counted is taken for lost.
   absl::Status PutOpening(Session& session);
   // Notes a loss where fewer words are found than were answered. REQUIRES: words_mutex_ is held.
@@ -121,7 +124,8 @@ class Database : public std::enable_shared_from_this<Database> {
   SteadyTime next_attempt_ = SteadyTime::min();
   absl::Status last_failure_;
   std::optional<Server> server_;
-  std::string failover_;  // empty: there was none since the opening
+  std::int64_t synced_log_ = 0;  // the server's log is on disk up to here
+  std::string loss_of_server_;   // why commits may be missing since the opening; empty: none is
   absl::flat_hash_set<std::string> known_scopes_;
 
   std::mutex words_mutex_;

@@ -182,29 +182,30 @@ absl::Status IdTable::Read(const Wanted& wanted, bool is_locking) {
   session_.Queue(statements.read_clock);
   const auto results = session_.Run(database_.options().answer_timeout);
   if (!results.ok()) return results.status();
-  clock_ = database_.ClockAt(results->back().Int(0, 0));
+  const Result& clock = results->back();
+  clock_ = database_.ClockAt(clock.Int(0, 0));
+  has_letters_ = has_letters_.value_or(false) || clock.Int(0, 1) != 0;
+  entries_.reserve(entries_.size() + wanted.size());
   for (const Key& key : wanted) entries_[key] = Entry{};
   const Result& found = (*results)[results->size() - 2];
-  auto key = wanted.begin();
-  // Rows come in the order of the keys where they were locked, and mostly otherwise.
-  std::int64_t at = 1;
   for (int row = 0; row < found.rows(); ++row) {
-    const std::int64_t number = found.Int(row, 0);
-    if (number < at) {
-      key = wanted.begin();
-      at = 1;
-    }
-    std::advance(key, number - at);
-    at = number;
     absl::StatusOr<IdRows> rows = IdRowsAt(found, row, 1);
     if (!rows.ok()) return rows.status();
-    Entry& entry = entries_[*key];
+    Entry& entry = entries_[wanted[static_cast<std::size_t>(found.Int(row, 0) - 1)]];
     entry.rows = *std::move(rows);
     entry.result = std::string(found.Bytes(row, 15));
     entry.is_stored = true;
     has_found_settled_ = has_found_settled_ || IsSettled(entry.rows.record.state);
   }
   return absl::OkStatus();
+}
+
+IdTable::KeyView IdTable::ViewOf(const IdKey& key) {
+  if (key.scope != last_scope_) {
+    last_scope_ = std::string(key.scope);
+    last_scope_number_ = ScopeNumber(key.scope);
+  }
+  return {last_scope_number_, key.id};
 }
 
 absl::Status IdTable::CheckScopes(std::span<const IdKey> keys) {
@@ -234,38 +235,37 @@ absl::Status IdTable::CheckScopes(std::span<const IdKey> keys) {
 
 absl::Status IdTable::Load(std::span<const IdKey> keys) {
   Wanted wanted;
-  Column hashes(Column::Type::kInt8);
-  // Locks are the whole database's: those of other schemas have other numbers.
-  const std::uint64_t schema = Fingerprint::Of(database_.options().schema).low;
   for (const IdKey& key : keys) {
-    Key ours(ScopeNumber(key.scope), key.id);
-    if (entries_.contains(ours)) continue;
-    const std::uint64_t hash =
-        Fingerprint::Of(key.id).low + static_cast<std::uint64_t>(ours.first) + schema;
-    hashes.AddUnsigned(hash);
-    wanted.insert(std::move(ours));
+    const KeyView ours = ViewOf(key);
+    if (!entries_.contains(ours)) wanted.emplace_back(ours);
   }
   if (wanted.empty()) return absl::OkStatus();
+  std::sort(wanted.begin(), wanted.end());
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   if (absl::Status checked = CheckScopes(keys); !checked.ok()) return checked;
   if (locking_ == Locking::kHold && wanted.size() <= kHeldIdsMax) {
+    // Locks are the whole database's: those of other schemas have other numbers.
+    const std::uint64_t schema = Fingerprint::Of(database_.options().schema).low;
+    Column hashes(Column::Type::kInt8);
+    for (const auto& [scope, id] : wanted) {
+      hashes.AddUnsigned(Fingerprint::Of(id).low + static_cast<std::uint64_t>(scope) + schema);
+    }
     session_.Queue(database_.statements().hold_ids, std::move(Params().Array(hashes)));
   }
   absl::Status read = Read(wanted, locking_ == Locking::kAll);
   if (!read.ok() || locking_ == Locking::kAll) return read;
-  Wanted unsettled;
-  for (const Key& key : wanted) {
+  std::erase_if(wanted, [&](const Key& key) {
     const Entry& entry = entries_[key];
-    if (entry.is_stored && entry.rows.record.state != IdState::kCompleted) unsettled.insert(key);
-  }
-  return unsettled.empty() ? absl::OkStatus() : Read(unsettled, true);
+    return !entry.is_stored || entry.rows.record.state == IdState::kCompleted;
+  });
+  return wanted.empty() ? absl::OkStatus() : Read(wanted, true);
 }
 
 absl::StatusOr<IdTable::Entry*> IdTable::FindEntry(const IdKey& key) {
-  const Key ours(ScopeNumber(key.scope), key.id);
-  auto found = entries_.find(ours);
+  auto found = entries_.find(ViewOf(key));
   if (found == entries_.end()) {
     if (absl::Status loaded = Load({&key, 1}); !loaded.ok()) return loaded;
-    found = entries_.find(ours);
+    found = entries_.find(ViewOf(key));
   }
   return &found->second;
 }
@@ -282,17 +282,17 @@ absl::StatusOr<std::string> IdTable::FindResult(const IdKey& key) {
   return (*entry)->result;
 }
 
-// REQUIRES: it is known.
-IdTable::Entry& IdTable::Change(const Key& key) {
-  if (is_marked_) changed_since_mark_.insert(key);
-  Entry& entry = entries_[key];
-  entry.is_changed = true;
-  return entry;
+IdTable::Entry& IdTable::Change(const IdKey& key) {
+  Intern(key.scope);
+  const auto found = entries_.find(ViewOf(key));
+  if (is_marked_) changed_since_mark_.insert(found->first);
+  found->second.is_changed = true;
+  return found->second;
 }
 
 absl::Status IdTable::PutRecord(const IdKey& key, const IdRecord& record) {
   if (const auto entry = FindEntry(key); !entry.ok()) return entry.status();
-  Change({Intern(key.scope), std::string(key.id)}).rows.record = record;
+  Change(key).rows.record = record;
   return absl::OkStatus();
 }
 
@@ -301,7 +301,7 @@ absl::Status IdTable::PutClaim(const IdKey& key, const std::optional<ClaimRow>& 
   if (!entry.ok()) return entry.status();
   const bool says_nothing = !claim || stores::SaysNothing(*claim);
   if (says_nothing && !(*entry)->rows.claim) return absl::OkStatus();
-  Change({Intern(key.scope), std::string(key.id)}).rows.claim = says_nothing ? std::nullopt : claim;
+  Change(key).rows.claim = says_nothing ? std::nullopt : claim;
   return absl::OkStatus();
 }
 
@@ -309,7 +309,7 @@ absl::Status IdTable::PutResult(const IdKey& key, std::string_view result) {
   const auto entry = FindEntry(key);
   if (!entry.ok()) return entry.status();
   if ((*entry)->result == result) return absl::OkStatus();
-  Change({Intern(key.scope), std::string(key.id)}).result = std::string(result);
+  Change(key).result = std::string(result);
   return absl::OkStatus();
 }
 
@@ -319,6 +319,16 @@ std::int64_t IdTable::Intern(std::string_view scope) {
     new_scopes_.emplace(scope);
   }
   return ScopeNumber(scope);
+}
+
+std::vector<IdTable::Entries::value_type*> IdTable::TakeChanged() {
+  std::vector<Entries::value_type*> changed;
+  for (auto& entry : entries_) {
+    if (std::exchange(entry.second.is_changed, false)) changed.push_back(&entry);
+  }
+  std::sort(changed.begin(), changed.end(),
+            [](const auto* a, const auto* b) { return a->first < b->first; });
+  return changed;
 }
 
 bool IdTable::Flush() {
@@ -345,11 +355,11 @@ bool IdTable::Flush() {
   FullRows added;
   FullRows changed;
   Wanted forgotten;
-  for (auto& [key, entry] : entries_) {
-    if (!std::exchange(entry.is_changed, false)) continue;
+  for (Entries::value_type* const one : TakeChanged()) {
+    auto& [key, entry] = *one;
     const bool is_nothing = entry.rows.record.state == IdState::kAbsent && !entry.rows.claim;
     if (is_nothing) {
-      if (entry.is_stored) forgotten.insert(key);
+      if (entry.is_stored) forgotten.push_back(key);
     } else if (entry.is_stored) {
       changed.Add(key.first, key.second, entry.rows, entry.result);
     } else if (IsPlain(entry.rows, entry.result)) {

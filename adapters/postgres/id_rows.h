@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -13,9 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "adapters/postgres/database.h"
+#include "once/abseil.h"
 #include "once/transaction.h"
 #include "src/stores/claim_rules.h"
 
@@ -61,30 +63,56 @@ class IdTable {
   // To be called once the transaction is committed, and on disk.
   void NoteCommitted();
 
+  // Whether a letter that is kept may be of one of the ids that were read. No letter comes to be of
+  // an id without a change of its row.
+  bool may_have_letters() const { return has_letters_.value_or(true); }
+
   // The server's clock when the last rows were locked; nothing but a claim is judged by it.
   const stores::LeaseClock& clock() const { return clock_; }
 
  private:
   using Key = std::pair<std::int64_t, std::string>;
+  using KeyView = std::pair<std::int64_t, std::string_view>;
+  // Of either, so that no lookup copies an id.
+  struct KeyHash {
+    using is_transparent = void;
+    std::size_t operator()(const KeyView& key) const {
+      return absl::Hash<std::pair<std::int64_t, absl::string_view>>()(
+          {key.first, ToAbsl(key.second)});
+    }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(const KeyView& a, const KeyView& b) const { return a == b; }
+  };
   struct Entry {
     stores::IdRows rows;
     std::string result;
     bool is_stored = false;  // there is a row of it
     bool is_changed = false;
   };
+  using Entries = absl::flat_hash_map<Key, Entry, KeyHash, KeyEqual>;
   // Rows to look for, in key order, each once.
-  using Wanted = std::set<Key>;
+  using Wanted = std::vector<Key>;
 
   absl::StatusOr<Entry*> FindEntry(const IdKey& key);
   absl::Status CheckScopes(std::span<const IdKey> keys);
   absl::Status Read(const Wanted& wanted, bool is_locking);
   Params KeyParams(const Wanted& wanted) const;
-  Entry& Change(const Key& key);
+  // Those that were changed since the last Flush(), in key order.
+  std::vector<Entries::value_type*> TakeChanged();
+  KeyView ViewOf(const IdKey& key);
+  // REQUIRES: it is known.
+  Entry& Change(const IdKey& key);
 
   Database& database_;
   Session& session_;
   const Locking locking_;
-  std::map<Key, Entry> entries_;
+  Entries entries_;
+  // The last scope that was asked for, and its number: nearly always the next one too.
+  std::string last_scope_;
+  std::int64_t last_scope_number_ = ScopeNumber("");
+  std::optional<bool> has_letters_;  // the store keeps some; not known before something was read
   std::set<std::string, std::less<>> new_scopes_;  // to be flushed …
   std::set<std::string, std::less<>> put_scopes_;  // … and flushed, but not committed
   std::set<Key> changed_since_mark_;

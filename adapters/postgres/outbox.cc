@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "src/stores/outbox_codec.h"
+#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -23,6 +24,7 @@ bool PostgresOutbox::TryAcquireRelay() {
     (*session)->Queue(database_->statements().try_relay);
     const auto results = (*session)->Run(database_->options().answer_timeout);
     if (results.ok() && results->back().Int(0, 0) != 0) {
+      ONCE_KILL_POINT("postgres.relay_acquired");
       const std::lock_guard lock(relay_mutex_);
       relay_ = *std::move(session);
       return true;

@@ -13,6 +13,7 @@
 #include "once/postgres/store.h"
 #include "src/stores/claims.h"
 #include "src/stores/position_rules.h"
+#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -92,6 +93,7 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
     }
     const auto found = rows.LockPositions(keys);
     if (!found.ok()) return found.status();
+    ONCE_KILL_POINT("postgres.rows_locked");
     std::vector<TakenPosition> taken;
     for (std::size_t i = 0; i < requests.size(); ++i) {
       const auto& row = (*found)[i];

@@ -24,6 +24,7 @@ Params IdParams(const NumberedIds& ids) {
 }  // namespace
 
 void PostgresRows::QueueOutboxRow(const OutboxRow& row) {
+  has_put_letters_ = true;
   // In the order of the calls: what was let go of before this letter is not this letter.
   FlushVoids();
   std::optional<std::int64_t> scope;
@@ -41,6 +42,7 @@ absl::StatusOr<bool> PostgresRows::PutOutboxRow(const OutboxRow& row) {
 
 absl::Status PostgresRows::HoldLetter(const IdKey& key, const OutboxRow& row) {
   const std::int64_t scope = ids_.Intern(key.scope);
+  has_put_letters_ = true;
   voids_.emplace(scope, key.id);
   FlushVoids();
   OutboxRow held = row;
@@ -58,7 +60,7 @@ absl::Status PostgresRows::MarkLetterPublished(const IdKey& key) {
 }
 
 absl::Status PostgresRows::VoidLetters(const IdKey& key) {
-  voids_.emplace(ScopeNumber(key.scope), key.id);
+  if (has_put_letters_ || ids_.may_have_letters()) voids_.emplace(ScopeNumber(key.scope), key.id);
   return absl::OkStatus();
 }
 

@@ -78,6 +78,7 @@ class PostgresRows final : public stores::Rows {
   std::set<std::pair<std::int64_t, std::string>> voids_;  // ids whose letters are to be let go of
   std::map<PartitionKey, StoredPosition> positions_;      // to be written
   bool has_written_ = false;
+  bool has_put_letters_ = false;  // of this transaction
 };
 
 class PostgresTransactions final : public stores::RowTransactions {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -67,7 +68,10 @@ class Preparation {
   absl::StatusOr<StoreIdentity> Run() {
     absl::StatusOr<int> format = ReadFormat();
     if (!format.ok()) return format.status();
-    if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
+    if (*format != kFormat) {
+      if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
+      ONCE_KILL_POINT("postgres.schema_created");
+    }
     return Identify();
   }
 
@@ -129,7 +133,6 @@ class Preparation {
 
   // From `format`, 0 where there is nothing, to ours, in the transaction that read it.
   absl::Status Migrate(int format) {
-    if (format == kFormat) return absl::OkStatus();
     if (format == 0) {
       if (!has_schema_) Ask("CREATE SCHEMA @");
       Ask("CREATE TABLE @.meta(key text PRIMARY KEY, value text NOT NULL)");
@@ -155,6 +158,7 @@ class Preparation {
     Ask("COMMIT");
     const auto done = session_.Run(options_.answer_timeout);
     if (!done.ok()) return done.status();
+    ONCE_KILL_POINT("postgres.opened");
     const Result& row = (*done)[0];
     StoreIdentity identity;
     if (row.rows() == 1) {

@@ -17,7 +17,8 @@ constexpr const char* kQuery =
     "CASE WHEN pg_is_in_recovery() THEN 0 ELSE ('x' || substr(pg_walfile_name("
     "pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int8 END, "
     "pg_backend_pid(), current_setting('fsync'), current_setting('full_page_writes'), "
-    "current_setting('synchronous_standby_names') <> ''";
+    "current_setting('synchronous_standby_names') <> '', "
+    "CASE WHEN pg_is_in_recovery() THEN 0 ELSE (pg_current_wal_insert_lsn() - '0/0')::int8 END";
 
 std::string FindWeakness(std::string_view fsync, std::string_view full_page_writes) {
   if (fsync != "on") {
@@ -46,6 +47,7 @@ absl::StatusOr<Server> AskServer(Session& session, absl::Duration timeout) {
   return Server{.system = row.Int(0, 2),
                 .timeline = row.Int(0, 3),
                 .is_standby = row.Int(0, 1) != 0,
+                .log_end = row.Int(0, 8),
                 .has_synced_standbys = row.Int(0, 7) != 0,
                 .weakness = FindWeakness(row.Bytes(0, 5), row.Bytes(0, 6))};
 }

@@ -160,7 +160,14 @@ absl::StatusOr<std::vector<Result>> Session::Run(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + absl::ToChronoNanoseconds(timeout);
   std::vector<Step> steps;
   if (absl::Status sent = Send(commands, steps); !sent.ok()) return sent;
+  if (absl::Status read = ReadAside(deadline); !read.ok()) return read;
   std::vector<Result> results;
+  if (absl::Status read = Read(commands, steps, deadline, results); !read.ok()) return read;
+  return results;
+}
+
+absl::Status Session::Read(const std::vector<Command>& commands, const std::vector<Step>& steps,
+                           SteadyTime deadline, std::vector<Result>& results) {
   absl::Status error;
   const auto take = [&](const Step& step, PGresult* raw) {
     Result result(raw);
@@ -203,8 +210,25 @@ absl::StatusOr<std::vector<Result>> Session::Run(absl::Duration timeout) {
     return Lose("the server's answers do not belong to what was asked");
   }
   is_outcome_known_ = true;
-  if (!error.ok()) return error;
-  return results;
+  return error;
+}
+
+void Session::SendAside(const std::vector<Statement>& statements) {
+  is_handlers_ = false;
+  for (const Statement& statement : statements) aside_.push_back({.statement = &statement});
+  Send(aside_, aside_steps_).IgnoreError();
+}
+
+absl::Status Session::ReadAside(SteadyTime deadline) {
+  if (aside_steps_.empty()) return absl::OkStatus();
+  const std::vector<Command> commands = std::exchange(aside_, {});
+  const std::vector<Step> steps = std::exchange(aside_steps_, {});
+  std::vector<Result> unused;
+  const absl::Status read = Read(commands, steps, deadline, unused);
+  // What was sent behind it is without an answer.
+  is_outcome_known_ = false;
+  last_sqlstate_.clear();
+  return read.ok() ? read : Lose(ToStd(read.message()));
 }
 
 bool Session::IsAlive() {

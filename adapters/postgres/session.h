@@ -77,6 +77,13 @@ class Session {
   // behind it were not run.
   absl::StatusOr<std::vector<Result>> Run(absl::Duration timeout);
 
+  // Sends them and does not wait: the next Run() reads the answers first. Where one fails nobody
+  // knows what state the session is in: it counts as lost then. REQUIRES: nothing is queued.
+  void SendAside(const std::vector<Statement>& statements);
+  // A handler had it since it was connected, or was cleaned.
+  bool is_handlers() const { return is_handlers_; }
+  void NoteHandler() { is_handlers_ = true; }
+
   // Nothing can be said of the last statement that was sent, and nothing more can be sent.
   bool is_lost() const { return is_lost_; }
   // Looks for what the server has said by itself meanwhile: that it is going away.
@@ -106,6 +113,10 @@ class Session {
   absl::Status FinishConnecting();
   absl::Status Send(const std::vector<Command>& commands, std::vector<Step>& steps);
   bool SendCommand(const Command& command);
+  // The answers to `steps`, and the end of the pipeline.
+  absl::Status Read(const std::vector<Command>& commands, const std::vector<Step>& steps,
+                    SteadyTime deadline, std::vector<Result>& results);
+  absl::Status ReadAside(SteadyTime deadline);
   // Until an answer is there, or kUnavailable and the session is lost.
   absl::Status Await(SteadyTime deadline);
   // The next part of an answer; null at its end.
@@ -121,6 +132,10 @@ class Session {
   bool is_outcome_known_ = true;
   std::set<const Statement*> prepared_;
   std::vector<Command> queue_;
+  bool is_handlers_ = false;
+  // What was sent aside, and whose answers nobody has read yet.
+  std::vector<Command> aside_;
+  std::vector<Step> aside_steps_;
 };
 
 }  // namespace once::postgres

@@ -92,9 +92,12 @@ void NameTransactions(Statements& s, const Namer& name) {
                         "SELECT set_config('synchronous_commit', CASE "
                         "current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
                         "'remote_apply' ELSE 'on' END, true), current_setting('fsync') = 'on' AND "
-                        "current_setting('full_page_writes') = 'on'");
+                        "current_setting('full_page_writes') = 'on', "
+                        "(pg_current_wal_insert_lsn() - '0/0')::int8");
   s.read_clock =
-      name("read the clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8");
+      name("read the clock",
+           "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8, EXISTS (SELECT FROM "
+           "@.outbox WHERE kept)");
   s.count_word = name("record claims",
                       "UPDATE @.openings SET words = words + 1 WHERE opening = $1::int8 "
                       "RETURNING words");
@@ -105,6 +108,25 @@ void NameTransactions(Statements& s, const Namer& name) {
   s.sync_words = name("sync claims",
                       "UPDATE @.openings SET words = words + 1, seen_at = now() "
                       "WHERE opening = $1::int8 RETURNING words");
+}
+
+void NameWaits(Statements& s, const Namer& name, const StoreOptions& options) {
+  const auto wait = [&](absl::Duration timeout) {
+    return name("wait for a lock",
+                absl::StrCat("SET LOCAL lock_timeout TO ", absl::ToInt64Milliseconds(absl::Ceil(
+                                                               timeout, absl::Milliseconds(1)))));
+  };
+  s.wait_as_store = wait(options.lock_timeout);
+  s.wait_as_handler = wait(options.handler_lock_timeout);
+}
+
+// What DISCARD ALL does, but for the prepared statements, which are ours.
+void NameCleaning(Statements& s, const Namer& name) {
+  for (const char* const sql :
+       {"CLOSE ALL", "RESET SESSION AUTHORIZATION", "RESET ALL", "UNLISTEN *",
+        "SELECT pg_advisory_unlock_all()", "DISCARD TEMP", "DISCARD SEQUENCES"}) {
+    s.cleaning.push_back(name("clean the session", sql));
+  }
 }
 
 void NamePositions(Statements& s, const Namer& name) {
@@ -273,8 +295,10 @@ void NameOutbox(Statements& s, const Namer& name) {
 
 }  // namespace
 
-Statements::Statements(std::string_view schema) {
-  const Namer name(schema);
+Statements::Statements(const StoreOptions& options) {
+  const Namer name(options.schema);
+  NameWaits(*this, name, options);
+  NameCleaning(*this, name);
   NameTransactions(*this, name);
   NamePositions(*this, name);
   NameIds(*this, name);

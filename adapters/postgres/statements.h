@@ -1,20 +1,25 @@
 // Every statement of the store, for one schema. Thread-safety: constant after construction.
 #pragma once
 
-#include <string_view>
+#include <vector>
 
 #include "adapters/postgres/session.h"
+#include "once/postgres/store.h"
 
 namespace once::postgres {
 
 struct Statements {
-  explicit Statements(std::string_view schema);
+  explicit Statements(const StoreOptions& options);
 
   Statement begin, commit, rollback;
+  // Whose statements come next in this transaction: they wait for locks so long.
+  Statement wait_as_store, wait_as_handler;
+  // Outside any transaction: what a handler may have left on its session goes.
+  std::vector<Statement> cleaning;
   Statement set_savepoint, release_savepoint, rollback_to_savepoint;
   Statement write_unsynced;  // this transaction's commit need not wait for the disk …
   Statement write_synced;    // … and must, whatever the role or a handler has set; can it?
-  Statement read_clock;      // microseconds since 1970
+  Statement read_clock;      // microseconds since 1970; whether any letter is kept
 
   // Of partitions: parameters 1 to 4 are the columns of the keys.
   Statement lock_positions, read_positions, find_other_clusters, put_positions, list_positions;

@@ -24,6 +24,7 @@ template <typename Work>
 absl::Status PostgresTransaction::Do(Work work) {
   if (!state_.ok()) return state_;
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  access_->EndTurn();
   state_ = work();
   return state_;
 }
@@ -103,6 +104,7 @@ absl::Status PostgresTransaction::RollbackToSavepoint() {
     return state_;
   }
   session_->DropQueued();
+  access_->ForgetTurn();  // the savepoint was set in the store's
   rows_->Undo();
   session_->Queue(database_->statements().rollback_to_savepoint);
   state_ = Send();
@@ -162,6 +164,7 @@ absl::Status PostgresTransaction::Commit(Durability wanted) {
     Rollback();
     return open;
   }
+  access_->EndTurn();
   // An empty commit would not wait for those before it.
   const bool has_written = rows_->Flush();
   const bool may_be_unsynced = database_->has_unsynced() || rows_->has_found_settled();

@@ -25,11 +25,16 @@ class Connection::Access {
   Access(Database& database, Session& session) : database_(&database), session_(&session) {}
 
   void End() { session_ = nullptr; }
+  // The store goes on: its statements wait as long as they should.
+  void EndTurn();
+  // The session is as it was in the store's turn.
+  void ForgetTurn() { is_handlers_turn_ = false; }
   absl::StatusOr<Result> Run(std::string_view sql, const std::vector<Value>& values);
 
  private:
   Database* database_;
   Session* session_;  // null once the transaction is over
+  bool is_handlers_turn_ = false;
 };
 
 class PostgresTransaction final : public StoreTransaction {

@@ -181,8 +181,12 @@ TEST(Checker, FindsASecondDeadLetterOfAnotherDelivery) {
   truth.deliveries.push_back({.offset = 8, .id = "o-2", .value = 102, .kind = 'r'});
   truth.partitions[0] = {.end = 9, .committed = 9, .position = 9};
   EXPECT_THAT(Judge(truth, {}).findings, IsEmpty());
-  truth.letters.push_back({.id = "o-2", .offset = 8, .disposition = "rejected"});
+  truth.letters.push_back({.id = "o-2", .offset = 8, .disposition = "rejected", .value = 102});
   EXPECT_THAT(Judge(truth, {}), Finds("more than one dead letter"));
+  // What was published stays published when the store forgets it, and then another copy is buried.
+  truth.is_rolled_back = true;
+  EXPECT_THAT(Judge(truth, {}).findings, IsEmpty());
+  EXPECT_EQ(Judge(truth, {}).republished, 1);
 }
 
 TEST(Checker, FindsAnIdWithoutItsEffectAndAnEffectWithoutItsId) {

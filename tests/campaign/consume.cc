@@ -27,6 +27,8 @@
 #include "src/test_hooks.h"
 #include "tests/campaign/consumer_task.h"
 #include "tests/campaign/effects_book.h"
+#include "tests/campaign/postgres_book.h"
+#include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/recorded_seams.h"
 #include "tests/campaign/seal_soon.h"
 #include "tests/campaign/workload.h"
@@ -41,6 +43,9 @@ namespace {
 using testing::AwaitCondition;
 using testing::CountingLog;
 using testing::Must;
+
+// Of PostgreSQL: campaigns stop processes for longer.
+constexpr absl::Duration kHungAfter = absl::Seconds(1);
 
 // The first member as a zombie: when it is held, no poll reaches its client, and its polling thread
 // stands still until somebody else has handled a message of its partitions; under claims, until
@@ -165,6 +170,8 @@ class ConsumingProcess {
  private:
   bool is_plain_program() const { return task_.members == 1 && !task_.empties_outbox; }
 
+  bool is_postgres() const { return !PlaceOf(task_.store).schema.empty(); }
+
   static void Beat() {
     [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
   }
@@ -177,7 +184,8 @@ class ConsumingProcess {
         number, "stats",
         absl::StrCat("{\"settled\":",
                      stats.processed + stats.duplicates + stats.dead_lettered + stats.discarded,
-                     ",\"fenced\":", stats.fenced + stats.lease_lost, "}"));
+                     ",\"fenced\":", stats.fenced + stats.lease_lost,
+                     ",\"rolled_back\":", member.log->count("store_rolled_back"), "}"));
     if (!member.status.ok()) std::cerr << member.status << "\n";
     return member.status.ok() ? 0 : 1;
   }
@@ -189,6 +197,7 @@ class ConsumingProcess {
 
   std::shared_ptr<DedupStore> OpenStore() {
     if (task_.store == "memory") return memory::OpenStore();
+    if (is_postgres()) return Must(OpenPostgresPlace(task_.store, kHungAfter));
     SealSoon();
     return Must(sqlite::OpenStore(
         {.path = task_.store,
@@ -318,6 +327,7 @@ class ConsumingProcess {
   }
 
   absl::Status Book(const Message& message, Transaction& transaction) {
+    if (is_postgres()) return BookInPostgres(transaction, EffectOf(message));
     // Null once the store has ended the transaction by itself.
     if (sqlite::Connection(testing::Innermost(transaction)) == nullptr) {
       return absl::UnavailableError("no open transaction of the store");

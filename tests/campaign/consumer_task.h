@@ -14,7 +14,7 @@ struct ConsumerTask {
   std::string brokers;
   std::string group;
   std::string topic;
-  std::string store;    // the path of an SQLite store; "memory"
+  std::string store;    // the path of an SQLite store; a MakePostgresPlace(); "memory"
   std::string effects;  // plain handlers: the file that effects are appended to
   std::string history;  // the file of this process
   bool is_plain = false;

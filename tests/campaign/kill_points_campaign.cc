@@ -10,13 +10,16 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/postgres/tests/test_server.h"
 #include "src/test_hooks.h"
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/parallel.h"
+#include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/redrive.h"
 #include "tests/campaign/scene.h"
 #include "tests/campaign/small_scene.h"
@@ -25,8 +28,19 @@
 namespace once::campaign {
 namespace {
 
+using postgres::testing::PrivateServer;
+
 // What a process does while it dies.
-enum class Arena { kTransactional, kPlain, kPlainInMemory, kRedrive, kWrapped, kWrappedPlain };
+enum class Arena {
+  kTransactional,
+  kPlain,
+  kPlainInMemory,
+  kOnPostgres,
+  kPlainOnPostgres,
+  kRedrive,
+  kWrapped,
+  kWrappedPlain
+};
 
 const char* NameOf(Arena arena) {
   switch (arena) {
@@ -36,6 +50,10 @@ const char* NameOf(Arena arena) {
       return "plain";
     case Arena::kPlainInMemory:
       return "plain-in-memory";
+    case Arena::kOnPostgres:
+      return "transactional-on-postgres";
+    case Arena::kPlainOnPostgres:
+      return "plain-on-postgres";
     case Arena::kRedrive:
       return "redrive";
     case Arena::kWrapped:
@@ -70,6 +88,14 @@ std::vector<Arena> ArenasOf(std::string_view point) {
                             ends("pages_written"))) {
     return {Arena::kTransactional, Arena::kPlain};
   }
+  if (point == "postgres.before_claims" || point == "postgres.claims_recorded" ||
+      point == "postgres.before_sync" || point == "postgres.synced") {
+    return {Arena::kPlainOnPostgres};
+  }
+  if (point == "postgres.opened" || point == "postgres.schema_created") {
+    return {Arena::kOnPostgres, Arena::kPlainOnPostgres};
+  }
+  if (begins("postgres.")) return {Arena::kOnPostgres};
   if (begins("sqlite.") && (ends("_unsynced_commit") || ends("_unsynced") || ends("_skipped"))) {
     return {Arena::kTransactional, Arena::kPlain, Arena::kWrapped};
   }
@@ -99,6 +125,15 @@ bool NeedsStop(std::string_view point) {
   return point.starts_with("revoke.") || point == "rows.before_write" || point == "rows.written";
 }
 
+bool IsOncePerLife(std::string_view point) {
+  return point.starts_with("stop.") || point == "postgres.opened" ||
+         point == "postgres.schema_created";
+}
+
+bool IsOnPostgres(Arena arena) {
+  return arena == Arena::kOnPostgres || arena == Arena::kPlainOnPostgres;
+}
+
 std::vector<Attack> PlanAll() {
   std::vector<Attack> attacks;
   for (const std::string& point : test_hooks::KillPoints()) {
@@ -111,7 +146,7 @@ std::vector<Attack> PlanAll() {
         continue;
       }
       for (const int hit : {1, 2, 7}) {
-        if (point.starts_with("stop.") && hit > 1) continue;  // a life has one
+        if (IsOncePerLife(point) && hit > 1) continue;
         attacks.push_back({.point = point, .hit = hit, .arena = arena});
       }
     }
@@ -129,10 +164,15 @@ struct Outcome {
   CampaignReport report;
 };
 
-void AttackConsumer(const Attack& attack, const CampaignOptions& options, Outcome& outcome) {
-  const bool is_plain = attack.arena != Arena::kTransactional;
-  const bool is_durable = attack.arena != Arena::kPlainInMemory;
-  const auto scene = MakeSmallScene("kill-points", options, is_plain, is_durable);
+// `server`: null where no attack needs one.
+void AttackConsumer(const Attack& attack, const CampaignOptions& options,
+                    const PrivateServer* server, Outcome& outcome) {
+  const bool is_plain = attack.arena != Arena::kTransactional && attack.arena != Arena::kOnPostgres;
+  std::string store = attack.arena == Arena::kPlainInMemory ? "memory" : "";
+  if (IsOnPostgres(attack.arena)) {
+    store = MakePostgresPlace(server->connection(), postgres::testing::NewSchemaName());
+  }
+  const auto scene = MakeSmallScene("kill-points", options, is_plain, store);
   scene->task().stops_at = attack.stops_at;
   scene->task().empties_outbox = attack.stops_at == 0;
   if (attack.point == "marks.attempt_recorded") {
@@ -197,18 +237,34 @@ void AttackCalls(const Attack& attack, Outcome& outcome) {
   AddJudgement(truth, histories, attack.label(), outcome.report);
 }
 
-void Run(const Attack& attack, const CampaignOptions& options, Outcome& outcome) {
+void Run(const Attack& attack, const CampaignOptions& options, const PrivateServer* server,
+         Outcome& outcome) {
   switch (attack.arena) {
     case Arena::kTransactional:
     case Arena::kPlain:
     case Arena::kPlainInMemory:
-      return AttackConsumer(attack, options, outcome);
+    case Arena::kOnPostgres:
+    case Arena::kPlainOnPostgres:
+      return AttackConsumer(attack, options, server, outcome);
     case Arena::kRedrive:
       return AttackRedrive(attack, options, outcome);
     case Arena::kWrapped:
     case Arena::kWrappedPlain:
       return AttackCalls(attack, outcome);
   }
+}
+
+// Null: none of them needs it. Without a server's programs those that do are left out, except where
+// nothing may be.
+std::unique_ptr<PrivateServer> StartServerFor(std::vector<Attack>& attacks) {
+  const auto needs_one = [](const Attack& attack) { return IsOnPostgres(attack.arena); };
+  if (std::none_of(attacks.begin(), attacks.end(), needs_one)) return nullptr;
+  const std::string why_not = WhyNoPostgres();
+  if (why_not.empty()) return std::make_unique<PrivateServer>();
+  if (IsContinuousIntegration()) throw std::runtime_error(why_not);
+  Say("without the kill points of PostgreSQL: " + why_not);
+  std::erase_if(attacks, needs_one);
+  return nullptr;
 }
 
 CampaignReport RunAll(const CampaignOptions& options) {
@@ -224,6 +280,7 @@ CampaignReport RunAll(const CampaignOptions& options) {
     return !is_whole && rank(a) < rank(b);
   });
   attacks.resize(std::min(attacks.size(), runs));
+  const auto server = StartServerFor(attacks);
   CampaignReport total;
   std::map<std::pair<std::string, Arena>, int> deaths;
   std::mutex mutex;
@@ -231,7 +288,7 @@ CampaignReport RunAll(const CampaignOptions& options) {
   std::size_t done = 0;
   ForEachInParallel(attacks.size(), kWorkers, [&](std::size_t i) {
     Outcome outcome;
-    Run(attacks[i], options, outcome);
+    Run(attacks[i], options, server.get(), outcome);
     const std::lock_guard lock(mutex);
     deaths[{attacks[i].point, attacks[i].arena}] += outcome.has_died ? 1 : 0;
     Add(outcome.report, total);

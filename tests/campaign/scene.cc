@@ -1,4 +1,4 @@
-// Lives, and the reading of Kafka and SQLite.
+// Lives, and the reading of Kafka and of the store.
 #include "tests/campaign/scene.h"
 
 #include <signal.h>
@@ -13,6 +13,8 @@
 #include "once/abseil.h"
 #include "once/sqlite/store.h"
 #include "tests/campaign/effects_book.h"
+#include "tests/campaign/postgres_book.h"
+#include "tests/campaign/postgres_kind.h"
 #include "tests/integration/consumer_group.h"
 
 namespace once::campaign {
@@ -127,12 +129,18 @@ Truth Scene::ReadTruth() {
   truth.handler = task_.is_plain ? HandlerKind::kPlain : HandlerKind::kTransactional;
   truth.is_store_durable = task_.store != "memory";
   truth.is_redriven = task_.takes_all;
+  truth.is_rolled_back = is_rolled_back_;
   truth.deliveries = ReadDeliveries(broker_, task_.topic);
   truth.letters = ReadLetters(broker_, DefaultDeadLetterTopic(task_.topic, task_.group));
   truth.partitions = ReadPartitions();
-  truth.effects = task_.is_plain ? ReadEffectsFile(task_.effects) : ReadEffectsTable(task_.store);
+  const bool is_postgres = !PlaceOf(task_.store).schema.empty();
+  truth.effects = task_.is_plain ? ReadEffectsFile(task_.effects)
+                  : is_postgres  ? ReadPostgresEffects(task_.store)
+                                 : ReadEffectsTable(task_.store);
   if (!truth.is_store_durable) return truth;
-  if (!task_.is_plain) truth.totals = ReadEffectTotals(task_.store);
+  if (!task_.is_plain) {
+    truth.totals = is_postgres ? ReadPostgresTotals(task_.store) : ReadEffectTotals(task_.store);
+  }
   const OpenStore open = Open();
   truth.ids = ReadIds(*open.store, GroupTopicScope(task_.group, task_.topic), truth.deliveries);
   truth.outbox_pending = Must(open.store->transactions()->outbox().CountPending());
@@ -157,6 +165,10 @@ std::map<std::int32_t, PartitionTruth> Scene::ReadPartitions() {
 
 Scene::OpenStore Scene::Open() const {
   OpenStore open{.no_fork = std::shared_lock(testing::ForkMutex())};
+  if (!PlaceOf(task_.store).schema.empty()) {
+    open.store = Must(OpenPostgresPlace(task_.store));
+    return open;
+  }
   open.store =
       Must(sqlite::OpenStore({.path = task_.store, .must_exist = true, .serve_operators = false}));
   return open;

@@ -61,6 +61,8 @@ class Scene {
 
   // The redriven messages come on top of what was produced.
   void ExpectMore(std::int64_t messages) { expected_ += messages; }
+  // The store lost commits that it had answered.
+  void NoteRollback() { is_rolled_back_ = true; }
   kafka::testing::TestBroker& broker() { return broker_; }
   const Workload& workload() const { return workload_; }
   const std::vector<std::string>& histories() const { return histories_; }
@@ -81,6 +83,7 @@ class Scene {
   kafka::testing::TestBroker broker_;
   ConsumerTask task_;
   std::int64_t expected_ = 0;  // messages in the topic
+  bool is_rolled_back_ = false;
   std::vector<std::string> histories_;
 };
 

@@ -41,15 +41,15 @@ bool HasEverything(const Workload& workload) {
 }  // namespace
 
 std::unique_ptr<Scene> MakeSmallScene(std::string_view campaign, const CampaignOptions& options,
-                                      bool is_plain, bool is_durable) {
+                                      bool is_plain, const std::string& store) {
   Workload workload{.seed = options.seed,
                     .messages = 150,
                     .partitions = 3,
                     .odd_one_in = 30,
-                    .has_copies = is_durable};
+                    .has_copies = store != "memory"};
   while (!HasEverything(workload)) ++workload.seed;
   return std::make_unique<Scene>(campaign, options.brokers, workload,
-                                 ConsumerTask{.store = is_durable ? "" : "memory",
+                                 ConsumerTask{.store = store,
                                               .is_plain = is_plain,
                                               .instance = "small",
                                               .hint_ms = 50,

@@ -3,16 +3,18 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "tests/campaign/scene.h"
 
 namespace once::campaign {
 
-// `is_durable` false: the memory store, and no message that only a store that remembers can tell.
+// `store`: as ConsumerTask has it; empty: an SQLite file. "memory": no message that only a store
+// that remembers can tell.
 // The workload is of the first seed from that of the options on that gives each of these.
 std::unique_ptr<Scene> MakeSmallScene(std::string_view campaign, const CampaignOptions& options,
-                                      bool is_plain, bool is_durable = true);
+                                      bool is_plain, const std::string& store = "");
 
 // The sum of both in `total`.
 void Add(const CampaignReport& report, CampaignReport& total);

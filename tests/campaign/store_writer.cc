@@ -123,6 +123,21 @@ bool StoreWriter::IsReopening(std::int64_t step) const {
   return !IsTransaction(step) && step % kStepsPerBlock == kReopen;
 }
 
+bool StoreWriter::IsClaimWord(std::int64_t step) const {
+  switch (step % kStepsPerBlock) {
+    case kClaim:
+    case kBegin:
+    case kComplete:
+    case kFail:
+    case kBury:
+    case kKill:
+    case kRelease:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string StoreWriter::Describe(std::int64_t step) const {
   static constexpr std::array<const char*, kStepsPerBlock> kNames = {
       "transaction", "claim",  "transaction", "take over", "begun", "transaction",

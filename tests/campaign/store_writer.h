@@ -35,11 +35,15 @@ class StoreWriter {
   absl::Status Do(std::int64_t step);
   // What the engine does before it goes on after a commit whose outcome nobody knows.
   absl::Status TakeRow();
+  // Of the claims, outside any step. REQUIRES: it is open.
+  absl::Status Sync() { return store_->claims()->Sync(); }
 
   // Once the step is OK, it and all before it survive a power failure. Below kFull none does.
   bool IsDurable(std::int64_t step) const;
   // The step closes the store and opens it again.
   bool IsReopening(std::int64_t step) const;
+  // The step records something of claims that waits for a Sync(), whatever was before it.
+  bool IsClaimWord(std::int64_t step) const;
   // For people.
   std::string Describe(std::int64_t step) const;
 

@@ -63,6 +63,9 @@ struct Truth {
   bool is_store_durable = true;
   // Somebody publishes dead letters; else the id says that it is dead.
   bool has_letters = true;
+  // The store was put back to an earlier moment: letters that were out by then stay out, and
+  // another copy of a message may be the one that is buried in the end.
+  bool is_rolled_back = false;
   // Dead letters were redriven to a handler that takes them.
   bool is_redriven = false;
   std::vector<Delivery> deliveries;            // ascending offsets within each partition

@@ -1,7 +1,9 @@
 // What handlers do in the transactions of their messages, and what they are kept from.
 #include <limits>
+#include <thread>
 
 #include "absl/strings/escaping.h"
+#include "absl/time/clock.h"
 #include "adapters/postgres/tests/store_scene.h"
 #include "once/memory/store.h"
 
@@ -47,6 +49,88 @@ TEST_F(ConnectionTest, ValuesOfEveryKindGoInAsTheyAre) {
   EXPECT_TRUE(rows->IsNull(0, 2));
   EXPECT_EQ(rows->columns(), 3u);
   EXPECT_TRUE(absl::IsOutOfRange(rows->Int(0, 0).status()));
+}
+
+// The store is not to blame for what the next message's handler finds on the connection.
+TEST_F(ConnectionTest, WhatAHandlerLeavesOnItsSessionIsGoneForTheNextOne) {
+  const auto leave_behind = [&] {
+    EXPECT_EQ(Text("SELECT set_config('work_mem', '123kB', false)"), "123kB");
+    EXPECT_EQ(Text("SELECT set_config('my.tenant', 'first', false)"), "first");
+    EXPECT_TRUE(Execute("SELECT pg_advisory_lock(4711)").ok());
+    EXPECT_TRUE(Execute("CREATE TEMP TABLE left_behind(number int8)").ok());
+  };
+  const std::string process = Text("SELECT pg_backend_pid()");
+  const std::string work_mem = Text("SHOW work_mem");
+  for (const bool is_committed : {true, false}) {
+    leave_behind();
+    if (is_committed) {
+      EXPECT_TRUE(transaction_->Commit(Durability::kMachine).ok());
+    } else {
+      transaction_->Rollback();
+    }
+    transaction_ = Begin();
+    ASSERT_EQ(Text("SELECT pg_backend_pid()"), process);
+    EXPECT_EQ(Text("SHOW work_mem"), work_mem);
+    EXPECT_EQ(Text("SELECT current_setting('my.tenant', true)"), "");
+    EXPECT_EQ(Text("SELECT to_regclass('left_behind')"), "");
+    EXPECT_EQ(Text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = "
+                   "pg_backend_pid()"),
+              "0");
+    // The session's own settings are as they were made.
+    EXPECT_EQ(Text("SHOW plan_cache_mode"), "force_custom_plan");
+    EXPECT_EQ(Text("SHOW statement_timeout"), "5min");
+  }
+}
+
+// The engine gives every invocation a number: that must not cost the short way.
+TEST_F(ConnectionTest, AMessageThatSucceedsAtItsFirstAttemptTakesTheShortStatement) {
+  const IdWrite write{.key = {"scope", "id"},
+                      .record = {.state = IdState::kCompleted, .attempt = 1}};
+  ASSERT_TRUE(transaction_->PutIds({&write, 1}).ok());
+  ASSERT_TRUE(transaction_->Commit(Durability::kMachine).ok());
+  transaction_ = Begin();
+  const std::string used =
+      "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE "
+      "'INSERT INTO %.ids(%'";
+  EXPECT_EQ(Text(used), "1");
+  EXPECT_EQ(Text(used + " AND statement LIKE '%fence_incarnation%'"), "0");
+}
+
+// Each has a row that the other one wants: the server finds that out, and ends one of them.
+TEST_F(ConnectionTest, OfTwoHandlersInADeadlockOneIsToldToTryAgain) {
+  ASSERT_TRUE(AddEffect(*transaction_, schema(), "first").ok());
+  ASSERT_TRUE(AddEffect(*transaction_, schema(), "second").ok());
+  ASSERT_TRUE(transaction_->Commit(Durability::kMachine).ok());
+  const std::string touch =
+      absl::StrCat("UPDATE ", schema().effects(), " SET body = body WHERE body = $1");
+  transaction_ = Begin();
+  const auto other = Begin();
+  ASSERT_TRUE(Execute(touch, {Bytes{"first"}}).ok());
+  ASSERT_TRUE(Connection(*other).Execute(touch, {Bytes{"second"}}).ok());
+  absl::Status others;
+  std::thread waiting(
+      [&] { others = Connection(*other).Execute(touch, {Bytes{"first"}}).status(); });
+  const absl::Status ours = Execute(touch, {Bytes{"second"}});
+  // Who has lost lets go of his row, and the other one has it.
+  if (!ours.ok()) transaction_->Rollback();
+  waiting.join();
+  EXPECT_NE(ours.ok(), others.ok()) << ours << ", " << others;
+  EXPECT_TRUE(absl::IsAborted(ours) || absl::IsAborted(others)) << ours << ", " << others;
+}
+
+TEST_F(ConnectionTest, TheStoreWaitsNoLongerForALockAfterAHandlerHas) {
+  EXPECT_EQ(Text("SHOW lock_timeout"), "5s");
+  ASSERT_TRUE(Complete(*transaction_, "id").ok());
+  ASSERT_TRUE(transaction_->SetSavepoint().ok());
+  EXPECT_EQ(Text("SHOW lock_timeout"), "5s");
+  ASSERT_TRUE(transaction_->RollbackToSavepoint().ok());
+  EXPECT_EQ(Text("SHOW lock_timeout"), "5s");
+  // Somebody else's transaction has the id: found out as quickly as without a handler.
+  const auto other = Begin();
+  ASSERT_TRUE(Complete(*other, "held").ok());
+  const absl::Time begin = absl::Now();
+  EXPECT_TRUE(absl::IsUnavailable(Complete(*transaction_, "held")));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
 }
 
 TEST_F(ConnectionTest, ABatchOfRowsGoesInOneStatement) {

@@ -1,4 +1,9 @@
 // Opening: what is refused, and what is right for whom.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <set>
 #include <thread>
 
@@ -67,6 +72,66 @@ TEST_F(OpenTest, TheUsersOwnSettingsOfTheServerStay) {
   EXPECT_EQ(SettingOf("application_name=mine", "application_name"), "once:test");
 }
 
+// What a server says when a login fails, in the language of its operator.
+class RefusingServer {
+ public:
+  explicit RefusingServer(std::string sqlstate) : sqlstate_(std::move(sqlstate)) {
+    listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    const std::string path = folder_.File(".s.PGSQL.5432");
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    const bool listens =
+        bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+        listen(listener_, 4) == 0;
+    EXPECT_TRUE(listens);
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~RefusingServer() {
+    shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    close(listener_);
+  }
+  std::string connection() const {
+    return absl::StrCat("host=", folder_.path(), " dbname=billing user=billing");
+  }
+
+ private:
+  void Run() const {
+    for (int client = accept(listener_, nullptr, nullptr); client >= 0;
+         client = accept(listener_, nullptr, nullptr)) {
+      char start[1024];
+      EXPECT_GT(read(client, start, sizeof(start)), 0);
+      const std::string fields = absl::StrCat("SSCHLIMM\n", "VFATAL\n", "C", sqlstate_, "\n",
+                                              "MPasswort-Authentifizierung fehlgeschlagen\n\n");
+      std::string message = absl::StrCat("E...", "?", fields);
+      message[1] = message[2] = message[3] = '\0';
+      message[4] = static_cast<char>(4 + fields.size());
+      std::replace(message.begin() + 5, message.end(), '\n', '\0');
+      EXPECT_GT(write(client, message.data(), message.size()), 0);
+      close(client);
+    }
+  }
+
+  const std::string sqlstate_;
+  const once::testing::ScratchFolder folder_;
+  int listener_ = -1;
+  std::thread thread_;
+};
+
+TEST_F(OpenTest, ARefusalIsUnderstoodInAnyLanguage) {
+  constexpr std::pair<const char*, absl::StatusCode> kRefusals[] = {
+      {"28P01", absl::StatusCode::kPermissionDenied},
+      {"28000", absl::StatusCode::kPermissionDenied},
+      {"42501", absl::StatusCode::kPermissionDenied},
+      {"3D000", absl::StatusCode::kNotFound},
+      {"57P03", absl::StatusCode::kUnavailable}};
+  for (const auto& [sqlstate, code] : kRefusals) {
+    const RefusingServer server(sqlstate);
+    const absl::Status opened = OpenStore({.connection = server.connection()}).status();
+    EXPECT_THAT(opened, Says(code, "Passwort-Authentifizierung")) << sqlstate;
+  }
+}
+
 TEST_F(OpenTest, OptionsThatCannotBeAreRefusedByName) {
   const auto refused = [&](void (*spoil)(StoreOptions&), std::string_view said) {
     StoreOptions options{.connection = connection()};
@@ -74,6 +139,7 @@ TEST_F(OpenTest, OptionsThatCannotBeAreRefusedByName) {
     EXPECT_THAT(OpenStore(options).status(), Says(absl::StatusCode::kInvalidArgument, said));
   };
   refused([](StoreOptions& o) { o.schema = "Once"; }, "schema");
+  refused([](StoreOptions& o) { o.handler_lock_timeout = absl::ZeroDuration(); }, "timeouts");
   refused([](StoreOptions& o) { o.schema = "a\"; DROP"; }, "schema");
   refused([](StoreOptions& o) { o.schema = ""; }, "schema");
   refused([](StoreOptions& o) { o.schema = "pg_mine"; }, "schema");

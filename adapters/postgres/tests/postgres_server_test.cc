@@ -110,6 +110,25 @@ TEST_F(ServerTest, AFailoverLowersWhatIsPromised) {
   EXPECT_EQ(store_->traits().durability, Durability::kMachine);
 }
 
+TEST_F(ServerTest, AServerThatWasPutBackToAnEarlierMomentLowersWhatIsPromised) {
+  MustOpen();
+  MustApply("before");
+  server_.KeepCopy();
+  ASSERT_TRUE(ApplyPatiently("lost").ok());
+  // A restart alone is none.
+  server_.Kill();
+  server_.Start();
+  ASSERT_TRUE(ApplyPatiently("lost too").ok());
+  EXPECT_EQ(store_->traits().durability, Durability::kMachine);
+  server_.ReturnToCopy();
+  ASSERT_TRUE(ApplyPatiently("after").ok());
+  EXPECT_THAT(Effects(), ElementsAre("before", "after"));
+  EXPECT_EQ(store_->traits().durability, Durability::kProcess);
+  EXPECT_THAT(store_->traits().weakness, HasSubstr("earlier moment"));
+  MustOpen();
+  EXPECT_EQ(store_->traits().durability, Durability::kMachine);
+}
+
 TEST_F(ServerTest, AnotherStoreAtTheSameAddressIsNotTakenForOurs) {
   MustOpen();
   MustApply("before");

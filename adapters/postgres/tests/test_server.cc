@@ -62,19 +62,27 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   return children;
 }
 
-// A server refuses to be root's. Null: we are not.
-const passwd* FindUser() {
-  if (geteuid() != 0) return nullptr;
-  const passwd* const user = getpwnam("postgres");
-  if (user == nullptr) throw std::runtime_error("there is no user postgres");
-  return user;
+struct User {
+  uid_t user = 0;
+  gid_t group = 0;
+};
+
+// A server refuses to be root's. Null: we are not. Looked up once: getpwnam() is not for threads.
+const User* FindUser() {
+  static const auto* const found = []() -> const User* {
+    if (geteuid() != 0) return nullptr;
+    const passwd* const entry = getpwnam("postgres");
+    if (entry == nullptr) throw std::runtime_error("there is no user postgres");
+    return new User{.user = entry->pw_uid, .group = entry->pw_gid};
+  }();
+  return found;
 }
 
 void GiveToPostgres(const fs::path& root) {
-  const passwd* const user = FindUser();
+  const User* const user = FindUser();
   if (user == nullptr) return;
   const auto give = [&](const fs::path& path) {
-    if (chown(path.c_str(), user->pw_uid, user->pw_gid) != 0) {
+    if (chown(path.c_str(), user->user, user->group) != 0) {
       throw std::runtime_error("chown " + path.string());
     }
   };
@@ -167,14 +175,14 @@ void PrivateServer::Start() {
   const std::string program = Setting("ONCE_TEST_POSTGRES_PROGRAMS") + "/postgres";
   const std::string data = File("data");
   const std::string log = File("log");
-  const passwd* const user = FindUser();
+  const User* const user = FindUser();
   const int log_file = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   for (int attempt = 0; attempt < 100; ++attempt) {
     const pid_t parent = getpid();
     pid_ = fork();
     if (pid_ == 0) {
       // Other threads may hold any lock there is: nothing here takes one.
-      if (user != nullptr && (setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) _exit(126);
+      if (user != nullptr && (setgid(user->group) != 0 || setuid(user->user) != 0)) _exit(126);
       prctl(PR_SET_PDEATHSIG, SIGQUIT);
       if (getppid() != parent) _exit(0);
       dup2(log_file, STDERR_FILENO);
@@ -217,6 +225,21 @@ void PrivateServer::Kill() {
   kill(pid_, SIGKILL);
   for (const pid_t child : children) kill(child, SIGKILL);
   Wait();
+}
+
+void PrivateServer::KeepCopy() {
+  LosePower();
+  fs::copy(File("data"), File("copy"), fs::copy_options::recursive);
+  Start();
+}
+
+void PrivateServer::ReturnToCopy() {
+  LosePower();
+  fs::remove_all(File("data"));
+  fs::rename(File("copy"), File("data"));
+  fs::permissions(File("data"), fs::perms::owner_all);
+  GiveToPostgres(File("data"));
+  Start();
 }
 
 void PrivateServer::BecomeStandby() {

@@ -60,6 +60,10 @@ class PrivateServer {
   void LosePower();
   // kill -9 of all of the server's processes.
   void Kill();
+  // Keeps a copy of the data as they are now, and …
+  void KeepCopy();
+  // … puts it back, as who restores a backup does. The server is away meanwhile.
+  void ReturnToCopy();
   // The server stops, and what comes up at its address is a standby of it.
   void BecomeStandby();
   // The standby takes over, with what it has.
