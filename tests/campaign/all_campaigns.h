@@ -15,6 +15,8 @@ Campaign PlantedBugsCampaign();
 Campaign RedisCutCampaign();
 Campaign RedisKillCampaign();
 Campaign RedisRollbackCampaign();
+Campaign RocksdbCorruptionCampaign();
+Campaign RocksdbDiskFullCampaign();
 Campaign RocksdbKillCampaign();
 Campaign StoreKillCampaign();
 Campaign StorePowerCampaign();

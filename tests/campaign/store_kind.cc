@@ -74,7 +74,8 @@ class Rocksdb final : public StoreKind {
   absl::StatusOr<std::shared_ptr<DedupStore>> Open(const std::string& path,
                                                    std::uint64_t seed) const override {
     // Small buffers, so that a life sees flushes and files of the log come and go.
-    static constexpr std::array<std::int64_t, 3> kBufferBytes = {1 << 20, 4 << 20, 64 << 20};
+    static constexpr std::array<std::int64_t, 4> kBufferBytes = {1 << 16, 1 << 20, 4 << 20,
+                                                                 64 << 20};
     const std::int64_t bytes = kBufferBytes[static_cast<std::size_t>(seed % kBufferBytes.size())];
     return rocksdb::OpenStore({.path = path,
                                .tables = {kEffects},
