@@ -183,8 +183,11 @@ absl::Status Database::LoadCounters() {
     rows->Seek(std::string(1, table));
     return rows->Valid() && rows->key()[0] == table;
   };
+  // Every seek forgets the error of the one before.
   has_results_ = has_any(kResultTable);
+  ::rocksdb::Status read = rows->status();
   has_letters_ = has_any(kLetterTable);
+  if (read.ok()) read = rows->status();
   rows->SeekForPrev(EndOfPrefix(std::string(1, kOutboxTable)));
   if (rows->Valid() && rows->key()[0] == kOutboxTable) {
     const auto last = SequenceOf({rows->key().data(), rows->key().size()});
@@ -192,7 +195,8 @@ absl::Status Database::LoadCounters() {
     last_sequence_ = *last;
   }
   written_until_ = open_->db().GetLatestSequenceNumber();
-  return StatusOf(rows->status(), absl::StrCat("open ", path()));
+  if (read.ok()) read = rows->status();
+  return StatusOf(read, absl::StrCat("open ", path()));
 }
 
 Database::~Database() {

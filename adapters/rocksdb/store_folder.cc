@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/log_order.h"
 #include "adapters/rocksdb/manifest_mark.h"
 
 namespace once::rocksdb {
@@ -77,7 +78,10 @@ absl::StatusOr<std::unique_ptr<StoreFolder>> StoreFolder::Open(const std::string
 
 absl::Status StoreFolder::CheckContent(bool must_exist) {
   is_new_ = !Exists(current_path_);
-  if (!is_new_) return CheckManifest(path_);
+  if (!is_new_) {
+    const absl::Status manifest = CheckManifest(path_);
+    return manifest.ok() ? CheckLogOrder(path_) : manifest;
+  }
   const std::string what = absl::StrCat("rocksdb: open ", path_, ": ");
   if (known_store()) {
     return absl::DataLossError(absl::StrCat(

@@ -202,6 +202,19 @@ Finding JudgeAnswers(const Whole& whole, const Case& the_case, const Answers& fo
   return is_known ? Finding::kRolledBack : Finding::kHalf;
 }
 
+// The first few answers that are not those of the last step.
+void SayWrong(const Answers& right, const Answers& found) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> wrong = FindWrong(right, found);
+  for (const auto& [question, answer] : found.lines) {
+    if (!right.lines.contains(question)) wrong.push_back(question);
+  }
+  for (std::size_t i = 0; i < std::min(kShown, wrong.size()); ++i) {
+    const auto answer = found.lines.find(wrong[i]);
+    Say(absl::StrCat("  ", wrong[i], ": ", answer == found.lines.end() ? "none" : answer->second));
+  }
+}
+
 Finding Judge(const Whole& whole, const std::string& path, const Case& the_case) {
   auto store = Open(path, the_case.is_checked);
   if (!store.ok()) return Finding::kRefused;
@@ -211,7 +224,10 @@ Finding Judge(const Whole& whole, const std::string& path, const Case& the_case)
   const auto verified = (*store)->maintenance()->Verify({});
   *store = nullptr;
   const Finding finding = JudgeAnswers(whole, the_case, found);
-  if (finding == Finding::kWrong || finding == Finding::kHalf) return finding;
+  if (finding == Finding::kWrong || finding == Finding::kHalf) {
+    SayWrong(whole.answers.back(), found);
+    return finding;
+  }
   if (found.errors > 0 && verified.ok() && verified->empty()) return Finding::kUnseen;
   WorkWith(path, RocksdbKind(), kWriterSeed, 2 * kSteps);
   store = Open(path, the_case.is_checked);

@@ -212,6 +212,22 @@ TEST_F(RocksFolder, WithADamagedMarkOfItsManifestOpens) {
   EXPECT_TRUE(IsCompleted("id"));
 }
 
+// RocksDB would replay it after the one that is there.
+TEST_F(RocksFolder, WithAnEarlierLogInThePlaceOfALaterIsRefused) {
+  MustOpen();
+  MustApply("1");
+  fs::copy_file(FileOf(".log"), folder_.File("earlier"));
+  MustOpen();
+  MustApply("2");
+  store_.reset();
+  const std::string later = path() + "/999999.log";
+  fs::rename(folder_.File("earlier"), later);
+  EXPECT_THAT(Open(OptionsFor(path())), Says(kDataLoss, "begins before the log"));
+  fs::remove(later);
+  MustOpen();
+  EXPECT_TRUE(IsCompleted("2"));
+}
+
 // As after a power failure: whole transactions are gone from the end, never a part of one.
 TEST_F(RocksFolder, WithADamagedLogLosesWholeTransactionsFromTheEnd) {
   MustOpen();
