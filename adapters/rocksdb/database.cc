@@ -11,6 +11,7 @@
 #include "adapters/rocksdb/row_codec.h"
 #include "adapters/rocksdb/status.h"
 #include "once/abseil.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -177,8 +178,10 @@ absl::Status Database::Identify() {
 }
 
 absl::Status Database::LoadCounters() {
+  ::rocksdb::ReadOptions options;
+  options.ignore_range_deletions = true;  // see View::Scan()
   const std::unique_ptr<::rocksdb::Iterator> rows(
-      open_->db().NewIterator({}, open_->family(kRowsFamily)));
+      open_->db().NewIterator(options, open_->family(kRowsFamily)));
   const auto has_any = [&](char table) {
     rows->Seek(std::string(1, table));
     return rows->Valid() && rows->key()[0] == table;
@@ -256,6 +259,7 @@ absl::Status Database::Reopen(std::string_view operation) {
   if (absl::Status space = ProbeSpace(operation); !space.ok()) return space;
   const std::unique_lock closed(open_mutex_);
   open_.reset();
+  ONCE_KILL_POINT("rocksdb.closed_to_reopen");
   ::rocksdb::Status error;
   open_ = OpenDb::Open(spec_, error);
   if (open_ == nullptr) {
@@ -264,6 +268,7 @@ absl::Status Database::Reopen(std::string_view operation) {
     return StatusOf(error, absl::StrCat(ToAbsl(operation), ": open ", path(),
                                         " again after a write that failed"));
   }
+  ONCE_KILL_POINT("rocksdb.reopened");
   ++reopenings_;
   const std::uint64_t found_until = open_->db().GetLatestSequenceNumber();
   if (found_until < written_until_) {
@@ -278,7 +283,9 @@ absl::Status Database::Reopen(std::string_view operation) {
 }
 
 absl::Status Database::SyncNow(std::string_view operation) {
+  ONCE_KILL_POINT("rocksdb.before_sync");
   const ::rocksdb::Status synced = open_->db().SyncWAL();
+  ONCE_KILL_POINT("rocksdb.synced");
   if (synced.ok()) {
     has_unsynced_ = false;
     return absl::OkStatus();
@@ -308,8 +315,18 @@ absl::Status Database::WriteNow(::rocksdb::WriteBatch& batch, const WriteRequest
   ::rocksdb::WriteOptions options;
   options.sync = request.is_synced;
   watch_->Forget();
+  if (request.is_synced) {
+    ONCE_KILL_POINT("rocksdb.before_synced_write");
+  } else {
+    ONCE_KILL_POINT("rocksdb.before_write");
+  }
   const ::rocksdb::Status written = open_->db().Write(options, &batch);
   if (written.ok()) {
+    if (request.is_synced) {
+      ONCE_KILL_POINT("rocksdb.written_and_synced");
+    } else {
+      ONCE_KILL_POINT("rocksdb.written");
+    }
     if (request.is_owed) written_until_ = open_->db().GetLatestSequenceNumber();
     return absl::OkStatus();
   }

@@ -11,6 +11,7 @@
 #include "adapters/rocksdb/database.h"
 #include "adapters/rocksdb/row_codec.h"
 #include "adapters/rocksdb/status.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -90,10 +91,14 @@ absl::Status IdStorage::DropRange(std::size_t family, const std::string& first,
   const ::rocksdb::Status files = ::rocksdb::DeleteFilesInRange(
       &open.db(), open.family(family), &begin_key, &end_key, /*include_end=*/false);
   if (!files.ok()) return StatusOf(files, "remove files of ids");
+  ONCE_KILL_POINT("rocksdb.files_dropped");
   ::rocksdb::WriteBatch batch;
   const ::rocksdb::Status put = batch.DeleteRange(open.family(family), begin_key, end_key);
   if (!put.ok()) return StatusOf(put, "remove ids");
-  return database_.WriteApart(batch, Durability::kProcess, "remove ids that are in runs");
+  absl::Status removed =
+      database_.WriteApart(batch, Durability::kProcess, "remove ids that are in runs");
+  ONCE_KILL_POINT("rocksdb.ids_dropped");
+  return removed;
 }
 
 absl::StatusOr<bool> IdStorage::DropSegments(std::uint64_t end, std::size_t) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "adapters/rocksdb/database.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -80,7 +81,9 @@ absl::Status IdUpkeep::Work() {
     // Pages are gone if the folder is opened again: nothing has synced them.
     const std::uint64_t reopenings = database_.reopenings();
     const absl::Status advanced = Advance(**compaction, reopenings);
+    ONCE_KILL_POINT("rocksdb.pages_written");
     const absl::Status finished = Finish(*std::move(compaction), reopenings);
+    ONCE_KILL_POINT("rocksdb.manifest_switched");
     if (!advanced.ok() || !finished.ok()) return advanced.ok() ? finished : advanced;
   }
   return absl::OkStatus();

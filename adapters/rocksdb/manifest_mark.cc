@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -80,6 +81,7 @@ class MarkedManifest final : public ::rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Mark(IOStatus status) {
     if (!status.ok()) is_known_ = false;
     if (!is_known_) return status;
+    ONCE_KILL_POINT("rocksdb.manifest_synced");
     const int file = ::open(mark_path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0) return status;
     const std::string mark = EncodeMark(name_, bytes_, TextOf(sum_));

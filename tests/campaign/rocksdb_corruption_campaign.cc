@@ -350,12 +350,7 @@ class Damages {
 };
 
 CampaignReport Run(const CampaignOptions& options) {
-  rocksdb::SetIdLogOptionsForTest(
-      stores::IdLogOptions{.recent = {.bytes_max = 16 * 1024, .chunk_bytes = 1024},
-                           .reload_bytes = 8 * 1024,
-                           .page_bytes = 1024,
-                           .merge = {.runs_max = 3},
-                           .seal_segments = 8});
+  KeepRocksdbIdsInSmallFiles();
   CampaignReport report = Damages(options).Run();
   rocksdb::SetIdLogOptionsForTest(std::nullopt);
   return report;

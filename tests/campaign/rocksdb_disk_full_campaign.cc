@@ -10,6 +10,7 @@
 #include "once/rocksdb/store.h"
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/failing_disk.h"
+#include "tests/campaign/store_kind.h"
 
 namespace once::campaign {
 namespace {
@@ -76,11 +77,7 @@ class RocksdbDisk final : public FailingDisk {
 };
 
 CampaignReport Run(const CampaignOptions& options) {
-  rocksdb::SetIdLogOptionsForTest(
-      stores::IdLogOptions{.recent = {.bytes_max = 16 * 1024, .chunk_bytes = 1024},
-                           .page_bytes = 1024,
-                           .merge = {.runs_max = 3},
-                           .seal_segments = 4});
+  KeepRocksdbIdsInSmallFiles();
   RocksdbDisk disk;
   CampaignReport report = ConsumeOnFailingDisk(
       ConsumedRocksdb(), disk,
