@@ -69,8 +69,8 @@ class Sqlite final : public StoreKind {
 
 constexpr const char* kEffects = "effects";
 
-// Once in each block of steps a write of the log fails, so that the folder is opened again; and once
-// the store is copied.
+// Once in each block of steps a write of the log fails, so that the folder is opened again; and
+// once the store is copied.
 class RocksdbMischief final : public Mischief {
  public:
   bool Begin(const std::string& path, DedupStore& open, std::int64_t step) override {
