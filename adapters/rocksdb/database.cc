@@ -13,6 +13,7 @@
 #include "adapters/rocksdb/status.h"
 #include "once/abseil.h"
 #include "src/stores/retention.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -183,14 +184,19 @@ absl::Status Database::Identify() {
 }
 
 absl::Status Database::LoadCounters() {
+  ::rocksdb::ReadOptions options;
+  options.ignore_range_deletions = true;  // see View::Scan()
   const std::unique_ptr<::rocksdb::Iterator> rows(
-      open_->db().NewIterator({}, open_->family(kRowsFamily)));
+      open_->db().NewIterator(options, open_->family(kRowsFamily)));
   const auto has_any = [&](char table) {
     rows->Seek(std::string(1, table));
     return rows->Valid() && rows->key()[0] == table;
   };
+  // Every seek forgets the error of the one before.
   has_results_ = has_any(kResultTable);
+  ::rocksdb::Status read = rows->status();
   has_letters_ = has_any(kLetterTable);
+  if (read.ok()) read = rows->status();
   rows->SeekForPrev(EndOfPrefix(std::string(1, kOutboxTable)));
   if (rows->Valid() && rows->key()[0] == kOutboxTable) {
     const auto last = SequenceOf({rows->key().data(), rows->key().size()});
@@ -198,7 +204,8 @@ absl::Status Database::LoadCounters() {
     last_sequence_ = *last;
   }
   written_until_ = open_->db().GetLatestSequenceNumber();
-  return StatusOf(rows->status(), absl::StrCat("open ", path()));
+  if (read.ok()) read = rows->status();
+  return StatusOf(read, absl::StrCat("open ", path()));
 }
 
 Database::~Database() {
@@ -258,6 +265,7 @@ absl::Status Database::Reopen(std::string_view operation) {
   if (absl::Status space = ProbeSpace(operation); !space.ok()) return space;
   const std::unique_lock closed(open_mutex_);
   open_.reset();
+  ONCE_KILL_POINT("rocksdb.closed_to_reopen");
   ::rocksdb::Status error;
   open_ = OpenDb::Open(spec_, error);
   if (open_ == nullptr) {
@@ -266,6 +274,7 @@ absl::Status Database::Reopen(std::string_view operation) {
     return StatusOf(error, absl::StrCat(ToAbsl(operation), ": open ", path(),
                                         " again after a write that failed"));
   }
+  ONCE_KILL_POINT("rocksdb.reopened");
   ++reopenings_;
   const std::uint64_t found_until = open_->db().GetLatestSequenceNumber();
   if (found_until < written_until_) {
@@ -280,7 +289,9 @@ absl::Status Database::Reopen(std::string_view operation) {
 }
 
 absl::Status Database::SyncNow(std::string_view operation) {
+  ONCE_KILL_POINT("rocksdb.before_sync");
   const ::rocksdb::Status synced = open_->db().SyncWAL();
+  ONCE_KILL_POINT("rocksdb.synced");
   if (synced.ok()) {
     has_unsynced_ = false;
     return absl::OkStatus();
@@ -310,8 +321,18 @@ absl::Status Database::WriteNow(::rocksdb::WriteBatch& batch, const WriteRequest
   ::rocksdb::WriteOptions options;
   options.sync = request.is_synced;
   watch_->Forget();
+  if (request.is_synced) {
+    ONCE_KILL_POINT("rocksdb.before_synced_write");
+  } else {
+    ONCE_KILL_POINT("rocksdb.before_write");
+  }
   const ::rocksdb::Status written = open_->db().Write(options, &batch);
   if (written.ok()) {
+    if (request.is_synced) {
+      ONCE_KILL_POINT("rocksdb.written_and_synced");
+    } else {
+      ONCE_KILL_POINT("rocksdb.written");
+    }
     if (request.is_owed) written_until_ = open_->db().GetLatestSequenceNumber();
     return absl::OkStatus();
   }

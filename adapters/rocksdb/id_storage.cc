@@ -11,6 +11,7 @@
 #include "adapters/rocksdb/database.h"
 #include "adapters/rocksdb/row_codec.h"
 #include "adapters/rocksdb/status.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -43,7 +44,10 @@ absl::Status IdStorage::WriteManifest(std::string_view bytes) {
       batch.Put(database_.open_db().family(kRowsFamily), Key(kMetaTable, kManifestName),
                 ::rocksdb::Slice(bytes.data(), bytes.size()));
   if (!put.ok()) return StatusOf(put, "write the list of runs");
-  return database_.WriteApart(batch, Durability::kMachine, "write the list of runs");
+  absl::Status written =
+      database_.WriteApart(batch, Durability::kMachine, "write the list of runs");
+  ONCE_KILL_POINT("rocksdb.manifest_switched");
+  return written;
 }
 
 absl::Status IdStorage::ForEachOpen(
@@ -90,10 +94,14 @@ absl::Status IdStorage::DropRange(std::size_t family, const std::string& first,
   const ::rocksdb::Status files = ::rocksdb::DeleteFilesInRange(
       &open.db(), open.family(family), &begin_key, &end_key, /*include_end=*/false);
   if (!files.ok()) return StatusOf(files, "remove files of ids");
+  ONCE_KILL_POINT("rocksdb.files_dropped");
   ::rocksdb::WriteBatch batch;
   const ::rocksdb::Status put = batch.DeleteRange(open.family(family), begin_key, end_key);
   if (!put.ok()) return StatusOf(put, "remove ids");
-  return database_.WriteApart(batch, Durability::kProcess, "remove ids that are in runs");
+  absl::Status removed =
+      database_.WriteApart(batch, Durability::kProcess, "remove ids that are in runs");
+  ONCE_KILL_POINT("rocksdb.ids_dropped");
+  return removed;
 }
 
 absl::StatusOr<bool> IdStorage::DropSegments(std::uint64_t end, std::size_t) {
@@ -131,7 +139,9 @@ absl::Status IdStorage::WritePages(std::uint32_t run, std::uint32_t first,
         batch.Put(database_.open_db().family(kRunsFamily), PageKey(run, first++), page);
     if (!put.ok()) return StatusOf(put, "write ids");
   }
-  return database_.WriteApart(batch, Durability::kProcess, "write ids to a run");
+  absl::Status written = database_.WriteApart(batch, Durability::kProcess, "write ids to a run");
+  ONCE_KILL_POINT("rocksdb.pages_written");
+  return written;
 }
 
 absl::StatusOr<std::string> IdStorage::ReadPage(std::uint32_t run, std::uint32_t page) {

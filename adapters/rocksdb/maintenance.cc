@@ -17,6 +17,7 @@
 #include "src/stores/id_table.h"
 #include "src/stores/outbox_codec.h"
 #include "src/stores/store_path.h"
+#include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
@@ -154,7 +155,9 @@ absl::Status RocksMaintenance::Backup(const std::string& path, const std::stop_t
   ::rocksdb::Checkpoint* raw = nullptr;
   ::rocksdb::Status made = ::rocksdb::Checkpoint::Create(&reading.open_db().db(), &raw);
   const std::unique_ptr<::rocksdb::Checkpoint> checkpoint(raw);
+  ONCE_KILL_POINT("rocksdb.before_backup");
   if (made.ok()) made = checkpoint->CreateCheckpoint(path);
+  ONCE_KILL_POINT("rocksdb.backed_up");
   return made.ok() ? stores::SyncFolderOf("rocksdb", operation, path) : StatusOf(made, operation);
 }
 

@@ -11,6 +11,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/log_order.h"
+#include "adapters/rocksdb/manifest_mark.h"
 
 namespace once::rocksdb {
 namespace {
@@ -29,9 +31,10 @@ std::string FindForeignEntry(const std::string& path) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
     const std::string name = entry.path().filename().string();
-    const bool is_of_opening =
-        name == "LOCK" || name == "IDENTITY" || absl::StartsWith(name, "LOG") ||
-        absl::StartsWith(name, "MANIFEST-000001") || absl::EndsWith(name, ".dbtmp");
+    const bool is_of_opening = name == "LOCK" || name == "IDENTITY" || name == kManifestMarkName ||
+                               absl::StartsWith(name, "LOG") ||
+                               absl::StartsWith(name, "MANIFEST-000001") ||
+                               absl::EndsWith(name, ".dbtmp");
     if (!is_of_opening) return name;
   }
   return "";
@@ -75,7 +78,10 @@ absl::StatusOr<std::unique_ptr<StoreFolder>> StoreFolder::Open(const std::string
 
 absl::Status StoreFolder::CheckContent(bool must_exist) {
   is_new_ = !Exists(current_path_);
-  if (!is_new_) return absl::OkStatus();
+  if (!is_new_) {
+    const absl::Status manifest = CheckManifest(path_);
+    return manifest.ok() ? CheckLogOrder(path_) : manifest;
+  }
   const std::string what = absl::StrCat("rocksdb: open ", path_, ": ");
   if (known_store()) {
     return absl::DataLossError(absl::StrCat(

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "adapters/rocksdb/manifest_mark.h"
 
 namespace once::rocksdb {
 namespace {
@@ -66,7 +67,9 @@ IOStatus WalWatch::NewWritableFile(const std::string& name, const ::rocksdb::Fil
                                    std::unique_ptr<::rocksdb::FSWritableFile>* file,
                                    IODebugContext* context) {
   IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, context);
-  if (status.ok()) Watch(name, notes_, *file);
+  if (!status.ok()) return status;
+  Watch(name, notes_, *file);
+  *file = MarkIfManifest(name, std::move(*file));
   return status;
 }
 

@@ -1,6 +1,6 @@
 // WalWatch stands between RocksDB and its write-ahead log and notes what went wrong there: a commit
 // whose record did not fit on the disk has certainly not happened, one whose sync failed may have,
-// and RocksDB answers both with one code.
+// and RocksDB answers both with one code. It also has manifests marked (manifest_mark.h).
 // Thread-safety: safe for concurrent use.
 #pragma once
 

@@ -19,6 +19,8 @@ Campaign PostgresRollbackCampaign();
 Campaign RedisCutCampaign();
 Campaign RedisKillCampaign();
 Campaign RedisRollbackCampaign();
+Campaign RocksdbCorruptionCampaign();
+Campaign RocksdbDiskFullCampaign();
 Campaign RocksdbKillCampaign();
 Campaign StoreKillCampaign();
 Campaign StorePowerCampaign();

@@ -9,21 +9,16 @@
 // opened with integrity_check. Of these only the rows whose very bytes were flipped may be answered
 // wrongly, one for each flip; any other wrong answer is a violation, for the check can see it.
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
-#include <fstream>
-#include <functional>
 #include <map>
-#include <sstream>
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
-#include "once/abseil.h"
 #include "once/sqlite/store.h"
 #include "tests/campaign/all_campaigns.h"
+#include "tests/campaign/damage.h"
 #include "tests/campaign/disk.h"
 #include "tests/campaign/store_writer.h"
 #include "tests/scratch_folder.h"
@@ -33,73 +28,8 @@ namespace {
 
 constexpr std::int64_t kSteps = 40 * kStepsPerBlock;
 constexpr std::int64_t kStepsInWal = 13;  // none of them opens the store again
-constexpr std::int64_t kPageBytes = 4096;
-constexpr unsigned kSecondsMax = 60;
 constexpr std::size_t kViolationsMax = 5;
 constexpr std::uint64_t kWriterSeed = 9;  // whose -wal is not moved to the database by itself
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream content;
-  content << std::ifstream(path, std::ios::binary).rdbuf();
-  return content.str();
-}
-
-void WriteFile(const std::string& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary) << content;
-}
-
-// Everything a store answers about what it has recorded, one line each; and how often it answers
-// with an error instead.
-struct Answers {
-  std::map<std::string, std::string> lines;
-  std::int64_t errors = 0;
-};
-
-// What to ask for: (id, whether a transaction or a claim recorded it) of every step.
-std::vector<std::string> IdsOf(std::int64_t steps) {
-  std::vector<std::string> ids;
-  for (std::int64_t step = 0; step < steps; ++step) {
-    for (int i = 0; i < 6; ++i) ids.push_back(absl::StrCat("id-", step, "-", i));
-    if (step % kStepsPerBlock >= 4) continue;
-    ids.push_back(absl::StrCat("claimed-", step / kStepsPerBlock, "-", step % kStepsPerBlock));
-  }
-  return ids;
-}
-
-void AskForIds(TransactionalStore& store, Answers& answers) {
-  for (const std::string& id : IdsOf(kSteps)) {
-    // Each in a transaction of its own: after an error nothing more can be asked.
-    const auto begun = store.Begin({});
-    const IdKey key{"scope", id};
-    IdRecord record;
-    if (!begun.ok() || !begun->transaction->FindIds({&key, 1}, {&record, 1}).ok()) {
-      ++answers.errors;
-      continue;
-    }
-    answers.lines[id] = absl::StrCat(ToAbsl(ToString(record.state)), " ", record.attempt, " ",
-                                     record.fingerprint.high, " ", record.fingerprint.low);
-  }
-}
-
-Answers AskForAll(DedupStore& store) {
-  Answers answers;
-  AskForIds(*store.transactions(), answers);
-  const PartitionKey key{.cluster = "cluster", .group = "group", .partition = {"orders", 0}};
-  const auto stamps = store.transactions()->ReadPositions({&key, 1});
-  if (!stamps.ok()) ++answers.errors;
-  if (stamps.ok()) {
-    answers.lines["position"] =
-        stamps->front() ? absl::StrCat(stamps->front()->position) : std::string("none");
-  }
-  const auto pending = store.transactions()->outbox().FindPending(100'000);
-  if (!pending.ok()) ++answers.errors;
-  for (std::size_t i = 0; pending.ok() && i < pending->size(); ++i) {
-    const OutgoingMessage& message = (*pending)[i].message;
-    answers.lines["letter " + message.key.value_or("none")] =
-        absl::StrCat(message.topic, " ", message.value.value_or("none"));
-  }
-  return answers;
-}
 
 // A closed store, and one whose process has died with commits in the -wal.
 struct Template {
@@ -145,54 +75,8 @@ Template MakeTemplate() {
   const auto store = sqlite::OpenStore({.path = path, .serve_operators = false});
   Require(store.status());
   made.store_id = (*store)->traits().id;
-  made.answers = AskForAll(**store);
+  made.answers = AskForAll(**store, StoreWriter::IdsOf(kSteps));
   return made;
-}
-
-struct Damage {
-  std::string what;  // for people
-  // Places of single bytes; empty: whole pages, sectors or the end.
-  std::vector<std::int64_t> flips = {};
-};
-
-Damage DamageFile(std::string& content, Dice& dice) {
-  const auto size = static_cast<std::int64_t>(content.size());
-  const std::int64_t pages = size / kPageBytes;
-  const auto page = [&] { return static_cast<std::size_t>(dice.Below(pages) * kPageBytes); };
-  switch (dice.Below(8)) {
-    case 0: {
-      const std::int64_t kept = dice.Below(size);
-      content.resize(static_cast<std::size_t>(kept));
-      return {absl::StrCat("cut to ", kept, " bytes")};
-    }
-    case 1: {
-      const std::size_t at = page();
-      content.replace(at, kPageBytes, kPageBytes, '\0');
-      return {absl::StrCat("a page at ", at, " zeroed")};
-    }
-    case 2: {
-      const std::size_t from = page();
-      const std::size_t to = page();
-      content.replace(to, kPageBytes, content.substr(from, kPageBytes));
-      return {absl::StrCat("the page at ", to, " overwritten by that at ", from)};
-    }
-    case 3: {
-      const std::size_t at = page() + 512 * static_cast<std::size_t>(dice.Below(8));
-      for (std::size_t i = at; i < at + 512; ++i) content[i] = static_cast<char>(dice.Next());
-      return {absl::StrCat("a sector at ", at, " full of noise")};
-    }
-    default: {
-      const std::int64_t count = 1 + dice.Below(dice.OneIn(2) ? 1 : 8);
-      Damage damage{"flipped bits of bytes"};
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t at = dice.Below(size);
-        content[static_cast<std::size_t>(at)] ^= static_cast<char>(1 + dice.Below(255));
-        absl::StrAppend(&damage.what, " ", at);
-        damage.flips.push_back(at);
-      }
-      return damage;
-    }
-  }
 }
 
 // What a process found out about one damaged store; it tells by its exit code.
@@ -206,17 +90,6 @@ enum class Finding : int {
   kEmpty = 16,       // a store, but nothing in it, or another one
   kWrongSeen = 17,   // a wrong answer that integrity_check can see, and did not
 };
-
-// The questions whose answers are not what they should be, without an error.
-std::vector<std::string> FindWrong(const Answers& right, const Answers& found) {
-  std::vector<std::string> wrong;
-  for (const auto& [question, answer] : right.lines) {
-    const auto at = found.lines.find(question);
-    const bool is_wrong = at == found.lines.end() ? found.errors == 0 : at->second != answer;
-    if (is_wrong) wrong.push_back(question);
-  }
-  return wrong;
-}
 
 // Whether a flipped byte may lie in the row that answers the question. Near the name in it, that
 // is: a neighbour's may be taken for it, one elsewhere never.
@@ -243,21 +116,6 @@ bool HasWrongBeyondItsRows(const std::vector<std::string>& wrong, const Template
          });
 }
 
-bool IsEmpty(const Answers& found) {
-  const bool has_any = std::any_of(found.lines.begin(), found.lines.end(), [](const auto& line) {
-    return line.first.starts_with("id-") && !line.second.starts_with("absent");
-  });
-  return !has_any && found.errors == 0;
-}
-
-void WorkWith(const std::string& path) {
-  StoreWriter writer(path, kWriterSeed);
-  if (!writer.Open().ok()) return;
-  for (std::int64_t step = 2 * kSteps; step < 2 * kSteps + kStepsPerBlock; ++step) {
-    if (!writer.Do(step).ok()) return;
-  }
-}
-
 // How a store is damaged, and how it is opened.
 struct Case {
   bool is_wal = false;
@@ -275,36 +133,24 @@ Finding Judge(const Template& whole, const std::string& path, const Case& the_ca
       {.path = path, .integrity_check = the_case.is_checked, .serve_operators = false});
   if (!store.ok()) return Finding::kRefused;
   if ((*store)->traits().id != whole.store_id) return Finding::kEmpty;
-  const Answers found = AskForAll(**store);
+  const Answers found = AskForAll(**store, StoreWriter::IdsOf(kSteps));
   if (IsEmpty(found)) return Finding::kEmpty;
   *store = nullptr;
   if (the_case.is_wal) {
     const auto dump = DumpStore(path);
-    WorkWith(path);
+    WorkWith(path, SqliteKind(), kWriterSeed, 2 * kSteps);
     if (dump == whole.dumps.back()) return Finding::kHarmless;
     const bool is_known =
         std::find(whole.dumps.begin(), whole.dumps.end(), dump) != whole.dumps.end();
     return is_known ? Finding::kRolledBack : Finding::kHalf;
   }
-  WorkWith(path);
+  WorkWith(path, SqliteKind(), kWriterSeed, 2 * kSteps);
   const std::vector<std::string> wrong = FindWrong(whole.answers, found);
   if (the_case.is_checked && HasWrongBeyondItsRows(wrong, whole, the_case.damage)) {
     return Finding::kWrongSeen;
   }
   if (!wrong.empty()) return Finding::kWrong;
   return found.errors > 0 ? Finding::kErrors : Finding::kHarmless;
-}
-
-// In a process of its own: whatever happens there is seen from here. Its wait status.
-int RunApart(const std::function<Finding()>& judge) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(kSecondsMax);
-    _exit(static_cast<int>(judge()));
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
 }
 
 class Damages {
@@ -334,7 +180,7 @@ class Damages {
     std::filesystem::remove_all(life_);
     std::filesystem::create_directory(life_);
     for (const auto& [suffix, content] : files) WriteFile(path_ + suffix, content);
-    const int status = RunApart([&] { return Judge(whole_, path_, the_case); });
+    const int status = RunApart([&] { return static_cast<int>(Judge(whole_, path_, the_case)); });
     const auto finding = static_cast<Finding>(WIFEXITED(status) ? WEXITSTATUS(status) : 0);
     ++counts_[finding];
     if (the_case.is_checked && !the_case.is_wal) ++checked_;

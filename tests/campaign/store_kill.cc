@@ -42,6 +42,7 @@ int WriteUntilKilled(const StoreKind& kind, const Json& task) {
                                     O_WRONLY | O_APPEND | O_CREAT, 0600);
   Disk disk;  // the page cache outlives the process: no sync need be a real one
   SealSoon();
+  const std::unique_ptr<Mischief> mischief = kind.MakeMischief();
   StoreWriter writer(task.at("path"), task.at("seed"), kind);
   if (const absl::Status opened = writer.Open(); !opened.ok()) {
     Say(opened.ToString());
@@ -50,7 +51,16 @@ int WriteUntilKilled(const StoreKind& kind, const Json& task) {
   Acknowledge(acknowledgements);
   const std::int64_t first = task.at("first");
   for (std::int64_t step = first; step < first + kStepsPerLife; ++step) {
-    if (const absl::Status done = writer.Do(step); !done.ok()) {
+    const bool may_fail =
+        mischief != nullptr && mischief->Begin(task.at("path"), writer.store(), step);
+    absl::Status done = writer.Do(step);
+    if (mischief != nullptr) mischief->End();
+    // Nothing was written then.
+    if (may_fail && !done.ok()) {
+      done = writer.TakeRow();
+      if (done.ok()) done = writer.Do(step);
+    }
+    if (!done.ok()) {
       Say(writer.Describe(step) + ": " + done.ToString());
       return 1;
     }

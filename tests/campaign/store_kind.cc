@@ -8,6 +8,8 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/database.h"
+#include "adapters/rocksdb/tests/fault_files.h"
 #include "adapters/sqlite/database.h"
 #include "once/rocksdb/store.h"
 #include "tests/campaign/store_writer.h"
@@ -67,14 +69,41 @@ class Sqlite final : public StoreKind {
 
 constexpr const char* kEffects = "effects";
 
+// Once in each block of steps a write of the log fails, so that the folder is opened again; and
+// once the store is copied.
+class RocksdbMischief final : public Mischief {
+ public:
+  bool Begin(const std::string& path, DedupStore& open, std::int64_t step) override {
+    static constexpr std::int64_t kFailing = 5;  // a transaction
+    static constexpr std::int64_t kCopied = 11;
+    if (step % kStepsPerBlock == kFailing) {
+      faults_->Arm(rocksdb::Fault::kWriteError, ".log", 1);
+      return true;
+    }
+    if (step % kStepsPerBlock == kCopied) {
+      const std::string copy = path + ".backup";
+      std::filesystem::remove_all(copy);
+      std::filesystem::remove_all(copy + ".tmp");  // of a process that died in the middle
+      open.maintenance()->Backup(copy, {}).IgnoreError();
+    }
+    return false;
+  }
+  void End() override { faults_->Disarm(); }
+
+ private:
+  rocksdb::FaultScope faults_;
+};
+
 class Rocksdb final : public StoreKind {
  public:
   std::string_view name() const override { return "rocksdb"; }
 
   absl::StatusOr<std::shared_ptr<DedupStore>> Open(const std::string& path,
                                                    std::uint64_t seed) const override {
+    KeepRocksdbIdsInSmallFiles();
     // Small buffers, so that a life sees flushes and files of the log come and go.
-    static constexpr std::array<std::int64_t, 3> kBufferBytes = {1 << 20, 4 << 20, 64 << 20};
+    static constexpr std::array<std::int64_t, 4> kBufferBytes = {1 << 16, 1 << 20, 4 << 20,
+                                                                 64 << 20};
     const std::int64_t bytes = kBufferBytes[static_cast<std::size_t>(seed % kBufferBytes.size())];
     return rocksdb::OpenStore({.path = path,
                                .tables = {kEffects},
@@ -83,6 +112,10 @@ class Rocksdb final : public StoreKind {
                                .wal_bytes_max = 4 * bytes,
                                .serve_operators = false,
                                .now = StandingClock});
+  }
+
+  std::unique_ptr<Mischief> MakeMischief() const override {
+    return std::make_unique<RocksdbMischief>();
   }
 
   absl::Status AddEffect(Transaction& transaction, const std::string& id,
@@ -133,6 +166,15 @@ const StoreKind& SqliteKind(sqlite::Synchronous synchronous) {
       break;
   }
   return *full;
+}
+
+void KeepRocksdbIdsInSmallFiles() {
+  rocksdb::SetIdLogOptionsForTest(
+      stores::IdLogOptions{.recent = {.bytes_max = 16 * 1024, .chunk_bytes = 1024},
+                           .reload_bytes = 8 * 1024,
+                           .page_bytes = 1024,
+                           .merge = {.runs_max = 3},
+                           .seal_segments = 8});
 }
 
 const StoreKind& RocksdbKind() {

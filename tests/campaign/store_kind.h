@@ -22,6 +22,15 @@ namespace once::campaign {
 // run.
 inline absl::Time StandingClock() { return absl::FromUnixSeconds(1'700'000'000); }
 
+// What happens to a store in a process that is to be killed, beside its steps.
+class Mischief {
+ public:
+  virtual ~Mischief() = default;
+  // Before a step of a store that is open. True: the step may fail, and goes on after TakeRow().
+  virtual bool Begin(const std::string& path, DedupStore& open, std::int64_t step) = 0;
+  virtual void End() = 0;
+};
+
 class StoreKind {
  public:
   virtual ~StoreKind() = default;
@@ -32,6 +41,8 @@ class StoreKind {
   // With small caches and buffers; `seed` draws what else may differ from opening to opening.
   virtual absl::StatusOr<std::shared_ptr<DedupStore>> Open(const std::string& path,
                                                            std::uint64_t seed) const = 0;
+  // Lies under the stores that are opened while it lives. Null: there is none.
+  virtual std::unique_ptr<Mischief> MakeMischief() const { return nullptr; }
   virtual absl::Status AddEffect(Transaction& transaction, const std::string& id,
                                  std::size_t bytes) const = 0;
   // What the store at `path` holds, which is `open` in this process, without what differs between
@@ -43,5 +54,8 @@ class StoreKind {
 
 const StoreKind& SqliteKind(sqlite::Synchronous synchronous = sqlite::Synchronous::kFull);
 const StoreKind& RocksdbKind();
+
+// So small that a life sees RocksDB stores opened from now on seal, merge and drop ids.
+void KeepRocksdbIdsInSmallFiles();
 
 }  // namespace once::campaign

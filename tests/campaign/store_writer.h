@@ -29,6 +29,8 @@ class StoreWriter {
   // Opens the store and takes its row: durable when it is OK, with everything before it.
   absl::Status Open();
   void Close() { store_ = nullptr; }
+  // REQUIRES: it is open.
+  DedupStore& store() { return *store_; }
 
   // REQUIRES: it is open, and every step of the block before `step` was done by this writer. A step
   // that has failed may be done again, after TakeRow().

@@ -26,11 +26,13 @@ class FaultFile final : public ::rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* context) override {
     const Fault fault = owner_->Strike(/*is_sync=*/false, path_);
     if (fault == Fault::kWriteError) return IOStatus::IOError("no such luck");
-    const bool is_torn = fault == Fault::kTornWrite || fault == Fault::kDiskFull;
+    const IOStatus passed = owner_->PassSpell(FaultFiles::Work::kWrite);
+    const bool is_torn = fault == Fault::kTornWrite || fault == Fault::kDiskFull || !passed.ok();
     const Slice written(data.data(), is_torn ? data.size() / 2 : data.size());
     IOStatus status = FSWritableFileOwnerWrapper::Append(written, options, context);
     size_ += written.size();
     if (!is_torn) return status;
+    if (!passed.ok()) return passed;
     return fault == Fault::kDiskFull ? IOStatus::NoSpace("full") : IOStatus::IOError("torn");
   }
   IOStatus Append(const Slice& data, const IOOptions& options,
@@ -38,10 +40,12 @@ class FaultFile final : public ::rocksdb::FSWritableFileOwnerWrapper {
     return Append(data, options, context);
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* context) override {
-    return Synced(FSWritableFileOwnerWrapper::Sync(options, context));
+    return Synced(owner_->is_syncing() ? FSWritableFileOwnerWrapper::Sync(options, context)
+                                       : IOStatus::OK());
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* context) override {
-    return Synced(FSWritableFileOwnerWrapper::Fsync(options, context));
+    return Synced(owner_->is_syncing() ? FSWritableFileOwnerWrapper::Fsync(options, context)
+                                       : IOStatus::OK());
   }
 
  private:
@@ -49,6 +53,9 @@ class FaultFile final : public ::rocksdb::FSWritableFileOwnerWrapper {
     const Fault fault = owner_->Strike(/*is_sync=*/true, path_);
     if (fault == Fault::kSyncError) return IOStatus::IOError("not synced");
     if (fault == Fault::kFullSync) return IOStatus::NoSpace("not synced");
+    if (const IOStatus passed = owner_->PassSpell(FaultFiles::Work::kSync); !passed.ok()) {
+      return passed;
+    }
     if (status.ok()) owner_->NoteSynced(path_, size_);
     return status;
   }
@@ -90,6 +97,42 @@ Fault FaultFiles::Strike(bool is_sync, const std::string& path) {
   return fault_;
 }
 
+void FaultFiles::Begin(const FaultSpell& spell) {
+  const std::lock_guard lock(mutex_);
+  spell_ = spell;
+  spell_calls_ = 0;
+  spell_failures_ = 0;
+}
+
+void FaultFiles::End() {
+  const std::lock_guard lock(mutex_);
+  spell_.reset();
+}
+
+std::int64_t FaultFiles::spell_calls() const {
+  const std::lock_guard lock(mutex_);
+  return spell_calls_;
+}
+
+std::int64_t FaultFiles::spell_failures() const {
+  const std::lock_guard lock(mutex_);
+  return spell_failures_;
+}
+
+IOStatus FaultFiles::PassSpell(Work work) {
+  const std::lock_guard lock(mutex_);
+  if (!spell_) return IOStatus::OK();
+  const bool can_hit = work == Work::kWrite  ? spell_->hits_writes
+                       : work == Work::kSync ? spell_->hits_syncs
+                                             : spell_->hits_names;
+  if (!can_hit) return IOStatus::OK();
+  ++spell_calls_;
+  const std::int64_t end = spell_->first + spell_->count;
+  if (spell_calls_ < spell_->first || spell_calls_ >= end) return IOStatus::OK();
+  ++spell_failures_;
+  return spell_->is_full ? IOStatus::NoSpace("full") : IOStatus::IOError("out of order");
+}
+
 std::size_t FaultFiles::SyncedBytes(const std::string& path) const {
   const std::lock_guard lock(mutex_);
   const auto found = synced_.find(path);
@@ -104,6 +147,7 @@ void FaultFiles::NoteSynced(const std::string& path, std::size_t size) {
 IOStatus FaultFiles::NewWritableFile(const std::string& name, const ::rocksdb::FileOptions& options,
                                      std::unique_ptr<::rocksdb::FSWritableFile>* file,
                                      IODebugContext* context) {
+  if (IOStatus passed = PassSpell(Work::kName); !passed.ok()) return passed;
   IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, context);
   if (status.ok()) {
     *file = std::make_unique<FaultFile>(std::move(*file), name, shared_from_this());
@@ -113,6 +157,7 @@ IOStatus FaultFiles::NewWritableFile(const std::string& name, const ::rocksdb::F
 
 IOStatus FaultFiles::RenameFile(const std::string& from, const std::string& to,
                                 const IOOptions& options, IODebugContext* context) {
+  if (IOStatus passed = PassSpell(Work::kName); !passed.ok()) return passed;
   IOStatus status = FileSystemWrapper::RenameFile(from, to, options, context);
   const std::lock_guard lock(mutex_);
   if (status.ok()) synced_[to] = synced_[from];

@@ -6,10 +6,13 @@
 
 #include <rocksdb/file_system.h>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +27,17 @@ enum class Fault {
   kFullSync,    // the same, and the sync says that there is no space
 };
 
+// A while in which calls fail: `count` of those that it can hit, from the `first` (from 1) on. What
+// is written then is half done, and what is not synced lies in the page cache.
+struct FaultSpell {
+  bool hits_writes = true;
+  bool hits_syncs = true;
+  bool hits_names = true;  // making and renaming files
+  std::int64_t first = 1;
+  std::int64_t count = 1;
+  bool is_full = false;  // for want of space rather than with an I/O error
+};
+
 class FaultFiles final : public ::rocksdb::FileSystemWrapper,
                          public std::enable_shared_from_this<FaultFiles> {
  public:
@@ -34,11 +48,24 @@ class FaultFiles final : public ::rocksdb::FileSystemWrapper,
   void Disarm() { Arm(Fault::kNone, "", 1); }
   bool has_fired() const;
 
+  // Beside what Arm() has asked for.
+  void Begin(const FaultSpell& spell);
+  void End();
+  // Calls since Begin() that the spell could have hit, and those that it did.
+  std::int64_t spell_calls() const;
+  std::int64_t spell_failures() const;
+  // From now on nothing is really synced: where no machine will lose its power.
+  void SkipSyncs() { is_syncing_ = false; }
+
   // How much of the file was synced; nothing of one that never was.
   std::size_t SyncedBytes(const std::string& path) const;
   void NoteSynced(const std::string& path, std::size_t size);
   // Which of the two faults of a kind strikes now, if any.
   Fault Strike(bool is_sync, const std::string& path);
+  // For the files: what the spell has a call of that kind answer; OK: it goes on.
+  enum class Work { kWrite, kSync, kName };
+  ::rocksdb::IOStatus PassSpell(Work work);
+  bool is_syncing() const { return is_syncing_; }
 
   const char* Name() const override { return "FaultFiles"; }
   ::rocksdb::IOStatus NewWritableFile(const std::string& name,
@@ -57,6 +84,10 @@ class FaultFiles final : public ::rocksdb::FileSystemWrapper,
   bool is_lasting_ = false;
   bool has_fired_ = false;
   std::map<std::string, std::size_t> synced_;
+  std::optional<FaultSpell> spell_;
+  std::int64_t spell_calls_ = 0;
+  std::int64_t spell_failures_ = 0;
+  std::atomic<bool> is_syncing_ = true;
 };
 
 // Under the stores that are opened while it lives.
@@ -66,7 +97,7 @@ class FaultScope {
   ~FaultScope();
   FaultScope(const FaultScope&) = delete;
   FaultScope& operator=(const FaultScope&) = delete;
-  FaultFiles* operator->() { return files_.get(); }
+  FaultFiles* operator->() const { return files_.get(); }
 
  private:
   const std::shared_ptr<FaultFiles> files_;

@@ -187,6 +187,47 @@ TEST_F(RocksFolder, WithADamagedManifestIsRefused) {
   EXPECT_THAT(Open(OptionsFor(path())), Says(kDataLoss, "restore a backup"));
 }
 
+// RocksDB itself takes the cut for the end of a process, and works with the files of before.
+TEST_F(RocksFolder, WithAManifestThatEndsEarlyIsRefused) {
+  MakeFiles("id");
+  const std::string current = FileOf("CURRENT");
+  std::string name;
+  std::getline(std::ifstream(current) >> std::ws, name);
+  const std::string manifest = path() + "/" + name;
+  const auto size = fs::file_size(manifest);
+  fs::copy_file(manifest, folder_.File("whole"));
+  for (const std::uintmax_t kept : {size - 1, size / 2, std::uintmax_t{0}}) {
+    fs::resize_file(manifest, kept);
+    EXPECT_THAT(Open(OptionsFor(path())), Says(kDataLoss, "restore a backup")) << kept;
+    fs::copy_file(folder_.File("whole"), manifest, fs::copy_options::overwrite_existing);
+  }
+  MustOpen();
+  EXPECT_TRUE(IsCompleted("id"));
+}
+
+TEST_F(RocksFolder, WithADamagedMarkOfItsManifestOpens) {
+  MakeFiles("id");
+  FlipByte(FileOf("once-manifest"), 20);
+  MustOpen();
+  EXPECT_TRUE(IsCompleted("id"));
+}
+
+// RocksDB would replay it after the one that is there.
+TEST_F(RocksFolder, WithAnEarlierLogInThePlaceOfALaterIsRefused) {
+  MustOpen();
+  MustApply("1");
+  fs::copy_file(FileOf(".log"), folder_.File("earlier"));
+  MustOpen();
+  MustApply("2");
+  store_.reset();
+  const std::string later = path() + "/999999.log";
+  fs::rename(folder_.File("earlier"), later);
+  EXPECT_THAT(Open(OptionsFor(path())), Says(kDataLoss, "begins before the log"));
+  fs::remove(later);
+  MustOpen();
+  EXPECT_TRUE(IsCompleted("2"));
+}
+
 // As after a power failure: whole transactions are gone from the end, never a part of one.
 TEST_F(RocksFolder, WithADamagedLogLosesWholeTransactionsFromTheEnd) {
   MustOpen();
