@@ -154,6 +154,8 @@ class ConsumingProcess {
     if (task_.empties_outbox && store_->transactions() != nullptr) {
       AwaitCondition([&] {
         const auto pending = store_->transactions()->outbox().CountPending();
+        // A server that is away says nothing of what is pending.
+        if (absl::IsUnavailable(pending.status())) return false;
         return !pending.ok() || *pending == 0;
       });
     }
