@@ -18,23 +18,33 @@ namespace {
 // How soon an id that somebody else has claimed under the same scope is looked at again.
 constexpr absl::Duration kOpenClaimRecheck = absl::Seconds(1);
 
-// Position, reach and last applied record as this transaction leaves them.
-PositionUpdate NextPosition(const WorkPartition& partition) {
+// A record dated after its receipt counts as of its receipt: one that is dated 2099 ages nothing.
+std::int64_t LogTimeOf(const Message& message, std::int64_t received_ms) {
+  return std::min(message.timestamp_ms(), received_ms);
+}
+
+// Position, reach and last applied record as this transaction leaves them. What is in hand at `now`
+// was received before.
+PositionUpdate NextPosition(const WorkPartition& partition, absl::Time now) {
   PositionUpdate update{.key = partition.lock.key,
                         .position = partition.lock.expected.position,
                         .last_applied = partition.last_applied};
   const Message* last = nullptr;
+  const std::int64_t now_ms = absl::ToUnixMillis(now);
+  std::int64_t log_time_ms = partition.last_applied ? partition.last_applied->log_time_ms : -1;
   for (const WorkItem& item : partition.items) {
     const Message& message = item.delivery.message();
     const bool is_settled = item.verdict != Verdict::kUnsettled;
     update.position = is_settled ? message.offset() + 1 : message.offset();
     if (!is_settled && !ONCE_PLANTED_BUG("position-past-waiting")) break;
     last = &message;
+    log_time_ms = std::max(log_time_ms, LogTimeOf(message, now_ms));
   }
   if (last != nullptr) {
     update.last_applied = {.offset = last->offset(),
                            .timestamp_ms = last->timestamp_ms(),
-                           .fingerprint = Fingerprint::Of(last->value())};
+                           .fingerprint = Fingerprint::Of(last->value()),
+                           .log_time_ms = log_time_ms};
   }
   update.reach = std::max(update.position, partition.next_reach);
   return update;
@@ -293,8 +303,9 @@ void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {
 
 PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   std::vector<PositionUpdate> updates;
+  const absl::Time now = context_.executor.Now();
   for (WorkPartition& partition : order_.partitions) {
-    updates.push_back(NextPosition(partition));
+    updates.push_back(NextPosition(partition, now));
     partition.committed = {.position = updates.back().position,
                            .revision = partition.lock.expected.revision + 1,
                            .writer = partition.lock.expected.writer};

@@ -105,6 +105,9 @@ absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   if (options.scope && options.scope->empty()) {
     return Bad("scope", "is empty; leave it unset for consumer group + topic");
   }
+  if (options.redelivery_horizon < absl::ZeroDuration()) {
+    return Bad("redelivery_horizon", "must not be negative");
+  }
   if (options.dead_letters.publisher != nullptr && !options.dead_letters.topic) {
     return Bad("dead_letters.topic", "is empty; use DefaultDeadLetterTopic");
   }

@@ -17,6 +17,8 @@ namespace {
 
 // How often the relay looks at the outbox when nobody wakes it.
 constexpr absl::Duration kRelayInterval = absl::Seconds(1);
+// How soon a store that keeps less than it promised is told of.
+constexpr absl::Duration kGuaranteeInterval = absl::Seconds(10);
 
 // A hint is not answered and may be lost on its way: without traffic it is said again, so that the
 // broker does not report a lag for ever, nor begin there should the store be lost.
@@ -68,7 +70,7 @@ Engine::~Engine() {
 void Engine::Start() {
   if (is_started_) return;
   is_started_ = true;
-  Log(LogLevel::kInfo, "started", Describe(guarantee()));
+  ReportGuarantee(executor_.Now());
   if (options_.store->transactions() == nullptr) return;
   const absl::StatusOr<std::size_t> pending = store().outbox().CountPending();
   if (!pending.ok()) {
@@ -135,10 +137,29 @@ void Engine::Turn() {
   }
   SubmitAudit();
   Collect();
+  ReportGuarantee(executor_.Now());
   SubmitBatch();
   // While the worker has the next one: to give a batch back costs the client a call per message.
   spent_.reset();
   SendHints(executor_.Now());
+}
+
+// A store may learn at any time that it keeps less than it promised: whoever watches must hear of
+// it.
+void Engine::ReportGuarantee(absl::Time now) {
+  if (now < next_report_) return;
+  next_report_ = now + kGuaranteeInterval;
+  const Guarantee found = guarantee();
+  if (reported_ && reported_->level == found.level && reported_->reasons == found.reasons) return;
+  if (!reported_) {
+    Log(LogLevel::kInfo, "started", Describe(found));
+  } else {
+    const bool is_lower = found.level < reported_->level;
+    Log(is_lower ? LogLevel::kError : LogLevel::kWarning,
+        is_lower ? "guarantee_lowered" : "guarantee_changed", Describe(found));
+  }
+  options_.metrics->Set("once_guarantee_level", {}, static_cast<double>(found.level));
+  reported_ = found;
 }
 
 // Asks a handler that is past its deadline to give up.
@@ -363,7 +384,8 @@ Guarantee Engine::guarantee() const {
        .is_idle_audit_on = options_.times.idle_audit > absl::ZeroDuration(),
        .has_dead_letters = options_.dead_letters.publisher != nullptr,
        .handler = has_rows() ? HandlerKind::kTransactional : HandlerKind::kPlain,
-       .is_rerun_excluded = options_.claims.on_lost != LostClaim::kRerun});
+       .is_rerun_excluded = options_.claims.on_lost != LostClaim::kRerun,
+       .is_retention_short = is_retention_short_});
 }
 
 ConsumerStats Engine::stats() const {

@@ -90,6 +90,7 @@ class Engine : private SourceListener {
   void Reread(Partition& partition);
   void ApplyTake(const TakeOrder& order);
   void ApplyRow(Partition& partition, const TakenPosition& taken);
+  static void SuspectUntil(Partition& partition, std::int64_t reach, std::int64_t position);
   void ApplyRows(const RowsOrder& order);
   void LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline);
   void SubmitAudit();
@@ -98,6 +99,7 @@ class Engine : private SourceListener {
 
   // engine_start.cc: where a partition goes on.
   void DescribeUnread(absl::Time now);
+  absl::StatusOr<absl::Duration> ReadRetention(const std::string& topic);
   void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
   std::string MarkOf(std::optional<std::int64_t> began) const;
   void PlanOrDescribe(Partition& partition, const TakenPosition& taken);
@@ -124,6 +126,8 @@ class Engine : private SourceListener {
   void PutOff(Partition& partition, int failures, absl::Time now) const;
   void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
 
+  void ReportGuarantee(absl::Time now);
+
   Partition* Find(const TopicPartition& name);
   Partition* FindIfCurrent(const TopicPartition& name, std::uint64_t assignment);
 
@@ -134,6 +138,8 @@ class Engine : private SourceListener {
   // REQUIRES: has_rows() or has_relay().
   TransactionalStore& store() { return *options_.store->transactions(); }
 
+  // After an unclean end as many batches take the place of the one or two that were cut off.
+  static constexpr std::int64_t kSuspectBatches = 16;
   // A batch claims no more than the handlers are likely to get through in time.
   static constexpr std::size_t kFirstClaims = 16;
 
@@ -158,8 +164,12 @@ class Engine : private SourceListener {
   absl::Time next_relay_ = absl::InfinitePast();  // Step() only; Run() has a task for it
   std::unique_ptr<WorkOrder> spent_;              // collected; destroyed when there is time for it
   absl::Status fatal_;
+  std::optional<Guarantee> reported_;              // the guarantee as log and metrics have it …
+  absl::Time next_report_ = absl::InfinitePast();  // … and when it is looked at again
   bool is_started_ = false;
   bool is_closed_ = false;
+
+  std::atomic<bool> is_retention_short_ = false;  // of some partition there was
 
   // Shared with the relay.
   std::atomic<std::size_t> outbox_pending_ = 0;

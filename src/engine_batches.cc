@@ -74,7 +74,8 @@ void Engine::SubmitBatch() {
   }
   for (std::size_t i = 0; i < ready.size() && room > 0; ++i) {
     const std::size_t left = ready.size() - i;
-    const std::size_t count = std::min(ready[i]->queue.size(), (room + left - 1) / left);
+    std::size_t count = std::min(ready[i]->queue.size(), (room + left - 1) / left);
+    if (ready[i]->is_suspect()) count = std::min(count, ready[i]->suspects_at_once);
     MoveToBatch(*ready[i], count, batch);
     room -= count;
   }
@@ -90,6 +91,7 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
   work.assignment = partition.assignment;
   work.last_applied = partition.last_applied;
   work.reach = partition.reach;
+  work.is_narrowed = partition.is_suspect() && !partition.is_single();
   work.attempt = partition.attempt;
   work.items.reserve(count);
   for (std::size_t n = 0; n < count; ++n) {
@@ -98,7 +100,7 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
   }
   // The commit vouches for the next batch too, as far as it is foreseen: with traffic, raising the
   // reach costs nothing; without, the row says that nothing runs.
-  work.next_reach = partition.is_single() ? partition.single_until : 0;
+  work.next_reach = partition.is_single() ? partition.suspect_until : 0;
   if (!partition.queue.empty()) {
     const Delivery& last = partition.queue[std::min(count, partition.queue.size()) - 1];
     work.next_reach = std::max(work.next_reach, last.message().offset() + 1);

@@ -151,7 +151,7 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
       partition.was_taken && taken.previous && taken.previous->writer == partition.expected.writer;
   if (!is_ours) {
     // Another process, or an earlier one of ours: did it end while handlers may have run?
-    partition.single_until = taken.reach > taken.current.position ? taken.reach : 0;
+    SuspectUntil(partition, taken.reach, taken.current.position);
     partition.attempt.reset();
   }
   const bool is_made = partition.plan && !taken.previous;
@@ -171,6 +171,15 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
     const bool is_ignored = ONCE_PLANTED_BUG("row-position-ignored") && partition.is_fetching;
     if (!is_aligned && !is_ignored) Realign(partition, taken.current.position);
   }
+}
+
+// A process that dies again in a batch of a part of them leaves that part to suspect: a few deaths
+// lead from thousands of messages to the one, and without another death a few batches do.
+void Engine::SuspectUntil(Partition& partition, std::int64_t reach, std::int64_t position) {
+  partition.suspect_until = reach > position ? reach : 0;
+  const std::int64_t suspects = std::max<std::int64_t>(reach - position, 1);
+  partition.suspects_at_once =
+      static_cast<std::size_t>((suspects + kSuspectBatches - 1) / kSuspectBatches);
 }
 
 void Engine::ApplyRows(const RowsOrder& order) {
@@ -213,7 +222,7 @@ void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time d
     const Partition* partition = Find(name);
     const bool is_unclean = partition != nullptr && partition->phase == PartitionPhase::kActive &&
                             partition->reach > partition->expected.position &&
-                            !partition->is_single();
+                            !partition->is_suspect();
     if (!is_unclean) continue;
     rows.locks.push_back({.key = partition->key, .expected = partition->expected});
     rows.updates.push_back({.key = partition->key,

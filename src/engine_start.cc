@@ -41,9 +41,14 @@ void Engine::DescribeUnread(absl::Time now) {
   }
   if (names.empty()) return;
   const absl::StatusOr<std::vector<PartitionBounds>> bounds = source_.Describe(names);
+  std::map<std::string, absl::StatusOr<absl::Duration>> retentions;  // by topic
+  for (const TopicPartition& name : names) {
+    if (!retentions.contains(name.topic)) retentions[name.topic] = ReadRetention(name.topic);
+  }
   for (std::size_t i = 0; i < names.size(); ++i) {
     Partition* partition = Find(names[i]);
     if (partition == nullptr) continue;
+    partition->log_retention = retentions[names[i].topic];
     const absl::Status described = bounds.ok() ? (*bounds)[i].status : bounds.status();
     if (described.ok()) {
       ApplyBounds(*partition, (*bounds)[i]);
@@ -52,6 +57,14 @@ void Engine::DescribeUnread(absl::Time now) {
     PutOff(*partition, ++partition->trouble, now);
     Log(LogLevel::kWarning, "not_described", described.ToString(), &names[i]);
   }
+}
+
+// Nobody needs to know of what a store never forgets.
+absl::StatusOr<absl::Duration> Engine::ReadRetention(const std::string& topic) {
+  if (options_.store->traits().retention == absl::InfiniteDuration()) {
+    return absl::InfiniteDuration();
+  }
+  return source_.ReadRetention(topic);
 }
 
 void Engine::ApplyBounds(Partition& partition, const PartitionBounds& bounds) {
@@ -95,6 +108,10 @@ void Engine::PlanOrDescribe(Partition& partition, const TakenPosition& taken) {
                    .began = partition.began,
                    .bounds = *partition.bounds,
                    .is_end_certain = partition.beyond_end_checks + 1 >= kBeyondEndChecks,
+                   .store_retention = store.retention,
+                   .log_retention = partition.log_retention,
+                   .redelivery_horizon = options_.redelivery_horizon,
+                   .short_retention = options_.short_retention,
                    .start = options_.start,
                    .out_of_range = options_.out_of_range,
                    .foreign_store = options_.foreign_store};
@@ -115,6 +132,7 @@ void Engine::CarryOut(Partition& partition, StartPlan plan) {
   partition.beyond_end_checks = 0;
   MisreportGap(plan, stats().gaps > 0);
   if (plan.gap) Publish({.gaps = 1});
+  if (plan.is_retention_short) is_retention_short_ = true;
   for (const StartFinding& finding : plan.findings) {
     Log(finding.level, finding.action, finding.message, &partition.name(), FieldsOf(plan.gap));
     CountFinding(finding.action);
@@ -143,7 +161,7 @@ void Engine::BeginPlanned(Partition& partition) {
   const StartPlan plan = *std::exchange(partition.plan, std::nullopt);
   if (plan.action == StartAction::kMoveRow) {
     // An order, or a decision that another log is meant: what was cut off before is of no interest.
-    partition.single_until = 0;
+    partition.suspect_until = 0;
     partition.attempt.reset();
   }
   if (!has_rows()) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/time.h"
+
 namespace once {
 namespace {
 
@@ -107,6 +109,13 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
         ": may tell deliveries apart rather than messages; a producer's resend is handled again");
     guarantee.level = std::min(guarantee.level, GuaranteeLevel::kAtLeastOnce);
   }
+  if (inputs.is_retention_short) {
+    guarantee.reasons.push_back("store " + inputs.store.name + ": forgets ids after " +
+                                absl::FormatDuration(inputs.store.retention) +
+                                ", and a topic keeps records so long that a copy may come later; "
+                                "raise the store's retention");
+    guarantee.level = std::min(guarantee.level, GuaranteeLevel::kAtLeastOnce);
+  }
   if (!inputs.is_fingerprinted) {
     guarantee.reasons.emplace_back(
         "fingerprints are off: two messages under one id are taken for one, unnoticed");
@@ -119,7 +128,10 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
       "C1: producers put the same " + inputs.id.name() +
           " on every resend of a message, and "
           "different ones on different messages",
-      "C4: ids are kept for ever in this version, which covers every redelivery",
+      inputs.store.retention == absl::InfiniteDuration()
+          ? "C4: ids are kept for ever, which covers every redelivery"
+          : "C4: no copy comes later than " + absl::FormatDuration(inputs.store.retention) +
+                " after its message was settled: one that does is handled again",
       is_plain ? "C7: the store never loses a completion: a message whose completion is lost is "
                  "handled again"
                : "C6: the handler has no effect outside its transaction",

@@ -37,6 +37,7 @@ struct Partition {
   // kUnread: what must happen before the row may be taken.
   bool needs_description = true;    // ask the broker for bounds and the group's committed offset
   bool needs_verification = false;  // prove membership first, by a commit with our generation
+  absl::StatusOr<absl::Duration> log_retention = absl::InfiniteDuration();
   std::optional<PartitionBounds> bounds;  // as last described; reset once the start is carried out
   std::optional<StartPlan> plan;          // kUnread: a start that makes or moves the row
   int beyond_end_checks = 0;              // readings in a row with a position beyond the log's end
@@ -51,8 +52,10 @@ struct Partition {
   std::optional<PositionStamp> unknown_commit;    // what an unknown commit would have written …
   std::shared_ptr<ConsumerStats> unknown_counts;  // … and settled; shared by its partitions
 
-  // After an unclean end: messages below it run singly, each attempt recorded before it begins.
-  std::int64_t single_until = 0;
+  // After an unclean end one of the messages below it may have ended the process. So many of them
+  // make a batch; where that is one, each attempt is recorded before it begins.
+  std::int64_t suspect_until = 0;
+  std::size_t suspects_at_once = 1;
   std::optional<RecordedAttempt> attempt;  // whose handler has not reached a verdict yet
   // Fetched once more and compared before anything that follows it is buffered.
   std::optional<AppliedRecord> witness;
@@ -74,7 +77,8 @@ struct Partition {
   absl::Status stop_reason;
 
   const TopicPartition& name() const { return key.partition; }
-  bool is_single() const { return expected.position < single_until; }
+  bool is_suspect() const { return expected.position < suspect_until; }
+  bool is_single() const { return is_suspect() && suspects_at_once == 1; }
   // Where a fetch that was interrupted goes on.
   std::int64_t fetch_next() const { return witness ? witness->offset : tracker.next(); }
 };

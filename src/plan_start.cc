@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "once/abseil.h"
 #include "src/position_command.h"
 #include "src/store_mark.h"
 
@@ -34,6 +35,9 @@ class Planner {
     }
     const bool is_set = facts_.directive == PositionDirective::kSet;
     if (plan_.action != StartAction::kStop && !is_set) CheckRange();
+    if (plan_.action != StartAction::kStop && plan_.action != StartAction::kAskAgain) {
+      CheckRetention();
+    }
     if (facts_.has_rows) {
       PlanBegan();
     } else {
@@ -83,6 +87,7 @@ class Planner {
   void AdoptForeign();
   void NoticeOlderCopy();
   void CheckRange();
+  void CheckRetention();
   void PlanBegan();
 
   const StartFacts& facts_;
@@ -292,6 +297,44 @@ void Planner::CheckRange() {
   SetTo(bounds_.first);
   plan_.commits_first = true;
   Find(LogLevel::kError, "gap", finding + "; going on at " + Text(bounds_.first));
+}
+
+// May a copy of a message come when its id is forgotten already? Of a log that keeps everything
+// only who is told to reads old messages again.
+void Planner::CheckRetention() {
+  if (facts_.store_retention == absl::InfiniteDuration()) return;
+  if (!facts_.log_retention.ok()) {
+    Find(LogLevel::kWarning, "retention_unknown",
+         "the store forgets ids after " + absl::FormatDuration(facts_.store_retention) +
+             ", and how long the topic keeps records is not known: " +
+             std::string(ToStd(facts_.log_retention.status().message())));
+    return;
+  }
+  const absl::Duration kept = *facts_.log_retention;
+  const absl::Duration needed = kept + facts_.redelivery_horizon;
+  if (facts_.store_retention >= needed) return;
+  if (kept == absl::InfiniteDuration()) {
+    Find(LogLevel::kInfo, "retention_of_log_infinite",
+         "the topic keeps records for ever and the store its ids for " +
+             absl::FormatDuration(facts_.store_retention) +
+             ": what is older is handled again if positions are set back to it");
+    return;
+  }
+  plan_.is_retention_short = true;
+  const std::string finding = "the store forgets ids after " +
+                              absl::FormatDuration(facts_.store_retention) +
+                              ", and a copy may come for " + absl::FormatDuration(needed) +
+                              ": the topic keeps records for " + absl::FormatDuration(kept) +
+                              ", and ConsumerOptions::redelivery_horizon adds " +
+                              absl::FormatDuration(facts_.redelivery_horizon);
+  if (facts_.short_retention == ShortRetention::kWarn) {
+    Find(LogLevel::kError, "retention_short", finding);
+    return;
+  }
+  Stop("retention_short",
+       absl::FailedPreconditionError(
+           finding + "; raise StoreOptions::retention to that, or accept repeated handling with "
+                     "ConsumerOptions::short_retention = ShortRetention::kWarn"));
 }
 
 // Effects of messages below it are not in this store, so losing the row asks for no more than what

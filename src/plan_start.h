@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "once/consumer.h"
 #include "once/log.h"
 #include "once/position.h"
@@ -39,7 +41,13 @@ struct StartFacts {
   PartitionBounds bounds;
   bool is_end_certain = true;  // false: a position beyond bounds.end may yet turn out to be inside
 
+  // How long a record, and how long its id, is kept; asked for where the store forgets.
+  absl::Duration store_retention = absl::InfiniteDuration();
+  absl::StatusOr<absl::Duration> log_retention = absl::InfiniteDuration();
+
   // What the user has chosen.
+  absl::Duration redelivery_horizon = absl::ZeroDuration();
+  ShortRetention short_retention = ShortRetention::kStop;
   StartAt start = StartAt::kEarliest;
   OutOfRange out_of_range = OutOfRange::kStop;
   ForeignStore foreign_store = ForeignStore::kRefuse;
@@ -74,6 +82,7 @@ struct StartPlan {
   std::optional<AppliedRecord> witness;
   std::optional<std::int64_t> commit_began;  // StoreMark::began of that first commit …
   std::optional<std::int64_t> began;         // … and of later ones
+  bool is_retention_short = false;           // ids may be forgotten before their last copy
   std::optional<OffsetRange> gap;            // messages that were never handled are missing
   absl::Status stop;
   std::string_view stop_finding;       // the stop's name in metrics

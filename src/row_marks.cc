@@ -17,6 +17,7 @@ std::int64_t EndOf(const WorkPartition& partition) {
 
 bool IsBeyondReach(const WorkPartition& partition) {
   if (ONCE_PLANTED_BUG("reach-off-by-one")) return EndOf(partition) > partition.reach + 1;
+  if (partition.is_narrowed) return EndOf(partition) != partition.reach;
   return EndOf(partition) > partition.reach;
 }
 
@@ -52,7 +53,8 @@ std::vector<PositionUpdate> RaisedReaches(const BatchOrder& order) {
                        .position = ONCE_PLANTED_BUG("position-set-at-begin")
                                        ? EndOf(partition)
                                        : partition.lock.expected.position,
-                       .reach = std::max(partition.reach, EndOf(partition)),
+                       .reach = partition.is_narrowed ? EndOf(partition)
+                                                      : std::max(partition.reach, EndOf(partition)),
                        .last_applied = partition.last_applied});
   }
   return updates;

@@ -40,6 +40,7 @@ struct WorkPartition {
   std::optional<AppliedRecord> last_applied;  // the row's
   // The row's reach. Raised, with the revision in `lock`, before a handler is invoked beyond it.
   std::int64_t reach = 0;
+  bool is_narrowed = false;     // the reach becomes the batch's end, also if that lowers it
   std::int64_t next_reach = 0;  // what the batch's own commit makes of it, at least
   // Of this process and without a verdict yet; a batch with is_single records a new one.
   std::optional<RecordedAttempt> attempt;

@@ -160,6 +160,9 @@ class ForwardingSource : public LogSource {
   absl::Status Commit(std::span<const PartitionOffset> positions, CommitMode mode) override {
     return inner_->Commit(positions, mode);
   }
+  absl::StatusOr<absl::Duration> ReadRetention(std::string_view topic) override {
+    return inner_->ReadRetention(topic);
+  }
   std::optional<std::int64_t> Lag(const TopicPartition& partition) override {
     return inner_->Lag(partition);
   }

@@ -34,6 +34,7 @@ Params PositionParams(std::span<const StoredPosition> rows) {
   Column highs(Column::Type::kInt8);
   Column lows(Column::Type::kInt8);
   Column directives(Column::Type::kInt2);
+  Column log_times(Column::Type::kInt8);
   for (const StoredPosition& row : rows) {
     keys.push_back(row.key);
     positions.Add(row.stamp.position);
@@ -45,8 +46,11 @@ Params PositionParams(std::span<const StoredPosition> rows) {
       timestamps.Add(row.last_applied->timestamp_ms);
       highs.AddUnsigned(row.last_applied->fingerprint.high);
       lows.AddUnsigned(row.last_applied->fingerprint.low);
+      log_times.Add(row.last_applied->log_time_ms);
     } else {
-      for (Column* column : {&offsets, &timestamps, &highs, &lows}) column->AddNull();
+      for (Column* column : {&offsets, &timestamps, &highs, &lows, &log_times}) {
+        column->AddNull();
+      }
     }
     if (row.directive == PositionDirective::kNone) {
       directives.AddNull();
@@ -56,7 +60,7 @@ Params PositionParams(std::span<const StoredPosition> rows) {
   }
   Params params = KeyParams(keys);
   for (const Column* column : {&positions, &revisions, &writers, &reaches, &offsets, &timestamps,
-                               &highs, &lows, &directives}) {
+                               &highs, &lows, &directives, &log_times}) {
     params.Array(*column);
   }
   return params;
@@ -76,9 +80,11 @@ absl::StatusOr<StoredPosition> PositionAt(const Result& result, int row) {
                                     .writer = result.Unsigned(row, 7)},
                           .reach = result.Int(row, 8)};
   if (!result.IsNull(row, 9)) {
-    position.last_applied = AppliedRecord{.offset = result.Int(row, 9),
-                                          .timestamp_ms = result.Int(row, 10),
-                                          .fingerprint = result.Print(row, 11)};
+    position.last_applied =
+        AppliedRecord{.offset = result.Int(row, 9),
+                      .timestamp_ms = result.Int(row, 10),
+                      .fingerprint = result.Print(row, 11),
+                      .log_time_ms = result.IsNull(row, 14) ? -1 : result.Int(row, 14)};
   }
   const std::int64_t directive = result.Int(row, 13);  // null reads as 0
   if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {

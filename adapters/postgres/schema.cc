@@ -1,6 +1,7 @@
 // Migrations, and the identity of a store.
 #include "adapters/postgres/schema.h"
 
+#include <span>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -46,6 +47,17 @@ const char* const kVersion1[] = {
     "('opened', '0')",
 };
 
+// Of the last applied record; null: not known, as in rows from before.
+const char* const kVersion2[] = {
+    "ALTER TABLE @.positions ADD COLUMN log_time_ms int8",
+};
+
+struct Migration {
+  int version = 0;
+  std::span<const char* const> statements;
+};
+const Migration kMigrations[] = {{1, kVersion1}, {2, kVersion2}};
+
 class Preparation {
  public:
   Preparation(Session& session, const StoreOptions& options, std::int64_t opening,
@@ -55,9 +67,7 @@ class Preparation {
   absl::StatusOr<StoreIdentity> Run() {
     absl::StatusOr<int> format = ReadFormat();
     if (!format.ok()) return format.status();
-    if (*format == 0) {
-      if (absl::Status created = Create(); !created.ok()) return created;
-    }
+    if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
     return Identify();
   }
 
@@ -117,11 +127,19 @@ class Preparation {
     return 0;
   }
 
-  absl::Status Create() {
-    if (!has_schema_) Ask("CREATE SCHEMA @");
-    Ask("CREATE TABLE @.meta(key text PRIMARY KEY, value text NOT NULL)");
-    for (const char* sql : kVersion1) Ask(sql);
-    Ask(absl::StrCat("INSERT INTO @.meta(key, value) VALUES('format', '", kFormat, "')"));
+  // From `format`, 0 where there is nothing, to ours, in the transaction that read it.
+  absl::Status Migrate(int format) {
+    if (format == kFormat) return absl::OkStatus();
+    if (format == 0) {
+      if (!has_schema_) Ask("CREATE SCHEMA @");
+      Ask("CREATE TABLE @.meta(key text PRIMARY KEY, value text NOT NULL)");
+    }
+    for (const Migration& migration : kMigrations) {
+      if (migration.version <= format) continue;
+      for (const char* sql : migration.statements) Ask(sql);
+    }
+    Ask(absl::StrCat("INSERT INTO @.meta(key, value) VALUES('format', '", kFormat,
+                     "') ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value"));
     return session_.Run(options_.answer_timeout).status();
   }
 

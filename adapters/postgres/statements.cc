@@ -26,11 +26,11 @@ constexpr const char* kSamePartition =
     "p.partition = k.partition";
 constexpr const char* kPositionColumns =
     "cluster, consumer_group, topic, partition, position, revision, writer, reach, last_offset, "
-    "last_timestamp_ms, last_fingerprint_high, last_fingerprint_low, directive";
+    "last_timestamp_ms, last_fingerprint_high, last_fingerprint_low, directive, log_time_ms";
 constexpr const char* kPositionCells =
     "p.cluster, p.consumer_group, p.topic, p.partition, p.position, p.revision, p.writer, p.reach, "
     "p.last_offset, p.last_timestamp_ms, p.last_fingerprint_high, p.last_fingerprint_low, "
-    "p.directive";
+    "p.directive, p.log_time_ms";
 
 constexpr const char* kIdKeys =
     "unnest($1::int8[], $2::bytea[]) WITH ORDINALITY AS k(scope, id, n)";
@@ -122,21 +122,23 @@ void NamePositions(Statements& s, const Namer& name) {
                         " JOIN @.positions p ON p.cluster <> k.cluster AND p.consumer_group = "
                         "k.consumer_group AND p.topic = k.topic AND p.partition = k.partition "
                         "ORDER BY k.n, p.cluster"));
-  s.put_positions = name(
-      "put positions",
-      absl::StrCat("WITH changed AS (INSERT INTO @.positions AS p (", kPositionColumns,
-                   ") SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int4[], "
-                   "$5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], "
-                   "$11::int8[], $12::int8[], $13::int2[]) ON CONFLICT (cluster, consumer_group, "
-                   "topic, partition) DO UPDATE SET position = EXCLUDED.position, revision = "
-                   "EXCLUDED.revision, writer = EXCLUDED.writer, reach = EXCLUDED.reach, "
-                   "last_offset = EXCLUDED.last_offset, last_timestamp_ms = "
-                   "EXCLUDED.last_timestamp_ms, last_fingerprint_high = "
-                   "EXCLUDED.last_fingerprint_high, last_fingerprint_low = "
-                   "EXCLUDED.last_fingerprint_low, directive = EXCLUDED.directive "
-                   "WHERE p.revision = EXCLUDED.revision - 1 RETURNING 1) ",
-                   kAllChanged),
-      kDivisionByZero);
+  s.put_positions =
+      name("put positions",
+           absl::StrCat("WITH changed AS (INSERT INTO @.positions AS p (", kPositionColumns,
+                        ") SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int4[], "
+                        "$5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], "
+                        "$11::int8[], $12::int8[], $13::int2[], $14::int8[]) ON CONFLICT (cluster, "
+                        "consumer_group, "
+                        "topic, partition) DO UPDATE SET position = EXCLUDED.position, revision = "
+                        "EXCLUDED.revision, writer = EXCLUDED.writer, reach = EXCLUDED.reach, "
+                        "last_offset = EXCLUDED.last_offset, last_timestamp_ms = "
+                        "EXCLUDED.last_timestamp_ms, last_fingerprint_high = "
+                        "EXCLUDED.last_fingerprint_high, last_fingerprint_low = "
+                        "EXCLUDED.last_fingerprint_low, directive = EXCLUDED.directive, "
+                        "log_time_ms = EXCLUDED.log_time_ms "
+                        "WHERE p.revision = EXCLUDED.revision - 1 RETURNING 1) ",
+                        kAllChanged),
+           kDivisionByZero);
   s.list_positions =
       name("list positions",
            absl::StrCat("SELECT 0, ", kPositionCells,

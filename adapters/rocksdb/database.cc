@@ -11,12 +11,13 @@
 #include "adapters/rocksdb/row_codec.h"
 #include "adapters/rocksdb/status.h"
 #include "once/abseil.h"
+#include "src/stores/retention.h"
 #include "src/test_hooks.h"
 
 namespace once::rocksdb {
 namespace {
 
-constexpr std::uint64_t kFormat = 2;
+constexpr std::uint64_t kFormat = 3;
 
 // Few enough bytes that sorting them takes little memory and time.
 constexpr std::uint64_t kSealBytes = std::uint64_t{16} << 20;
@@ -46,6 +47,8 @@ std::string NewStoreId() {
 }
 
 absl::Status CheckOptions(const StoreOptions& options) {
+  absl::Status retention = stores::CheckRetention("rocksdb", options.retention);
+  if (!retention.ok()) return retention;
   const auto refuse = [](const char* field, const char* rule) {
     return absl::InvalidArgumentError(
         absl::StrCat("rocksdb: StoreOptions::", field, " must ", rule));
@@ -119,7 +122,9 @@ absl::Status Database::OpenIds() {
   const stores::IdLogOptions ours{
       .recent = {.bytes_max = static_cast<std::size_t>(spec_.options.recent_ids_bytes)},
       .seal_bytes = kSealBytes};
-  auto ids = stores::IdLog::Open(id_storage_, IdLogOptionsOfTest().value_or(ours));
+  stores::IdLogOptions chosen = IdLogOptionsOfTest().value_or(ours);
+  chosen.merge.span_max_ms = stores::MergeSpan(spec_.options.retention);
+  auto ids = stores::IdLog::Open(id_storage_, chosen);
   if (!ids.ok()) {
     return absl::Status(ids.status().code(),
                         absl::StrCat("rocksdb: open ", path(), ": ", ids.status().message()));
@@ -351,7 +356,7 @@ absl::Status Database::WriteApart(::rocksdb::WriteBatch& batch, Durability wante
 absl::Status Database::Apply(Batch& batch, stores::IdChanges& ids, const CommitRequest& request) {
   if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
   id_storage_.Join(&batch);
-  const absl::Status staged = ids_->WriteSegment(ids, stores::kUnknownLogTime);
+  const absl::Status staged = ids_->WriteSegment(ids, request.log_time_ms);
   id_storage_.Join(nullptr);
   if (!staged.ok()) return staged;
   const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;

@@ -45,6 +45,7 @@ struct StoreIdentity {
 // What a commit is to be, and what a caller may do when nobody knows whether it happened.
 struct CommitRequest {
   Durability wanted = Durability::kMachine;
+  std::int64_t log_time_ms = stores::kUnknownLogTime;  // of the ids that are settled
   std::string_view when_unknown = "repeat the call, which settles whether it happened";
 };
 

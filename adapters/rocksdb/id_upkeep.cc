@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "adapters/rocksdb/database.h"
+#include "adapters/rocksdb/rows.h"
+#include "src/stores/retention.h"
 #include "src/test_hooks.h"
 
 namespace once::rocksdb {
@@ -75,6 +77,7 @@ void IdUpkeep::Run() {
 
 absl::Status IdUpkeep::Work() {
   while (!is_stopping()) {
+    if (absl::Status expired = Expire(); !expired.ok()) return expired;
     if (absl::Status dropped = DropAll(); !dropped.ok()) return dropped;
     auto compaction = Start();
     if (!compaction.ok() || *compaction == nullptr) return compaction.status();
@@ -87,6 +90,21 @@ absl::Status IdUpkeep::Work() {
     if (!advanced.ok() || !finished.ok()) return advanced.ok() ? finished : advanced;
   }
   return absl::OkStatus();
+}
+
+absl::Status IdUpkeep::Expire() {
+  const absl::Duration retention = database_.options().retention;
+  if (retention == absl::InfiniteDuration()) return absl::OkStatus();
+  if (absl::Status begun = database_.Begin("forget ids"); !begun.ok()) return begun;
+  const auto positions = ListPositions(View(database_.open_db(), nullptr, nullptr));
+  absl::Status expired = positions.status();
+  std::optional<std::int64_t> limit;
+  if (positions.ok()) limit = stores::ExpiryLimit(*positions, retention);
+  if (limit) {
+    expired = database_.ChangeIds([&](stores::IdLog& ids) { return ids.Expire(*limit); });
+  }
+  database_.Leave();
+  return expired;
 }
 
 absl::Status IdUpkeep::DropAll() {

@@ -43,6 +43,8 @@ class IdUpkeep {
   bool is_stopping() const;
   // Does all there is to do.
   absl::Status Work();
+  // Forgets what is old enough.
+  absl::Status Expire();
   absl::Status DropAll();
   // Null: there is nothing to do.
   absl::StatusOr<std::unique_ptr<stores::Compaction>> Start();

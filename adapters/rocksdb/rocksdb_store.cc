@@ -25,7 +25,8 @@ StoreTraits TraitsOf(const Database& database) {
                      .weakness = database.FindWeakness(),
                      .is_shared = false,
                      .id = database.identity().store_id,
-                     .open_count = database.identity().open_count};
+                     .open_count = database.identity().open_count,
+                     .retention = database.options().retention};
   if (!database.options().is_synced) {
     traits.weakness =
         "the log is not synced: a power failure may undo the last commits; set "

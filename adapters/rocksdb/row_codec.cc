@@ -16,6 +16,8 @@ using stores::AppendOptional;
 using stores::ByteReader;
 
 constexpr char kVersion = 1;
+// Of position rows. Those of version 1, from format 2, know no log time.
+constexpr char kPositionVersion = 2;
 
 template <typename Int>
 void AppendOrdered(std::string& out, Int value) {
@@ -152,7 +154,7 @@ absl::StatusOr<std::uint64_t> DecodeNumber(std::string_view bytes) {
 }
 
 std::string EncodePosition(const StoredPosition& position) {
-  std::string out(1, kVersion);
+  std::string out(1, kPositionVersion);
   AppendBytes(out, position.key.cluster);
   AppendBytes(out, position.key.group);
   AppendBytes(out, position.key.partition.topic);
@@ -167,6 +169,7 @@ std::string EncodePosition(const StoredPosition& position) {
     AppendInt(out, position.last_applied->offset);
     AppendInt(out, position.last_applied->timestamp_ms);
     AppendFingerprint(out, position.last_applied->fingerprint);
+    AppendInt(out, position.last_applied->log_time_ms);
   }
   return out;
 }
@@ -189,9 +192,11 @@ absl::StatusOr<StoredPosition> DecodePosition(std::string_view bytes) {
     applied.offset = reader.TakeInt<std::int64_t>();
     applied.timestamp_ms = reader.TakeInt<std::int64_t>();
     applied.fingerprint = TakeFingerprint(reader);
+    if (version == kPositionVersion) applied.log_time_ms = reader.TakeInt<std::int64_t>();
     position.last_applied = applied;
   }
-  if (version != kVersion || !IsWhole(reader) ||
+  const bool is_known = version == kPositionVersion || version == kVersion;
+  if (!is_known || !IsWhole(reader) ||
       directive > static_cast<std::uint8_t>(PositionDirective::kLatest)) {
     return DamagedRow("a position");
   }

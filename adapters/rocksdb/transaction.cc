@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "src/stores/position_rules.h"
+#include "src/stores/retention.h"
 
 namespace once::rocksdb {
 
@@ -86,6 +87,7 @@ absl::Status RocksTransaction::CheckOpen() { return state_; }
 
 absl::Status RocksTransaction::SetPositions(std::span<const PositionUpdate> updates) {
   return Do([&]() -> absl::Status {
+    log_time_ms_ = stores::LogTimeOf(updates);
     for (const PositionUpdate& update : updates) {
       const auto lock = locks_.find(update.key);
       if (lock == locks_.end()) {
@@ -120,6 +122,7 @@ absl::Status RocksTransaction::Commit(Durability wanted) {
   return database->Commit(
       rows->batch(), rows->ids().TakeChanges(),
       {.wanted = wanted,
+       .log_time_ms = log_time_ms_,
        .when_unknown = "whether the commit happened shows when the positions are taken again"});
 }
 

@@ -64,7 +64,8 @@ class RocksTransaction final : public StoreTransaction {
   std::shared_ptr<Table::Access> tables_;
   std::map<PartitionKey, PositionStamp> locks_;
   bool has_savepoint_ = false;
-  absl::Status state_;  // OK while the transaction is usable
+  std::int64_t log_time_ms_ = stores::kUnknownLogTime;  // of what it settles
+  absl::Status state_;                                  // OK while the transaction is usable
 };
 
 }  // namespace once::rocksdb

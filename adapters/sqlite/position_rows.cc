@@ -63,7 +63,8 @@ absl::StatusOr<StoredPosition> PositionAt(const Statement& row) {
         AppliedRecord{.offset = row.Int(8),
                       .timestamp_ms = row.Int(9),
                       .fingerprint = {.high = static_cast<std::uint64_t>(row.Int(10)),
-                                      .low = static_cast<std::uint64_t>(row.Int(11))}};
+                                      .low = static_cast<std::uint64_t>(row.Int(11))},
+                      .log_time_ms = row.IsNull(13) ? -1 : row.Int(13)};
   }
   const std::int64_t directive = row.Int(12);  // null reads as 0
   if (directive < 0 || directive > static_cast<std::int64_t>(PositionDirective::kLatest)) {
@@ -105,6 +106,7 @@ absl::Status SetPosition(Database& database, const PositionUpdate& update,
     set.Bind(10, update.last_applied->timestamp_ms);
     set.Bind(11, static_cast<std::int64_t>(update.last_applied->fingerprint.high));
     set.Bind(12, static_cast<std::int64_t>(update.last_applied->fingerprint.low));
+    set.Bind(13, update.last_applied->log_time_ms);
   }
   if (absl::Status status = set.Run(); !status.ok()) return status;
   if (sqlite3_changes(database.writer()) == 1) return absl::OkStatus();
@@ -125,6 +127,7 @@ absl::Status PutPosition(Database& database, const StoredPosition& row) {
     write.Bind(10, row.last_applied->timestamp_ms);
     write.Bind(11, static_cast<std::int64_t>(row.last_applied->fingerprint.high));
     write.Bind(12, static_cast<std::int64_t>(row.last_applied->fingerprint.low));
+    write.Bind(14, row.last_applied->log_time_ms);
   }
   if (row.directive != PositionDirective::kNone) {
     write.Bind(13, static_cast<std::int64_t>(row.directive));

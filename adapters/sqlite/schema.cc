@@ -95,7 +95,12 @@ constexpr const char* kVersion2 = R"sql(
   CREATE INDEX main.once_outbox_ids ON once_outbox(scope, id) WHERE id IS NOT NULL;
 )sql";
 
-constexpr std::array<Migration, 2> kMigrations = {{{1, kVersion1}, {2, kVersion2}}};
+// Of the last applied record; null: not known, as in rows from before.
+constexpr const char* kVersion3 = R"sql(
+  ALTER TABLE main.once_positions ADD COLUMN log_time_ms INTEGER;
+)sql";
+
+constexpr std::array<Migration, 3> kMigrations = {{{1, kVersion1}, {2, kVersion2}, {3, kVersion3}}};
 
 // As StoreTraits::id promises it.
 bool IsStoreId(std::string_view id) {

@@ -32,7 +32,7 @@ absl::Status PrepareAll(sqlite3* connection, const std::string& path,
 
 constexpr const char* kPositionColumns =
     "position, revision, writer, reach, last_offset, last_timestamp_ms, last_fingerprint_high, "
-    "last_fingerprint_low, directive";
+    "last_fingerprint_low, directive, log_time_ms";
 constexpr const char* kOfPartition =
     " WHERE cluster = ?1 AND consumer_group = ?2 AND topic = ?3 AND partition = ?4";
 constexpr const char* kOfId = " WHERE scope = ?1 AND id = ?2";
@@ -121,13 +121,13 @@ absl::Status PreparePositions(WriterStatements& s, sqlite3* connection, const st
        {&s.set_position, "set position in",
         absl::StrCat("UPDATE main.once_positions SET position = ?5, revision = ?7 + 1, reach = ?8, "
                      "last_offset = ?9, last_timestamp_ms = ?10, last_fingerprint_high = ?11, "
-                     "last_fingerprint_low = ?12, directive = NULL",
+                     "last_fingerprint_low = ?12, log_time_ms = ?13, directive = NULL",
                      kOfPartition, " AND writer = ?6 AND revision IN (?7, ?7 + 1)")},
        {&s.put_position, "order position in",
         absl::StrCat("INSERT OR REPLACE INTO main.once_positions(cluster, consumer_group, topic, "
                      "partition, ",
                      kPositionColumns,
-                     ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")}});
+                     ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")}});
 }
 
 // States: 0 pending, 1 published, 2 parked, 3 held (OutboxState). What is still to be published

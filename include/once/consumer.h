@@ -53,6 +53,13 @@ enum class ForeignStore : std::uint8_t {
   kReplay   // begin at this store's position, or at the oldest message if it has none
 };
 
+// What becomes of a partition whose messages may come again after the store has forgotten their
+// ids: its topic keeps records longer than StoreTraits::retention less redelivery_horizon.
+enum class ShortRetention : std::uint8_t {
+  kStop,  // the partition stops before anything of it is handled
+  kWarn   // it goes on; the guarantee falls to at-least-once, and log and metrics say so
+};
+
 // What becomes of a message whose claim was lost after its handler had begun. Plain handlers only.
 enum class LostClaim : std::uint8_t {
   kRerun,     // invoke the handler again; it sees maybe_repeated()
@@ -82,10 +89,10 @@ struct ClaimOptions {
 // Bounds. Every one has a default that a busy service can live with.
 struct ConsumerLimits {
   // One transaction: at most so many messages, and no new one is begun after the duration.
-  std::size_t batch_messages_max = 1000;
+  std::size_t batch_messages_max = 5000;
   absl::Duration batch_max_duration = absl::Seconds(1);
   // Buffered and not yet settled, over all partitions; past it the source is not read.
-  std::size_t inflight_messages_max = 10'000;
+  std::size_t inflight_messages_max = 20'000;
   std::size_t inflight_bytes_max = 64 * 1024 * 1024;
   // Dead letters committed and not yet published; at the bound the consumer waits for the relay.
   std::size_t outbox_rows_max = 10'000;
@@ -118,6 +125,10 @@ struct ConsumerOptions {
   StartAt start = StartAt::kEarliest;
   OutOfRange out_of_range = OutOfRange::kStop;
   ForeignStore foreign_store = ForeignStore::kRefuse;
+  // How much later than the broker removes a message a copy of it may still come: a producer that
+  // sends again, a dead letter that is redriven. Only asked of stores that forget.
+  absl::Duration redelivery_horizon = absl::Hours(24);
+  ShortRetention short_retention = ShortRetention::kStop;
   ClaimOptions claims;
   ConsumerLimits limits;
   ConsumerTimes times;

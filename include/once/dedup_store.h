@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "once/claims.h"
 #include "once/maintenance.h"
 #include "once/operations.h"
@@ -37,6 +38,9 @@ struct StoreTraits {
   // for a store that keeps nothing. Printable ASCII, at most 64 bytes.
   std::string id = {};
   std::uint64_t open_count = 0;  // how often the data was opened, this time included
+  // How long ids are remembered after they were settled; a copy that comes later is handled again.
+  // In log time (AppliedRecord::log_time_ms), unless the store says otherwise. Infinite: for ever.
+  absl::Duration retention = absl::InfiniteDuration();
 };
 
 // Begin either opens a transaction with every row locked and equal to what was expected, or names

@@ -45,6 +45,8 @@ struct GuaranteeInputs {
   HandlerKind handler = HandlerKind::kTransactional;
   // Plain handlers: nothing that may have run is run again (LostClaim::kPark, kReconcile).
   bool is_rerun_excluded = false;
+  // A topic keeps records so long that a copy may come after its id was forgotten.
+  bool is_retention_short = false;
 };
 
 // Pure.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -101,6 +102,12 @@ class LogSource : public Source {
   // One entry per partition, in order. Blocks for at most a few seconds.
   virtual absl::StatusOr<std::vector<PartitionBounds>> Describe(
       std::span<const TopicPartition> partitions) = 0;
+
+  // How long the broker keeps the topic's records by its configuration; infinite where none is
+  // removed for its age. kUnimplemented: this source cannot tell. Blocks for at most a few seconds.
+  virtual absl::StatusOr<absl::Duration> ReadRetention(std::string_view topic) {
+    return absl::UnimplementedError("the retention of " + std::string(topic) + " is not known");
+  }
 
   // Fetches from these offsets from now on; messages fetched earlier from those partitions are
   // never delivered any more. Starts an assigned partition, seeks one that is running, and resumes

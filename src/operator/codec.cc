@@ -72,7 +72,8 @@ json EncodeApplied(const std::optional<AppliedRecord>& applied) {
   if (!applied) return {};
   return {{"offset", applied->offset},
           {"timestamp_ms", applied->timestamp_ms},
-          {"fingerprint", EncodeFingerprint(applied->fingerprint)}};
+          {"fingerprint", EncodeFingerprint(applied->fingerprint)},
+          {"log_time_ms", applied->log_time_ms}};
 }
 
 bool DecodeApplied(const json& from, std::optional<AppliedRecord>& to) {
@@ -82,7 +83,8 @@ bool DecodeApplied(const json& from, std::optional<AppliedRecord>& to) {
   }
   AppliedRecord& applied = to.emplace();
   return DecodeMember(from, "offset", applied.offset) &&
-         DecodeMember(from, "timestamp_ms", applied.timestamp_ms) && from.contains("fingerprint") &&
+         DecodeMember(from, "timestamp_ms", applied.timestamp_ms) &&
+         DecodeMember(from, "log_time_ms", applied.log_time_ms) && from.contains("fingerprint") &&
          DecodeFingerprint(from["fingerprint"], applied.fingerprint);
 }
 

@@ -21,8 +21,10 @@ TransactionalStoreConformance::~TransactionalStoreConformance() = default;
 
 namespace {
 
-constexpr AppliedRecord kApplied = {
-    .offset = 4, .timestamp_ms = 1'700'000'000'123, .fingerprint = {.high = 1, .low = 2}};
+constexpr AppliedRecord kApplied = {.offset = 4,
+                                    .timestamp_ms = 1'700'000'000'123,
+                                    .fingerprint = {.high = 1, .low = 2},
+                                    .log_time_ms = 1'700'000'000'456};
 
 TakenPosition TakeOne(TransactionalStore& store, const TakeRequest& request) {
   auto taken = store.Take({&request, 1});
@@ -221,8 +223,10 @@ TEST_P(TransactionalStoreConformance, ReachAndLastRecordComeBackAsTheyWereCommit
   constexpr AppliedRecord kExtreme = {
       .offset = std::numeric_limits<std::int64_t>::max(),
       .timestamp_ms = -1,
-      .fingerprint = {.high = std::numeric_limits<std::uint64_t>::max(), .low = 1ULL << 63}};
-  constexpr std::optional<AppliedRecord> kRecords[] = {kApplied, kExtreme, std::nullopt};
+      .fingerprint = {.high = std::numeric_limits<std::uint64_t>::max(), .low = 1ULL << 63},
+      .log_time_ms = std::numeric_limits<std::int64_t>::max()};
+  constexpr AppliedRecord kUntimed = {.offset = 0, .log_time_ms = -1};
+  constexpr std::optional<AppliedRecord> kRecords[] = {kApplied, kExtreme, kUntimed, std::nullopt};
   PositionStamp stamp = Take(Partition(0), 7);
   std::int64_t reach = std::numeric_limits<std::int64_t>::max();
   for (const std::optional<AppliedRecord>& record : kRecords) {

@@ -1,5 +1,6 @@
 // Crash-proof attempts: what the row says of invocations before they happen, and how messages run
 // after a process has ended in the middle of one.
+#include "absl/strings/str_cat.h"
 #include "tests/unit/engine_fixture.h"
 
 namespace once {
@@ -131,6 +132,92 @@ TEST_F(EngineAttempts, AProcessThatDiesBetweenBatchesLeavesSingleMessagesToTheNe
   const auto singles = static_cast<std::uint64_t>(reach - position);
   EXPECT_EQ(Batches(), singles + (16 - static_cast<std::uint64_t>(reach) + 3) / 4);
   EXPECT_EQ(Reach(), 16);
+}
+
+// A process with 320 messages in hand, of which it has settled none, dies.
+class EngineSuspects : public EngineAttempts {
+ protected:
+  static constexpr int kMessages = 320;
+
+  void DieWithABatchInHand() {
+    for (int i = 0; i < kMessages; ++i) Send(kOrders0, std::to_string(i));
+    DieIn(std::to_string(kMessages - 1), 1);
+    log_->Assign({kOrders0});
+    StartConsumer();
+    ASSERT_TRUE(StepUntilDeath());
+    ASSERT_EQ(PositionOf(kOrders0), 0);
+    ASSERT_EQ(Reach(), kMessages);
+  }
+};
+
+TEST_F(EngineSuspects, WhatWasCutOffRunsInSixteenBatchesNotOneByOne) {
+  DieWithABatchInHand();
+  Restart({kOrders0});
+  Settle(60);
+  EXPECT_THAT(effects(), SizeIs(kMessages));
+  EXPECT_EQ(Batches(), 16u);
+  EXPECT_EQ(stats().processed, static_cast<std::uint64_t>(kMessages));
+}
+
+TEST_F(EngineSuspects, TheReachOfEachIsItsOwnEnd) {
+  DieWithABatchInHand();
+  std::vector<std::int64_t> distances;
+  for (int i = 0; i < kMessages; ++i) {
+    When(std::to_string(i), [&](const Message& message, Transaction& transaction) {
+      distances.push_back(Reach() - message.offset());
+      return Book(message, transaction);
+    });
+  }
+  Restart({kOrders0});
+  Settle(60);
+  ASSERT_THAT(distances, SizeIs(kMessages));
+  for (std::size_t i = 0; i < distances.size(); ++i) {
+    EXPECT_EQ(distances[i], 20 - static_cast<std::int64_t>(i % 20)) << i;
+  }
+}
+
+TEST_F(EngineSuspects, PoisonAmongManyIsFoundInAFewDeathsAndNobodyElseIsCharged) {
+  constexpr int kPoison = 217;
+  std::map<std::string, std::vector<int>> neighbours;
+  for (int i = 0; i < kMessages; ++i) {
+    Send(kOrders0, std::to_string(i));
+    if (i == kPoison) continue;
+    When(std::to_string(i), [&neighbours](const Message& message, Transaction& transaction) {
+      neighbours[std::string(message.id())].push_back(message.attempt());
+      return Book(message, transaction);
+    });
+  }
+  DieIn(std::to_string(kPoison));
+  log_->Assign({kOrders0});
+  StartConsumer();
+  RunUntilItLives(12);
+  Settle(60);
+  // In a batch of 320, of 20, of 2, charged to nobody; and then as often as it may.
+  EXPECT_THAT(attempts_, ElementsAre(1, 1, 1, 1, 2, 3));
+  for (const auto& [id, attempts] : neighbours) EXPECT_THAT(attempts, Each(1)) << id;
+  EXPECT_THAT(effects(), SizeIs(kMessages - 1));
+  ASSERT_THAT(publisher_->published(), SizeIs(1));
+  EXPECT_EQ(HeaderOf(publisher_->published()[0], "once-attempt"), "3");
+}
+
+TEST_F(EngineSuspects, OtherPartitionsGoOnBesideThem) {
+  DieWithABatchInHand();
+  for (int i = 0; i < 100; ++i) Send(kOrders1, absl::StrCat("other", i));
+  Restart({kOrders0, kOrders1});
+  Settle(6);
+  EXPECT_EQ(PositionOf(kOrders1), 100);
+  EXPECT_LT(PositionOf(kOrders0), kMessages);
+  EXPECT_GT(PositionOf(kOrders0), 0);
+}
+
+TEST_F(EngineSuspects, AStopAmongThemIsNotClean) {
+  DieWithABatchInHand();
+  Restart({kOrders0});
+  Settle(5);
+  ASSERT_GT(PositionOf(kOrders0), 0);
+  ASSERT_LT(PositionOf(kOrders0), kMessages);
+  ASSERT_TRUE(consumer_->Stop().ok());
+  EXPECT_GT(Reach(), PositionOf(kOrders0));
 }
 
 TEST_F(EngineAttempts, PoisonThatKillsEveryProcessIsDeadLetteredAndItsNeighboursAreNotCharged) {

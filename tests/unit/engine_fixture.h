@@ -63,7 +63,16 @@ class KeepingMetrics : public MetricsSink {
     for (const Label& label : labels) key.append(" ").append(label.value);
     counters_[key] += delta;
   }
-  void Set(std::string_view, std::span<const Label>, double) override {}
+  void Set(std::string_view name, std::span<const Label>, double value) override {
+    const std::lock_guard lock(mutex_);
+    gauges_[std::string(name)] = value;
+  }
+  // As it was set last, whatever its labels; -1: never.
+  double gauge(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = gauges_.find(name);
+    return found == gauges_.end() ? -1 : found->second;
+  }
   double counter(const std::string& key) const {
     const std::lock_guard lock(mutex_);
     const auto found = counters_.find(key);
@@ -73,6 +82,7 @@ class KeepingMetrics : public MetricsSink {
  private:
   mutable std::mutex mutex_;
   std::map<std::string, double> counters_;
+  std::map<std::string, double> gauges_;
 };
 
 // Keeps the actions of the events: "assigned", "replay", …
@@ -130,6 +140,8 @@ inline ConsumerOptions CopyWithoutSource(const ConsumerOptions& options) {
           .start = options.start,
           .out_of_range = options.out_of_range,
           .foreign_store = options.foreign_store,
+          .redelivery_horizon = options.redelivery_horizon,
+          .short_retention = options.short_retention,
           .claims = options.claims,
           .limits = options.limits,
           .times = options.times,

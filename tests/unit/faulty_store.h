@@ -63,6 +63,13 @@ class FaultyStore : public DedupStore, public TransactionalStore {
     traits_.open_count = open_count;
   }
 
+  // … and of what it keeps, for how long.
+  void SetRetention(absl::Duration retention) { traits_.retention = retention; }
+  void SetDurability(Durability durability, std::string weakness) {
+    traits_.durability = durability;
+    traits_.weakness = std::move(weakness);
+  }
+
   // Durable operations so far. RollBackTo(n) undoes all but the first n.
   std::size_t recorded_calls() const;
   void RollBackTo(std::size_t operations);

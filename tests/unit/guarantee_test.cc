@@ -22,7 +22,8 @@ class GuaranteeTest : public ::testing::Test {
                              .id = id_,
                              .is_fingerprinted = is_fingerprinted_,
                              .is_idle_audit_on = is_idle_audit_on_,
-                             .has_dead_letters = has_dead_letters_});
+                             .has_dead_letters = has_dead_letters_,
+                             .is_retention_short = is_retention_short_});
   }
 
   StoreTraits store_ = {.name = "sqlite", .durability = Durability::kMachine};
@@ -31,6 +32,7 @@ class GuaranteeTest : public ::testing::Test {
   bool is_fingerprinted_ = true;
   bool is_idle_audit_on_ = true;
   bool has_dead_letters_ = true;
+  bool is_retention_short_ = false;
 };
 
 TEST_F(GuaranteeTest, ADurableStoreBehindALogSurvivesItsOwnRollback) {
@@ -78,6 +80,20 @@ TEST_F(GuaranteeTest, AnIdOfTheDeliveryDoesNotKnowTheProducersResend) {
     EXPECT_EQ(Compute().level, GuaranteeLevel::kAtLeastOnce) << id.name();
     EXPECT_THAT(Compute().reasons, Contains(HasSubstr("producer's resend")));
   }
+}
+
+TEST_F(GuaranteeTest, SaysForHowLongIdsAreKept) {
+  EXPECT_THAT(Compute().assumptions, Contains(HasSubstr("C4: ids are kept for ever")));
+  store_.retention = absl::Hours(240);
+  EXPECT_THAT(Compute().assumptions, Contains(HasSubstr("C4: no copy comes later than 240h")));
+  EXPECT_EQ(Compute().level, GuaranteeLevel::kEffectivelyOnceRollbackSafe);
+}
+
+TEST_F(GuaranteeTest, ATopicThatOutlivesItsIdsIsHandledAtLeastOnce) {
+  store_.retention = absl::Hours(24);
+  is_retention_short_ = true;
+  EXPECT_EQ(Compute().level, GuaranteeLevel::kAtLeastOnce);
+  EXPECT_THAT(Compute().reasons, Contains(HasSubstr("forgets ids after 24h")));
 }
 
 TEST_F(GuaranteeTest, WhatIsOffIsSaidAlsoWhereTheLevelStays) {

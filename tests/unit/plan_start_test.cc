@@ -85,6 +85,14 @@ struct Given {
     facts.is_store_shared = true;
     return std::move(*this);
   }
+  Given Keeps(absl::Duration ids, absl::StatusOr<absl::Duration> records,
+              ShortRetention choice = ShortRetention::kStop) && {
+    facts.store_retention = ids;
+    facts.log_retention = std::move(records);
+    facts.redelivery_horizon = absl::Hours(1);
+    facts.short_retention = choice;
+    return std::move(*this);
+  }
   Given EndUncertain() && {
     facts.is_end_certain = false;
     return std::move(*this);
@@ -362,6 +370,30 @@ INSTANTIATE_TEST_SUITE_P(
             .CommitsFirst(kFirst),
         Case{"AsksAgainBeyondTheEnd", Given().Plain().Committed(101).EndUncertain(), kAskAgain,
              101}),
+    NameOf);
+
+INSTANTIATE_TEST_SUITE_P(
+    Retention, PlanStartTable,
+    ::testing::Values(
+        Case{"LongEnough", Given().Row().Keeps(absl::Hours(25), absl::Hours(24)), kGoOn, kRow},
+        Case{"TooShort", Given().Row().Keeps(absl::Hours(24), absl::Hours(24)), kStop, kRow}.Finds(
+            "retention_short"),
+        Case{"TooShortForPlainHandlers",
+             Given().Plain().Committed(70, Mark("mine")).Keeps(absl::Hours(1), absl::Hours(1)),
+             kStop, 70}
+            .Finds("retention_short"),
+        Case{"Accepted",
+             Given().Row().Keeps(absl::Hours(1), absl::Hours(24), ShortRetention::kWarn), kGoOn,
+             kRow}
+            .Finds("retention_short"),
+        Case{"OfALogThatKeepsEverything",
+             Given().Row().Keeps(absl::Hours(1), absl::InfiniteDuration()), kGoOn, kRow}
+            .Finds("retention_of_log_infinite"),
+        Case{"NotKnown", Given().Row().Keeps(absl::Hours(1), absl::UnavailableError("no answer")),
+             kGoOn, kRow}
+            .Finds("retention_unknown"),
+        Case{"WithoutEnd", Given().Row().Keeps(absl::InfiniteDuration(), absl::Hours(24)), kGoOn,
+             kRow}),
     NameOf);
 
 TEST(PlanStart, TheWitnessIsNotAskedForWhereTheLogNoLongerHasIt) {

@@ -147,6 +147,11 @@ void ScriptedLog::AnswerDescriptionsOf(const TopicPartition& partition, absl::St
   partitions_[partition].description = std::move(status);
 }
 
+void ScriptedLog::SetRetention(absl::Duration retention) {
+  const std::lock_guard lock(mutex_);
+  retention_ = retention;
+}
+
 std::vector<std::string> ScriptedLog::calls() const {
   const std::lock_guard lock(mutex_);
   return calls_;
@@ -281,6 +286,12 @@ absl::Status ScriptedSource::Close(absl::Time, SourceListener& listener) {
   log_->assigned_.clear();
   log_->Note("close");
   return absl::OkStatus();
+}
+
+absl::StatusOr<absl::Duration> ScriptedSource::ReadRetention(std::string_view topic) {
+  const std::lock_guard lock(log_->mutex_);
+  if (log_->retention_) return *log_->retention_;
+  return LogSource::ReadRetention(topic);
 }
 
 absl::StatusOr<std::vector<PartitionBounds>> ScriptedSource::Describe(

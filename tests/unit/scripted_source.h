@@ -68,6 +68,8 @@ class ScriptedLog {
   void OnNextStart(std::function<void()> hook);
   void OnNextVerifiedCommit(std::function<void()> hook);
   void AnswerNextDescribeWith(absl::Status status);
+  // Of every topic; until then it is not known.
+  void SetRetention(absl::Duration retention);
   void AnswerDescriptionsOf(const TopicPartition& partition, absl::Status status);
 
   // What the engine did: "start orders[0]@5", "pause orders[0]", "commit orders[0]@5" (a hint),
@@ -112,6 +114,7 @@ class ScriptedLog {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<TopicPartition, Partition> partitions_;
+  std::optional<absl::Duration> retention_;
   std::map<TopicPartition, std::uint64_t> assigned_;
   std::deque<Event> events_;
   std::deque<Stray> strays_;
@@ -144,6 +147,7 @@ class ScriptedSource : public LogSource {
   absl::StatusOr<Batch> Poll(const PollOptions& options, SourceListener& listener) override;
   void Wake() override;
   absl::Status Close(absl::Time deadline, SourceListener& listener) override;
+  absl::StatusOr<absl::Duration> ReadRetention(std::string_view topic) override;
   absl::StatusOr<std::vector<PartitionBounds>> Describe(
       std::span<const TopicPartition> partitions) override;
   absl::Status Start(std::span<const PartitionOffset> positions) override;

@@ -141,6 +141,25 @@ TEST(KafkaSource, AFencedStaticMemberFailsAndCannotCommit) {
   EXPECT_TRUE(second->Commit(std::span(&position, 1), CommitMode::kVerified).ok());
 }
 
+TEST(KafkaSource, ReadsHowLongATopicKeepsItsRecords) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const auto retention_with =
+      [&](const std::vector<std::pair<std::string, std::string>>& configuration) {
+        const std::string topic = UniqueName("retention");
+        broker.CreateTopic(topic, 1, configuration);
+        return NewSource(broker, UniqueName("group"), topic)->ReadRetention(topic);
+      };
+  EXPECT_EQ(*retention_with({{"retention.ms", "3600000"}}), absl::Hours(1));
+  EXPECT_EQ(*retention_with({{"retention.ms", "-1"}}), absl::InfiniteDuration());
+  EXPECT_EQ(*retention_with({{"retention.ms", "5"}, {"cleanup.policy", "compact"}}),
+            absl::InfiniteDuration());
+  EXPECT_EQ(*retention_with({{"retention.ms", "5000"}, {"cleanup.policy", "compact,delete"}}),
+            absl::Seconds(5));
+  const auto missing =
+      NewSource(broker, UniqueName("group"), "nowhere")->ReadRetention(UniqueName("missing"));
+  EXPECT_THAT(missing.status().ToString(), HasSubstr("asking for the retention of missing"));
+}
+
 TEST(KafkaSource, TopicsMayBeARegularExpression) {
   ONCE_REQUIRE_KAFKA(broker);
   const std::string prefix = UniqueName("pattern");

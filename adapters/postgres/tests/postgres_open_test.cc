@@ -99,9 +99,31 @@ TEST_F(OpenTest, ASchemaOfSomebodyElseIsLeftAlone) {
               Says(absl::StatusCode::kFailedPrecondition, "another StoreOptions::schema"));
 }
 
+TEST_F(OpenTest, AStoreOfFormat1IsMigratedAndKeepsWhatItHas) {
+  const std::string meta = schema().name() + ".meta";
+  const std::string positions = schema().name() + ".positions";
+  const std::string id = MustOpen(Options())->traits().id;
+  RunSql(connection(), "ALTER TABLE " + positions + " DROP COLUMN log_time_ms");
+  RunSql(connection(), "UPDATE " + meta + " SET value = '1' WHERE key = 'format'");
+  RunSql(connection(), "INSERT INTO " + positions +
+                           " VALUES('c', 'g', 't', 0, 41, 9, 77, 41, 40, 1600000000000, 1, 2)");
+  const std::shared_ptr<DedupStore> store = MustOpen(Options());
+  EXPECT_EQ(store->traits().id, id);
+  const auto rows = store->operations()->ListPositions();
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 1u);
+  EXPECT_EQ(rows->front().stamp, (PositionStamp{41, 9, 77}));
+  EXPECT_EQ(rows->front().last_applied, (AppliedRecord{.offset = 40,
+                                                       .timestamp_ms = 1'600'000'000'000,
+                                                       .fingerprint = {1, 2},
+                                                       .log_time_ms = -1}));
+  EXPECT_NE(MustOpen(Options()), nullptr) << "a second time there is nothing to do";
+}
+
 TEST_F(OpenTest, ANewerFormatIsLeftAlone) {
   MustOpen();
-  RunSql(connection(), "UPDATE " + schema().name() + ".meta SET value = '2' WHERE key = 'format'");
+  RunSql(connection(),
+         "UPDATE " + schema().name() + ".meta SET value = '1000' WHERE key = 'format'");
   EXPECT_THAT(OpenStore(Options()).status(),
               Says(absl::StatusCode::kFailedPrecondition, "newer version"));
 }

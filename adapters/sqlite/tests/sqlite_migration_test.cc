@@ -152,6 +152,21 @@ TEST_F(SqliteMigration, ItsIdsMayBeClaimedAndItsPositionTaken) {
   EXPECT_EQ(results[1].attempt, 3);
 }
 
+TEST_F(SqliteMigration, OfARowOfFormat2NobodyKnowsTheLogTime) {
+  MakeFormat1(absl::StrCat(Migrations()[1].sql,
+                           "UPDATE once_meta SET value = 2 WHERE key = 'format';"
+                           "INSERT INTO once_positions VALUES(x'636c7573746572', x'67726f7570', "
+                           "x'6f7264657273', 0, 41, 9, 77, 41, 40, 1600000000000, 1, 2, NULL);"));
+  MustOpen();
+  const auto positions = store_->operations()->ListPositions();
+  ASSERT_TRUE(positions.ok()) << positions.status();
+  ASSERT_THAT(*positions, SizeIs(1));
+  EXPECT_EQ(positions->front().last_applied, (AppliedRecord{.offset = 40,
+                                                            .timestamp_ms = 1'600'000'000'000,
+                                                            .fingerprint = {1, 2},
+                                                            .log_time_ms = -1}));
+}
+
 // Ids are what a store consists of: a hundred bytes more for each of a million would be felt.
 TEST_F(SqliteMigration, TheRowOfAnIdIsAsSmallAsInFormat1) {
   constexpr std::uintmax_t kPageBytes = 4096;

@@ -76,7 +76,8 @@ ordered_json Describe(const StoredPosition& row) {
   ordered_json applied;
   if (row.last_applied) {
     applied = {{"offset", row.last_applied->offset},
-               {"timestamp_ms", row.last_applied->timestamp_ms}};
+               {"timestamp_ms", row.last_applied->timestamp_ms},
+               {"log_time_ms", row.last_applied->log_time_ms}};
   }
   return {{"cluster", ShowBytes(row.key.cluster)},
           {"group", ShowBytes(row.key.group)},

@@ -25,6 +25,7 @@
 #include "src/memory/id_table.h"
 #include "src/memory/staged_id_writes.h"
 #include "src/stores/id_log/id_log.h"
+#include "tests/benchmark/random_ids.h"
 
 namespace once::benchmark {
 namespace {
@@ -49,25 +50,6 @@ double ResidentBytes() {
   if (file == nullptr || std::fscanf(file, "%*s %ld", &pages) != 1) std::abort();
   std::fclose(file);
   return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
-// The id of a number: the same in every process, and random to look at.
-std::array<char, 16> IdOf(std::uint64_t number) {
-  std::array<char, 16> id{};
-  for (std::size_t half = 0; half < 2; ++half) {
-    std::uint64_t bits = (number * 2 + half) * 0x9E3779B97F4A7C15;
-    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9;
-    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB;
-    bits ^= bits >> 31;
-    std::memcpy(id.data() + 8 * half, &bits, sizeof(bits));
-  }
-  return id;
-}
-
-IdRecord RecordOf(std::uint64_t number) {
-  return {.state = IdState::kCompleted,
-          .fingerprint = {.high = number * 0xD6E8FEB86659FD93, .low = number + 1},
-          .attempt = 1};
 }
 
 // Ids of some numbers, with keys to look them up by.

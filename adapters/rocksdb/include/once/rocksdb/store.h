@@ -45,6 +45,11 @@ struct StoreOptions {
   // Reads all files at opening and compares their checksums; corruption shows when a damaged block
   // is met otherwise.
   bool integrity_check = false;
+  // How long ids are remembered after they were settled, in log time: they are forgotten, whole
+  // files at a time, once every partition of every group that uses the store has applied messages
+  // so much newer. Failures, dead letters and claims are kept until they are settled; ids that
+  // plain handlers settle are kept for ever, since nothing says how far the log has come.
+  absl::Duration retention = absl::InfiniteDuration();
   // What the most recent ids may take in memory, about 43 bytes for one of 16 with a fingerprint.
   // Older ones cost 2 bytes each, and a read of a file when one of them is seen again.
   std::int64_t recent_ids_bytes = 256 * 1024 * 1024;
