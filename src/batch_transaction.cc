@@ -18,7 +18,9 @@ namespace {
 // How soon an id that somebody else has claimed under the same scope is looked at again.
 constexpr absl::Duration kOpenClaimRecheck = absl::Seconds(1);
 
-// A record dated after its receipt counts as of its receipt: one that is dated 2099 ages nothing.
+// A record dated after its receipt counts as of its receipt. While a backlog is read that bounds
+// nothing, so of several messages the one that is dated earliest counts: a single one that is dated
+// 2099 ages nothing.
 std::int64_t LogTimeOf(const Message& message, std::int64_t received_ms) {
   return std::min(message.timestamp_ms(), received_ms);
 }
@@ -31,20 +33,22 @@ PositionUpdate NextPosition(const WorkPartition& partition, absl::Time now) {
                         .last_applied = partition.last_applied};
   const Message* last = nullptr;
   const std::int64_t now_ms = absl::ToUnixMillis(now);
-  std::int64_t log_time_ms = partition.last_applied ? partition.last_applied->log_time_ms : -1;
+  std::int64_t earliest_ms = now_ms;
   for (const WorkItem& item : partition.items) {
     const Message& message = item.delivery.message();
     const bool is_settled = item.verdict != Verdict::kUnsettled;
     update.position = is_settled ? message.offset() + 1 : message.offset();
     if (!is_settled && !ONCE_PLANTED_BUG("position-past-waiting")) break;
     last = &message;
-    log_time_ms = std::max(log_time_ms, LogTimeOf(message, now_ms));
+    earliest_ms = std::min(earliest_ms, LogTimeOf(message, now_ms));
   }
   if (last != nullptr) {
+    const std::int64_t before =
+        partition.last_applied ? partition.last_applied->log_time_ms : std::int64_t{-1};
     update.last_applied = {.offset = last->offset(),
                            .timestamp_ms = last->timestamp_ms(),
                            .fingerprint = Fingerprint::Of(last->value()),
-                           .log_time_ms = log_time_ms};
+                           .log_time_ms = std::max(before, earliest_ms)};
   }
   update.reach = std::max(update.position, partition.next_reach);
   return update;

@@ -376,8 +376,10 @@ void Engine::Publish(const ConsumerStats& delta) {
 }
 
 Guarantee Engine::guarantee() const {
+  StoreTraits store = options_.store->traits();
+  store.retention = RetentionInUse();
   return ComputeGuarantee(
-      {.store = options_.store->traits(),
+      {.store = std::move(store),
        .source = source_.traits(),
        .id = options_.id,
        .is_fingerprinted = options_.fingerprint != nullptr,

@@ -90,7 +90,6 @@ class Engine : private SourceListener {
   void Reread(Partition& partition);
   void ApplyTake(const TakeOrder& order);
   void ApplyRow(Partition& partition, const TakenPosition& taken);
-  static void SuspectUntil(Partition& partition, std::int64_t reach, std::int64_t position);
   void ApplyRows(const RowsOrder& order);
   void LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline);
   void SubmitAudit();
@@ -99,6 +98,7 @@ class Engine : private SourceListener {
 
   // engine_start.cc: where a partition goes on.
   void DescribeUnread(absl::Time now);
+  absl::Duration RetentionInUse() const;
   absl::StatusOr<absl::Duration> ReadRetention(const std::string& topic);
   void ApplyBounds(Partition& partition, const PartitionBounds& bounds);
   std::string MarkOf(std::optional<std::int64_t> began) const;
@@ -138,8 +138,6 @@ class Engine : private SourceListener {
   // REQUIRES: has_rows() or has_relay().
   TransactionalStore& store() { return *options_.store->transactions(); }
 
-  // After an unclean end as many batches take the place of the one or two that were cut off.
-  static constexpr std::int64_t kSuspectBatches = 16;
   // A batch claims no more than the handlers are likely to get through in time.
   static constexpr std::size_t kFirstClaims = 16;
 

@@ -151,7 +151,10 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
       partition.was_taken && taken.previous && taken.previous->writer == partition.expected.writer;
   if (!is_ours) {
     // Another process, or an earlier one of ours: did it end while handlers may have run?
-    SuspectUntil(partition, taken.reach, taken.current.position);
+    // Of this assignment's suspects none is cleared by a row that was written among them.
+    const std::int64_t known = partition.was_taken ? partition.suspect_until : 0;
+    partition.suspect_until =
+        taken.reach > taken.current.position ? std::max(known, taken.reach) : known;
     partition.attempt.reset();
   }
   const bool is_made = partition.plan && !taken.previous;
@@ -171,15 +174,6 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
     const bool is_ignored = ONCE_PLANTED_BUG("row-position-ignored") && partition.is_fetching;
     if (!is_aligned && !is_ignored) Realign(partition, taken.current.position);
   }
-}
-
-// A process that dies again in a batch of a part of them leaves that part to suspect: a few deaths
-// lead from thousands of messages to the one, and without another death a few batches do.
-void Engine::SuspectUntil(Partition& partition, std::int64_t reach, std::int64_t position) {
-  partition.suspect_until = reach > position ? reach : 0;
-  const std::int64_t suspects = std::max<std::int64_t>(reach - position, 1);
-  partition.suspects_at_once =
-      static_cast<std::size_t>((suspects + kSuspectBatches - 1) / kSuspectBatches);
 }
 
 void Engine::ApplyRows(const RowsOrder& order) {
@@ -220,14 +214,14 @@ void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time d
   RowsOrder rows{.is_clean_end = true};
   for (const TopicPartition& name : partitions) {
     const Partition* partition = Find(name);
-    const bool is_unclean = partition != nullptr && partition->phase == PartitionPhase::kActive &&
-                            partition->reach > partition->expected.position &&
-                            !partition->is_suspect();
-    if (!is_unclean) continue;
+    if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
+    const std::int64_t reach =
+        partition->is_suspect() ? partition->suspect_until : partition->expected.position;
+    if (partition->reach == reach) continue;
     rows.locks.push_back({.key = partition->key, .expected = partition->expected});
     rows.updates.push_back({.key = partition->key,
                             .position = partition->expected.position,
-                            .reach = partition->expected.position,
+                            .reach = reach,
                             .last_applied = partition->last_applied});
     rows.assignments.push_back(partition->assignment);
   }

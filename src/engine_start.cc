@@ -49,7 +49,10 @@ void Engine::DescribeUnread(absl::Time now) {
     Partition* partition = Find(names[i]);
     if (partition == nullptr) continue;
     partition->log_retention = retentions[names[i].topic];
-    const absl::Status described = bounds.ok() ? (*bounds)[i].status : bounds.status();
+    absl::Status described = bounds.ok() ? (*bounds)[i].status : bounds.status();
+    // A broker that is away is asked again; one that does not tell would never.
+    const absl::Status& told = partition->log_retention.status();
+    if (absl::IsUnavailable(told) || absl::IsDeadlineExceeded(told)) described.Update(told);
     if (described.ok()) {
       ApplyBounds(*partition, (*bounds)[i]);
       continue;
@@ -59,11 +62,15 @@ void Engine::DescribeUnread(absl::Time now) {
   }
 }
 
+// What a store with positions remembers for plain handlers it never forgets.
+absl::Duration Engine::RetentionInUse() const {
+  const bool is_for_ever = !has_rows() && options_.store->transactions() != nullptr;
+  return is_for_ever ? absl::InfiniteDuration() : options_.store->traits().retention;
+}
+
 // Nobody needs to know of what a store never forgets.
 absl::StatusOr<absl::Duration> Engine::ReadRetention(const std::string& topic) {
-  if (options_.store->traits().retention == absl::InfiniteDuration()) {
-    return absl::InfiniteDuration();
-  }
+  if (RetentionInUse() == absl::InfiniteDuration()) return absl::InfiniteDuration();
   return source_.ReadRetention(topic);
 }
 
@@ -108,7 +115,7 @@ void Engine::PlanOrDescribe(Partition& partition, const TakenPosition& taken) {
                    .began = partition.began,
                    .bounds = *partition.bounds,
                    .is_end_certain = partition.beyond_end_checks + 1 >= kBeyondEndChecks,
-                   .store_retention = store.retention,
+                   .store_retention = RetentionInUse(),
                    .log_retention = partition.log_retention,
                    .redelivery_horizon = options_.redelivery_horizon,
                    .short_retention = options_.short_retention,

@@ -112,8 +112,8 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
   if (inputs.is_retention_short) {
     guarantee.reasons.push_back("store " + inputs.store.name + ": forgets ids after " +
                                 absl::FormatDuration(inputs.store.retention) +
-                                ", and a topic keeps records so long that a copy may come later; "
-                                "raise the store's retention");
+                                ", and a topic keeps records so long that a copy may come later, "
+                                "or does not say how long; raise the store's retention");
     guarantee.level = std::min(guarantee.level, GuaranteeLevel::kAtLeastOnce);
   }
   if (!inputs.is_fingerprinted) {

@@ -52,10 +52,8 @@ struct Partition {
   std::optional<PositionStamp> unknown_commit;    // what an unknown commit would have written …
   std::shared_ptr<ConsumerStats> unknown_counts;  // … and settled; shared by its partitions
 
-  // After an unclean end one of the messages below it may have ended the process. So many of them
-  // make a batch; where that is one, each attempt is recorded before it begins.
+  // After an unclean end one of the messages below it may have ended the process.
   std::int64_t suspect_until = 0;
-  std::size_t suspects_at_once = 1;
   std::optional<RecordedAttempt> attempt;  // whose handler has not reached a verdict yet
   // Fetched once more and compared before anything that follows it is buffered.
   std::optional<AppliedRecord> witness;
@@ -78,7 +76,10 @@ struct Partition {
 
   const TopicPartition& name() const { return key.partition; }
   bool is_suspect() const { return expected.position < suspect_until; }
-  bool is_single() const { return is_suspect() && suspects_at_once == 1; }
+  // How many of the messages in hand make the next batch while it is_suspect(). One: it runs singly,
+  // its attempt recorded before it begins.
+  std::size_t suspects_at_once() const;
+  bool is_single() const { return is_suspect() && suspects_at_once() == 1; }
   // Where a fetch that was interrupted goes on.
   std::int64_t fetch_next() const { return witness ? witness->offset : tracker.next(); }
 };

@@ -304,6 +304,7 @@ void Planner::CheckRange() {
 void Planner::CheckRetention() {
   if (facts_.store_retention == absl::InfiniteDuration()) return;
   if (!facts_.log_retention.ok()) {
+    plan_.is_retention_short = true;  // for all that is known
     Find(LogLevel::kWarning, "retention_unknown",
          "the store forgets ids after " + absl::FormatDuration(facts_.store_retention) +
              ", and how long the topic keeps records is not known: " +
@@ -320,7 +321,6 @@ void Planner::CheckRetention() {
              ": what is older is handled again if positions are set back to it");
     return;
   }
-  plan_.is_retention_short = true;
   const std::string finding = "the store forgets ids after " +
                               absl::FormatDuration(facts_.store_retention) +
                               ", and a copy may come for " + absl::FormatDuration(needed) +
@@ -328,6 +328,7 @@ void Planner::CheckRetention() {
                               ", and ConsumerOptions::redelivery_horizon adds " +
                               absl::FormatDuration(facts_.redelivery_horizon);
   if (facts_.short_retention == ShortRetention::kWarn) {
+    plan_.is_retention_short = true;
     Find(LogLevel::kError, "retention_short", finding);
     return;
   }

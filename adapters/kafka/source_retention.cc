@@ -52,16 +52,20 @@ absl::StatusOr<absl::Duration> RetentionIn(const Configuration& configuration,
                                            const std::string& question) {
   const auto policy = configuration.find("cleanup.policy");
   const auto retention = configuration.find("retention.ms");
-  std::int64_t milliseconds = 0;
+  const auto segment = configuration.find("segment.ms");
+  std::int64_t kept_ms = 0;
+  std::int64_t segment_ms = 0;
   if (policy == configuration.end() || retention == configuration.end() ||
-      !absl::SimpleAtoi(retention->second, &milliseconds)) {
+      segment == configuration.end() || !absl::SimpleAtoi(retention->second, &kept_ms) ||
+      !absl::SimpleAtoi(segment->second, &segment_ms)) {
     return absl::InternalError(absl::StrCat("kafka: ", question, ": the answer lacks it"));
   }
   const std::vector<std::string> policies = absl::StrSplit(policy->second, ',');
   const bool is_deleted = std::find(policies.begin(), policies.end(), "delete") != policies.end();
   // A topic that is only compacted keeps the newest record of a key whatever its age.
-  if (!is_deleted || milliseconds < 0) return absl::InfiniteDuration();
-  return absl::Milliseconds(milliseconds);
+  if (!is_deleted || kept_ms < 0) return absl::InfiniteDuration();
+  // Records go with their segment, which may be open for so long.
+  return absl::Milliseconds(kept_ms) + absl::Milliseconds(segment_ms);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ class RedisStore final : public DedupStore {
   StoreTraits traits() const override {
     StoreTraits traits = server_->traits();
     if (retention_ == absl::InfiniteDuration()) return traits;
+    traits.retention = retention_;
     if (!traits.weakness.empty()) traits.weakness.append("; ");
     absl::StrAppend(&traits.weakness, "ids are forgotten ", absl::FormatDuration(retention_),
                     " after they were settled (retention): a copy that comes later is handled");

@@ -135,6 +135,7 @@ class Database {
   absl::Status CheckBeforeUse(const StoreOptions& options);
   absl::Status OpenReader();
   // kDataLoss, naming what SQLite finds wrong. `subject`: a table, or "1" for the whole file.
+  absl::Status CheckOldIds();
   absl::Status CheckIntegrity(std::string_view subject);
   // Our turn within busy_timeout, the files unmoved; what is left of the time. REQUIRES after OK:
   // turnstile_.Leave().

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "adapters/sqlite/database.h"
 #include "once/abseil.h"
@@ -110,6 +111,7 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   if (options.integrity_check) {
     if (absl::Status intact = CheckIntegrity("1"); !intact.ok()) return intact;
   }
+  if (absl::Status movable = CheckOldIds(); !movable.ok()) return movable;
   const auto identity = PrepareSchema(
       writer_.get(),
       {.path = path(), .is_new = files_->is_new(), .known_store = files_->known_store()});
@@ -130,6 +132,23 @@ absl::Status Database::OpenWriter(const StoreOptions& options) {
   }
   KeepWalAtClose(false);
   return files_->Remember(identity_.store_id);
+}
+
+// Ids of before format 4 are about to be moved by the order of their rows, and whatever comes out
+// of it is trusted from then on.
+absl::Status Database::CheckOldIds() {
+  const auto old = QueryText(
+      writer_.get(),
+      "SELECT group_concat(name) FROM main.sqlite_schema WHERE type = 'table' AND name IN "
+      "('once_scopes', 'once_ids', 'once_claims')",
+      absl::StrCat("check ", path()));
+  if (!old.ok()) return old.status();
+  const std::vector<std::string> tables = absl::StrSplit(old->value_or(""), ',', absl::SkipEmpty());
+  if (std::find(tables.begin(), tables.end(), "once_ids") == tables.end()) return absl::OkStatus();
+  for (const std::string& table : tables) {
+    if (absl::Status intact = CheckIntegrity(table); !intact.ok()) return intact;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Database::CheckIntegrity(std::string_view subject) {

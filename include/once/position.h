@@ -49,9 +49,9 @@ struct AppliedRecord {
   std::int64_t offset = 0;
   std::int64_t timestamp_ms = -1;  // Message::timestamp_ms()
   Fingerprint fingerprint;         // Fingerprint::Of(value), whatever function the consumer uses
-  // The partition's log time after this record: the greatest min(record time, receipt time) of all
-  // that was applied, in milliseconds since the Unix epoch; -1 unknown. By it, and never by a
-  // clock, a store tells which ids are old enough to be forgotten. No part of what is compared.
+  // The partition's log time after this record, in milliseconds since the Unix epoch; -1 unknown.
+  // It never goes back, nor beyond a receipt, and each batch raises it to its earliest record. By
+  // it, and by no clock, a store tells which ids are old enough to be forgotten. Not compared.
   std::int64_t log_time_ms = -1;
 
   friend bool operator==(const AppliedRecord&, const AppliedRecord&) = default;

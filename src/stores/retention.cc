@@ -44,12 +44,13 @@ std::int64_t MergeSpan(absl::Duration retention) {
 }
 
 std::int64_t LogTimeOf(std::span<const PositionUpdate> updates) {
-  if (updates.empty()) return kUnknownLogTime;
-  std::int64_t greatest = 0;
+  std::optional<std::int64_t> greatest;
   for (const PositionUpdate& update : updates) {
-    greatest = std::max(greatest, KnownLogTime(update.last_applied).value_or(kUnknownLogTime));
+    if (!update.last_applied) continue;
+    const std::int64_t log_time = KnownLogTime(update.last_applied).value_or(kUnknownLogTime);
+    greatest = std::max(greatest.value_or(log_time), log_time);
   }
-  return greatest;
+  return greatest.value_or(kUnknownLogTime);
 }
 
 }  // namespace once::stores

@@ -30,8 +30,8 @@ std::optional<std::int64_t> ExpiryLimit(std::span<const StoredPosition> position
 // the retention is how much longer than that an id may be kept.
 std::int64_t MergeSpan(absl::Duration retention);
 
-// The log time of what one transaction settles: the greatest of its partitions, kUnknownLogTime
-// (id_log.h) where one is not known.
+// The log time of what one transaction settles: the greatest of the partitions of which something
+// was applied, kUnknownLogTime (id_log.h) where one of these is not known, or there is none.
 std::int64_t LogTimeOf(std::span<const PositionUpdate> updates);
 
 }  // namespace once::stores

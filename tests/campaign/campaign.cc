@@ -12,14 +12,14 @@ namespace once::campaign {
 
 const std::vector<Campaign>& Campaigns() {
   static const std::vector<Campaign>* const all = new std::vector<Campaign>{
-      KafkaKillCampaign(),         KillPointsCampaign(),    ZombieCampaign(),
-      GracefulStopCampaign(),      PlantedBugsCampaign(),   CommitCutCampaign(),
-      StorePowerCampaign(),        StoreKillCampaign(),     CorruptionCampaign(),
-      DiskFullCampaign(),          RocksdbKillCampaign(),   RocksdbCorruptionCampaign(),
-      RocksdbDiskFullCampaign(),   PostgresKillCampaign(),  PostgresCutCampaign(),
-      PostgresGroupCampaign(),     PostgresRollbackCampaign(),
+      KafkaKillCampaign(),       KillPointsCampaign(),       ZombieCampaign(),
+      GracefulStopCampaign(),    PlantedBugsCampaign(),      CommitCutCampaign(),
+      StorePowerCampaign(),      StoreKillCampaign(),        CorruptionCampaign(),
+      DiskFullCampaign(),        RocksdbKillCampaign(),      RocksdbCorruptionCampaign(),
+      RocksdbDiskFullCampaign(), PostgresKillCampaign(),     PostgresCutCampaign(),
+      PostgresGroupCampaign(),   PostgresRollbackCampaign(),
 #ifdef ONCE_HAS_REDIS
-      RedisKillCampaign(),         RedisCutCampaign(),      RedisRollbackCampaign(),
+      RedisKillCampaign(),       RedisCutCampaign(),         RedisRollbackCampaign(),
 #endif
   };
   return *all;

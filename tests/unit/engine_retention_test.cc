@@ -30,18 +30,22 @@ class EngineRetention : public EngineTest {
   std::int64_t now_ms() { return absl::ToUnixMillis(clock_->Now()); }
 };
 
-TEST_F(EngineRetention, LogTimeIsTheGreatestRecordTimeOfThePartition) {
+TEST_F(EngineRetention, LogTimeIsTheEarliestRecordTimeOfEachBatch) {
   const std::int64_t sent = now_ms() - 10'000;
   SendAt(kOrders0, "a", sent);
   SendAt(kOrders0, "b", sent + 500);
   SendAt(kOrders0, "c", sent + 200);
   SendAt(kOrders1, "d", sent - 700);
   StartAndSettle({kOrders0, kOrders1});
-  EXPECT_EQ(LogTimeOf(kOrders0), sent + 500);
+  EXPECT_EQ(LogTimeOf(kOrders0), sent);
   EXPECT_EQ(LogTimeOf(kOrders1), sent - 700);
-  SendAt(kOrders0, "e", sent + 100);
+  SendAt(kOrders0, "e", sent + 300);
+  SendAt(kOrders0, "f", sent + 100);
   Settle();
-  EXPECT_EQ(LogTimeOf(kOrders0), sent + 500) << "it never goes back";
+  EXPECT_EQ(LogTimeOf(kOrders0), sent + 100);
+  SendAt(kOrders0, "g", sent - 100);
+  Settle();
+  EXPECT_EQ(LogTimeOf(kOrders0), sent + 100) << "it never goes back";
 }
 
 TEST_F(EngineRetention, ItGoesOnFromTheRowAfterARestart) {
@@ -60,6 +64,15 @@ TEST_F(EngineRetention, ARecordFromTheFutureCountsAsOfItsReceipt) {
   const std::int64_t received = now_ms();
   StartAndSettle({kOrders0});
   EXPECT_EQ(LogTimeOf(kOrders0), received);
+}
+
+TEST_F(EngineRetention, OneFromTheFutureInABacklogAgesNothing) {
+  const std::int64_t sent = now_ms() - absl::ToInt64Milliseconds(absl::Hours(24 * 60));
+  SendAt(kOrders0, "a", sent);
+  SendAt(kOrders0, "b", kFarFuture);
+  SendAt(kOrders0, "c", sent + 500);
+  StartAndSettle({kOrders0});
+  EXPECT_EQ(LogTimeOf(kOrders0), sent);
 }
 
 TEST_F(EngineRetention, WhileNothingIsAppliedItStandsStill) {
@@ -84,6 +97,8 @@ TEST_F(EngineRetention, AStoreThatForgetsTooSoonStopsThePartitionBeforeAnythingI
   StartAndSettle({kOrders0});
   EXPECT_THAT(invoked(), IsEmpty());
   EXPECT_THAT(StopReason(), HasSubstr("raise StoreOptions::retention"));
+  EXPECT_EQ(consumer_->guarantee().level, GuaranteeLevel::kEffectivelyOnceRollbackSafe)
+      << "nothing is handled that could be repeated";
   EXPECT_EQ(metrics_->counter("once_start_findings_total retention_short"), 1);
 }
 
@@ -118,6 +133,19 @@ TEST_F(EngineRetention, ABrokerThatDoesNotSayIsAWarning) {
   StartAndSettle({kOrders0});
   EXPECT_THAT(effects(), ElementsAre("a"));
   EXPECT_THAT(events_->actions(), Contains("retention_unknown"));
+  EXPECT_EQ(consumer_->guarantee().level, GuaranteeLevel::kAtLeastOnce);
+}
+
+TEST_F(EngineRetention, ABrokerThatIsAwayIsAskedAgain) {
+  store_->SetRetention(absl::Hours(1));
+  log_->FailRetention(absl::DeadlineExceededError("no answer"));
+  Send(kOrders0, "a");
+  StartAndSettle({kOrders0});
+  EXPECT_THAT(invoked(), IsEmpty());
+  log_->SetRetention(absl::Hours(24));
+  Advance(absl::Seconds(10));
+  Settle();
+  EXPECT_THAT(StopReason(), HasSubstr("raise StoreOptions::retention"));
 }
 
 TEST_F(EngineRetention, OfAStoreThatNeverForgetsNobodyAsksTheBroker) {

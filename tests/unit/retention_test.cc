@@ -39,8 +39,10 @@ TEST(Retention, ATransactionIsAsYoungAsItsYoungestPartition) {
   EXPECT_EQ(LogTimeOf(updates), 9);
   const PositionUpdate unknown[] = {To(5), To(-1)};
   EXPECT_EQ(LogTimeOf(unknown), kUnknownLogTime);
-  const PositionUpdate nothing_applied[] = {To(5), PositionUpdate{}};
-  EXPECT_EQ(LogTimeOf(nothing_applied), kUnknownLogTime);
+  const PositionUpdate one_applied[] = {PositionUpdate{}, To(5)};
+  EXPECT_EQ(LogTimeOf(one_applied), 5) << "of the other one there are no ids";
+  const PositionUpdate none_applied[] = {PositionUpdate{}};
+  EXPECT_EQ(LogTimeOf(none_applied), kUnknownLogTime);
   EXPECT_EQ(LogTimeOf({}), kUnknownLogTime);
 }
 

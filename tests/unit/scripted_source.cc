@@ -13,6 +13,10 @@ std::int64_t ScriptedLog::Append(const TopicPartition& partition, ScriptedRecord
   return log.end() - 1;
 }
 
+void ScriptedLog::AppendHole(const TopicPartition& partition) {
+  Append(partition, {.is_hole = true});
+}
+
 void ScriptedLog::DeleteBelow(const TopicPartition& partition, std::int64_t first) {
   const std::lock_guard lock(mutex_);
   Partition& log = partitions_[partition];
@@ -152,6 +156,11 @@ void ScriptedLog::SetRetention(absl::Duration retention) {
   retention_ = retention;
 }
 
+void ScriptedLog::FailRetention(absl::Status error) {
+  const std::lock_guard lock(mutex_);
+  retention_ = std::move(error);
+}
+
 std::vector<std::string> ScriptedLog::calls() const {
   const std::lock_guard lock(mutex_);
   return calls_;
@@ -221,12 +230,12 @@ std::vector<ScriptedLog::Stray> ScriptedLog::TakeRecords(std::size_t messages_ma
   for (const TopicPartition& name : order) {
     Partition& log = partitions_[name];
     while (log.is_fetching && log.fetch_at < log.end() && taken.size() < messages_max) {
-      const auto index = static_cast<std::size_t>(log.fetch_at - log.first);
+      const auto index = static_cast<std::size_t>(log.fetch_at++ - log.first);
+      if (log.records[index].is_hole) continue;
       taken.push_back({.partition = name,
-                       .offset = log.fetch_at,
+                       .offset = log.fetch_at - 1,
                        .assignment = assigned_[name],
                        .record = log.records[index]});
-      ++log.fetch_at;
     }
   }
   return taken;

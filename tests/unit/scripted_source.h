@@ -36,6 +36,7 @@ struct ScriptedRecord {
   std::optional<std::string> value = std::nullopt;
   std::vector<OwnedHeader> headers = {};
   std::int64_t timestamp_ms = 1'600'000'000'000;
+  bool is_hole = false;  // never delivered
 };
 
 class ScriptedLog {
@@ -70,6 +71,9 @@ class ScriptedLog {
   void AnswerNextDescribeWith(absl::Status status);
   // Of every topic; until then it is not known.
   void SetRetention(absl::Duration retention);
+  void FailRetention(absl::Status error);
+  // An offset that has no message, as after compaction.
+  void AppendHole(const TopicPartition& partition);
   void AnswerDescriptionsOf(const TopicPartition& partition, absl::Status status);
 
   // What the engine did: "start orders[0]@5", "pause orders[0]", "commit orders[0]@5" (a hint),
@@ -114,7 +118,7 @@ class ScriptedLog {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<TopicPartition, Partition> partitions_;
-  std::optional<absl::Duration> retention_;
+  std::optional<absl::StatusOr<absl::Duration>> retention_;
   std::map<TopicPartition, std::uint64_t> assigned_;
   std::deque<Event> events_;
   std::deque<Stray> strays_;

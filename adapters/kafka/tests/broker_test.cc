@@ -146,15 +146,17 @@ TEST(KafkaSource, ReadsHowLongATopicKeepsItsRecords) {
   const auto retention_with =
       [&](const std::vector<std::pair<std::string, std::string>>& configuration) {
         const std::string topic = UniqueName("retention");
-        broker.CreateTopic(topic, 1, configuration);
+        auto whole = configuration;
+        whole.emplace_back("segment.ms", "60000");
+        broker.CreateTopic(topic, 1, whole);
         return NewSource(broker, UniqueName("group"), topic)->ReadRetention(topic);
       };
-  EXPECT_EQ(*retention_with({{"retention.ms", "3600000"}}), absl::Hours(1));
+  EXPECT_EQ(*retention_with({{"retention.ms", "3600000"}}), absl::Minutes(61));
   EXPECT_EQ(*retention_with({{"retention.ms", "-1"}}), absl::InfiniteDuration());
   EXPECT_EQ(*retention_with({{"retention.ms", "5"}, {"cleanup.policy", "compact"}}),
             absl::InfiniteDuration());
   EXPECT_EQ(*retention_with({{"retention.ms", "5000"}, {"cleanup.policy", "compact,delete"}}),
-            absl::Seconds(5));
+            absl::Seconds(65));
   const auto missing =
       NewSource(broker, UniqueName("group"), "nowhere")->ReadRetention(UniqueName("missing"));
   EXPECT_THAT(missing.status().ToString(), HasSubstr("asking for the retention of missing"));

@@ -184,13 +184,12 @@ TEST_F(RocksRetention, WhatIsOlderThanTheSlowestPartitionsLogByMoreIsForgottenAn
   MustSettle(0, 1, 600);
   WaitUntilSealed();
   EXPECT_EQ(CountKnown(600), 600) << "the other partition stands at 0 s";
-  // Its log time is 1 000 s now, that of the first one 599 s: what is older than 499 s may go.
+  // Its log time is 1 000 s now, that of the first one soon 699 s: what is older than 599 s may go.
   MustSettle(1, 1000, 1001);
   MustSettle(0, 600, 700);
   EXPECT_TRUE(IsForgottenSoon(300));
   const std::vector<bool> known = AreCompleted(700);
   for (std::size_t i = 600; i < 700; ++i) EXPECT_TRUE(known[i]) << i;
-  EXPECT_GT(CountKnown(1001), 200);
 }
 
 TEST_F(RocksRetention, FailuresOutliveTheirAge) {

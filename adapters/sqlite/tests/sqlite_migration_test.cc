@@ -2,6 +2,8 @@
 // nothing is republished, and whatever fails on the way leaves one of the two.
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "absl/strings/str_format.h"
 #include "adapters/sqlite/schema.h"
@@ -153,6 +155,23 @@ TEST_F(SqliteMigration, ItsIdsMayBeClaimedAndItsPositionTaken) {
   EXPECT_EQ(results[0].verdict, ClaimVerdict::kDuplicate);
   EXPECT_EQ(results[1].verdict, ClaimVerdict::kFresh);
   EXPECT_EQ(results[1].attempt, 3);
+}
+
+// What is moved gets checksums: a damaged row must not get one.
+TEST_F(SqliteMigration, IdsOutOfOrderAreNotMoved) {
+  MakeFormat1(
+      "INSERT INTO once_scopes VALUES(1, x'73636f7065');"
+      "INSERT INTO once_ids VALUES(1, CAST('id-one' AS BLOB), 1, 3, 4, NULL, NULL, NULL), "
+      "(1, CAST('id-two' AS BLOB), 1, 3, 4, NULL, NULL, NULL);");
+  { OwnConnection(path(), SQLITE_OPEN_READWRITE).Run("PRAGMA wal_checkpoint(TRUNCATE)"); }
+  std::stringstream whole;
+  whole << std::ifstream(path(), std::ios::binary).rdbuf();
+  std::string file = whole.str();
+  const std::size_t at = file.find("id-one");
+  ASSERT_NE(at, std::string::npos);
+  file.replace(at, 6, "zz-one");
+  std::ofstream(path(), std::ios::binary) << file;
+  EXPECT_EQ(OpenStore(OptionsFor(path())).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(SqliteMigration, OfARowOfFormat2NobodyKnowsTheLogTime) {

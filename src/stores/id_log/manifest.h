@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -57,7 +58,7 @@ struct MergeLimits {
   std::size_t runs_max = 8;
   // Runs whose log times would then be further apart are not merged, if it can be helped: a run
   // expires as a whole.
-  std::int64_t span_max_ms = std::int64_t{1} << 62;
+  std::int64_t span_max_ms = std::numeric_limits<std::int64_t>::max();
 };
 
 // What to merge next. Neighbours of similar size: so each id is written a logarithm's number of
