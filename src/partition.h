@@ -76,7 +76,7 @@ struct Partition {
 
   const TopicPartition& name() const { return key.partition; }
   bool is_suspect() const { return expected.position < suspect_until; }
-  // How many of the messages in hand make the next batch while it is_suspect(). One: it runs singly,
+  // How many messages in hand make the next batch while it is_suspect(). One: it runs singly,
   // its attempt recorded before it begins.
   std::size_t suspects_at_once() const;
   bool is_single() const { return is_suspect() && suspects_at_once() == 1; }
