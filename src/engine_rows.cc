@@ -217,7 +217,9 @@ void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time d
     if (partition == nullptr || partition->phase != PartitionPhase::kActive) continue;
     const std::int64_t reach =
         partition->is_suspect() ? partition->suspect_until : partition->expected.position;
-    if (partition->reach == reach) continue;
+    const bool is_told =
+        partition->is_suspect() ? partition->reach >= reach : partition->reach <= reach;
+    if (is_told) continue;
     rows.locks.push_back({.key = partition->key, .expected = partition->expected});
     rows.updates.push_back({.key = partition->key,
                             .position = partition->expected.position,

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
+#include "tests/store_figures.h"
 
 namespace once::testing {
 
@@ -31,6 +32,7 @@ class RetentionScene : public Scene {
     MustSettle(1, 1000, 1001);
     MustSettle(0, 600, 700);
     EXPECT_TRUE(IsForgottenSoon(300));
+    EXPECT_EQ(FiguresOf(*this->store_->maintenance()).at("undated_ids_count"), 0);
     const std::vector<bool> known = this->AreCompleted(700);
     for (std::size_t i = 600; i < 700; ++i) EXPECT_TRUE(known[i]) << i;
   }
@@ -57,6 +59,7 @@ class RetentionScene : public Scene {
     this->WaitUntilSealed();
     absl::SleepFor(absl::Milliseconds(100));
     EXPECT_EQ(CountKnown(800), 800);
+    EXPECT_GE(FiguresOf(*this->store_->maintenance()).at("undated_ids_count"), 100);
   }
 
  private:

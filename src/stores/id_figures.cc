@@ -16,6 +16,8 @@ void AddIdFigures(const IdLogStats& ids, std::vector<StoreFigure>& figures) {
   add("recent_ids_bytes", ids.recent_bytes);
   add("unsealed_bytes", ids.unsealed_bytes);
   add("runs_count", ids.runs);
+  // With a retention: what holds back the expiry of all that is newer.
+  add("undated_ids_count", ids.undated_run_ids);
   add("run_memory_bytes", ids.filter_bytes + ids.index_bytes);
 }
 

@@ -31,7 +31,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 
 constexpr int kPartitions = 2;
-constexpr int kOrders = 60;
+constexpr int kOrders = 30;  // no more than 16 a partition: each runs singly after a death
 constexpr int kPoison = 24;  // the number of the order, among neighbours of its partition
 constexpr int kAttemptsMax = 3;
 

@@ -118,6 +118,8 @@ struct IdLogStats {
   std::uint64_t unsealed_bytes = 0;
   std::uint64_t runs = 0;
   std::uint64_t run_ids = 0;  // one id may be in several
+  // Of runs that never expire, nor what came after them: the age of some of their ids is not known.
+  std::uint64_t undated_run_ids = 0;
   std::uint64_t run_pages = 0;
   std::uint64_t filter_bytes = 0;
   std::uint64_t index_bytes = 0;

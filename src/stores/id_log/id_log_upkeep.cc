@@ -229,6 +229,8 @@ IdLogStats IdLog::stats() const {
   for (const Unsealed& segment : unsealed_) stats.unsealed_ids += segment.ids;
   for (const auto& run : version_.runs) {
     stats.run_ids += run->info().ids;
+    const bool is_undated = run->info().log_time_max_ms == kUnknownLogTime;
+    if (is_undated) stats.undated_run_ids += run->info().ids;
     stats.run_pages += run->info().pages();
     stats.filter_bytes += run->filter_bytes();
     stats.index_bytes += run->index_bytes();
