@@ -207,8 +207,8 @@ void Engine::ApplyRows(const RowsOrder& order) {
 }
 
 // Records that no handler was cut off in these partitions: their next owner may run batches at
-// once. Only what is sure: not while the worker is busy with something, not while messages still
-// run singly after somebody else's unclean end.
+// once. After somebody else's unclean end it records instead who is still suspect. Only what is
+// sure: not while the worker is busy with something.
 void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline) {
   if (worker_.is_busy() || !has_rows() || !fatal_.ok()) return;
   RowsOrder rows{.is_clean_end = true};

@@ -94,8 +94,8 @@ std::set<std::string> FindSigns(const Hunt& hunt, const CampaignOptions& options
   scene->task().bug = hunt.bug;
   scene->task().retry_ms = hunt.retry_ms;
   if (hunt.is_poison) scene->task().poison = FindPoison(*scene);
-  // Once in a batch, which is charged to nobody, and then once per attempt.
-  const int deaths_max = hunt.is_poison ? kAttemptsMax + 1 : 1;
+  // In two batches, of all and of a sixteenth, charged to nobody; and then once per attempt.
+  const int deaths_max = hunt.is_poison ? kAttemptsMax + 2 : 1;
   constexpr absl::Duration kPatience = absl::Seconds(15);
   LifeEnd end = LifeEnd::kKilled;
   for (int life = 0; end == LifeEnd::kKilled && life <= deaths_max; ++life) {
