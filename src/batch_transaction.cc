@@ -323,7 +323,10 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   if (!status.ok()) return EndWith(PassEnd::kStoreTrouble, status);
   if (work_.doomed) return PassEnd::kDoomed;
   ONCE_KILL_POINT("transaction.before_commit");
-  status = transaction.Commit(Durability::kMachine);
+  // The relay publishes what it finds: what a power failure can undo must not be there.
+  const bool may_wait = letters_.empty() || ONCE_PLANTED_BUG("letters-synced-later");
+  order_.is_unsynced = context_.is_synced_later && may_wait;
+  status = transaction.Commit(order_.is_unsynced ? Durability::kProcess : Durability::kMachine);
   ONCE_KILL_POINT("transaction.committed");
   if (status.ok() || status.code() == absl::StatusCode::kUnknown) {
     order_.retries += retries_;

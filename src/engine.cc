@@ -57,6 +57,8 @@ Engine::Engine(ConsumerOptions options, Handler handler)
                                                   .lease = options_.claims.lease})),
       relay_wake_(executor_.NewEvent()),
       worker_(
+          executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); }),
+      syncer_(
           executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); }) {}
 
 Engine::~Engine() {
@@ -90,7 +92,10 @@ void Engine::Start() {
 absl::Status Engine::Run(const std::stop_token& stop) {
   if (is_started_) return absl::FailedPreconditionError("Run: this consumer was started before");
   Start();
-  worker_.StartTask();
+  worker_.StartTask("once-worker");
+  if (has_rows() && options_.overlaps_syncs && store().syncs_beside()) {
+    syncer_.StartTask("once-sync");
+  }
   if (keeper_ != nullptr) keeper_->Start();
   if (has_relay()) {
     relay_ = executor_.Spawn("once-relay", [this] { RunRelay(); });
@@ -125,6 +130,7 @@ absl::Status Engine::Stop() { return Shutdown(executor_.Now() + options_.times.s
 void Engine::Turn() {
   CancelOverdue();
   Collect();
+  CollectSync();
   const bool is_polled = PollSource();
   if (!fatal_.ok()) return;
   // The worker's end woke the poll: rows and audit come before the next batch, or traffic elsewhere
@@ -139,6 +145,7 @@ void Engine::Turn() {
   Collect();
   ReportGuarantee(executor_.Now());
   SubmitBatch();
+  SubmitSync();
   // While the worker has the next one: to give a batch back costs the client a call per message.
   spent_.reset();
   SendHints(executor_.Now());
@@ -203,6 +210,7 @@ void Engine::Execute(WorkOrder& order) {
                  .group = source_.traits().group,
                  .batch_max_duration = options_.limits.batch_max_duration,
                  .has_deadline = options_.times.handler_deadline < absl::InfiniteDuration(),
+                 .is_synced_later = syncer_.has_task(),
                  .buffers = settle_buffers_},
                 order);
   } else if (order.take) {
@@ -216,6 +224,10 @@ void Engine::Execute(WorkOrder& order) {
     ONCE_KILL_POINT("rows.before_write");
     WriteRows(store(), *order.rows);
     ONCE_KILL_POINT("rows.written");
+  } else if (order.sync) {
+    ONCE_KILL_POINT("sync.before");
+    order.sync->end = store().Sync();
+    ONCE_KILL_POINT("sync.done");
   }
 }
 
@@ -240,6 +252,7 @@ absl::Status Engine::Shutdown(absl::Time deadline) {
   relay_wake_->Set();
   relay_.reset();
   worker_.Close();
+  syncer_.Close();
   if (keeper_ != nullptr) keeper_->Stop();
   Collect();
   spent_.reset();
@@ -291,7 +304,7 @@ void Engine::SendHints(absl::Time now) {
     // of the store.
     const std::int64_t position = ONCE_PLANTED_BUG("fetched-is-committed")
                                       ? partition.fetch_next()
-                                      : partition.expected.position;
+                                      : partition.durable_position();
     const bool is_read = partition.phase == PartitionPhase::kActive;
     const bool is_known =
         position == partition.committed_hint && now < partition.hinted + kHintRepeat;

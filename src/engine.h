@@ -1,7 +1,8 @@
 // The engine behind Consumer: one polling thread that owns all state of partitions, one worker that
-// runs handlers, one relay, one keeper of leases. engine.cc has the loop, engine_intake.cc what the
-// source says, engine_rows.cc the position rows, engine_start.cc where a partition goes on,
-// engine_batches.cc the batches.
+// runs handlers, one that syncs what the worker has committed, one relay, one keeper of leases.
+// engine.cc has the loop, engine_intake.cc what the source says, engine_rows.cc the position rows,
+// engine_start.cc where a partition goes on, engine_batches.cc the batches, engine_sync.cc what
+// becomes of them after that.
 //
 // A transactional handler's authority is the store's position row; a plain handler's is the
 // broker's committed offset, and its partitions have no row.
@@ -126,6 +127,14 @@ class Engine : private SourceListener {
   void PutOff(Partition& partition, int failures, absl::Time now) const;
   void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
 
+  // engine_sync.cc: from committed to synced.
+  static void NoteCommitted(Partition& partition, const WorkPartition& work, bool is_unsynced);
+  void SubmitSync();
+  void CollectSync();
+  void ApplySync(const SyncOrder& order);
+  void RereadUnsynced();
+  void FinishSync(absl::Time deadline);
+
   void ReportGuarantee(absl::Time now);
 
   Partition* Find(const TopicPartition& name);
@@ -164,6 +173,7 @@ class Engine : private SourceListener {
   absl::Status fatal_;
   std::optional<Guarantee> reported_;              // the guarantee as log and metrics have it …
   absl::Time next_report_ = absl::InfinitePast();  // … and when it is looked at again
+  bool is_sync_doubtful_ = false;  // one has failed: rows that were to be synced must be read again
   bool is_started_ = false;
   bool is_closed_ = false;
 
@@ -181,6 +191,7 @@ class Engine : private SourceListener {
   SettleBuffers settle_buffers_;  // of the worker
 
   OrderWorker worker_;  // after everything that its task touches
+  OrderWorker syncer_;  // likewise
   std::unique_ptr<Task> relay_;
 };
 

@@ -70,7 +70,8 @@ std::size_t Engine::BatchRoom() const {
 }
 
 void Engine::SubmitBatch() {
-  if (worker_.is_busy() || !fatal_.ok() || IsRowDue(executor_.Now())) return;
+  if (worker_.is_busy() || !fatal_.ok() || is_sync_doubtful_) return;
+  if (IsRowDue(executor_.Now())) return;
   std::size_t room = BatchRoom();
   std::vector<Partition*> ready = ReadyPartitions(executor_.Now());
   if (ready.empty() || room == 0) return;
@@ -169,7 +170,7 @@ void Engine::ApplyBatch(BatchOrder& order) {
     partition->reach = work.reach;
     switch (order.end) {
       case BatchEnd::kCommitted:
-        partition->expected = work.committed;
+        NoteCommitted(*partition, work, order.is_unsynced);
         partition->last_applied = work.last_applied;
         partition->last_checked = now;
         partition->trouble = 0;

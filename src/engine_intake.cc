@@ -231,6 +231,7 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
     ONCE_KILL_POINT("revoke.drained");
     LeaveClean(partitions, deadline);
     ONCE_KILL_POINT("revoke.left_clean");
+    FinishSync(deadline);
     std::vector<PartitionOffset> positions;
     for (const TopicPartition& name : partitions) {
       const Partition* partition = Find(name);
@@ -238,7 +239,7 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
       positions.push_back(
           {.partition = name,
            .offset = ONCE_PLANTED_BUG("revoked-fetch-is-committed") ? partition->fetch_next()
-                                                                    : partition->expected.position,
+                                                                    : partition->durable_position(),
            .metadata = MarkOf(has_rows() ? partition->began : partition->expected.position)});
     }
     const absl::Status committed =

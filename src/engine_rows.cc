@@ -15,6 +15,7 @@ namespace once {
 // zombie learns that it is one instead of stealing the row.
 void Engine::ServeUnread() {
   if (worker_.is_busy()) return;
+  RereadUnsynced();
   const absl::Time now = executor_.Now();
   DescribeUnread(now);
   VerifyUnread(now);
@@ -81,7 +82,7 @@ void Engine::VerifyUnread(absl::Time now) {
     } else {
       position.offset = partition.is_row_lost && partition.bounds
                             ? partition.began.value_or(partition.bounds->first)
-                            : partition.expected.position;
+                            : partition.durable_position();
       position.metadata = MarkOf(partition.began);
     }
   }
@@ -163,6 +164,7 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
   partition.last_checked = executor_.Now();
   partition.reach = taken.reach;
   partition.last_applied = taken.last_applied;
+  partition.synced_position.reset();  // the taking was synced, with all before it
   const std::int64_t known = std::exchange(partition.expected, taken.current).position;
   if (is_made) {
     BeginPlanned(partition);

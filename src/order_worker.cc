@@ -14,8 +14,8 @@ OrderWorker::OrderWorker(Executor& executor, std::function<void(WorkOrder&)> exe
       ready_(executor.NewEvent()),
       done_(executor.NewEvent()) {}
 
-void OrderWorker::StartTask() {
-  task_ = executor_.Spawn("once-worker", [this] { RunTask(); });
+void OrderWorker::StartTask(std::string_view name) {
+  task_ = executor_.Spawn(name, [this] { RunTask(); });
 }
 
 void OrderWorker::RunTask() {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "once/executor.h"
@@ -25,7 +26,7 @@ class OrderWorker {
   ~OrderWorker() { Close(); }
 
   // From now on orders run on a task of their own.
-  void StartTask();
+  void StartTask(std::string_view name);
 
   // An order was submitted and its result not collected.
   bool is_busy() const { return current_ != nullptr; }
@@ -43,6 +44,8 @@ class OrderWorker {
 
   // Ends the task, after the order it runs. Later orders run inline.
   void Close();
+
+  bool has_task() const { return task_ != nullptr; }
 
  private:
   void RunTask();

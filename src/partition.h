@@ -48,6 +48,8 @@ struct Partition {
   // The row as this owner last wrote it; all zero without one.
   PositionStamp expected;
   std::int64_t reach = 0;
+  // What the disk has for certain, where commits beyond it are not synced yet.
+  std::optional<std::int64_t> synced_position;
   std::optional<AppliedRecord> last_applied;
   std::optional<PositionStamp> unknown_commit;    // what an unknown commit would have written …
   std::shared_ptr<ConsumerStats> unknown_counts;  // … and settled; shared by its partitions
@@ -75,6 +77,8 @@ struct Partition {
   absl::Status stop_reason;
 
   const TopicPartition& name() const { return key.partition; }
+  // What the broker may be told.
+  std::int64_t durable_position() const { return synced_position.value_or(expected.position); }
   bool is_suspect() const { return expected.position < suspect_until; }
   // How many messages in hand make the next batch while it is_suspect(). One: it runs singly,
   // its attempt recorded before it begins.

@@ -72,6 +72,7 @@ struct BatchOrder {
   std::uint64_t retries = 0;    // failed attempts that will be followed by another
   std::uint64_t rollbacks = 0;  // transactions rolled back on the way
   std::uint64_t letters = 0;    // outbox rows committed
+  bool is_unsynced = false;     // committed, and a SyncOrder is still to follow
   ConsumerStats claims;         // plain handlers: what claims met on the way
   bool is_cut_short = false;    // plain handlers: time ran out before all messages had their turn
 };
@@ -101,12 +102,24 @@ struct AuditOrder {
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> result = absl::UnknownError("not run");
 };
 
-// Exactly one of the four is set.
+// Has the disk keep what batches have committed, beside the next one.
+struct SyncOrder {
+  struct Row {
+    TopicPartition partition;
+    PositionStamp committed;
+  };
+  std::vector<Row> rows;  // as far as they were committed when the order was given
+
+  absl::Status end = absl::UnknownError("not run");
+};
+
+// Exactly one of the five is set.
 struct WorkOrder {
   std::optional<BatchOrder> batch;
   std::optional<TakeOrder> take;
   std::optional<AuditOrder> audit;
   std::optional<RowsOrder> rows;
+  std::optional<SyncOrder> sync;
   // Set by the polling thread while the worker runs. `finish_early`: begin no further message,
   // commit what is done. `doomed`: commit nothing.
   std::atomic<bool> finish_early = false;

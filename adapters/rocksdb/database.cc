@@ -308,6 +308,16 @@ absl::Status Database::Sync() {
   return synced;
 }
 
+absl::Status Database::SyncBeside() {
+  if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
+  const std::shared_lock open(open_mutex_);
+  // A commit after a sync that failed beside it would be called durable: what the disk has dropped
+  // is told once.
+  const std::lock_guard lock(write_mutex_);
+  if (absl::Status writable = CheckWritable(); !writable.ok()) return writable;
+  return has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+}
+
 absl::Status Database::CheckWritable() const {
   if (!is_doubtful_) return absl::OkStatus();
   return absl::UnavailableError(

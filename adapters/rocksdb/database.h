@@ -92,6 +92,9 @@ class Database : private stores::IdOwner {
   // OK: every commit before survives what StoreOptions::is_synced says. Costs nothing when there is
   // nothing to sync. REQUIRES: this thread has no transaction open.
   absl::Status Sync();
+  // The same beside transactions, without a turn. After a write or a sync that failed it does
+  // nothing, until the next transaction has opened the folder again.
+  absl::Status SyncBeside();
 
   // What is known of ids, for readers: `read(const IdLog&)`, inside of a ReadScope.
   template <typename Read>

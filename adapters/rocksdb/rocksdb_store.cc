@@ -85,6 +85,8 @@ class RocksStore final : public DedupStore, public TransactionalStore {
   StoreOperations* operations() override { return &operations_; }
   StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
+  bool syncs_beside() const override { return traits_.durability == Durability::kMachine; }
+  absl::Status Sync() override { return database_->SyncBeside(); }
   Database& database() { return *database_; }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {

@@ -143,6 +143,16 @@ absl::Status Database::Sync() {
   return synced;
 }
 
+absl::Status Database::SyncBeside() {
+  if (absl::Status unmoved = files_->CheckUnmoved(); !unmoved.ok()) return unmoved;
+  if (!wal_sync_->has_unsynced()) return absl::OkStatus();
+  ONCE_KILL_POINT("sqlite.before_sync");
+  const int code = wal_sync_->SyncBeside();
+  ONCE_KILL_POINT("sqlite.synced");
+  return code == SQLITE_OK ? absl::OkStatus()
+                           : wal_sync_->ErrorOf(code, absl::StrCat("sync ", path()));
+}
+
 absl::Status Database::RunAlone(std::string_view operation,
                                 absl::FunctionRef<absl::Status(sqlite3*)> body) {
   const absl::StatusOr<absl::Duration> time_left = EnterTurnstile(operation);
@@ -272,7 +282,12 @@ absl::Status Database::CommitOpen(CommitRequest request, stores::IdChanges* chan
     // A transaction without writes has synced nothing, and may have read what was not synced yet.
     if (status.ok() && request.wanted == Durability::kMachine && wal_sync_->has_unsynced()) {
       const int synced = wal_sync_->Sync();
-      if (synced != SQLITE_OK) status = wal_sync_->ErrorOf(synced, absl::StrCat("sync ", path()));
+      // Committed it is: to call that a failure would have it done again.
+      if (synced != SQLITE_OK) {
+        status = absl::UnknownError(
+            absl::StrCat(wal_sync_->ErrorOf(synced, absl::StrCat("sync ", path())).message(), "; ",
+                         ToAbsl(request.when_unknown)));
+      }
     }
   }
   if (is_committed) {

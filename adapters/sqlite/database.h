@@ -71,6 +71,9 @@ class Database {
   // OK: every commit before survives what StoreOptions::synchronous says. Costs nothing when there
   // is nothing to sync. REQUIRES: this thread has no transaction open.
   absl::Status Sync();
+  // The same beside transactions, without a turn. After a sync that failed it does nothing, until
+  // the next transaction has written anew what it was about.
+  absl::Status SyncBeside();
 
   // Runs `body` on the writing connection in our turn, outside any transaction, with nothing of the
   // -wal in doubt. REQUIRES: this thread has no transaction open.

@@ -72,6 +72,8 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   StoreOperations* operations() override { return &operations_; }
   StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
+  bool syncs_beside() const override { return traits_.durability == Durability::kMachine; }
+  absl::Status Sync() override { return database_->SyncBeside(); }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
     if (absl::Status begun = database_->Begin("begin"); !begun.ok()) return begun;

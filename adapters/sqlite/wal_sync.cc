@@ -49,6 +49,7 @@ WalSync::WalSync(sqlite3_file* database, sqlite3_file* file, bool syncs_commits)
 }
 
 int WalSync::WriteAnew() {
+  const std::lock_guard lock(mutex_);
   int code = CopyOntoItself();
   if (code == SQLITE_OK) code = real_->xSync(file_, SQLITE_SYNC_NORMAL);
   if (code == SQLITE_OK) has_unsynced_ = has_weak_frames_ = is_doubtful_ = false;
@@ -80,6 +81,24 @@ int WalSync::CopyOntoItself() {
 
 int WalSync::Sync() { return OnSync(file_, SQLITE_SYNC_NORMAL); }
 
+int WalSync::SyncBeside() {
+  const std::lock_guard lock(mutex_);
+  if (is_doubtful_) return SQLITE_IOERR_FSYNC;
+  return has_unsynced_ ? SyncNow(SQLITE_SYNC_NORMAL) : SQLITE_OK;
+}
+
+int WalSync::SyncNow(int flags) {
+  ONCE_KILL_POINT("sqlite.wal_before_sync");
+  const int code = real_->xSync(file_, flags);
+  ONCE_KILL_POINT("sqlite.wal_synced");
+  if (code == SQLITE_OK) {
+    has_unsynced_ = has_weak_frames_ = false;
+  } else if (has_unsynced_ || has_weak_frames_) {
+    is_doubtful_ = true;
+  }
+  return code;
+}
+
 absl::Status WalSync::ErrorOf(int code, std::string_view operation) const {
   int system_error = 0;
   // The file remembers its last one, of whatever call.
@@ -95,6 +114,7 @@ WalSync& WalSync::Of(sqlite3_file* file) {
 
 int WalSync::OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_int64 offset) {
   WalSync& self = Of(file);
+  const std::lock_guard lock(self.mutex_);
   // Only the header is written at the beginning.
   if (offset != 0) self.has_frames_ = true;
   if (offset != 0 && !self.syncs_commits_) self.has_weak_frames_ = true;
@@ -105,6 +125,7 @@ int WalSync::OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_
 
 int WalSync::OnSync(sqlite3_file* file, int flags) {
   WalSync& self = Of(file);
+  const std::lock_guard lock(self.mutex_);
   // Without a frame before it, it is the header's.
   if (self.may_skip_ && self.has_frames_) {
     self.may_skip_ = false;
@@ -112,15 +133,10 @@ int WalSync::OnSync(sqlite3_file* file, int flags) {
     ONCE_KILL_POINT("sqlite.wal_sync_skipped");
     return SQLITE_OK;
   }
-  ONCE_KILL_POINT("sqlite.wal_before_sync");
-  const int code = self.real_->xSync(file, flags);
-  ONCE_KILL_POINT("sqlite.wal_synced");
-  if (code == SQLITE_OK) {
-    if (!self.is_doubtful_) self.has_unsynced_ = self.has_weak_frames_ = false;
-  } else if (self.has_unsynced_ || self.has_weak_frames_) {
-    self.is_doubtful_ = true;
-  }
-  return code;
+  // A sync beside this transaction has failed: neither may the commit count as synced, nor may a
+  // checkpoint move what is before it.
+  if (self.is_doubtful_) return SQLITE_IOERR_FSYNC;
+  return self.SyncNow(flags);
 }
 
 }  // namespace once::sqlite

@@ -7,12 +7,14 @@
 //
 // Nothing else is left out: the sync of a new header and those of a checkpoint keep the file from
 // being corrupted by a power failure.
-// Thread-safety: as the connection it belongs to; has_unsynced() from any thread.
+// Thread-safety: as the connection it belongs to; has_unsynced(), is_doubtful() and SyncBeside() from
+// any thread.
 #pragma once
 
 #include <sqlite3.h>
 
 #include <atomic>
+#include <mutex>
 
 #include "absl/status/statusor.h"
 
@@ -61,6 +63,10 @@ class WalSync {
   // Syncs the -wal. A result code of SQLite. REQUIRES: no transaction is open.
   int Sync();
 
+  // The same beside a transaction, which waits with what it writes to the -wal meanwhile.
+  // SQLITE_IOERR_FSYNC while is_doubtful().
+  int SyncBeside();
+
   // What that code of Sync() or WriteAnew() means, read at once. REQUIRES: it is an error.
   absl::Status ErrorOf(int code, std::string_view operation) const;
 
@@ -72,6 +78,8 @@ class WalSync {
 
   WalSync(sqlite3_file* database, sqlite3_file* file, bool syncs_commits);
   int CopyOntoItself();
+  // REQUIRES: mutex_ is held.
+  int SyncNow(int flags);
   static WalSync& Of(sqlite3_file* file);
   static int OnWrite(sqlite3_file* file, const void* content, int size, sqlite3_int64 offset);
   static int OnSync(sqlite3_file* file, int flags);
@@ -87,7 +95,8 @@ class WalSync {
   // Frames of a connection that does not sync commits: nobody waits for them, but a sync that fails
   // may have lost them as well.
   bool has_weak_frames_ = false;
-  bool is_doubtful_ = false;
+  std::atomic<bool> is_doubtful_ = false;
+  std::mutex mutex_;  // nothing is written to the -wal while it is synced, and the reverse
 };
 
 }  // namespace once::sqlite

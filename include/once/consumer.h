@@ -130,6 +130,10 @@ struct ConsumerOptions {
   absl::Duration redelivery_horizon = absl::Hours(24);
   ShortRetention short_retention = ShortRetention::kStop;
   ClaimOptions claims;
+  // With an embedded store and in Run(): a batch is synced while the next one runs, and only then
+  // acknowledged. Until then a power failure undoes it, to be handled anew, and other readers of
+  // the store may have seen it. False: no batch begins before the one before it is synced.
+  bool overlaps_syncs = true;
   ConsumerLimits limits;
   ConsumerTimes times;
   std::shared_ptr<LogSink> log = JsonLog();

@@ -74,6 +74,16 @@ class TransactionalStore {
   virtual absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
       std::span<const PartitionKey> keys) = 0;
 
+  // Whether Sync() is offered. Then a consumer commits its batches as kProcess, and has one synced
+  // while the next one runs.
+  virtual bool syncs_beside() const { return false; }
+  // OK: every commit that had been answered when it was called survives the machine. Beside open
+  // transactions, for which it does not wait. After an error some of them may be lost: Take() says
+  // which.
+  virtual absl::Status Sync() {
+    return absl::UnimplementedError("this store syncs with its commits only");
+  }
+
   virtual Outbox& outbox() = 0;
 };
 

@@ -98,6 +98,7 @@ class FakeConnection : public DedupStore,
   StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return this; }
+  bool syncs_beside() const override { return store_.options_.syncs_beside; }
   Outbox& outbox() override { return *this; }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;

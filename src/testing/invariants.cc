@@ -37,11 +37,13 @@ void InvariantChecker::Watch(FiberScheduler& scheduler, const FakeLog& log) {
   const auto partitions = static_cast<std::size_t>(log.options().partitions);
   before_.assign(partitions, 0);
   furthest_.assign(partitions, 0);
+  durable_.assign(partitions, 0);
   first_.assign(partitions, 0);
 }
 
 void InvariantChecker::OnRecreated() {
   std::fill(furthest_.begin(), furthest_.end(), 0);
+  std::fill(durable_.begin(), durable_.end(), 0);
   claims_.OnRecreated();
 }
 
@@ -347,6 +349,11 @@ void InvariantChecker::CountEffects(const StoreState& state) {
 }
 
 void InvariantChecker::OnSynced(const StoreState& state) {
+  for (const auto& [key, row] : state.positions) {
+    std::int64_t& durable = durable_[static_cast<std::size_t>(key.partition.partition)];
+    durable = std::max(durable, row.stamp.position);
+  }
+  durable_letters_ = letters_.size();
   if (is_plain()) claims_.OnSynced(state);
   if (options_.has_queue) queue_.OnSynced(state);
 }
@@ -383,13 +390,13 @@ void InvariantChecker::OnAcknowledge(const Process& process, const TopicPartitio
   }
   if (is_plain()) return claims_.OnAcknowledge(process, partition.partition, offset);
   // Holes belong to nobody: whoever passes them acknowledges nothing.
-  std::int64_t furthest = furthest_[static_cast<std::size_t>(partition.partition)];
+  const std::int64_t durable = durable_[static_cast<std::size_t>(partition.partition)];
+  std::int64_t furthest = durable;
   while (furthest < offset && log_->Find(partition.partition, furthest) == nullptr) ++furthest;
   if (offset <= furthest) return;
   Fail(Check::kAcknowledged,
        absl::StrCat(process.name(), " acknowledges offsets below ", offset, " of partition ",
-                    partition.partition, ", the store was never further than ",
-                    furthest_[static_cast<std::size_t>(partition.partition)]),
+                    partition.partition, ", the store was never synced further than ", durable),
        partition.partition);
 }
 
@@ -401,9 +408,11 @@ void InvariantChecker::OnPublish(const Process& process, const OutgoingMessage& 
   if (is_plain()) return claims_.OnPublish(process, message);
   const std::string id = HeaderText(message.headers, "id");
   if (options_.is_recording) Record(process.name(), "publishes the dead letter", -1, id);
-  if (std::find(letters_.begin(), letters_.end(), message) != letters_.end()) return;
+  const auto durable_end = letters_.begin() + static_cast<std::ptrdiff_t>(durable_letters_);
+  if (std::find(letters_.begin(), durable_end, message) != durable_end) return;
   Fail(Check::kPublished,
-       absl::StrCat("a letter of ", id, " is published that was never committed"), -1, id);
+       absl::StrCat("a letter of ", id, " is published that was never committed and synced"), -1,
+       id);
 }
 
 void InvariantChecker::OnHandler(const Process& process, const Message& message,

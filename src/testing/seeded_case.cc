@@ -164,6 +164,7 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
   }
   scenario.has_batch_handler =
       scenario.handler == HandlerKind::kTransactional && !scenario.has_queue && random.OneIn(4);
+  scenario.syncs_beside = random.OneIn(2);
   return seeded;
 }
 

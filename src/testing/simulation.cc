@@ -72,6 +72,7 @@ std::unique_ptr<FakeStore> Simulation::NewStore(std::string id) {
           .says_claims_in_part = scenario_.says_claims_in_part,
           .tears_words = scenario_.tears_words,
           .durability = scenario_.has_memory_store ? Durability::kNothing : Durability::kMachine,
+          .syncs_beside = scenario_.syncs_beside,
           .clock = scenario_.store_clock,
           .id = std::move(id)},
       &checker_);

@@ -59,6 +59,7 @@ bool ListTroubleCheck(std::string_view name, void (*run)(const StoreUnderTest&))
 // So that a linker that takes the suite out of an archive takes all its files.
 void LinkTransactionTroubles();
 void LinkClaimTroubles();
+void LinkSyncTroubles();
 
 #define TROUBLE_CHECK(check_name) \
   STORE_CHECK(StoreTroubleConformance, TroubleBench, ListTroubleCheck, check_name)

@@ -33,6 +33,7 @@ bool ListTroubleCheck(std::string_view name, void (*run)(const StoreUnderTest&))
 std::vector<StoreCheck> TroubleChecks() {
   LinkTransactionTroubles();
   LinkClaimTroubles();
+  LinkSyncTroubles();
   return ListedChecks();
 }
 

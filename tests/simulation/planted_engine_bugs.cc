@@ -72,6 +72,12 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "of work that ends while a partition is given back, ids and position are kept and "
                "the effects are not",
                "draining", kNone, Check::kAtomic),
+      InEngine("unsynced-is-acknowledged", "the broker hears of a batch before it is synced",
+               "synced-later-alone", kNone, Check::kAcknowledged),
+      InEngine("failed-sync-forgotten", "after a sync that failed the next one counts for it",
+               "synced-later", kOne, Check::kAcknowledged),
+      InEngine("letters-synced-later", "a letter is published before it is synced",
+               "synced-later-alone", kOne, Check::kPublished),
       // Attempts.
       InEngine("failure-not-recorded", "a failed attempt is forgotten", "failing", kNone,
                Check::kDrained),

@@ -95,6 +95,24 @@ void AddBatchHandlerCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({failures, OneOfEach()});
 }
 
+// Batches that are synced beside the next one, over a store that loses what is not.
+void AddCasesThatSyncLater(std::vector<ExhaustiveCase>& cases) {
+  Scenario two = WithStoreLoss(OneByOne(ThreeMessages("synced-later", 2)));
+  two.store_loss = StoreLoss::kUnsynced;
+  two.syncs_beside = true;
+  two.drives = {Drive::kRun};
+  cases.push_back({two, OneOfEitherKind()});
+
+  Scenario alone = OneByOne(ThreeMessages("synced-later-alone", 1));
+  alone.store_loss = StoreLoss::kUnsynced;
+  alone.syncs_beside = true;
+  alone.workers = 1;
+  alone.drives = {Drive::kRun};
+  alone.messages[1].handling = Handling::kReject;
+  alone.stop_after = {1};
+  cases.push_back({alone, OneOfEach()});
+}
+
 // Transactional handlers that kill their process.
 void AddDeadlyCases(std::vector<ExhaustiveCase>& cases) {
   Scenario poison = ThreeMessages("poison", 1);
@@ -383,6 +401,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   cases.push_back(
       {WithStoreLoss(OneByOne(ThreeMessages("one-partition-store-loss", 1))), TwoInAll()});
   cases.push_back({ThreeMessages("two-partitions", 2), ThreeInAll()});
+  AddCasesThatSyncLater(cases);
   cases.push_back({Cooperative(ThreeMessages("two-partitions-cooperative", 2)), TwoInAll()});
   cases.push_back({WithStoreLoss(ThreeMessages("two-partitions-store-loss", 2)), TwoInAll()});
 

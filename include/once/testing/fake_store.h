@@ -75,6 +75,7 @@ struct FakeStoreOptions {
   // it was. A planted bug.
   bool tears_words = false;
   Durability durability = Durability::kMachine;  // StoreTraits::durability
+  bool syncs_beside = false;                     // TransactionalStore::syncs_beside()
   StoreClock clock;
   std::string id = "fake-store";  // StoreTraits::id
 };

@@ -183,7 +183,9 @@ class InvariantChecker : public SimulationObserver {
   std::vector<std::int64_t> before_;                    // positions before the change at hand
   std::vector<std::int64_t> furthest_;                  // highest position ever visible
   std::vector<std::int64_t> first_;                     // offsets below are of a former store
-  std::vector<OutgoingMessage> letters_;                // ever committed
+  std::vector<std::int64_t> durable_;                   // the same of those that were synced
+  std::vector<OutgoingMessage> letters_;                // ever committed …
+  std::size_t durable_letters_ = 0;                     // … and synced, the first ones
 };
 
 }  // namespace once::testing

@@ -160,6 +160,8 @@ struct Scenario {
   StoreLoss store_loss = StoreLoss::kTail;
   bool loses_new_rows = false;
   bool has_one_owner = false;  // REQUIRES: one worker
+  // Batches of a worker with Drive::kRun are synced while the next one runs.
+  bool syncs_beside = false;
   bool locks_found_ids = true;
   bool reuses_sequences = false;
   bool compares_fences = true;
