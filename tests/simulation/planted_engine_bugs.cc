@@ -75,9 +75,9 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
       InEngine("unsynced-is-acknowledged", "the broker hears of a batch before it is synced",
                "synced-later-alone", kNone, Check::kAcknowledged),
       InEngine("failed-sync-forgotten", "after a sync that failed the next one counts for it",
-               "synced-later", kOne, Check::kAcknowledged),
+               "synced-later-alone", kOne, Check::kAcknowledged),
       InEngine("letters-synced-later", "a letter is published before it is synced",
-               "synced-later-alone", kOne, Check::kPublished),
+               "synced-later", kOne, Check::kPublished),
       // Attempts.
       InEngine("failure-not-recorded", "a failed attempt is forgotten", "failing", kNone,
                Check::kDrained),

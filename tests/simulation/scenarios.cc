@@ -100,17 +100,22 @@ void AddCasesThatSyncLater(std::vector<ExhaustiveCase>& cases) {
   Scenario two = WithStoreLoss(OneByOne(ThreeMessages("synced-later", 2)));
   two.store_loss = StoreLoss::kUnsynced;
   two.syncs_beside = true;
+  two.has_free_order = false;  // of the tasks that Run() has there are too many orders
   two.drives = {Drive::kRun};
-  cases.push_back({two, OneOfEitherKind()});
+  two.messages[0].handling = Handling::kReject;
+  cases.push_back({two, TwoInAll()});
 
-  Scenario alone = OneByOne(ThreeMessages("synced-later-alone", 1));
+  // It leaves before the audit could tell what a sync that failed has not kept.
+  Scenario alone = WithStoreLoss(ThreeMessages("synced-later-alone", 1));
+  alone.times.idle_audit = absl::Milliseconds(400);
+  alone.idle_rounds = 6;
   alone.store_loss = StoreLoss::kUnsynced;
   alone.syncs_beside = true;
+  alone.has_free_order = false;
   alone.workers = 1;
   alone.drives = {Drive::kRun};
-  alone.messages[1].handling = Handling::kReject;
-  alone.stop_after = {1};
-  cases.push_back({alone, OneOfEach()});
+  alone.stop_after = {4};
+  cases.push_back({alone, TwoInAll()});
 }
 
 // Transactional handlers that kill their process.
