@@ -77,9 +77,9 @@ std::vector<Arena> ArenasOf(std::string_view point) {
   if (begins("hint.") || begins("revoke.") || begins("stop.")) {
     return {Arena::kTransactional, Arena::kPlain};
   }
-  // The store's own sync, apart from any commit, is asked for by claims only.
+  // The store's own sync, apart from any commit.
   if (point == "sqlite.before_sync" || point == "sqlite.synced") {
-    return {Arena::kPlain, Arena::kWrappedPlain};
+    return {Arena::kTransactional, Arena::kPlain, Arena::kWrappedPlain};
   }
   if (point == "sqlite.before_commit" || point == "sqlite.committed") {
     return {Arena::kTransactional, Arena::kRedrive, Arena::kWrapped};
