@@ -29,7 +29,7 @@ struct SettleContext {
   Random& random;
   std::string_view group;
   absl::Duration batch_max_duration;
-  bool has_deadline = false;  // ConsumerTimes::handler_deadline is finite
+  bool has_deadline = false;     // ConsumerTimes::handler_deadline is finite
   bool is_synced_later = false;  // what may wait for it is committed without a sync
   SettleBuffers& buffers;
 };

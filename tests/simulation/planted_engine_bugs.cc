@@ -76,8 +76,8 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "synced-later-alone", kNone, Check::kAcknowledged),
       InEngine("failed-sync-forgotten", "after a sync that failed the next one counts for it",
                "synced-later-alone", kOne, Check::kAcknowledged),
-      InEngine("letters-synced-later", "a letter is published before it is synced",
-               "synced-later", kOne, Check::kPublished),
+      InEngine("letters-synced-later", "a letter is published before it is synced", "synced-later",
+               kOne, Check::kPublished),
       // Attempts.
       InEngine("failure-not-recorded", "a failed attempt is forgotten", "failing", kNone,
                Check::kDrained),
