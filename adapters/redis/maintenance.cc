@@ -7,6 +7,8 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -32,15 +34,6 @@ constexpr auto kRewritePatience = std::chrono::hours(6);
 absl::Status Cancelled(std::string_view operation) {
   return absl::CancelledError(absl::StrCat("redis: ", ToAbsl(operation), ": given up on request"));
 }
-
-// Ids by state, as others see them.
-struct IdCounts {
-  std::array<std::int64_t, static_cast<std::size_t>(IdState::kDying) + 1> by_state = {};
-  std::int64_t foreign = 0;
-  std::int64_t uncounted = 0;
-
-  std::int64_t& operator[](IdState state) { return by_state[static_cast<std::size_t>(state)]; }
-};
 
 struct StateFigure {
   const char* name;
@@ -77,21 +70,36 @@ std::int64_t NumberIn(const std::map<std::string, std::string>& lines, const cha
   return number;
 }
 
-// One key's state; what is no id of ours is counted as somebody else's.
-absl::Status Count(const Reply& reply, IdCounts& counts) {
-  if (reply.is_error()) {
-    absl::Status failed = ErrorStatus(reply.text, /*is_opening=*/false);
-    if (!absl::IsDataLoss(failed)) return failed;
-    ++counts.foreign;
-    return absl::OkStatus();
+// What SeenState() needs, in this order.
+constexpr std::array<std::string_view, 5> kStateFields = {"s", "f", "le", "b", "d"};
+
+// As kLook sees it, which costs the server several times as much. `now` is its clock. nullopt: no
+// id of ours is like that.
+std::optional<IdState> SeenState(const std::vector<Reply>& fields, std::int64_t now) {
+  std::int64_t state = 0;
+  std::int64_t lease_end = 0;
+  if (fields.size() != kStateFields.size()) return std::nullopt;
+  if (!absl::SimpleAtoi(fields[0].text, &state)) state = 0;
+  if (!absl::SimpleAtoi(fields[2].text, &lease_end)) lease_end = 0;
+  if (state < 0 || state > static_cast<std::int64_t>(IdState::kDying)) return std::nullopt;
+  const bool has_fence = !fields[1].text.empty();
+  const bool is_dying = !fields[4].text.empty();
+  if (has_fence && !is_dying && lease_end > now) return IdState::kClaimed;
+  const bool was_lost = has_fence && !is_dying && !fields[3].text.empty();
+  return was_lost ? IdState::kRetrying : static_cast<IdState>(state);
+}
+
+// Microseconds, of TIME's reply.
+absl::StatusOr<std::int64_t> ClockOf(const Reply& reply) {
+  if (reply.is_error()) return ErrorStatus(reply.text, /*is_opening=*/false);
+  constexpr std::int64_t kMicrosecondsPerSecond = 1'000'000;
+  std::int64_t seconds = 0;
+  std::int64_t microseconds = 0;
+  if (reply.elements.size() != 2 || !absl::SimpleAtoi(reply.elements[0].text, &seconds) ||
+      !absl::SimpleAtoi(reply.elements[1].text, &microseconds)) {
+    return absl::InternalError("redis: TIME answers something else");
   }
-  const std::int64_t state = reply.elements.empty() ? -1 : reply.elements.front().integer;
-  if (state < 0 || state >= static_cast<std::int64_t>(counts.by_state.size())) {
-    ++counts.foreign;
-  } else {
-    ++counts[static_cast<IdState>(state)];
-  }
-  return absl::OkStatus();
+  return seconds * kMicrosecondsPerSecond + microseconds;
 }
 
 std::string FindInHash(std::span<const Reply> parts) {
@@ -144,11 +152,17 @@ bool WaitForStop(const std::stop_token& stop) {
 
 }  // namespace
 
+// Ids by state, as others see them.
+struct RedisMaintenance::IdCounts {
+  std::array<std::int64_t, static_cast<std::size_t>(IdState::kDying) + 1> by_state = {};
+  std::int64_t foreign = 0;
+  std::int64_t uncounted = 0;
+
+  std::int64_t& operator[](IdState state) { return by_state[static_cast<std::size_t>(state)]; }
+};
+
 RedisMaintenance::RedisMaintenance(Server& server, const StoreOptions& options)
-    : server_(server),
-      keys_(options.key_prefix),
-      key_prefix_(options.key_prefix),
-      clock_skew_(options.clock_skew) {}
+    : server_(server), keys_(options.key_prefix), clock_skew_(options.clock_skew) {}
 
 absl::StatusOr<RedisMaintenance::InfoLines> RedisMaintenance::ReadInfo() {
   const absl::StatusOr<Reply> info = server_.Ask({"INFO"});
@@ -157,9 +171,30 @@ absl::StatusOr<RedisMaintenance::InfoLines> RedisMaintenance::ReadInfo() {
   return ReadLines(info->text);
 }
 
-ScriptCall RedisMaintenance::LookAt(const std::string& key) const {
+absl::Status RedisMaintenance::CountIds(const std::vector<std::string>& keys, IdCounts& counts) {
+  std::vector<std::string> commands = {EncodeCommand(std::array<std::string_view, 1>{"TIME"})};
+  for (const std::string& key : keys) {
+    const KeyNames::Kind kind = keys_.Read(key).kind;
+    if (kind == KeyNames::Kind::kForeign) ++counts.foreign;
+    if (kind != KeyNames::Kind::kId) continue;
+    std::vector<std::string_view> words = {"HMGET", key};
+    words.insert(words.end(), kStateFields.begin(), kStateFields.end());
+    commands.push_back(EncodeCommand(words));
+  }
+  const auto replies = server_.AskEach(commands);
+  if (!replies.ok()) return replies.status();
+  const absl::StatusOr<std::int64_t> clock = ClockOf(replies->front());
+  if (!clock.ok()) return clock.status();
   const absl::Duration skew = clock_skew_ ? clock_skew_() : absl::ZeroDuration();
-  return {.key = key, .arguments = {Microseconds(skew)}};
+  const std::int64_t now = *clock + absl::ToInt64Microseconds(skew);
+  for (const Reply& reply : std::span(*replies).subspan(1)) {
+    absl::Status failed =
+        reply.is_error() ? ErrorStatus(reply.text, /*is_opening=*/false) : absl::OkStatus();
+    if (!failed.ok() && !absl::IsDataLoss(failed)) return failed;
+    const std::optional<IdState> state = SeenState(reply.elements, now);
+    ++(state ? counts[*state] : counts.foreign);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<StoreFigure>> RedisMaintenance::ReadFigures() {
@@ -168,22 +203,13 @@ absl::StatusOr<std::vector<StoreFigure>> RedisMaintenance::ReadFigures() {
   while (!walk.is_over() && walk.passed() < kCountedKeysMax) {
     const auto keys = walk.NextPage();
     if (!keys.ok()) return Annotate(keys.status(), "redis: read figures");
-    std::vector<ScriptCall> looks;
-    for (const std::string& key : *keys) {
-      const KeyNames::Kind kind = keys_.Read(key).kind;
-      if (kind == KeyNames::Kind::kId) looks.push_back(LookAt(key));
-      if (kind == KeyNames::Kind::kForeign) ++counts.foreign;
-    }
-    const auto replies = server_.RunEach(ScriptName::kLook, looks);
-    if (!replies.ok()) return Annotate(replies.status(), "redis: read figures");
-    for (const Reply& reply : *replies) {
-      if (absl::Status counted = Count(reply, counts); !counted.ok()) return counted;
-    }
+    absl::Status counted = CountIds(*keys, counts);
+    if (!counted.ok()) return Annotate(counted, "redis: read figures");
   }
   const absl::StatusOr<Reply> server_keys = server_.Ask({"DBSIZE"});
   if (!server_keys.ok()) return server_keys.status();
-  if (!walk.is_over())
-    counts.uncounted = std::max<std::int64_t>(server_keys->integer - walk.passed(), 1);
+  const std::int64_t left = server_keys->integer - walk.passed();
+  if (!walk.is_over()) counts.uncounted = std::max<std::int64_t>(left, 1);
   const absl::StatusOr<InfoLines> info = ReadInfo();
   if (!info.ok()) return info.status();
 

@@ -3,6 +3,7 @@
 // Thread-safety: safe for concurrent use.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <stop_token>
 #include <string>
@@ -34,14 +35,15 @@ class RedisMaintenance final : public StoreMaintenance {
   absl::Status Backup(const std::string& path, const std::stop_token& stop) override;
 
  private:
+  struct IdCounts;
   using InfoLines = std::map<std::string, std::string>;
   absl::StatusOr<InfoLines> ReadInfo();
   absl::Status CheckKeys(const std::vector<std::string>& keys, std::vector<std::string>& findings);
-  ScriptCall LookAt(const std::string& key) const;
+  // Adds the ids among `keys` to `counts`.
+  absl::Status CountIds(const std::vector<std::string>& keys, IdCounts& counts);
 
   Server& server_;
   const KeyNames keys_;
-  const std::string key_prefix_;
   const std::function<absl::Duration()> clock_skew_;
 };
 

@@ -289,35 +289,34 @@ absl::StatusOr<std::vector<Reply>> Server::RunOn(Connection& connection, ScriptN
   return replies;
 }
 
-absl::StatusOr<std::vector<Reply>> Server::RunEach(ScriptName script,
-                                                   std::span<const ScriptCall> calls) {
+absl::StatusOr<std::vector<Reply>> Server::Run(ScriptName script,
+                                               std::span<const ScriptCall> calls) {
   const Deadline deadline = CallDeadline();
   absl::StatusOr<Borrowed> borrowed = Borrow(deadline);
   if (!borrowed.ok()) return borrowed.status();
   const std::uint64_t generation = borrowed->generation;
   auto replies = RunOn(*borrowed->connection, script, calls, deadline);
   GiveBack(*std::move(borrowed));
-  if (replies.ok() && generation != watch_.generation()) {
+  if (!replies.ok()) return replies;
+  if (absl::Status judged = JudgeReplies(*replies); !judged.ok()) return judged;
+  if (generation != watch_.generation()) {
     return absl::UnknownError("redis: the server was replaced while it answered");
   }
   return replies;
 }
 
-absl::StatusOr<std::vector<Reply>> Server::Run(ScriptName script,
-                                               std::span<const ScriptCall> calls) {
-  auto replies = RunEach(script, calls);
-  if (!replies.ok()) return replies;
-  if (absl::Status judged = JudgeReplies(*replies); !judged.ok()) return judged;
+absl::StatusOr<std::vector<Reply>> Server::AskEach(std::span<const std::string> commands) {
+  const Deadline deadline = CallDeadline();
+  absl::StatusOr<Borrowed> borrowed = Borrow(deadline);
+  if (!borrowed.ok()) return borrowed.status();
+  auto replies = borrowed->connection->Run(commands, deadline);
+  GiveBack(*std::move(borrowed));
   return replies;
 }
 
 absl::StatusOr<Reply> Server::Ask(std::initializer_list<std::string_view> command) {
-  const Deadline deadline = CallDeadline();
-  absl::StatusOr<Borrowed> borrowed = Borrow(deadline);
-  if (!borrowed.ok()) return borrowed.status();
   const std::string bytes = Encode(command);
-  auto replies = borrowed->connection->Run({&bytes, 1}, deadline);
-  GiveBack(*std::move(borrowed));
+  auto replies = AskEach({&bytes, 1});
   if (!replies.ok()) return replies.status();
   return std::move(replies->front());
 }

@@ -40,9 +40,8 @@ class Server {
 
   // One reply for each of `calls`, none of them an error. kUnknown: some may have been run.
   absl::StatusOr<std::vector<Reply>> Run(ScriptName script, std::span<const ScriptCall> calls);
-  // The same, errors among the replies: for looking at keys that may be anybody's.
-  absl::StatusOr<std::vector<Reply>> RunEach(ScriptName script, std::span<const ScriptCall> calls);
-  // The server's reply to a command, which may be an error.
+  // The server's replies to commands (EncodeCommand), errors among them; of one.
+  absl::StatusOr<std::vector<Reply>> AskEach(std::span<const std::string> commands);
   absl::StatusOr<Reply> Ask(std::initializer_list<std::string_view> command);
 
   // OK: what was answered before survives as much as traits() promise.

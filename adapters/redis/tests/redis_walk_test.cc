@@ -1,6 +1,7 @@
 // Random walks through the claim protocol, an operator's words among it, over Redis and the
 // in-memory store at once: the scripts are a second telling of the same rules, and both must answer
 // every word the same, and show the same to operators. A check of the store finds nothing wrong.
+#include <map>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -53,6 +54,32 @@ std::string Show(const absl::StatusOr<std::vector<StoreOperations::FoundId>>& fo
                     absl::FormatTime(record.first_failed_at), "; ");
   }
   return text;
+}
+
+// Ids by state: as they are counted, and as they are found one by one. What is absent is no id.
+std::map<std::string, std::int64_t> Counted(StoreMaintenance& maintenance) {
+  std::map<std::string, std::int64_t> counts;
+  const auto figures = maintenance.ReadFigures();
+  EXPECT_TRUE(figures.ok()) << figures.status();
+  for (const StoreFigure& figure : figures.value_or(std::vector<StoreFigure>())) {
+    const std::size_t end = figure.name.find("_ids_count");
+    if (end != std::string::npos && figure.value != 0) {
+      counts[figure.name.substr(0, end)] = figure.value;
+    }
+  }
+  return counts;
+}
+
+std::map<std::string, std::int64_t> Found(StoreOperations& operations) {
+  std::map<std::string, std::int64_t> counts;
+  for (int id = 0; id < kIds; ++id) {
+    const auto found = operations.FindId(absl::StrCat(id));
+    EXPECT_TRUE(found.ok()) << found.status();
+    for (const auto& each : found.value_or(std::vector<StoreOperations::FoundId>())) {
+      ++counts[std::string(ToString(each.record.state))];
+    }
+  }
+  return counts;
 }
 
 // One of the two stores, and the fences that its owners hold.
@@ -162,6 +189,8 @@ void Walk(std::uint32_t seed) {
     ASSERT_EQ(Show(left.operations.FindId(name)), Show(right.operations.FindId(name)))
         << "seed " << seed << ", after step " << i << ": word " << step.word;
     if (i % kStepsPerCheck != 0) continue;
+    ASSERT_EQ(Counted(*(*redis)->maintenance()), Found(left.operations))
+        << "seed " << seed << ", after step " << i;
     const auto findings = (*redis)->maintenance()->Verify({});
     ASSERT_TRUE(findings.ok()) << findings.status();
     ASSERT_THAT(*findings, ::testing::IsEmpty()) << "seed " << seed << ", after step " << i;
