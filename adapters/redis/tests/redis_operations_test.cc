@@ -1,11 +1,16 @@
 // What an operator finds and decides in a Redis claim store, and what it is told where there is
 // nothing to decide about.
+#include <atomic>
+#include <stop_token>
+#include <thread>
+
 #include <gmock/gmock.h>
 
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/keys.h"
 #include "adapters/redis/scope_book.h"
 #include "adapters/redis/tests/claim_words.h"
+#include "adapters/redis/tests/cut_proxy.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "once/redis/store.h"
 
@@ -272,6 +277,60 @@ TEST_F(RedisOperators, AServerThatIsGoneIsUnavailable) {
   server.Kill();
   EXPECT_TRUE(absl::IsUnavailable(store->operations()->FindId("id").status()));
   EXPECT_TRUE(absl::IsUnavailable(store->operations()->Discard(KeyOf("id"))));
+}
+
+// The operator looks, or says it again: it is decided once.
+TEST_F(RedisOperators, ADecisionWhoseAnswerIsLostIsUnknown) {
+  RedisServer server;
+  testing::CutProxy proxy(server.File("p"), server.socket_path());
+  const auto store = MustOpen({.url = "unix:" + server.File("p")});
+  const std::string key = KeyNames("once:").OfId(KeyOf("id"));
+  for (const testing::Cut cut : {testing::Cut::kUnheard, testing::Cut::kUnanswered}) {
+    server.Ask({"HSET", key, "s", "3"});
+    proxy.Arm(cut);
+    const absl::Status first = store->operations()->Discard(KeyOf("id"));
+    EXPECT_TRUE(absl::IsUnknown(first)) << first;
+    const absl::Status second = store->operations()->Discard(KeyOf("id"));
+    if (cut == testing::Cut::kUnheard) {
+      EXPECT_TRUE(second.ok()) << second;
+    } else {
+      ExpectRefusal(second, "discarded");
+    }
+  }
+}
+
+// Of many who ask for what an operator lets run again, one gets it.
+TEST_F(RedisOperators, WhatIsRedrivenIsGrantedOnceAmongManyWhoAsk) {
+  constexpr int kRounds = 30;
+  constexpr int kAskers = 4;
+  std::atomic<int> round = -1;
+  std::atomic<int> ready = 0;
+  std::atomic<int> granted = 0;
+  std::vector<std::jthread> askers;
+  for (int i = 0; i < kAskers; ++i) {
+    askers.emplace_back([&](const std::stop_token& stop) {
+      for (int seen = -1; !stop.stop_requested();) {
+        if (round == seen) {
+          std::this_thread::yield();
+          continue;
+        }
+        seen = round;
+        if (Ask(*store_, absl::StrCat(seen)) == ClaimVerdict::kFresh) ++granted;
+        ++ready;
+      }
+    });
+  }
+  for (int i = 0; i < kRounds; ++i) {
+    const std::string id = absl::StrCat(i);
+    LeaveDead(id);
+    ready = 0;
+    round = i;
+    const absl::Status redriven = Redrive(id);
+    EXPECT_TRUE(redriven.ok()) << redriven;
+    while (ready < kAskers) std::this_thread::yield();
+    const bool is_late = Ask(*store_, id) == ClaimVerdict::kFresh;
+    EXPECT_EQ(granted.exchange(0) + (is_late ? 1 : 0), 1) << "round " << i;
+  }
 }
 
 // Decisions free space, or take none.
