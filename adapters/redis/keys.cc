@@ -67,7 +67,7 @@ KeyNames::Meaning KeyNames::Read(std::string_view key) const {
   constexpr std::size_t kTagBytes = kTagDigits + 2;
   if (name.size() <= kTagBytes) return {};
   const std::optional<IdKey> id = DecodeIdKey(name.substr(kTagBytes));
-  if (!id || Tag(*id) != name.substr(0, kTagBytes)) return {};
+  if (!id || OfId(*id) != key) return {};
   return {.kind = Kind::kId, .id = *id};
 }
 
