@@ -164,13 +164,16 @@ TEST_F(RedisOperators, ScopesAreNotedAgainAfterTheServerWasEmptied) {
 }
 
 TEST_F(RedisOperators, ManyScopesAreNotedUpToABound) {
+  RedisServer server({"appendonly no"});
+  const auto store = MustOpen({.url = server.url()});
   for (std::size_t i = 0; i < kNotedScopesMax + 3; ++i) {
     const std::string scope = absl::StrCat("scope ", i);
-    const ClaimRequest request{.key = {.scope = scope, .id = "id"}, .fence = claims().NewFence()};
+    const ClaimRequest request{.key = {.scope = scope, .id = "id"},
+                               .fence = store->claims()->NewFence()};
     ClaimResult result;
-    ASSERT_TRUE(claims().TryClaim({&request, 1}, absl::Hours(1), {&result, 1}).ok());
+    ASSERT_TRUE(store->claims()->TryClaim({&request, 1}, absl::Hours(1), {&result, 1}).ok());
   }
-  const Reply count = SharedServer().Ask({"SCARD", KeyNames(prefix_).OfScopes()});
+  const Reply count = server.Ask({"SCARD", KeyNames("once:").OfScopes()});
   EXPECT_EQ(count.integer, static_cast<std::int64_t>(kNotedScopesMax));
 }
 
