@@ -1,66 +1,24 @@
 // Claims as arguments of scripts, and what the scripts answer.
 #include "adapters/redis/claims.h"
 
-#include <algorithm>
 #include <cassert>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/reply.h"
+#include "adapters/redis/values.h"
 #include "once/abseil.h"
 
 namespace once::redis {
 namespace {
 
-// Of the hash in a key: what a cluster places it by, so that further keys of an id can join it.
-constexpr std::size_t kTagDigits = 16;
-// Beyond that the sum with the clock is no longer exact in a script.
-constexpr absl::Duration kLongest = absl::Hours(24 * 365 * 50);
-
 const Claim& ClaimOf(const Claim& claim) { return claim; }
 const Claim& ClaimOf(const CompletedClaim& completed) { return completed.claim; }
 const Claim& ClaimOf(const FailedClaim& failed) { return failed.claim; }
 const Claim& ClaimOf(const DyingClaim& dying) { return dying.claim; }
-
-// Of ids in error messages; they may be any bytes.
-std::string Quoted(std::string_view id) {
-  return absl::StrCat("\"", absl::CHexEscape(ToAbsl(id)), "\"");
-}
-
-std::string Microseconds(absl::Duration duration) {
-  return absl::StrCat(absl::ToInt64Microseconds(std::clamp(duration, -kLongest, kLongest)));
-}
-
-std::string Text(const Fence& fence) { return absl::StrCat(fence.incarnation, ":", fence.counter); }
-
-// Sixteen bytes; empty for none.
-std::string Text(const Fingerprint& print) {
-  std::string bytes;
-  if (!print.is_set()) return bytes;
-  for (const std::uint64_t half : {print.high, print.low}) {
-    for (int shift = 0; shift < 64; shift += 8) {
-      bytes.push_back(static_cast<char>(static_cast<unsigned char>(half >> shift & 0xff)));
-    }
-  }
-  return bytes;
-}
-
-// Microseconds since 1970; empty for "not known".
-std::string Text(absl::Time time) {
-  return time == absl::InfinitePast() ? "" : absl::StrCat(absl::ToUnixMicros(time));
-}
-
-absl::Time TimeOf(std::string_view text) {
-  std::int64_t micros = 0;
-  if (!absl::SimpleAtoi(ToAbsl(text), &micros)) return absl::InfinitePast();
-  if (micros == std::numeric_limits<std::int64_t>::max()) return absl::InfiniteFuture();
-  return absl::FromUnixMicros(micros);
-}
 
 // nullopt: the script never answers so.
 std::optional<ClaimResult> ResultOf(const Reply& reply) {
@@ -91,33 +49,24 @@ absl::Status Unreadable(std::string_view operation) {
                                          ": the answer is none that a script of ours gives"));
 }
 
-std::string RetentionOf(absl::Duration retention) {
-  if (retention == absl::InfiniteDuration()) return "0";
-  return absl::StrCat(std::max<std::int64_t>(absl::ToInt64Milliseconds(retention), 1));
-}
-
 constexpr std::string_view kIsDying = "the claim is dying; only Kill() and Release() may follow";
 
 }  // namespace
 
 ScriptedClaims::ScriptedClaims(Server& server, const StoreOptions& options)
     : server_(server),
-      key_prefix_(options.key_prefix),
-      retention_(RetentionOf(options.retention)),
+      keys_(options.key_prefix),
+      scopes_(server, options.key_prefix),
+      retention_(RetentionMilliseconds(options.retention)),
       clock_skew_(options.clock_skew) {}
 
 Fence ScriptedClaims::NewFence() {
   return {.incarnation = server_.incarnation(), .counter = ++fences_};
 }
 
-std::string ScriptedClaims::KeyOf(const IdKey& key) const {
-  return absl::StrCat(key_prefix_, "{", IdempotencyKey(key).substr(0, kTagDigits), "}",
-                      EncodeIdKey(key));
-}
-
 ScriptCall ScriptedClaims::CallOf(const Claim& claim) const {
   const absl::Duration skew = clock_skew_ ? clock_skew_() : absl::ZeroDuration();
-  return {.key = KeyOf(claim.key), .arguments = {Microseconds(skew), Text(claim.fence)}};
+  return {.key = keys_.OfId(claim.key), .arguments = {Microseconds(skew), Text(claim.fence)}};
 }
 
 absl::Status ScriptedClaims::TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
@@ -126,7 +75,13 @@ absl::Status ScriptedClaims::TryClaim(std::span<const ClaimRequest> requests, ab
   if (requests.empty()) return absl::OkStatus();
   std::vector<ScriptCall> calls;
   calls.reserve(requests.size());
+  std::string_view noted;
   for (const ClaimRequest& request : requests) {
+    if (calls.empty() || request.key.scope != noted) {
+      noted = request.key.scope;
+      const absl::Status done = scopes_.Note(noted);
+      if (!done.ok()) return Annotate(done, "redis: claim: note the scope");
+    }
     ScriptCall& call = calls.emplace_back(CallOf({.key = request.key, .fence = request.fence}));
     call.arguments.push_back(Text(request.fingerprint));
     call.arguments.push_back(Microseconds(lease));

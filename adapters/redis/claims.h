@@ -13,6 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "adapters/redis/keys.h"
+#include "adapters/redis/scope_book.h"
 #include "adapters/redis/server.h"
 #include "once/claims.h"
 
@@ -41,7 +43,6 @@ class ScriptedClaims final : public ClaimStore {
  private:
   // What every word of an owner begins with.
   ScriptCall CallOf(const Claim& claim) const;
-  std::string KeyOf(const IdKey& key) const;
   // Says `word` of all claims; `arguments(claim, call)` appends what is beside the fence.
   // `refusal` is what kNotPermitted means.
   template <typename C, typename Arguments>
@@ -50,7 +51,8 @@ class ScriptedClaims final : public ClaimStore {
                    Arguments arguments);
 
   Server& server_;
-  const std::string key_prefix_;
+  const KeyNames keys_;
+  ScopeBook scopes_;
   const std::string retention_;  // milliseconds; "0": for ever
   const std::function<absl::Duration()> clock_skew_;
   std::atomic<std::uint64_t> fences_ = 0;

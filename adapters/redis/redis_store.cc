@@ -1,10 +1,12 @@
-// Opening of a Redis claim store: its options, its server, its claims.
+// Opening of a Redis claim store: its options, its server, its claims, its operators.
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/address.h"
 #include "adapters/redis/claims.h"
+#include "adapters/redis/maintenance.h"
+#include "adapters/redis/operations.h"
 #include "adapters/redis/server.h"
 #include "once/redis/store.h"
 
@@ -14,7 +16,11 @@ namespace {
 class RedisStore final : public DedupStore {
  public:
   RedisStore(std::unique_ptr<Server> server, const StoreOptions& options)
-      : server_(std::move(server)), retention_(options.retention), claims_(*server_, options) {}
+      : server_(std::move(server)),
+        retention_(options.retention),
+        claims_(*server_, options),
+        operations_(*server_, options),
+        maintenance_(*server_, options) {}
 
   StoreTraits traits() const override {
     StoreTraits traits = server_->traits();
@@ -26,11 +32,15 @@ class RedisStore final : public DedupStore {
     return traits;
   }
   ClaimStore* claims() override { return &claims_; }
+  StoreOperations* operations() override { return &operations_; }
+  StoreMaintenance* maintenance() override { return &maintenance_; }
 
  private:
   const std::unique_ptr<Server> server_;
   const absl::Duration retention_;
   ScriptedClaims claims_;
+  RedisOperations operations_;
+  RedisMaintenance maintenance_;
 };
 
 constexpr absl::Duration kCallTimeoutMin = absl::Milliseconds(10);

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::string_view kNeedsSpace = "#!lua\n";
 constexpr std::string_view kNeedsNone = "#!lua flags=allow-oom\n";
+constexpr std::string_view kWritesNothing = "#!lua flags=no-writes\n";
 
 // A record and its claim: s state, a attempts, p fingerprint, ff first failure, nb not before;
 // f fence, le lease's end, b begun, m may have run, d disposition, cp the claim's fingerprint.
@@ -45,14 +46,8 @@ local function free() f='' le=0 b=false m=false d='' cp='' end
 local function keep_print() if p=='' then p=cp end end
 )lua";
 
-constexpr std::string_view kClaimBody = R"lua(
-local function answer()
-  if d~='' then return {9,a,ff,0,d,''} end
-  return {m and 1 or 0,a+1,ff,0,'',''}
-end
-local function differ(x,y) return x~='' and y~='' and x~=y end
-local lease=tonumber(ARGV[4])
-if f~='' and f==ARGV[2] then le=now+lease put() return answer() end
+// A claim that is over turned into what it leaves.
+constexpr std::string_view kEndLapsed = R"lua(
 if f~='' and le<=now then
   f='' le=0
   if d=='' then
@@ -60,6 +55,18 @@ if f~='' and le<=now then
     if not m then cp='' end
   end
 end
+)lua";
+
+constexpr std::string_view kClaimHead = R"lua(
+local function answer()
+  if d~='' then return {9,a,ff,0,d,''} end
+  return {m and 1 or 0,a+1,ff,0,'',''}
+end
+local function differ(x,y) return x~='' and y~='' and x~=y end
+local lease=tonumber(ARGV[4])
+if f~='' and f==ARGV[2] then le=now+lease put() return answer() end
+)lua";
+constexpr std::string_view kClaimBody = R"lua(
 if differ(p,ARGV[3]) or (f~='' and differ(cp,ARGV[3])) then return {4,0,'',0,'',''} end
 if f~='' then return {3,0,'',le-now,'',''} end
 if s==1 then return {2,0,'',0,'',redis.call('HGET',k,'r') or ''} end
@@ -138,6 +145,47 @@ if format~='1' then return {id,'0',format} end
 return {id,tostring(redis.call('HINCRBY',KEYS[1],'opened',1)),format}
 )lua";
 
+constexpr std::string_view kNoteScopeText = R"lua(
+if redis.call('SCARD',KEYS[1])<tonumber(ARGV[2]) then redis.call('SADD',KEYS[1],ARGV[1]) end
+return 0
+)lua";
+
+constexpr std::string_view kSeen = R"lua(
+local seen=s
+if f~='' and d=='' then seen=6 end
+)lua";
+constexpr std::string_view kLookBody = R"lua(
+if seen==6 then keep_print() end
+return {seen,a,p,ff,string.format('%.0f',nb)}
+)lua";
+// What is redriven begins anew, with all attempts before it. Whoever was about to publish its
+// letter has lost the claim.
+constexpr std::string_view kDecideBody = R"lua(
+if not string.find(ARGV[3],string.format('%d',seen),1,true) then return {0,seen} end
+s=tonumber(ARGV[2])
+if s==2 then a=0 ff='' end
+keep_print() nb=0 free() put()
+if ARGV[4]~='0' and (s==1 or s==4) then redis.call('PEXPIRE',k,ARGV[4]) end
+return {1,seen}
+)lua";
+
+constexpr std::string_view kInspectText = R"lua(
+local k,longest=KEYS[1],tonumber(ARGV[2])
+local kind=redis.call('TYPE',k).ok
+local left=tostring(redis.call('PTTL',k))
+if kind=='string' then return {kind,'1',left,'',redis.call('GETRANGE',k,0,longest)} end
+if kind~='hash' then return {kind,'0',left} end
+local size=redis.call('HLEN',k)
+local told={kind,tostring(size),left}
+if size>tonumber(ARGV[1]) then return told end
+local all=redis.call('HGETALL',k)
+for i=1,#all,2 do
+  told[#told+1]=string.sub(all[i],1,longest+1)
+  told[#told+1]=all[i]=='r' and tostring(#all[i+1]) or string.sub(all[i+1],1,longest+1)
+end
+return told
+)lua";
+
 Script Make(std::string_view flags, std::initializer_list<std::string_view> parts) {
   Script script{.text = std::string(flags), .sha1 = {}};
   for (const std::string_view part : parts) script.text.append(part);
@@ -153,7 +201,7 @@ Script Make(std::string_view flags, std::initializer_list<std::string_view> part
 
 const Script& ScriptOf(ScriptName name) {
   static const auto* const scripts = new std::array<Script, kScriptNames>{
-      Make(kNeedsSpace, {kHead, kClaimBody}),
+      Make(kNeedsSpace, {kHead, kClaimHead, kEndLapsed, kClaimBody}),
       Make(kNeedsSpace, {kHead, kFenced, kWorking, kBeginBody}),
       Make(kNeedsNone, {kHead, kFenced, kRenewBody}),
       Make(kNeedsNone, {kHead, kFenced, kWorking, kCompleteBody}),
@@ -164,6 +212,10 @@ const Script& ScriptOf(ScriptName name) {
       Make(kNeedsNone, {kHead, kFenced, kReleaseBody}),
       Make(kNeedsNone, {kWitnessText}),
       Make(kNeedsNone, {kOpenText}),
+      Make(kNeedsSpace, {kNoteScopeText}),
+      Make(kWritesNothing, {kHead, kEndLapsed, kSeen, kLookBody}),
+      Make(kNeedsNone, {kHead, kEndLapsed, kSeen, kDecideBody}),
+      Make(kWritesNothing, {kInspectText}),
   };
   return (*scripts)[static_cast<std::size_t>(name)];
 }

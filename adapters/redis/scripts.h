@@ -3,10 +3,12 @@
 // the server's.
 //
 // KEYS[1] the id's hash; ARGV[1] what is added to the clock, in microseconds, then what is named
-// below. Every script but kClaim answers kSaid, kLost or kNotPermitted.
+// below. Where no → says otherwise, a script answers kSaid, kLost or kNotPermitted. Those about
+// another key than an id's have no clock.
 // Pure data; safe for concurrent use.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -24,8 +26,16 @@ enum class ScriptName : std::uint8_t {
   kRelease,   // fence
   kWitness,   // KEYS[1] the witness: last number known to be there, next one, how long it is kept
   kOpen,      // KEYS[1] the store's own hash: id to be, 1 if it must exist → id, openings, format
+  kNoteScope,  // KEYS[1] the set of scopes: a scope, how many may be noted
+  kLook,       // → state as others see it, attempt, fingerprint, first failure, not before
+  // An operator's word: state to be, states that permit it as digits, retention in milliseconds or
+  // 0 → 1 if it was permitted, state that was found
+  kDecide,
+  // KEYS[1] any key: fields that may be in it, bytes of a value that are wanted → type, fields,
+  // time to live, then name and value of each field, of a result its length. Never much.
+  kInspect,
 };
-inline constexpr std::size_t kScriptNames = 11;
+inline constexpr std::size_t kScriptNames = 15;
 
 inline constexpr int kSaid = 0;
 inline constexpr int kLost = -1;

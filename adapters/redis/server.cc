@@ -74,7 +74,10 @@ absl::Status JudgeReplies(const std::vector<Reply>& replies) {
 }  // namespace
 
 Server::Server(const StoreOptions& options, ServerAddress address)
-    : options_(options), address_(std::move(address)), incarnation_(DrawIncarnation()) {}
+    : options_(options),
+      address_(std::move(address)),
+      keys_(options.key_prefix),
+      incarnation_(DrawIncarnation()) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Open(const StoreOptions& options,
                                                      ServerAddress address) {
@@ -114,8 +117,7 @@ absl::Status Server::EnterStore() {
   std::random_device random;
   std::string id;
   for (int i = 0; i < 4; ++i) absl::StrAppend(&id, absl::Hex(random(), absl::kZeroPad8));
-  const ScriptCall call{.key = absl::StrCat(options_.key_prefix, "{store}"),
-                        .arguments = {id, options_.must_exist ? "1" : "0"}};
+  const ScriptCall call{.key = keys_.OfStore(), .arguments = {id, options_.must_exist ? "1" : "0"}};
   const auto replies = Run(ScriptName::kOpen, {&call, 1});
   if (!replies.ok()) return replies.status();
   const std::vector<Reply>& told = replies->front().elements;
@@ -141,10 +143,6 @@ Deadline Server::CallDeadline() const {
   return std::chrono::steady_clock::now() + absl::ToChronoMicroseconds(options_.call_timeout);
 }
 
-std::string Server::witness_key() const {
-  return absl::StrCat(options_.key_prefix, "{witness}:", absl::Hex(incarnation_));
-}
-
 // ---- Connections ----
 
 absl::StatusOr<std::unique_ptr<Connection>> Server::Connect(Deadline deadline) {
@@ -161,7 +159,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Server::Connect(Deadline deadline) {
 absl::StatusOr<ServerFacts> Server::ReadFacts(Connection& connection, Deadline deadline,
                                               std::uint64_t& witness) const {
   std::vector<std::string> commands = {
-      Encode({"INFO"}), Encode({"GETEX", witness_key(), "PX", kWitnessMilliseconds})};
+      Encode({"INFO"}),
+      Encode({"GETEX", keys_.OfWitness(incarnation_), "PX", kWitnessMilliseconds})};
   if (!options_.appendfsync) {
     commands.push_back(Encode({"CONFIG", "GET", "appendfsync"}));
     commands.push_back(Encode({"CONFIG", "GET", "no-appendfsync-on-rewrite"}));
@@ -306,10 +305,26 @@ absl::StatusOr<std::vector<Reply>> Server::Run(ScriptName script,
   return replies;
 }
 
+absl::StatusOr<std::vector<Reply>> Server::AskEach(std::span<const std::string> commands) {
+  const Deadline deadline = CallDeadline();
+  absl::StatusOr<Borrowed> borrowed = Borrow(deadline);
+  if (!borrowed.ok()) return borrowed.status();
+  auto replies = borrowed->connection->Run(commands, deadline);
+  GiveBack(*std::move(borrowed));
+  return replies;
+}
+
+absl::StatusOr<Reply> Server::Ask(std::initializer_list<std::string_view> command) {
+  const std::string bytes = Encode(command);
+  auto replies = AskEach({&bytes, 1});
+  if (!replies.ok()) return replies.status();
+  return std::move(replies->front());
+}
+
 absl::Status Server::Sync() {
   const std::lock_guard lock(sync_mutex_);
   const ServerWatch::SyncStep step = watch_.BeginSync();
-  const ScriptCall call{.key = witness_key(),
+  const ScriptCall call{.key = keys_.OfWitness(incarnation_),
                         .arguments = {absl::StrCat(step.known), absl::StrCat(step.next),
                                       std::string(kWitnessMilliseconds)}};
   const auto replies = Run(ScriptName::kWitness, {&call, 1});

@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -17,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "adapters/redis/address.h"
 #include "adapters/redis/connection.h"
+#include "adapters/redis/keys.h"
 #include "adapters/redis/scripts.h"
 #include "adapters/redis/server_watch.h"
 #include "adapters/redis/tls.h"
@@ -38,6 +40,9 @@ class Server {
 
   // One reply for each of `calls`, none of them an error. kUnknown: some may have been run.
   absl::StatusOr<std::vector<Reply>> Run(ScriptName script, std::span<const ScriptCall> calls);
+  // The server's replies to commands (EncodeCommand), errors among them; of one.
+  absl::StatusOr<std::vector<Reply>> AskEach(std::span<const std::string> commands);
+  absl::StatusOr<Reply> Ask(std::initializer_list<std::string_view> command);
 
   // OK: what was answered before survives as much as traits() promise.
   absl::Status Sync();
@@ -45,6 +50,8 @@ class Server {
   StoreTraits traits() const { return watch_.traits(); }
   std::uint64_t incarnation() const { return incarnation_; }
   void NoteWord() { watch_.NoteWord(); }
+  // Rises when the server was seen to be another one, or to have less than it had.
+  std::uint64_t losses() const { return watch_.losses(); }
 
  private:
   // A connection on loan, and the generation that it belongs to.
@@ -73,10 +80,10 @@ class Server {
                                                   std::span<const ScriptCall> calls,
                                                   Deadline deadline);
   Deadline CallDeadline() const;
-  std::string witness_key() const;
 
   const StoreOptions options_;
   const ServerAddress address_;
+  const KeyNames keys_;
   const std::uint64_t incarnation_;
   std::shared_ptr<TlsContext> tls_;
   ServerWatch watch_;

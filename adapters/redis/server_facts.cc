@@ -1,8 +1,6 @@
 // INFO and CONFIG read, and judged.
 #include "adapters/redis/server_facts.h"
 
-#include <map>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -14,6 +12,8 @@ namespace {
 // #!lua and allow-oom are of that version.
 constexpr int kMajorVersionMin = 7;
 
+}  // namespace
+
 std::map<std::string, std::string> ReadLines(std::string_view info) {
   std::map<std::string, std::string> values;
   for (absl::string_view line : absl::StrSplit(ToAbsl(info), absl::ByAnyChar("\r\n"))) {
@@ -22,8 +22,6 @@ std::map<std::string, std::string> ReadLines(std::string_view info) {
   }
   return values;
 }
-
-}  // namespace
 
 bool ServerFacts::was_promoted() const {
   return former_history.find_first_not_of('0') != std::string::npos;

@@ -1,6 +1,7 @@
 // What a Redis server says of itself, and how far its answers can be trusted therefore. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -30,7 +31,10 @@ struct ServerFacts {
   bool was_promoted() const;
 };
 
-// The lines of INFO. kInternal: something that every server says is missing.
+// "name:value" lines; no others.
+std::map<std::string, std::string> ReadLines(std::string_view info);
+
+// Of INFO. kInternal: something that every server says is missing.
 absl::StatusOr<ServerFacts> ParseInfo(std::string_view info);
 
 // "always", "everysec", "no".

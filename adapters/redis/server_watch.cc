@@ -30,6 +30,11 @@ std::uint64_t ServerWatch::generation() const {
   return generation_;
 }
 
+std::uint64_t ServerWatch::losses() const {
+  const std::lock_guard lock(mutex_);
+  return generation_ + losses_ + words_losses_;
+}
+
 ServerWatch::Expected ServerWatch::BeginLook() const {
   const std::lock_guard lock(mutex_);
   return {.witness = witness_known_, .losses = losses_};

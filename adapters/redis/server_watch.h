@@ -35,6 +35,8 @@ class ServerWatch {
   // Who answers: rises when it is somebody else. Connections of a lower number lead to a server
   // whose answers count no more.
   std::uint64_t generation() const;
+  // Rises with the generation, and with every loss that is noticed.
+  std::uint64_t losses() const;
 
   // What is known of the witness before somebody looks at it: meanwhile others may move it.
   struct Expected {

@@ -95,7 +95,7 @@ struct DyingClaim {
   Claim claim;
   Disposition disposition = Disposition::kRejected;  // kUncertain: Kill() ends in `uncertain`
   int attempt = 0;                                   // handler invocations so far
-  // What will be published. A store with operations() keeps it for a later redrive; null: none.
+  // What will be published. A store with transactions() keeps it for a redrive; null: none.
   const OutboxRow* letter = nullptr;
 };
 

@@ -27,7 +27,7 @@ class StoreMaintenance {
  public:
   virtual ~StoreMaintenance() = default;
 
-  // Each name once, always in the same order. Quick: it is asked again and again.
+  // Each name once, always in the same order. Quick, unless it must count (Redis).
   virtual absl::StatusOr<std::vector<StoreFigure>> ReadFigures() = 0;
 
   // The others take the longer the larger the store is, and give up with kCancelled soon after a

@@ -2,7 +2,7 @@
 // letters, single ids. The `once` command works through it, on a closed store or through the
 // process that has the store open. Every change is one durable transaction, checked against the
 // state it finds, and recorded like any other: a running consumer meets it as it would meet another
-// writer.
+// writer. What a store has none of (positions, letters) it refuses with kUnimplemented.
 //
 // Thread-safety: safe for concurrent use, also beside running consumers.
 #pragma once
@@ -61,7 +61,7 @@ struct FailureQuery {
 
 // Sends a dead message around once more, under its own id.
 struct RedriveRequest {
-  std::int64_t number = 0;  // StoredFailure::number; the newest letter of its id
+  std::int64_t number = 0;  // StoredFailure::number; the newest letter of its id; 0: none is kept
   // What MakeRedrive() made of the letter: to the origin's topic and partition.
   OutboxRow row;
 };
@@ -88,7 +88,7 @@ class StoreOperations {
   // the state, when it does not permit the change.
 
   // dead or uncertain → retrying with all attempts before it, due now; the row joins the outbox, in
-  // one transaction.
+  // one transaction. Number 0, of a store without letters: the id alone, which the row names.
   virtual absl::Status Redrive(const RedriveRequest& request) = 0;
   // dead, uncertain, retrying, or dying (its letter cannot be published) → discarded. The letter is
   // no longer kept; an owner that is about to publish it loses its claim.

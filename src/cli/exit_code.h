@@ -11,7 +11,7 @@ enum ExitCode : int {
   kUsage = 2,          // flags or configuration
   kNotFound = 3,       // no such message, letter or row
   kPartlyFailed = 4,   // some were done, others were not
-  kRefused = 5,        // the state does not permit it, or nobody confirmed it
+  kRefused = 5,        // the state or the kind of store does not permit it, or nobody confirmed it
   kUnreachable = 6,    // no broker, server or store owner answers
   kFoundProblems = 7,  // a check found what it looked for
 };

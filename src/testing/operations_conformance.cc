@@ -42,6 +42,10 @@ std::vector<StoreCheck> OperationsChecks() {
 }
 
 bool OperationsBench::CanRun() {
+  if (const std::string& why_not = capabilities().why_no_transactions; !why_not.empty()) {
+    [&] { GTEST_SKIP() << why_not; }();
+    return false;
+  }
   DedupStore& store = fixture().store();
   EXPECT_NE(store.operations(), nullptr) << "the store has no operations";
   EXPECT_NE(store.transactions(), nullptr) << "the store has no transactions";

@@ -1,9 +1,12 @@
 // What a Redis server, or somebody in its place, may send: any bytes are replies or refused, the
-// same however they arrive, and never more than a reply may be. INFO and URLs are read too.
+// same however they arrive, and never more than a reply may be. INFO and URLs are read too, and
+// keys and hashes that somebody else may have left where a check looks.
 #include <algorithm>
 
 #include "adapters/redis/address.h"
 #include "adapters/redis/errors.h"
+#include "adapters/redis/id_hash.h"
+#include "adapters/redis/keys.h"
 #include "adapters/redis/reply.h"
 #include "adapters/redis/server_facts.h"
 #include "tests/fuzz/fuzz_target.h"
@@ -63,6 +66,34 @@ void CheckBytes(std::string_view bytes) {
           "a URL names a host or a socket");
 }
 
+// A key is an id's exactly where the id's key is that key.
+void CheckKey(std::string_view key) {
+  for (const char* const prefix : {"", "once:"}) {
+    const redis::KeyNames names(prefix);
+    const redis::KeyNames::Meaning meaning = names.Read(key);
+    const bool is_id = meaning.kind == redis::KeyNames::Kind::kId;
+    Require(!is_id || names.OfId(meaning.id) == key, "an id's key is read back");
+  }
+}
+
+// Any id has a key that is read back; any hash is one of ours or not.
+void CheckIdAndHash(FuzzInput& input) {
+  const redis::KeyNames names("p:");
+  const std::string_view scope = input.TakeText();
+  const IdKey id{.scope = scope, .id = input.TakeText()};
+  const std::string key = names.OfId(id);
+  const redis::KeyNames::Meaning meaning = names.Read(key);
+  Require(meaning.kind == redis::KeyNames::Kind::kId && meaning.id == id, "ids are read back");
+  redis::IdHash hash;
+  while (!input.is_empty() && hash.fields.size() < redis::kIdFieldsMax) {
+    const std::string name(input.TakeText());
+    hash.fields[name] = std::string(input.TakeText());
+  }
+  const bool is_strange = hash.fields.contains("x");
+  Require(!is_strange || !redis::FindContradiction(hash).empty(), "strange fields are found");
+  (void)redis::FindContradiction(hash);
+}
+
 // A command is an array of texts, so the reader can read it.
 void CheckCommand(FuzzInput& input) {
   constexpr std::size_t kWordsMax = 32;
@@ -94,6 +125,16 @@ std::vector<std::string> FuzzSeeds() {
       "rediss://clerk:p%40ss@[::1]:7000/12",
       "unix:/run/redis.sock?database=3",
       SeedWriter().PutText("EVALSHA").PutText("").PutText("\r\n").seed(),
+      redis::KeyNames("once:").OfId({.scope = "s", .id = "id"}),
+      "{witness}:77",
+      SeedWriter()
+          .PutText("s")
+          .PutText("id")
+          .PutText("s")
+          .PutText("2")
+          .PutText("nb")
+          .PutText("7")
+          .seed(),
   };
 }
 
@@ -102,6 +143,9 @@ std::vector<std::string> FuzzSeeds() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   once::testing::FuzzInput input(data, size);
   once::testing::CheckBytes(input.rest());
+  once::testing::CheckKey(input.rest());
   once::testing::CheckCommand(input);
+  once::testing::FuzzInput again(data, size);
+  once::testing::CheckIdAndHash(again);
   return 0;
 }

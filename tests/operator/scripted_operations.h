@@ -17,6 +17,7 @@ class ScriptedOperations : public StoreOperations {
   std::vector<StoredFailure> failures;  // ascending numbers
   std::vector<FoundId> ids;
   absl::Status changed;  // of every change
+  absl::Status listed;   // of FindFailures
 
   // What came.
   std::vector<PositionOrder> orders;
@@ -33,6 +34,7 @@ class ScriptedOperations : public StoreOperations {
   }
 
   absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override {
+    if (!listed.ok()) return listed;
     std::vector<StoredFailure> found;
     for (const StoredFailure& failure : failures) {
       const bool is_meant = failure.number > query.after &&

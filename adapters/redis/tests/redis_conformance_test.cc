@@ -1,4 +1,5 @@
-// The public conformance suite of claims over a Redis server.
+// The public conformance suites over a Redis server: claims, and why there is nothing for those of
+// operations, which begin with transactions. redis_operations_test.cc tries what there is.
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "adapters/redis/tests/redis_server.h"
 #include "once/redis/store.h"
 #include "once/testing/claims_conformance.h"
+#include "once/testing/operations_conformance.h"
 
 namespace once::redis {
 namespace {
@@ -48,13 +50,17 @@ class RedisFixture final : public once::testing::StoreFixture {
   std::shared_ptr<DedupStore> store_;
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Redis, ClaimStoreConformance,
-    ::testing::Values(once::testing::StoreUnderTest{
-        .name = "redis",
-        .capabilities = {.why_no_transactions = "Redis has no transaction for a handler's effect"},
-        .make = [] { return std::make_unique<RedisFixture>(); }}),
-    once::testing::StoreName);
+once::testing::StoreUnderTest Redis() {
+  return {
+      .name = "redis",
+      .capabilities = {.why_no_transactions = "Redis has no transaction for a handler's effect"},
+      .make = [] { return std::make_unique<RedisFixture>(); }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Redis, ClaimStoreConformance, ::testing::Values(Redis()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Redis, StoreOperationsConformance, ::testing::Values(Redis()),
+                         once::testing::StoreName);
 
 }  // namespace
 }  // namespace once::redis

@@ -1,8 +1,10 @@
-// Random walks through the claim protocol over Redis and the in-memory store at once: the scripts
-// are a second telling of the same rules, and both must answer every word the same.
+// Random walks through the claim protocol, an operator's words among it, over Redis and the
+// in-memory store at once: the scripts are a second telling of the same rules, and both must answer
+// every word the same, and show the same to operators. A check of the store finds nothing wrong.
+#include <map>
 #include <random>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/tests/redis_server.h"
@@ -14,6 +16,7 @@ namespace {
 
 constexpr int kWalks = 12;
 constexpr int kSteps = 250;
+constexpr int kStepsPerCheck = 5;
 constexpr int kIds = 3;
 constexpr int kOwners = 3;
 constexpr absl::Duration kLease = absl::Seconds(10);
@@ -41,9 +44,48 @@ std::string Show(const absl::Status& call, const ClaimResult& result) {
   return text;
 }
 
+// Likewise; when an attempt is due is a matter of the clock.
+std::string Show(const absl::StatusOr<std::vector<StoreOperations::FoundId>>& found) {
+  if (!found.ok()) return found.status().ToString();
+  std::string text;
+  for (const auto& [scope, record] : *found) {
+    absl::StrAppend(&text, scope, " ", std::string(ToString(record.state)), " attempt ",
+                    record.attempt, " print ", record.fingerprint.high, " failed at ",
+                    absl::FormatTime(record.first_failed_at), "; ");
+  }
+  return text;
+}
+
+// Ids by state: as they are counted, and as they are found one by one. What is absent is no id.
+std::map<std::string, std::int64_t> Counted(StoreMaintenance& maintenance) {
+  std::map<std::string, std::int64_t> counts;
+  const auto figures = maintenance.ReadFigures();
+  EXPECT_TRUE(figures.ok()) << figures.status();
+  for (const StoreFigure& figure : figures.value_or(std::vector<StoreFigure>())) {
+    const std::size_t end = figure.name.find("_ids_count");
+    if (end != std::string::npos && figure.value != 0) {
+      counts[figure.name.substr(0, end)] = figure.value;
+    }
+  }
+  return counts;
+}
+
+std::map<std::string, std::int64_t> Found(StoreOperations& operations) {
+  std::map<std::string, std::int64_t> counts;
+  for (int id = 0; id < kIds; ++id) {
+    const auto found = operations.FindId(absl::StrCat(id));
+    EXPECT_TRUE(found.ok()) << found.status();
+    for (const auto& each : found.value_or(std::vector<StoreOperations::FoundId>())) {
+      ++counts[std::string(ToString(each.record.state))];
+    }
+  }
+  return counts;
+}
+
 // One of the two stores, and the fences that its owners hold.
 struct Side {
   ClaimStore& claims;
+  StoreOperations& operations;
   std::vector<Fence> fences = std::vector<Fence>(kIds * kOwners);
 
   Fence& FenceOf(int id, int owner) {
@@ -96,8 +138,15 @@ struct Step {
         return Show(side.claims.Kill(claims, outcomes), outcome);
       case 9:
         return variant == 0 ? Show(side.claims.Discard(claims, outcomes), outcome) : "";
-      default:
+      case 10:
         return Show(side.claims.Release(claims, outcomes), outcome);
+      default: {
+        const bool is_discard = variant < 2;
+        if (variant > 4) return "";
+        return Show(
+            is_discard ? side.operations.Discard(claim.key) : side.operations.Resolve(claim.key),
+            outcome);
+      }
     }
   }
 
@@ -122,8 +171,8 @@ void Walk(std::uint32_t seed) {
   ASSERT_TRUE(redis.ok()) << redis.status();
   const auto memory = memory::OpenStore(
       {.now = [&passed] { return absl::FromUnixSeconds(1'700'000'000) + passed; }});
-  Side left{*(*redis)->claims()};
-  Side right{*memory->claims()};
+  Side left{*(*redis)->claims(), *(*redis)->operations()};
+  Side right{*memory->claims(), *memory->operations()};
   std::mt19937 random(seed);
   const auto below = [&random](int bound) {
     return static_cast<int>(random() % static_cast<unsigned>(bound));
@@ -132,10 +181,19 @@ void Walk(std::uint32_t seed) {
     if (below(8) == 0) passed += kAdvance;
     // Owners that have never asked have no fence to speak with.
     const Step step{
-        .word = below(11), .id = below(kIds), .owner = below(kOwners), .variant = below(8)};
+        .word = below(12), .id = below(kIds), .owner = below(kOwners), .variant = below(8)};
     const std::string said = step.Take(left);
     ASSERT_EQ(said, step.Take(right)) << "seed " << seed << ", step " << i << ": word " << step.word
                                       << " of id " << step.id << ", variant " << step.variant;
+    const std::string name = absl::StrCat(step.id);
+    ASSERT_EQ(Show(left.operations.FindId(name)), Show(right.operations.FindId(name)))
+        << "seed " << seed << ", after step " << i << ": word " << step.word;
+    if (i % kStepsPerCheck != 0) continue;
+    ASSERT_EQ(Counted(*(*redis)->maintenance()), Found(left.operations))
+        << "seed " << seed << ", after step " << i;
+    const auto findings = (*redis)->maintenance()->Verify({});
+    ASSERT_TRUE(findings.ok()) << findings.status();
+    ASSERT_THAT(*findings, ::testing::IsEmpty()) << "seed " << seed << ", after step " << i;
   }
 }
 

@@ -90,6 +90,7 @@ TEST(RedisWords, ACallThatWasHalfSaidIsUnknownAndMendedByItsRepetition) {
   CutProxy proxy(server.File("p"), server.socket_path());
   const auto store = MustOpen({.url = "unix:" + server.File("p")});
   const std::vector<std::string> ids = Numbers(100);
+  ASSERT_TRUE(TryClaim(*store, "before").ok()) << "the scope is noted with the first claim";
   for (int cut = 0; cut < testing::kCuts; ++cut) {
     server.Ask({"FLUSHALL"});
     const std::vector<ClaimRequest> requests = RequestsFor(*store->claims(), ids);
@@ -104,6 +105,20 @@ TEST(RedisWords, ACallThatWasHalfSaidIsUnknownAndMendedByItsRepetition) {
     }
     ASSERT_TRUE(store->claims()->TryClaim(requests, absl::Hours(1), results).ok());
     EXPECT_THAT(results, Each(Field(&ClaimResult::verdict, ClaimVerdict::kFresh)));
+  }
+}
+
+TEST(RedisWords, AScopeThatMayNotBeNotedHoldsTheClaimBackAndIsNotedLater) {
+  RedisServer server;
+  CutProxy proxy(server.File("p"), server.socket_path());
+  for (int cut = 0; cut < testing::kCuts; ++cut) {
+    server.Ask({"FLUSHALL"});
+    const auto fresh = MustOpen({.url = "unix:" + server.File("p")});
+    proxy.Arm(static_cast<testing::Cut>(cut));
+    const absl::Status first = TryClaim(*fresh, "id").status();
+    EXPECT_TRUE(absl::IsUnknown(first)) << first;
+    EXPECT_EQ(Ask(*fresh, "id"), ClaimVerdict::kFresh);
+    EXPECT_EQ(server.Ask({"SCARD", "once:{store}:scopes"}).integer, 1);
   }
 }
 

@@ -57,7 +57,7 @@ struct StoreCapabilities {
   std::string why_no_crash;
   std::string why_no_threads;       // calls from several threads (a simulated store)
   std::string why_no_exclusion;     // a second Begin on the same rows waits, then says kUnavailable
-  std::string why_no_transactions;  // for the suite of claims: ids shared with transactions
+  std::string why_no_transactions;  // for claims: ids shared with them; for operations: all of it
   std::string why_no_claims;        // for the suite of operations: letters kept by Dying()
   // For the suite of stores in trouble.
   std::string why_no_full_disk;

@@ -17,6 +17,7 @@ struct CommandContext {
   StoreMaintenance* maintenance = nullptr;  // null: the store offers none
   std::string store;                        // its path, for messages
   bool is_running = false;                  // reached through the process that has it open
+  bool is_server = false;                   // on a server, which others may be using
   // Asks the person; true: go on. What cannot be taken back is asked first.
   std::function<bool(std::string_view question)> confirm;
 };

@@ -48,46 +48,6 @@ std::string NewRedriveId(Random& random) {
 // Of a message that may have happened only `resolve` may say that it did not.
 enum class Doubt : std::uint8_t { kRefused, kResolved };
 
-absl::StatusOr<Decided> Redrive(CommandContext& context, const MessageSelector& selector,
-                                Doubt doubt) {
-  absl::StatusOr<StoredFailure> letter = FindNewestLetter(context.operations, selector);
-  if (!letter.ok()) return letter.status();
-  if (letter->id.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "letter number ", letter->number,
-        " has no id of its own, so it would only become a dead letter again; send the mended "
-        "message anew, then `once discard --number ",
-        letter->number, "`"));
-  }
-  if (letter->state == IdState::kUncertain && doubt == Doubt::kRefused) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(ShowBytes(letter->id),
-                     " is uncertain: its effect may have happened; find out, then `once resolve ID "
-                     "--happened` or `--not-happened`"));
-  }
-  const TopicPartition& origin = letter->origin.key.partition;
-  Decided decided{.scope = letter->scope, .redrive_id = NewRedriveId(context.random)};
-  const int count = letter->redrives + 1;
-  RedriveRequest request{
-      .number = letter->number,
-      .row = {.origin = letter->origin,
-              .message = MakeRedrive(letter->letter, origin, decided.redrive_id, count),
-              .scope = letter->scope,
-              .id = letter->id}};
-  request.row.origin.ordinal = -count;
-  const absl::Status redriven = context.operations.Redrive(request);
-  if (!redriven.ok()) return redriven;
-  const std::string place = absl::StrCat(ShowBytes(origin.topic), "[", origin.partition, "]");
-  decided.next =
-      context.is_running
-          ? absl::StrCat("the running consumer, if it has dead_letters, publishes it to ", place,
-                         " and handles it again under its own id")
-          : absl::StrCat("it is published to ", place,
-                         " when a consumer with dead_letters opens this store, and is then "
-                         "handled again under its own id");
-  return decided;
-}
-
 // The one scope that has the id; of several the one in `wanted`, when only one is.
 absl::StatusOr<StoreOperations::FoundId> FindScope(CommandContext& context,
                                                    const MessageSelector& selector,
@@ -115,6 +75,80 @@ absl::StatusOr<StoreOperations::FoundId> FindScope(CommandContext& context,
                    absl::StrJoin(*found, ", ", [](std::string* out, const auto& each) {
                      absl::StrAppend(out, "\"", ShowScope(each.scope), "\"");
                    })));
+}
+
+absl::Status RefuseUncertain(std::string_view id) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(ShowBytes(id),
+                   " is uncertain: its effect may have happened; find out, then `once resolve ID "
+                   "--happened` or `--not-happened`"));
+}
+
+absl::Status RefuseCertain(const MessageSelector& selector, IdState state) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(ShowSelector(selector), " is ", ToAbsl(ToString(state)),
+                   ", not uncertain; `once redrive` sends a dead message around once more"));
+}
+
+// In a store that keeps no letters: the id may be handled again; somebody must send its message.
+absl::StatusOr<Decided> RedriveId(CommandContext& context, const MessageSelector& selector,
+                                  Doubt doubt) {
+  const absl::StatusOr<StoreOperations::FoundId> found =
+      FindScope(context, selector, {IdState::kDead, IdState::kUncertain});
+  if (!found.ok()) return found.status();
+  const bool is_uncertain = found->record.state == IdState::kUncertain;
+  if (is_uncertain && doubt == Doubt::kRefused) return RefuseUncertain(*selector.id);
+  if (!is_uncertain && doubt == Doubt::kResolved) {
+    return RefuseCertain(selector, found->record.state);
+  }
+  const absl::Status redriven =
+      context.operations.Redrive({.row = {.scope = found->scope, .id = *selector.id}});
+  if (!redriven.ok()) return redriven;
+  return Decided{.scope = found->scope,
+                 .next =
+                     "it may be handled again. The store keeps no letters: publish the message "
+                     "from the dead-letter topic to the topic it came from, which its header "
+                     "once-origin-topic names; a wrapped function is called again"};
+}
+
+absl::StatusOr<Decided> Redrive(CommandContext& context, const MessageSelector& selector,
+                                Doubt doubt) {
+  absl::StatusOr<StoredFailure> letter = FindNewestLetter(context.operations, selector);
+  if (absl::IsUnimplemented(letter.status()) && selector.id) {
+    return RedriveId(context, selector, doubt);
+  }
+  if (!letter.ok()) return letter.status();
+  if (letter->id.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "letter number ", letter->number,
+        " has no id of its own, so it would only become a dead letter again; send the mended "
+        "message anew, then `once discard --number ",
+        letter->number, "`"));
+  }
+  if (letter->state == IdState::kUncertain && doubt == Doubt::kRefused) {
+    return RefuseUncertain(letter->id);
+  }
+  const TopicPartition& origin = letter->origin.key.partition;
+  Decided decided{.scope = letter->scope, .redrive_id = NewRedriveId(context.random)};
+  const int count = letter->redrives + 1;
+  RedriveRequest request{
+      .number = letter->number,
+      .row = {.origin = letter->origin,
+              .message = MakeRedrive(letter->letter, origin, decided.redrive_id, count),
+              .scope = letter->scope,
+              .id = letter->id}};
+  request.row.origin.ordinal = -count;
+  const absl::Status redriven = context.operations.Redrive(request);
+  if (!redriven.ok()) return redriven;
+  const std::string place = absl::StrCat(ShowBytes(origin.topic), "[", origin.partition, "]");
+  decided.next =
+      context.is_running
+          ? absl::StrCat("the running consumer, if it has dead_letters, publishes it to ", place,
+                         " and handles it again under its own id")
+          : absl::StrCat("it is published to ", place,
+                         " when a consumer with dead_letters opens this store, and is then "
+                         "handled again under its own id");
+  return decided;
 }
 
 absl::StatusOr<Decided> Discard(CommandContext& context, MessageSelector selector) {
@@ -165,11 +199,12 @@ absl::StatusOr<Decided> Resolve(CommandContext& context, MessageSelector selecto
 absl::StatusOr<Decided> ResolveNotHappened(CommandContext& context,
                                            const MessageSelector& selector) {
   const absl::StatusOr<StoredFailure> letter = FindNewestLetter(context.operations, selector);
+  if (absl::IsUnimplemented(letter.status()) && selector.id) {
+    return RedriveId(context, selector, Doubt::kResolved);
+  }
   if (!letter.ok()) return letter.status();
   if (letter->state != IdState::kUncertain) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(ShowSelector(selector), " is ", ToAbsl(ToString(letter->state)),
-                     ", not uncertain; `once redrive` sends a dead message around once more"));
+    return RefuseCertain(selector, letter->state);
   }
   return Redrive(context, selector, Doubt::kResolved);
 }

@@ -137,15 +137,17 @@ struct OperatorCommands::Flags {
 void OperatorCommands::Flags::AddCommon(CLI::App& command) {
   command
       .add_option("--store", address.text,
-                  "sqlite:PATH, rocksdb:PATH, or the path alone, open or closed; or "
-                  "postgresql://HOST/DATABASE")
+                  "sqlite:PATH, rocksdb:PATH, or the path alone, open or closed; "
+                  "postgresql://HOST/DATABASE; redis://HOST, its password in REDISCLI_AUTH")
       ->required()
       ->check(CheckText);
   command.add_option("-o,--output", output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
   command.add_flag("--json", is_json, "the same as -o json: one document on standard output");
-  command.add_option("--timeout", timeout, "how long the process that has it open may take")
+  command
+      .add_option("--timeout", timeout,
+                  "how long the process that has it open, or a server, may take")
       ->check(CheckTimeout)
       ->capture_default_str();
   command.footer(kExitCodes);
@@ -352,6 +354,7 @@ ExitCode OperatorCommands::Run() {
       .maintenance = access->maintenance,
       .store = access->path,
       .is_running = access->is_running(),
+      .is_server = access->is_server,
       .confirm = [is_yes](std::string_view question) { return is_yes || AskPerson(question); }};
   Report report = flags_->Execute(context);
   report.document["through"] = access->is_running() ? "owner"

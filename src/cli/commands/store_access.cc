@@ -16,6 +16,9 @@
 #ifdef ONCE_HAS_POSTGRES
 #include "once/postgres/store.h"
 #endif
+#ifdef ONCE_HAS_REDIS
+#include "once/redis/store.h"
+#endif
 #ifdef ONCE_HAS_ROCKSDB
 #include "once/rocksdb/store.h"
 #endif
@@ -78,8 +81,8 @@ absl::StatusOr<StorePlace> FindPlace(const std::string& text) {
   if (place.path.empty() || is_other_kind) {
     return absl::InvalidArgumentError(
         absl::StrCat("--store \"", text,
-                     "\" is no store; give sqlite:PATH, rocksdb:PATH, the path alone, or "
-                     "postgresql://HOST/DATABASE"));
+                     "\" is no store; give sqlite:PATH, rocksdb:PATH, the path alone, "
+                     "postgresql://HOST/DATABASE or redis://HOST"));
   }
   char* resolved = ::realpath(place.path.c_str(), nullptr);
   struct stat there = {};
@@ -121,10 +124,16 @@ bool IsPostgres(const std::string& text) {
   return absl::StartsWith(text, "postgresql://") || absl::StartsWith(text, "postgres://");
 }
 
-#ifdef ONCE_HAS_POSTGRES
+bool IsRedis(const std::string& text) {
+  return absl::StartsWith(text, "redis:") || absl::StartsWith(text, "rediss:") ||
+         absl::StartsWith(text, "unix:");
+}
+
+#if defined(ONCE_HAS_POSTGRES) || defined(ONCE_HAS_REDIS)
 // For messages: without the password, which may be in front of the host or a parameter.
 std::string WithoutPassword(const std::string& url) {
-  const std::size_t login = url.find("://") + 3;
+  const std::size_t scheme = url.find("://");
+  const std::size_t login = scheme == std::string::npos ? url.find(':') + 1 : scheme + 3;
   const std::string schema = url.substr(std::min(url.find('#'), url.size()));
   const std::string place = url.substr(0, url.find_first_of("?#"));
   const std::size_t host = place.rfind('@');
@@ -135,21 +144,52 @@ std::string WithoutPassword(const std::string& url) {
   return absl::StrCat(place.substr(0, colon), place.substr(host), schema);
 }
 
+absl::StatusOr<StoreAccess> AccessServer(const std::string& url,
+                                         absl::StatusOr<std::shared_ptr<DedupStore>> store) {
+  if (!store.ok()) return store.status();
+  auto access = AccessOpened(WithoutPassword(url), *std::move(store));
+  if (access.ok()) access->is_server = true;
+  return access;
+}
+#endif
+
+#ifdef ONCE_HAS_POSTGRES
 // "postgresql://billing@db/billing#schema", as libpq takes it but for the schema.
 absl::StatusOr<StoreAccess> ReachPostgres(const std::string& text) {
   const std::size_t hash = text.find('#');
   postgres::StoreOptions options{.connection = text.substr(0, hash), .must_exist = true};
   if (hash != std::string::npos) options.schema = text.substr(hash + 1);
-  auto store = postgres::OpenStore(std::move(options));
-  if (!store.ok()) return store.status();
-  auto access = AccessOpened(WithoutPassword(text), *std::move(store));
-  if (access.ok()) access->is_server = true;
-  return access;
+  return AccessServer(text, postgres::OpenStore(std::move(options)));
 }
 #else
 absl::StatusOr<StoreAccess> ReachPostgres(const std::string&) {
   return absl::InvalidArgumentError(
       "this command was built without stores of PostgreSQL; install libpq-dev and build again");
+}
+#endif
+
+#ifdef ONCE_HAS_REDIS
+// "rediss://clerk@cache:6380/0#prefix:", as the adapter takes it but for the key_prefix. Whoever
+// calls a command shows its words to everybody on the machine, so the password may come from where
+// redis-cli takes it.
+absl::StatusOr<StoreAccess> ReachRedis(const StoreAddress& address) {
+  const std::size_t hash = address.text.find('#');
+  // An operator's words rest on no guarantee of the server's: neither its policy nor how it syncs
+  // needs to be known.
+  redis::StoreOptions options{
+      .url = address.text.substr(0, hash),
+      .call_timeout = std::clamp(address.timeout, absl::Milliseconds(10), absl::Minutes(1)),
+      .must_exist = true,
+      .accept_eviction = true,
+      .appendfsync = redis::AppendFsync::kNever};
+  if (hash != std::string::npos) options.key_prefix = address.text.substr(hash + 1);
+  if (const char* const password = std::getenv("REDISCLI_AUTH")) options.password = password;
+  return AccessServer(address.text, redis::OpenStore(std::move(options)));
+}
+#else
+absl::StatusOr<StoreAccess> ReachRedis(const StoreAddress&) {
+  return absl::InvalidArgumentError(
+      "this command was built without stores of Redis; install libhiredis-dev and build again");
 }
 #endif
 
@@ -171,6 +211,7 @@ absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
 
 absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& executor) {
   if (IsPostgres(address.text)) return ReachPostgres(address.text);
+  if (IsRedis(address.text)) return ReachRedis(address);
   absl::StatusOr<StorePlace> place = FindPlace(address.text);
   if (!place.ok()) return place.status();
   std::string& path = place->path;

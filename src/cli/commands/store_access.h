@@ -1,5 +1,5 @@
-// How a command reaches a store: it opens one that is closed, and goes through the owner's socket
-// to one that is open in another process.
+// How a command reaches a store: it opens one that is closed or on a server, and goes through the
+// owner's socket to one that is open in another process.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +16,7 @@
 namespace once::cli {
 
 struct StoreAddress {
-  std::string text;  // as the user gave it: "sqlite:PATH", "rocksdb:PATH" or PATH
+  std::string text;  // as the user gave it: "sqlite:PATH", "rocksdb:PATH", PATH, or a server's URL
   absl::Duration timeout = absl::Seconds(30);
 };
 

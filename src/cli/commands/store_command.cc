@@ -61,7 +61,11 @@ Report VerifyStore(CommandContext& context) {
   } else {
     report.code = kFoundProblems;
     report.notes.emplace_back(
-        "the store is damaged: stop its consumer and restore a backup; it reads on from there");
+        context.is_server
+            ? "that is not as the store writes it: find out who else writes there; an older copy "
+              "of the server's data would know less, not better"
+            : "the store is damaged: stop its consumer and restore a backup; it reads on from "
+              "there");
   }
   report.document = {{"store", context.store}, {"findings", std::move(list)}};
   return report;

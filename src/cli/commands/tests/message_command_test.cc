@@ -137,6 +137,26 @@ TEST_F(MessageCommand, AnUncertainCallThatLeftNoLetterIsNotSentAround) {
   EXPECT_EQ(Decide(MessageAction::kResolveHappened, {{.id = "a"}}).code, kDone);
 }
 
+// A claim store on a server: the id may run again, and the person must know that nothing is sent.
+TEST_F(MessageCommand, WhereNoLettersAreKeptTheIdAloneIsRedriven) {
+  operations_.listed = absl::UnimplementedError("no letters");
+  operations_.ids = {{.scope = scope_, .record = {.state = IdState::kDead}}};
+  const Report report = Decide(MessageAction::kRedrive, {{.id = "a"}});
+  EXPECT_EQ(report.code, kDone) << NotesOf(report);
+  ASSERT_THAT(operations_.redrives, SizeIs(1));
+  EXPECT_EQ(operations_.redrives[0].number, 0);
+  EXPECT_EQ(operations_.redrives[0].row.scope, scope_);
+  EXPECT_EQ(operations_.redrives[0].row.id, "a");
+  EXPECT_THAT(report.text, HasSubstr("publish the message from the dead-letter topic"));
+  EXPECT_EQ(Decide(MessageAction::kResolveNotHappened, {{.id = "a"}}).code, kRefused)
+      << "it is certain";
+  operations_.ids[0].record.state = IdState::kUncertain;
+  EXPECT_EQ(Decide(MessageAction::kRedrive, {{.id = "a"}}).code, kRefused) << "it is not";
+  EXPECT_EQ(Decide(MessageAction::kResolveNotHappened, {{.id = "a"}}).code, kDone);
+  EXPECT_THAT(operations_.redrives, SizeIs(2));
+  EXPECT_EQ(Decide(MessageAction::kRedrive, {{.number = 7}}).code, kRefused) << "no such letters";
+}
+
 TEST_F(MessageCommand, SomeOfSeveralMayFail) {
   operations_.failures = {FailureOf(1, "a"), FailureOf(2, "c")};
   const Report report = Decide(MessageAction::kRedrive, {{.id = "a"}, {.id = "b"}, {.id = "c"}});

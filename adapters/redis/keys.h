@@ -1,0 +1,41 @@
+// The names of the store's keys: from an id to its key, and from any key to what it is.
+// Pure; safe for concurrent use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "once/message_id.h"
+
+namespace once::redis {
+
+class KeyNames {
+ public:
+  explicit KeyNames(std::string prefix) : prefix_(std::move(prefix)) {}
+
+  // The id's hash. What is in its braces places it in a cluster.
+  std::string OfId(const IdKey& key) const;
+  std::string OfStore() const { return prefix_ + "{store}"; }
+  // A set: the scopes that ids were claimed under.
+  std::string OfScopes() const { return prefix_ + "{store}:scopes"; }
+  std::string OfWitness(std::uint64_t incarnation) const;
+
+  // For SCAN: all of the above, and nothing of a store with another prefix.
+  std::string Pattern() const;
+  // All keys of ids that end in `id`: those of that id under any scope are among them.
+  std::string PatternOfId(std::string_view id) const;
+
+  enum class Kind : std::uint8_t { kForeign, kStore, kScopes, kWitness, kId };
+  struct Meaning {
+    Kind kind = Kind::kForeign;
+    IdKey id = {};  // kId only; views into the key
+  };
+  Meaning Read(std::string_view key) const;
+
+ private:
+  const std::string prefix_;
+};
+
+}  // namespace once::redis
