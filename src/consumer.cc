@@ -22,8 +22,8 @@ absl::Status ValidateLimits(const ConsumerLimits& limits) {
   if (limits.batch_max_duration <= absl::ZeroDuration()) {
     return Bad("limits.batch_max_duration", "must be positive");
   }
-  if (limits.inflight_messages_max < limits.batch_messages_max) {
-    return Bad("limits.inflight_messages_max", "must not be below limits.batch_messages_max");
+  if (limits.inflight_messages_max < 1) {
+    return Bad("limits.inflight_messages_max", "must be at least 1");
   }
   if (limits.inflight_bytes_max < 1) return Bad("limits.inflight_bytes_max", "must be positive");
   if (limits.outbox_rows_max < 1) return Bad("limits.outbox_rows_max", "must be at least 1");

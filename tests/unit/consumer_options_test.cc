@@ -92,7 +92,7 @@ TEST(ConsumerOptions, ABadLimitIsNamed) {
       {{"limits.batch_messages_max", [](auto& o) { o.limits.batch_messages_max = 0; }},
        {"limits.batch_max_duration",
         [](auto& o) { o.limits.batch_max_duration = absl::ZeroDuration(); }},
-       {"limits.inflight_messages_max", [](auto& o) { o.limits.inflight_messages_max = 999; }},
+       {"limits.inflight_messages_max", [](auto& o) { o.limits.inflight_messages_max = 0; }},
        {"limits.inflight_bytes_max", [](auto& o) { o.limits.inflight_bytes_max = 0; }},
        {"limits.outbox_rows_max", [](auto& o) { o.limits.outbox_rows_max = 0; }}});
 }
