@@ -1,5 +1,6 @@
 // Run() with real threads: handlers on a worker, polling on the caller's thread. Every test waits
 // for something that happens, never for time to pass.
+#include <atomic>
 #include <csignal>
 #include <future>
 #include <stop_token>
@@ -372,6 +373,63 @@ TEST_F(EngineRun, ARunThatEndsByItselfGivesTheSignalsBack) {
   struct sigaction current = {};
   sigaction(SIGTERM, nullptr, &current);
   EXPECT_EQ(current.sa_handler, SIG_DFL);
+}
+
+TEST_F(EngineRun, TheNextBatchRunsWhileTheLastOneIsSyncedAndNeitherIsAcknowledgedBefore) {
+  options_.limits = {.batch_messages_max = 1};
+  options_.times.commit_interval = absl::ZeroDuration();
+  std::atomic<int> syncs = 0;
+  store_->OnSync([this, &syncs] {
+    if (syncs++ == 0) {
+      entered_.Open();
+      let_go_.Pass();
+    }
+    return absl::OkStatus();
+  });
+  for (const char* id : {"a", "b"}) Send(kOrders0, id);
+  StartRun({kOrders0});
+  entered_.Pass();
+  Await([&] { return effects().size() == 2; });
+  AwaitPolls(3);
+  EXPECT_THAT(log_->calls(), Not(Contains("commit orders[0]@1")));
+  EXPECT_THAT(log_->calls(), Not(Contains("commit orders[0]@2")));
+  let_go_.Open();
+  Await([&] { return log_->committed(kOrders0) == 2; });
+  EXPECT_TRUE(FinishRun().ok());
+}
+
+TEST_F(EngineRun, AfterASyncThatFailedTheRowIsTakenAgainBeforeAnythingIsAcknowledged) {
+  std::atomic<int> syncs = 0;
+  store_->OnSync([&syncs]() -> absl::Status {
+    if (syncs++ > 0) return absl::OkStatus();
+    return absl::UnavailableError("the disk did not take it");
+  });
+  Send(kOrders0, "a");
+  StartRun({kOrders0});
+  events_->WaitFor("sync_failed");
+  Await([&] {
+    const auto calls = log_->calls();
+    return std::find(calls.begin(), calls.end(), "verify orders[0]@0") != calls.end();
+  });
+  Send(kOrders0, "b");
+  Await([&] { return effects().size() == 2; });
+  EXPECT_TRUE(FinishRun().ok());
+  EXPECT_EQ(log_->committed(kOrders0), 2);
+}
+
+TEST_F(EngineRun, WhereSyncsMayNotOverlapEveryBatchIsSyncedByItsCommit) {
+  options_.overlaps_syncs = false;
+  std::atomic<int> commits = 0;
+  store_->OnSync([] { return absl::InternalError("nobody may ask for it"); });
+  store_->OnCommit([&commits](const std::vector<std::string>&) {
+    ++commits;
+    return CommitFate::kHappens;
+  });
+  Send(kOrders0, "a");
+  StartRun({kOrders0});
+  Await([&] { return effects().size() == 1; });
+  EXPECT_TRUE(FinishRun().ok());
+  EXPECT_EQ(commits, 1);
 }
 
 }  // namespace

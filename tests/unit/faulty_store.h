@@ -39,6 +39,8 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   void OnCommit(CommitHook hook) { commit_hook_ = std::move(hook); }
   // Asked at every commit that need not survive the machine.
   void OnMark(std::function<CommitFate()> hook) { mark_hook_ = std::move(hook); }
+  // From now on it syncs beside transactions: called by Sync(), for its answer.
+  void OnSync(std::function<absl::Status()> hook) { sync_hook_ = std::move(hook); }
   // Called at the start of Begin, Take and ReadPositions; an error is returned as theirs.
   void OnBegin(std::function<absl::Status()> hook) { begin_hook_ = std::move(hook); }
   void OnTake(std::function<absl::Status()> hook) { take_hook_ = std::move(hook); }
@@ -93,6 +95,8 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
   absl::StatusOr<std::vector<std::optional<PositionStamp>>> ReadPositions(
       std::span<const PartitionKey> keys) override;
+  bool syncs_beside() const override { return sync_hook_ != nullptr; }
+  absl::Status Sync() override { return sync_hook_(); }
   Outbox& outbox() override { return inner()->transactions()->outbox(); }
 
  private:
@@ -123,6 +127,7 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   StoreTraits traits_ = memory::OpenStore()->traits();
   CommitHook commit_hook_;
   std::function<CommitFate()> mark_hook_;
+  std::function<absl::Status()> sync_hook_;
   std::function<absl::Status()> begin_hook_;
   std::function<absl::Status()> take_hook_;
   std::function<absl::Status()> read_hook_;

@@ -58,7 +58,7 @@ TEST(OrderWorker, WithATaskAnOrderRunsThereAndItsEndIsAnnounced) {
   OrderWorker worker(
       *executor, [&](WorkOrder&) { ran_on = std::this_thread::get_id(); },
       [&] { announced.set_value(); });
-  worker.StartTask();
+  worker.StartTask("test");
   worker.Submit(SomeOrder());
   EXPECT_TRUE(worker.WaitUntilDone(absl::InfiniteFuture()));
   announced.get_future().wait();
@@ -79,7 +79,7 @@ TEST(OrderWorker, ARunningOrderIsNotCollectedAndItsFlagsAreShared) {
         was_doomed = order.doomed;
       },
       [] {});
-  worker.StartTask();
+  worker.StartTask("test");
   worker.Submit(SomeOrder());
   entered.get_future().wait();
   EXPECT_EQ(worker.Collect(), nullptr);
@@ -96,7 +96,7 @@ TEST(OrderWorker, ManyOrdersOneAfterTheOtherAreAllRun) {
   int runs = 0;
   OrderWorker worker(
       *executor, [&](WorkOrder&) { ++runs; }, [] {});
-  worker.StartTask();
+  worker.StartTask("test");
   for (int i = 0; i < 1000; ++i) {
     worker.Submit(SomeOrder());
     ASSERT_TRUE(worker.WaitUntilDone(absl::InfiniteFuture()));
@@ -116,7 +116,7 @@ TEST(OrderWorker, AnEventLeftOverFromACollectedOrderDoesNotAnnounceTheNext) {
         if (++runs == 2) opened.wait();
       },
       [] {});
-  worker.StartTask();
+  worker.StartTask("test");
   worker.Submit(SomeOrder());
   while (worker.Collect() == nullptr) std::this_thread::yield();  // without a wait for the event
   worker.Submit(SomeOrder());
@@ -130,7 +130,7 @@ TEST(OrderWorker, CloseRunsWhatWasSubmittedBeforeItAndLaterOrdersRunInline) {
   int runs = 0;
   OrderWorker worker(
       *executor, [&](WorkOrder&) { ++runs; }, [] {});
-  worker.StartTask();
+  worker.StartTask("test");
   worker.Submit(SomeOrder());
   worker.Close();
   EXPECT_EQ(runs, 1);
@@ -148,7 +148,7 @@ TEST(OrderWorker, MayGoWithoutHavingBeenUsed) {
   }
   OrderWorker worker(
       *executor, [](WorkOrder&) {}, [] {});
-  worker.StartTask();
+  worker.StartTask("test");
 }
 
 }  // namespace
