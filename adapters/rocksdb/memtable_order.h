@@ -1,4 +1,4 @@
-// What is written and not in files yet lies in RocksDB's skip list, in the order of the keys' bytes.
+// What is in no file yet lies in RocksDB's skip list, in the order of the keys' bytes.
 // RocksDB compares them by way of everything that may be set about an order; here only the bytes
 // are compared, which is what our column families are ordered by, and costs a fraction of it.
 #pragma once
