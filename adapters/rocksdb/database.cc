@@ -371,15 +371,16 @@ absl::Status Database::Apply(Batch& batch, stores::IdChanges& ids, const CommitR
   id_storage_.Join(nullptr);
   if (!staged.ok()) return staged;
   const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;
-  ::rocksdb::WriteBatch& writes = *batch.writes().GetWriteBatch();
-  if (writes.Count() == 0) {
+  if (batch.empty()) {
     // What it has read may not be synced yet.
     return is_synced && has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
   }
-  absl::Status written = WriteNow(writes, {.is_synced = is_synced,
-                                           .is_owed = true,
-                                           .what = absl::StrCat("commit to ", path()),
-                                           .when_unknown = request.when_unknown});
+  const absl::StatusOr<::rocksdb::WriteBatch*> writes = batch.Gather();
+  if (!writes.ok()) return writes.status();
+  absl::Status written = WriteNow(**writes, {.is_synced = is_synced,
+                                             .is_owed = true,
+                                             .what = absl::StrCat("commit to ", path()),
+                                             .when_unknown = request.when_unknown});
   if (!written.ok()) return written;
   has_unsynced_ = !is_synced && spec_.options.is_synced;
   return absl::OkStatus();
@@ -396,6 +397,7 @@ absl::Status Database::Commit(Batch& batch, stores::IdChanges ids, CommitRequest
   } else if (!absl::IsUnknown(committed)) {
     ids_->RolledBack(std::move(ids));
   }
+  batch_room_ = batch.TakeRoom();
   turnstile_.Leave();
   if (is_upkeep_due) upkeep_->Wake();
   return committed;

@@ -18,11 +18,13 @@
 #include <shared_mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "adapters/rocksdb/batch.h"
 #include "adapters/rocksdb/id_storage.h"
 #include "adapters/rocksdb/open_db.h"
 #include "adapters/rocksdb/store_folder.h"
@@ -78,6 +80,8 @@ class Database : private stores::IdOwner {
   // have happened; the next Begin() decides.
   absl::Status Commit(Batch& batch, stores::IdChanges ids, CommitRequest request = {});
   void Leave() { turnstile_.Leave(); }
+  // What the last transaction's batch has left, for the next one.
+  Batch::Room TakeBatchRoom() { return std::exchange(batch_room_, Batch::Room()); }
   stores::IdLog& ids() { return *ids_; }
   // What is written apart from transactions, for IdStorage; also inside of a ReadScope. What is
   // wanted for the machine is synced whatever StoreOptions says: files are removed after it. An
@@ -193,6 +197,7 @@ class Database : private stores::IdOwner {
   std::atomic<bool> has_unsynced_ = false;
   // Only in one's turn:
   std::int64_t last_sequence_ = 0;
+  Batch::Room batch_room_;
   bool is_lost_ = false;      // writes that were OK are gone
   bool must_resync_ = false;  // ids_ has to read what became of the last commit
   // Whoever writes; what the watch notes is of one write.

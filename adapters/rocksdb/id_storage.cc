@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/batch.h"
 #include "adapters/rocksdb/database.h"
 #include "adapters/rocksdb/row_codec.h"
 #include "adapters/rocksdb/status.h"

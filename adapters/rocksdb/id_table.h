@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "adapters/rocksdb/batch.h"
 #include "adapters/rocksdb/database.h"
 #include "adapters/rocksdb/view.h"
 #include "once/message_id.h"

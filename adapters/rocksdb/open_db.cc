@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/memtable_order.h"
 #include "adapters/rocksdb/status.h"
 #include "once/abseil.h"
 
@@ -70,6 +71,7 @@ constexpr std::size_t kLogFileBytesMax = 4 * 1024 * 1024;  // of LOG, which peop
   options.table_factory.reset(::rocksdb::NewBlockBasedTableFactory(table));
   options.write_buffer_size = static_cast<std::size_t>(spec.options.write_buffer_bytes);
   options.level_compaction_dynamic_level_bytes = true;
+  options.memtable_factory = SkipListInByteOrder();
   if (is_of_ids) options.compression = ::rocksdb::kNoCompression;
   return options;
 }

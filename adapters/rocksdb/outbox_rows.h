@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "adapters/rocksdb/batch.h"
 #include "adapters/rocksdb/database.h"
 #include "adapters/rocksdb/id_table.h"
 #include "adapters/rocksdb/row_codec.h"

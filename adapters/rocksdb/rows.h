@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "adapters/rocksdb/batch.h"
 #include "adapters/rocksdb/database.h"
 #include "adapters/rocksdb/id_table.h"
 #include "adapters/rocksdb/outbox_rows.h"
@@ -31,7 +32,8 @@ class RocksRows final : public stores::Rows {
   explicit RocksRows(Database& database)
       : database_(database),
         batch_(database.open_db(),
-               static_cast<std::size_t>(database.options().transaction_bytes_max)),
+               static_cast<std::size_t>(database.options().transaction_bytes_max),
+               database.TakeBatchRoom()),
         ids_(database, batch_),
         outbox_(database, batch_, ids_) {}
 

@@ -47,6 +47,7 @@ absl::Status RocksTransaction::FindIds(std::span<const IdKey> keys, std::span<Id
 
 absl::Status RocksTransaction::PutIds(std::span<const IdWrite> writes) {
   return Do([&]() -> absl::Status {
+    rows_->ids().Reserve(writes.size());
     for (const IdWrite& write : writes) {
       if (absl::Status put = stores::WriteId(*rows_, write); !put.ok()) return put;
     }
@@ -79,7 +80,8 @@ absl::Status RocksTransaction::RollbackToSavepoint() {
           absl::StrCat("rocksdb: roll back to savepoint on ", database_->path(), ": none was set"));
     }
     rows_->ids().RollbackToSavepoint();
-    return rows_->batch().RollbackToSavepoint();
+    rows_->batch().RollbackToSavepoint();
+    return absl::OkStatus();
   });
 }
 

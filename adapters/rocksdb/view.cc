@@ -1,9 +1,11 @@
 // Reads and writes by RocksDB's own calls.
 #include "adapters/rocksdb/view.h"
 
+#include <rocksdb/iterator.h>
+
 #include <memory>
 
-#include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/batch.h"
 #include "adapters/rocksdb/status.h"
 
 namespace once::rocksdb {
@@ -21,6 +23,34 @@ absl::StatusOr<std::optional<std::string>> ValueOf(const ::rocksdb::Status& stat
   return StatusOf(status, "read");
 }
 
+// Rows that are committed, from where the iterator stands, and what the transaction has written,
+// from `first` on, in one order.
+absl::Status ScanWithOwn(::rocksdb::Iterator& rows, TableWrites& own, std::string_view first,
+                         absl::FunctionRef<bool(std::string_view key)> is_wanted,
+                         View::Visitor visit) {
+  const TableWrites::Keys& keys = own.OrderedKeys();
+  auto written = keys.lower_bound(first);
+  for (;;) {
+    const bool has_row = rows.Valid() && is_wanted(TextOf(rows.key()));
+    const bool has_written = written != keys.end() && is_wanted(*written);
+    // A row that cannot be read may come before what was written.
+    if (!rows.Valid() && !rows.status().ok()) break;
+    if (!has_row && !has_written) break;
+    const std::string_view row = has_row ? TextOf(rows.key()) : std::string_view();
+    if (!has_written || (has_row && row < *written)) {
+      if (!visit(row, TextOf(rows.value()))) break;
+      rows.Next();
+      continue;
+    }
+    const bool is_replaced = has_row && row == *written;
+    const TableWrites::Write& write = *own.Find(*written);
+    if (!write.is_deletion() && !visit(write.key, write.value)) break;
+    ++written;
+    if (is_replaced) rows.Next();
+  }
+  return StatusOf(rows.status(), "read");
+}
+
 }  // namespace
 
 ::rocksdb::ReadOptions View::Options() const {
@@ -29,38 +59,22 @@ absl::StatusOr<std::optional<std::string>> ValueOf(const ::rocksdb::Status& stat
   return options;
 }
 
-absl::StatusOr<std::optional<std::string>> View::Get(std::size_t family,
-                                                     std::string_view key) const {
-  ::rocksdb::DB& db = open_->db();
-  ::rocksdb::PinnableSlice value;
-  const ::rocksdb::Status status =
-      batch_ == nullptr
-          ? db.Get(Options(), open_->family(family), SliceOf(key), &value)
-          : batch_->GetFromBatchAndDB(&db, Options(), open_->family(family), SliceOf(key), &value);
-  return ValueOf(status, TextOf(value));
+TableWrites* View::WritesTo(std::size_t family) const {
+  if (batch_ == nullptr || batch_->table(family).empty()) return nullptr;
+  return &batch_->table(family);
 }
 
-absl::StatusOr<std::vector<std::optional<std::string>>> View::GetAll(
-    std::size_t family, std::span<const std::string> keys) const {
-  std::vector<::rocksdb::Slice> slices(keys.begin(), keys.end());
-  std::vector<::rocksdb::PinnableSlice> found(keys.size());
-  std::vector<::rocksdb::Status> statuses(keys.size());
-  ::rocksdb::DB& db = open_->db();
-  if (batch_ == nullptr) {
-    db.MultiGet(Options(), open_->family(family), keys.size(), slices.data(), found.data(),
-                statuses.data());
-  } else {
-    batch_->MultiGetFromBatchAndDB(&db, Options(), open_->family(family), keys.size(),
-                                   slices.data(), found.data(), statuses.data(), false);
+absl::StatusOr<std::optional<std::string>> View::Get(std::size_t family,
+                                                     std::string_view key) const {
+  if (TableWrites* const own = WritesTo(family)) {
+    const TableWrites::Write* const write = own->Find(key);
+    if (write != nullptr && write->is_deletion()) return std::nullopt;
+    if (write != nullptr) return std::string(write->value);
   }
-  std::vector<std::optional<std::string>> values;
-  values.reserve(keys.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    absl::StatusOr<std::optional<std::string>> value = ValueOf(statuses[i], TextOf(found[i]));
-    if (!value.ok()) return value.status();
-    values.push_back(*std::move(value));
-  }
-  return values;
+  ::rocksdb::PinnableSlice value;
+  const ::rocksdb::Status status =
+      open_->db().Get(Options(), open_->family(family), SliceOf(key), &value);
+  return ValueOf(status, TextOf(value));
 }
 
 absl::Status View::Scan(std::size_t family, std::string_view first, std::string_view end,
@@ -70,41 +84,16 @@ absl::Status View::Scan(std::size_t family, std::string_view first, std::string_
   // read, and goes on behind it. Runs alone depend on them: without, their pages would come back.
   // Segments that were dropped are below any that is asked for.
   options.ignore_range_deletions = family != kRunsFamily;
-  std::unique_ptr<::rocksdb::Iterator> rows(
+  const std::unique_ptr<::rocksdb::Iterator> rows(
       open_->db().NewIterator(options, open_->family(family)));
-  if (batch_ != nullptr) {
-    rows.reset(batch_->NewIteratorWithBase(open_->family(family), rows.release()));
-  }
-  for (rows->Seek(SliceOf(first)); rows->Valid(); rows->Next()) {
-    const std::string_view key = TextOf(rows->key());
-    if (!end.empty() && key >= end) break;
-    if (!visit(key, TextOf(rows->value()))) break;
+  const auto is_wanted = [end](std::string_view key) { return end.empty() || key < end; };
+  rows->Seek(SliceOf(first));
+  TableWrites* const own = WritesTo(family);
+  if (own != nullptr) return ScanWithOwn(*rows, *own, first, is_wanted, visit);
+  for (; rows->Valid() && is_wanted(TextOf(rows->key())); rows->Next()) {
+    if (!visit(TextOf(rows->key()), TextOf(rows->value()))) break;
   }
   return StatusOf(rows->status(), "read");
-}
-
-Batch::Batch(const OpenDb& open, std::size_t bytes_max)
-    : open_(open), writes_(::rocksdb::BytewiseComparator(), 0, /*overwrite_key=*/true, bytes_max) {}
-
-absl::Status Batch::Put(std::size_t family, std::string_view key, std::string_view value) {
-  return StatusOf(writes_.Put(open_.family(family), SliceOf(key), SliceOf(value)), "write");
-}
-
-absl::Status Batch::Delete(std::size_t family, std::string_view key) {
-  return StatusOf(writes_.Delete(open_.family(family), SliceOf(key)), "write");
-}
-
-void Batch::SetSavepoint() {
-  if (has_savepoint_) writes_.PopSavePoint().PermitUncheckedError();
-  writes_.SetSavePoint();
-  has_savepoint_ = true;
-}
-
-absl::Status Batch::RollbackToSavepoint() {
-  const ::rocksdb::Status undone = writes_.RollbackToSavePoint();
-  has_savepoint_ = false;
-  SetSavepoint();
-  return StatusOf(undone, "roll back to savepoint");
 }
 
 }  // namespace once::rocksdb

@@ -67,6 +67,8 @@ absl::Status IdTable::FindVisible(std::span<const IdKey> keys, const LeaseClock&
 }
 
 absl::Status IdTable::PutRecord(const IdKey& key, const IdRecord& record) {
+  // Nothing is looked up for the sake of claims while there are none.
+  if (!has_claims()) return log_.Stage({.key = key, .record = record}, {}, changes_);
   const auto open = log_.FindOpen(key, changes_);
   const std::string claim(open ? open->extra : "");
   return log_.Stage({.key = key, .record = record}, claim, changes_);

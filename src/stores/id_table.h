@@ -33,6 +33,8 @@ class IdTable {
   // records[i] becomes what others see of keys[i].
   absl::Status FindVisible(std::span<const IdKey> keys, const LeaseClock& clock,
                            std::span<IdRecord> records);
+  // So many more will be put.
+  void Reserve(std::size_t writes) { changes_.Reserve(writes); }
   absl::Status PutRecord(const IdKey& key, const IdRecord& record);
   absl::Status PutClaim(const IdKey& key, const std::optional<ClaimRow>& claim);
   // False only while no id has a claim.

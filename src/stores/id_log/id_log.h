@@ -93,6 +93,8 @@ class IdChanges {
   // For savepoints: CutTo() forgets all that was put since size() was this.
   std::size_t size() const { return writes_.size(); }
   void CutTo(std::size_t size) { writes_.CutTo(size); }
+  // So many more will be put.
+  void Reserve(std::size_t writes) { writes_.Reserve(writes); }
 
  private:
   friend class IdLog;

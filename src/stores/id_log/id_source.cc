@@ -16,20 +16,27 @@ absl::StatusOr<std::unique_ptr<SegmentsSource>> SegmentsSource::Load(std::uint64
                                                                      std::uint64_t last,
                                                                      SegmentStorage& storage) {
   auto source = std::make_unique<SegmentsSource>();
-  std::vector<StoredId>& ids = source->ids_;
+  std::vector<Segment> segments;
+  std::size_t size = 0;
   const absl::Status read = storage.ForEachSegment(
       first, last, [&](std::uint64_t number, std::string_view bytes) -> absl::Status {
         if (number != first + source->segments_.size()) return absl::OkStatus();
         auto& kept = source->segments_.emplace_back(std::make_unique<std::string>(bytes));
         const auto segment = Segment::Read(number, *kept);
         if (!segment.ok()) return segment.status();
-        segment->ForEach([&](const StoredId& id) { ids.push_back(id); });
+        size += segment->size();
+        segments.push_back(*segment);
         return absl::OkStatus();
       });
   if (!read.ok()) return read;
   if (source->segments_.size() != last - first + 1) {
     return absl::DataLossError(absl::StrCat("id log: segment ", first + source->segments_.size(),
                                             " is missing; restore a backup"));
+  }
+  std::vector<StoredId>& ids = source->ids_;
+  ids.reserve(size);  // to grow them would touch as much memory again
+  for (const Segment& segment : segments) {
+    segment.ForEach([&](const StoredId& id) { ids.push_back(id); });
   }
   std::stable_sort(ids.begin(), ids.end(),
                    [](const StoredId& a, const StoredId& b) { return CompareIds(a, b) < 0; });

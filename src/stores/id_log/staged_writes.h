@@ -26,6 +26,7 @@ class StagedWrites {
 
   // `extra` is what the store keeps with an open id beyond its record.
   void Add(const IdKey& key, std::uint64_t hash, const IdRecord& record, std::string_view extra);
+  void Reserve(std::size_t writes) { rows_.reserve(rows_.size() + writes); }
   // Forgets all but the first `size` writes. REQUIRES: size <= size().
   void CutTo(std::size_t size);
 
