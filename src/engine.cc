@@ -145,6 +145,7 @@ void Engine::Turn() {
   Collect();
   ReportGuarantee(executor_.Now());
   SubmitBatch();
+  CollectSync();
   SubmitSync();
   // While the worker has the next one: to give a batch back costs the client a call per message.
   spent_.reset();

@@ -128,7 +128,7 @@ class Engine : private SourceListener {
   void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
 
   // engine_sync.cc: from committed to synced.
-  static void NoteCommitted(Partition& partition, const WorkPartition& work, bool is_unsynced);
+  void NoteCommitted(Partition& partition, const WorkPartition& work, bool is_unsynced);
   void SubmitSync();
   void CollectSync();
   void ApplySync(const SyncOrder& order);
@@ -173,6 +173,8 @@ class Engine : private SourceListener {
   absl::Status fatal_;
   std::optional<Guarantee> reported_;              // the guarantee as log and metrics have it …
   absl::Time next_report_ = absl::InfinitePast();  // … and when it is looked at again
+  bool is_sync_due_ = false;       // something was committed after the last sync began
+  int sync_failures_ = 0;          // in a row
   bool is_sync_doubtful_ = false;  // one has failed: rows that were to be synced must be read again
   bool is_started_ = false;
   bool is_closed_ = false;

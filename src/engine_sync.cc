@@ -15,23 +15,24 @@ namespace once {
 void Engine::NoteCommitted(Partition& partition, const WorkPartition& work, bool is_unsynced) {
   if (!is_unsynced || ONCE_PLANTED_BUG("unsynced-is-acknowledged")) {
     partition.synced_position.reset();
-  } else if (!partition.synced_position) {
-    partition.synced_position = partition.expected.position;
+  } else {
+    is_sync_due_ = true;
+    if (!partition.synced_position) partition.synced_position = partition.expected.position;
   }
   partition.expected = work.committed;
 }
 
 // One at a time, each for all that was committed when it began: batches that are quicker than the
-// disk share one.
+// disk share one. What was committed is synced also where nothing will be acknowledged.
 void Engine::SubmitSync() {
-  if (!has_rows() || syncer_.is_busy() || is_sync_doubtful_ || !fatal_.ok()) return;
+  if (!is_sync_due_ || syncer_.is_busy() || is_sync_doubtful_ || !fatal_.ok()) return;
+  is_sync_due_ = false;
   SyncOrder sync;
   for (const auto& [name, partition] : partitions_) {
     // Any other row is taken before anything of it is acknowledged, and taking syncs.
     if (!partition.synced_position || partition.phase != PartitionPhase::kActive) continue;
     sync.rows.push_back({.partition = name, .committed = partition.expected});
   }
-  if (sync.rows.empty()) return;
   auto order = std::make_unique<WorkOrder>();
   order->sync = std::move(sync);
   syncer_.Submit(std::move(order));
@@ -47,19 +48,23 @@ void Engine::CollectSync() {
 void Engine::ApplySync(const SyncOrder& order) {
   if (!order.end.ok()) {
     if (!IsTransientTrouble(order.end)) fatal_ = Annotate(order.end, "syncing the store");
+    is_sync_due_ = true;
     is_sync_doubtful_ = !ONCE_PLANTED_BUG("failed-sync-forgotten");
+    ++sync_failures_;
     Log(LogLevel::kWarning, "sync_failed",
         "nothing of it is acknowledged, and the rows are read again: " + order.end.ToString());
     return;
   }
+  sync_failures_ = 0;
   for (const SyncOrder::Row& row : order.rows) {
     Partition* partition = Find(row.partition);
     // A row that was taken since has another writer, and is synced with that.
     const bool is_same = partition != nullptr && partition->phase == PartitionPhase::kActive &&
                          partition->expected.writer == row.committed.writer;
     if (!is_same || !partition->synced_position) continue;
-    partition->synced_position = row.committed.position;
-    if (row.committed.position == partition->expected.position) partition->synced_position.reset();
+    // A later commit may have been synced by itself meanwhile.
+    partition->synced_position = std::max(*partition->synced_position, row.committed.position);
+    if (row.committed == partition->expected) partition->synced_position.reset();
   }
 }
 
@@ -71,7 +76,7 @@ void Engine::RereadUnsynced() {
   for (auto& [name, partition] : partitions_) {
     if (!partition.synced_position || partition.phase != PartitionPhase::kActive) continue;
     Reread(partition);
-    PutOff(partition, ++partition.trouble, executor_.Now());
+    PutOff(partition, sync_failures_, executor_.Now());
   }
 }
 

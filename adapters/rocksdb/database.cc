@@ -288,7 +288,12 @@ absl::Status Database::Reopen(std::string_view operation) {
   return absl::OkStatus();
 }
 
+// A sync after one that has failed would say OK: what the disk has dropped is told once. So nothing
+// is written meanwhile, and nobody syncs before the folder is opened again.
 absl::Status Database::SyncNow(std::string_view operation) {
+  const std::lock_guard lock(write_mutex_);
+  if (absl::Status writable = CheckWritable(); !writable.ok()) return writable;
+  if (!has_unsynced_) return absl::OkStatus();
   ONCE_KILL_POINT("rocksdb.before_sync");
   const ::rocksdb::Status synced = open_->db().SyncWAL();
   ONCE_KILL_POINT("rocksdb.synced");
@@ -303,7 +308,7 @@ absl::Status Database::SyncNow(std::string_view operation) {
 absl::Status Database::Sync() {
   if (!has_unsynced_) return folder_->CheckUnmoved();
   if (absl::Status begun = Begin("sync"); !begun.ok()) return begun;
-  const absl::Status synced = has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+  const absl::Status synced = SyncNow("sync");
   turnstile_.Leave();
   return synced;
 }
@@ -311,11 +316,7 @@ absl::Status Database::Sync() {
 absl::Status Database::SyncBeside() {
   if (absl::Status unmoved = folder_->CheckUnmoved(); !unmoved.ok()) return unmoved;
   const std::shared_lock open(open_mutex_);
-  // A commit after a sync that failed beside it would be called durable: what the disk has dropped
-  // is told once.
-  const std::lock_guard lock(write_mutex_);
-  if (absl::Status writable = CheckWritable(); !writable.ok()) return writable;
-  return has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+  return SyncNow("sync");
 }
 
 absl::Status Database::CheckWritable() const {
@@ -373,7 +374,7 @@ absl::Status Database::Apply(Batch& batch, stores::IdChanges& ids, const CommitR
   const bool is_synced = request.wanted == Durability::kMachine && spec_.options.is_synced;
   if (batch.empty()) {
     // What it has read may not be synced yet.
-    return is_synced && has_unsynced_ ? SyncNow("sync") : absl::OkStatus();
+    return is_synced ? SyncNow("sync") : absl::OkStatus();
   }
   const absl::StatusOr<::rocksdb::WriteBatch*> writes = batch.Gather();
   if (!writes.ok()) return writes.status();

@@ -149,8 +149,9 @@ absl::Status Database::SyncBeside() {
   ONCE_KILL_POINT("sqlite.before_sync");
   const int code = wal_sync_->SyncBeside();
   ONCE_KILL_POINT("sqlite.synced");
+  // Without the system's number, which may be of another call by now.
   return code == SQLITE_OK ? absl::OkStatus()
-                           : wal_sync_->ErrorOf(code, absl::StrCat("sync ", path()));
+                           : FileErrorStatus(code, 0, absl::StrCat("sync ", path()));
 }
 
 absl::Status Database::RunAlone(std::string_view operation,

@@ -156,7 +156,7 @@ absl::Status StoreWriter::Do(std::int64_t step) {
     case kTakeOver:
       return block > 0 ? TakeOverBlock(block - 1) : absl::OkStatus();
     case kSyncClaims:
-      return store_->claims()->Sync();
+      return SyncAll(step);
     case kPublish:
       return MarkOldest();
     case kCommitNothing: {
@@ -170,6 +170,17 @@ absl::Status StoreWriter::Do(std::int64_t step) {
     default:
       return Settle(phase);
   }
+}
+
+// In one of the two ways that there are; the other is used beside a transaction.
+absl::Status StoreWriter::SyncAll(std::int64_t step) {
+  TransactionalStore& transactions = *store_->transactions();
+  if (!transactions.syncs_beside() || DiceOf(step).OneIn(2)) return store_->claims()->Sync();
+  const auto begun = transactions.Begin({});
+  if (!begun.ok()) return begun.status();
+  absl::Status synced = transactions.Sync();
+  begun->transaction->Rollback();
+  return synced;
 }
 
 absl::Status StoreWriter::Transact(std::int64_t step) {

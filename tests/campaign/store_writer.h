@@ -68,6 +68,7 @@ class StoreWriter {
   absl::Status Fill(StoreTransaction& transaction, std::int64_t step) const;
   absl::Status ClaimBlock(std::int64_t block);
   absl::Status TakeOverBlock(std::int64_t block);
+  absl::Status SyncAll(std::int64_t step);
   absl::Status Settle(std::int64_t phase);
   absl::Status MarkOldest();
 

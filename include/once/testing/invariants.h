@@ -184,8 +184,7 @@ class InvariantChecker : public SimulationObserver {
   std::vector<std::int64_t> furthest_;                  // highest position ever visible
   std::vector<std::int64_t> first_;                     // offsets below are of a former store
   std::vector<std::int64_t> durable_;                   // the same of those that were synced
-  std::vector<OutgoingMessage> letters_;                // ever committed …
-  std::size_t durable_letters_ = 0;                     // … and synced, the first ones
+  std::vector<OutgoingMessage> letters_;                // ever committed, and synced
 };
 
 }  // namespace once::testing

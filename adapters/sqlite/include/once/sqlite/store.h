@@ -30,7 +30,7 @@ namespace once::sqlite {
 enum class Synchronous : std::uint8_t {
   kOff,     // nothing is synced: a power failure may corrupt the file. For tests
   kNormal,  // commits survive a crash of the process; a power failure may undo the last ones
-  kFull,    // every commit is synced before it returns
+  kFull,    // commits are synced, before they return or before anything is acknowledged
 };
 
 struct StoreOptions {
