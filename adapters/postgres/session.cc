@@ -117,6 +117,7 @@ absl::Status Session::Await(SteadyTime deadline) {
     // Bytes that TLS has read already are no news to the socket: look again after a while.
     const SteadyTime now = SteadyNow();
     if (now >= deadline) return Lose("the server has not answered in time");
+    if (stop_.stop_requested()) return Lose("the store is closed");
     Wait(PQsocket(connection_), events, std::min(deadline, now + kLookAgain));
     if (PQconsumeInput(connection_) == 0) return Lose(PQerrorMessage(connection_));
   }
