@@ -20,6 +20,8 @@ constexpr int kPatienceShare = 4;
 // One statement reads so many pages, which takes some ten milliseconds; one look so many of these.
 constexpr std::int64_t kPagesAtOnce = 1024;
 constexpr int kRangesAtOnce = 32;
+// Somebody may want one of them meanwhile.
+constexpr std::int64_t kMovedAtOnce = 1000;
 
 constexpr std::string_view kLockNotAvailable = "55P03";
 constexpr std::string_view kNotAsItWas = "22012";  // a division by zero: see statements.cc
@@ -233,32 +235,34 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Count(Session& session,
 }
 
 // Those that somebody works on are left to him: they move with what he writes.
-absl::Status BucketUpkeep::MovePages(Session& session, std::int64_t page) {
+absl::StatusOr<bool> BucketUpkeep::MovePages(Session& session, std::int64_t page) {
   const Statements& statements = database_.statements();
   session.Queue(statements.begin);
   session.Queue(statements.write_unsynced);
   session.Queue(statements.share_ids);
-  session.Queue(statements.move_outliving,
-                std::move(Params().Int8(sweep_->bucket).Int8(page).Int8(page + kPagesAtOnce)));
+  Params pages;
+  pages.Int8(sweep_->bucket).Int8(page).Int8(page + kPagesAtOnce).Int8(kMovedAtOnce);
+  session.Queue(statements.move_outliving, std::move(pages));
   session.Queue(statements.commit);
-  const absl::Status moved =
-      database_.RunAlone(session, "move ids that outlive their age").status();
-  if (moved.ok()) ONCE_KILL_POINT("postgres.bucket_ids_moved");
-  return moved;
+  const auto done = database_.RunAlone(session, "move ids that outlive their age");
+  if (!done.ok()) return done.status();
+  ONCE_KILL_POINT("postgres.bucket_ids_moved");
+  return (*done)[3].changed() != "0";
 }
 
 absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Move(Session& session,
                                                           const std::stop_token& stop) {
   std::vector<std::int64_t>& found = sweep_->found;
-  int moved = 0;
-  for (std::size_t i = 0; i < found.size(); ++moved) {
-    if (moved == kRangesAtOnce || stop.stop_requested()) return Progress::kMore;
-    if (absl::Status done = MovePages(session, found[i]); !done.ok()) return done;
+  int turns = 0;
+  for (std::size_t i = 0; i < found.size(); ++turns) {
+    if (turns == kRangesAtOnce || stop.stop_requested()) return Progress::kMore;
+    const auto has_moved = MovePages(session, found[i]);
+    if (!has_moved.ok()) return has_moved.status();
     const auto left = CountPages(session, found[i]);
     if (!left.ok()) return left.status();
     if (left->outliving == 0) {
       found.erase(found.begin() + static_cast<std::ptrdiff_t>(i));
-    } else {
+    } else if (!*has_moved) {
       ++i;
     }
   }

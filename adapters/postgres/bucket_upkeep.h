@@ -78,7 +78,8 @@ class BucketUpkeep {
   absl::StatusOr<Progress> Count(Session& session, const std::stop_token& stop);
   absl::StatusOr<Progress> Move(Session& session, const std::stop_token& stop);
   absl::StatusOr<PageCount> CountPages(Session& session, std::int64_t page);
-  absl::Status MovePages(Session& session, std::int64_t page);
+  // True: some have moved.
+  absl::StatusOr<bool> MovePages(Session& session, std::int64_t page);
   absl::Status Keep(Session& session);
   absl::StatusOr<Progress> Drop(Session& session);
 

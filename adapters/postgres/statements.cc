@@ -65,14 +65,16 @@ std::string RowsOf(std::string_view keys) {
       "found.place");
 }
 
-// As LetterAt() reads it: a letter, its redrives, and the row of its id.
+// As LetterAt() reads it: a letter, its redrives, and the row of its id, which is looked for letter
+// by letter: there are far more ids than letters.
 std::string SelectLetters() {
   return absl::StrCat(
       "SELECT o.sequence, o.origin, o.state, o.payload, o.reason, s.name, o.id, (SELECT count(*) "
       "FROM @.outbox r WHERE r.scope = o.scope AND r.id = o.id AND r.ordinal < 0), ",
       kIdCells,
       " FROM @.outbox o LEFT JOIN @.scopes s ON s.scope = o.scope "
-      "LEFT JOIN @.known_ids i ON i.scope = o.scope AND i.id = o.id ");
+      "LEFT JOIN LATERAL (SELECT ",
+      kIdColumns, " FROM @.known_ids WHERE scope = o.scope AND id = o.id OFFSET 0) i ON true ");
 }
 
 // What is still to be published keeps its payload until then.
@@ -317,8 +319,10 @@ void NameBuckets(Statements& s, const Namer& name) {
       "move ids that outlive their age",
       absl::StrCat("WITH outliving AS MATERIALIZED (SELECT ctid AS place FROM @.known_ids WHERE ",
                    kPages, " AND ", kOutlives,
-                   " FOR UPDATE SKIP LOCKED) UPDATE @.known_ids i SET bucket = ", kCurrentBucket,
-                   " FROM outliving WHERE i.bucket = $1::int8::int4 AND i.ctid = outliving.place"));
+                   " LIMIT $4::int8 FOR UPDATE SKIP LOCKED) UPDATE @.known_ids i SET bucket = ",
+                   kCurrentBucket,
+                   " WHERE i.bucket = $1::int8::int4 AND i.ctid = ANY(ARRAY(SELECT place FROM "
+                   "outliving))"));
 }
 
 // States: 0 pending, 1 published, 2 parked, 3 held (OutboxState).

@@ -37,8 +37,10 @@ struct Statements {
   Statement try_upkeep, release_upkeep, exclude_ids;
   Statement count_buckets, look_at_buckets, date_bucket, close_bucket, find_expired_bucket,
       keep_bucket, forget_bucket;
-  // Of a range of pages of one bucket: parameters are the bucket, the first page and the end.
-  Statement count_bucket_pages, count_outliving, move_outliving;
+  Statement count_bucket_pages;
+  // Of a range of pages of one bucket: parameters are the bucket, the first page and the end, and
+  // how many rows are to be moved at most.
+  Statement count_outliving, move_outliving;
 
   Statement put_outgoing, hold_letter, publish_letter, void_letters, drop_letter, lock_letter,
       find_letter, last_redrive, find_failures;

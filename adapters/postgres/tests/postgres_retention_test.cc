@@ -244,6 +244,24 @@ TEST_F(BucketTest, OneOfWhichMostOutlivesItsAgeStays) {
   EXPECT_EQ(CountKnown(10), 10);
 }
 
+TEST_F(BucketTest, SoManyOutliveTheirAgeThatTheyMoveInTurns) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  const std::string ids = schema().name() + ".known_ids";
+  RunSql(
+      connection(),
+      absl::StrCat("INSERT INTO ", ids,
+                   "(scope, id, state, bucket, is_undated) SELECT scope, int4send(n), 1, 1, CASE "
+                   "WHEN n % 3 = 0 THEN true END FROM ",
+                   ids, ", generate_series(1, 9000) n WHERE id = '", IdOf(0), "'"));
+  MustSettle(0, 1, 28);
+  LookAfterAll();
+  MustSettle(0, 200, 201);
+  LookAfterAll();
+  EXPECT_EQ(Ask(absl::StrCat("count(*) FROM ", ids, " WHERE is_undated")), "3000");
+  EXPECT_EQ(Ask(absl::StrCat("count(*) FROM ", ids, " WHERE bucket = 1")), "0");
+}
+
 // What an operator orders makes the log's time begin anew, and nothing that was settled older.
 TEST_F(BucketTest, AnIdIsAsYoungAsItWasThoughItsPositionIsSetBack) {
   MustSettle(0, 0, 1);
