@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/postgres/database.h"
+#include "adapters/postgres/maintenance.h"
 #include "adapters/postgres/operations.h"
 #include "adapters/postgres/outbox.h"
 #include "adapters/postgres/position_rows.h"
@@ -26,7 +27,8 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
         outbox_(database_),
         rows_(database_),
         claims_(rows_),
-        operations_(database_, rows_) {
+        operations_(database_, rows_),
+        maintenance_(database_) {
     if (database_->options().retention != absl::InfiniteDuration()) upkeep_.emplace(database_);
   }
 
@@ -34,6 +36,7 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return &claims_; }
   StoreOperations* operations() override { return &operations_; }
+  StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
 
   absl::StatusOr<Statistics> ReadStatistics() {
@@ -129,6 +132,7 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
   PostgresTransactions rows_;
   stores::FencedClaims claims_;
   PostgresOperations operations_;
+  PostgresMaintenance maintenance_;
   std::optional<Upkeep> upkeep_;  // none: everything is kept for ever
 };
 

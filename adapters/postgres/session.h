@@ -88,6 +88,9 @@ class Session {
   // From now on a session whose answer is waited for counts as lost once that is requested.
   void EndWaitsAt(std::stop_token stop) { stop_ = std::move(stop); }
 
+  // Asks the server to give up the statement at hand, which nobody waits for any more.
+  void CancelOnServer();
+
   // Nothing can be said of the last statement that was sent, and nothing more can be sent.
   bool is_lost() const { return is_lost_; }
   // Looks for what the server has said by itself meanwhile: that it is going away.

@@ -254,6 +254,62 @@ void NameIds(Statements& s, const Namer& name) {
                std::string(kAllChanged));
 }
 
+// Of one bucket: parameters 1 to 3 are its number, the first page and the end.
+constexpr const char* kPages =
+    "i.bucket = $1::int8::int4 AND i.ctid >= ('(' || $2::int8 || ',0)')::tid AND i.ctid < ('(' || "
+    "$3::int8 || ',0)')::tid";
+
+// Parameters: see maintenance.cc, verification.cc and upkeep.cc.
+void NameMaintenance(Statements& s, const Namer& name) {
+  // Rows by the statistics that the server keeps while they are written.
+  s.measure_buckets = name(
+      "read figures",
+      "SELECT b.bucket, b.log_time_max_ms, coalesce(t.n_live_tup, 0), coalesce((SELECT ((1 - "
+      "s.null_frac) * greatest(c.reltuples, 0))::int8 FROM pg_stats s WHERE s.schemaname = '@' AND "
+      "s.tablename = c.relname AND s.attname = 'is_undated'), 0), pg_table_size(c.oid), "
+      "pg_indexes_size(c.oid) FROM @.buckets b JOIN pg_class c ON c.oid = "
+      "to_regclass('@.known_ids_' || b.bucket) LEFT JOIN pg_stat_all_tables t ON t.relid = c.oid "
+      "ORDER BY b.bucket");
+  s.measure_rest = name(
+      "read figures",
+      "SELECT pg_total_relation_size('@.outbox'), (SELECT count(*) FROM @.outbox WHERE state = 0), "
+      "(SELECT count(*) FROM @.outbox WHERE kept), (SELECT count(*) FROM @.positions), (SELECT "
+      "count(*) FROM @.positions WHERE last_offset IS NULL OR coalesce(log_time_ms, -1) < 0), "
+      "(SELECT count(*) FROM @.meta WHERE key = 'upkeep_error'), (SELECT count(*) FROM @.buckets "
+      "WHERE outliving_count IS NOT NULL)");
+  s.list_scopes = name("verify scopes", "SELECT scope, name FROM @.scopes");
+  s.list_buckets =
+      name("verify ids",
+           "SELECT bucket, coalesce(pg_relation_size(to_regclass('@.known_ids_' || bucket)), 0) / "
+           "current_setting('block_size')::int8 FROM @.buckets ORDER BY bucket");
+  s.verify_buckets = name(
+      "verify buckets",
+      "SELECT coalesce(b.bucket::text, c.name), CASE WHEN c.name IS NULL THEN 'it has no table' "
+      "ELSE 'nothing is known of this table' END FROM @.buckets b FULL JOIN (SELECT "
+      "p.relname::text AS name FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhrelid WHERE "
+      "h.inhparent = '@.known_ids'::regclass) c ON c.name = 'known_ids_' || b.bucket WHERE "
+      "b.bucket IS NULL OR c.name IS NULL UNION ALL SELECT bucket::text, 'which one is written to "
+      "is not clear' FROM @.buckets WHERE (log_time_max_ms IS NULL) <> (bucket = (SELECT "
+      "max(bucket) FROM @.buckets))");
+  // How often the indexes find it, over all buckets.
+  s.verify_ids = name(
+      "verify ids",
+      absl::StrCat("SELECT i.scope, i.id, (SELECT count(*) FROM (SELECT FROM @.known_ids o WHERE "
+                   "o.scope = i.scope AND o.id = i.id OFFSET 0) AS found), ",
+                   kIdCells, " FROM @.known_ids i WHERE ", kPages));
+  s.verify_letters = name(
+      "verify letters",
+      "SELECT o.sequence, o.origin, o.state, o.payload, o.kept, o.scope IS NOT NULL AND s.scope IS "
+      "NULL, (SELECT count(*) FROM (SELECT FROM @.known_ids i WHERE o.kept AND i.scope = o.scope "
+      "AND i.id = o.id OFFSET 0) AS found) FROM @.outbox o LEFT JOIN @.scopes s ON s.scope = "
+      "o.scope WHERE o.sequence > $1::int8 ORDER BY o.sequence LIMIT $2::int8");
+  s.put_upkeep_error =
+      name("look after ids",
+           "INSERT INTO @.meta(key, value) VALUES('upkeep_error', convert_from($1::bytea, 'UTF8')) "
+           "ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value");
+  s.drop_upkeep_error = name("look after ids", "DELETE FROM @.meta WHERE key = 'upkeep_error'");
+}
+
 // Parameters: see bucket_upkeep.cc.
 void NameBuckets(Statements& s, const Namer& name) {
   constexpr const char* kOperation = "look after ids";
@@ -264,9 +320,6 @@ void NameBuckets(Statements& s, const Namer& name) {
   // 1: completed, 4: discarded (IdState). Whoever claims an id has said whether he has begun.
   constexpr const char* kOutlives =
       "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
-  constexpr const char* kPages =
-      "bucket = $1::int8::int4 AND ctid >= ('(' || $2::int8 || ',0)')::tid AND ctid < ('(' || "
-      "$3::int8 || ',0)')::tid";
 
   s.try_upkeep =
       name(kOperation, "SELECT pg_try_advisory_lock(hashtext('once upkeep'), hashtext('@'))");
@@ -314,10 +367,10 @@ void NameBuckets(Statements& s, const Namer& name) {
            "current_setting('block_size')::int8");
   s.count_outliving =
       name(kOperation, absl::StrCat("SELECT count(*), count(*) FILTER (WHERE ", kOutlives,
-                                    ") FROM @.known_ids WHERE ", kPages));
+                                    ") FROM @.known_ids i WHERE ", kPages));
   s.move_outliving = name(
       "move ids that outlive their age",
-      absl::StrCat("WITH outliving AS MATERIALIZED (SELECT ctid AS place FROM @.known_ids WHERE ",
+      absl::StrCat("WITH outliving AS MATERIALIZED (SELECT ctid AS place FROM @.known_ids i WHERE ",
                    kPages, " AND ", kOutlives,
                    " LIMIT $4::int8 FOR UPDATE SKIP LOCKED) UPDATE @.known_ids i SET bucket = ",
                    kCurrentBucket,
@@ -399,6 +452,7 @@ Statements::Statements(const StoreOptions& options) {
   NamePositions(*this, name);
   NameIds(*this, name);
   NameBuckets(*this, name);
+  NameMaintenance(*this, name);
   NameLetters(*this, name);
   NameOutbox(*this, name);
 }

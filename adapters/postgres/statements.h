@@ -42,6 +42,11 @@ struct Statements {
   // how many rows are to be moved at most.
   Statement count_outliving, move_outliving;
 
+  // For operators; verify_ids is of a range of pages, as those above.
+  Statement measure_buckets, measure_rest, list_scopes, list_buckets;
+  Statement verify_buckets, verify_ids, verify_letters;
+  Statement put_upkeep_error, drop_upkeep_error;
+
   Statement put_outgoing, hold_letter, publish_letter, void_letters, drop_letter, lock_letter,
       find_letter, last_redrive, find_failures;
   Statement find_pending, count_pending, mark_published, park;

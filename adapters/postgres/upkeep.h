@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -30,13 +31,16 @@ class Upkeep {
  private:
   void Run(const std::stop_token& stop);
   absl::StatusOr<bool> Look(const std::stop_token& stop);
+  // For operators: they ask from another process.
+  void Tell(const std::string& error);
 
   const std::shared_ptr<Database> database_;
   BucketUpkeep buckets_;
   std::unique_ptr<Session> session_;  // null: not connected
   mutable std::mutex mutex_;          // guards error_
   std::string error_;
-  std::jthread thread_;  // last: it uses all of the above
+  std::optional<std::string> told_error_;  // as operators can read it
+  std::jthread thread_;                    // last: it uses all of the above
 };
 
 }  // namespace once::postgres
