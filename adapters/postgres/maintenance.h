@@ -24,7 +24,7 @@ class PostgresMaintenance final : public StoreMaintenance {
   absl::StatusOr<std::vector<std::string>> Verify(const std::stop_token& stop) override;
   // VACUUM (ANALYZE) of the store's tables: keeps nobody waiting, gives room back to the tables.
   absl::Status Compact(const std::stop_token& stop) override;
-  // kFailedPrecondition: the handlers' tables belong to the copy, which the server's own tools make.
+  // kFailedPrecondition: handlers' tables belong to the copy, which the server's own tools make.
   absl::Status Backup(const std::string& path, const std::stop_token& stop) override;
 
  private:
