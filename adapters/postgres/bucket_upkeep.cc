@@ -14,9 +14,12 @@ namespace once::postgres {
 namespace {
 
 constexpr absl::Duration kFirstPatience = absl::Milliseconds(10);
-// The lock may be waited for twice, once as such and once as that of the table: both together are
-// half of what a transaction waits for it.
-constexpr int kPatienceShare = 4;
+// Of what a transaction waits for the lock: those behind us must get it in time.
+constexpr double kPatienceShare = 0.75;
+// Who has the lock waits for the table's: only who reads beside transactions is in the way.
+constexpr absl::Duration kTablePatience = absl::Milliseconds(50);
+// Others wait behind us in one part of so many of the time.
+constexpr int kRests = 20;
 // One statement reads so many pages, which takes some ten milliseconds; one look so many of these.
 constexpr std::int64_t kPagesAtOnce = 1024;
 constexpr int kRangesAtOnce = 32;
@@ -32,7 +35,7 @@ BucketUpkeep::BucketUpkeep(Database& database)
     : database_(database),
       retention_ms_(absl::ToInt64Milliseconds(database.options().retention)),
       span_ms_(stores::MergeSpan(database.options().retention)),
-      patience_max_(std::max(database.options().lock_timeout / kPatienceShare, kFirstPatience)),
+      patience_max_(std::max(database.options().lock_timeout * kPatienceShare, kFirstPatience)),
       patience_(kFirstPatience),
       due_ms_(kNoLogTime) {}
 
@@ -116,6 +119,9 @@ void BucketUpkeep::QueueExclusive(Session& session) {
       absl::StrCat("SET LOCAL lock_timeout TO ", absl::ToInt64Milliseconds(patience_)),
       "wait for a lock");
   session.Queue(database_.statements().exclude_ids);
+  session.QueueText(
+      absl::StrCat("SET LOCAL lock_timeout TO ", absl::ToInt64Milliseconds(kTablePatience)),
+      "wait for a lock");
 }
 
 absl::StatusOr<bool> BucketUpkeep::RunExclusive(Session& session, std::string_view operation) {
@@ -133,6 +139,7 @@ absl::StatusOr<bool> BucketUpkeep::RunExclusive(Session& session, std::string_vi
   // Somebody was at it meanwhile, an operator has set a position back: the next look tells.
   if (sqlstate == kNotAsItWas) return false;
   if (sqlstate != kLockNotAvailable) return done.status();
+  next_try_ = SteadyNow() + absl::ToChronoNanoseconds(patience_ * kRests);
   patience_ = std::min(patience_ * 2, patience_max_);
   return false;
 }
@@ -143,6 +150,7 @@ absl::Status BucketUpkeep::CloseBucket(Session& session, Overview& overview) {
   const Statements& statements = database_.statements();
   const std::int64_t next = overview.current + 1;
   const std::string& schema = database_.options().schema;
+  if (SteadyNow() < next_try_) return absl::OkStatus();
   // Takes no lock that others want. One that was never put to use may be there.
   session.QueueText(absl::StrCat("CREATE TABLE IF NOT EXISTS ", TableOf(next), "(LIKE ", schema,
                                  ".known_ids, PRIMARY KEY(scope, id))"),
@@ -281,6 +289,7 @@ absl::Status BucketUpkeep::Keep(Session& session) {
 
 absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Drop(Session& session) {
   const Statements& statements = database_.statements();
+  if (SteadyNow() < next_try_) return Progress::kLater;
   session.Queue(statements.begin);
   QueueExclusive(session);
   session.Queue(statements.forget_bucket,

@@ -96,6 +96,7 @@ class BucketUpkeep {
   const std::int64_t span_ms_;  // of log time in one bucket
   const absl::Duration patience_max_;
   absl::Duration patience_;
+  SteadyTime next_try_ = SteadyTime::min();  // to get the lock
   std::int64_t due_ms_;
   std::optional<Sweep> sweep_;
   std::set<std::int64_t> staying_;  // most of what is in them outlives its age
