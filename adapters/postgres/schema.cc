@@ -107,6 +107,7 @@ class Preparation {
     absl::StatusOr<int> format = ReadFormat();
     if (!format.ok()) return format.status();
     if (*format != kFormat) {
+      if (absl::Status alone = CheckAlone(*format); !alone.ok()) return alone;
       if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
       ONCE_KILL_POINT("postgres.schema_created");
     }
@@ -167,6 +168,26 @@ class Preparation {
           At("open"), "there is no store; create it by opening it once without must_exist"));
     }
     return 0;
+  }
+
+  // Processes of an older version would find a store that they cannot use. Those that open it at
+  // this moment have no row yet; of those that have just closed it the server hears soon.
+  absl::Status CheckAlone(int format) {
+    constexpr int kTries = 30;
+    for (int i = 0; i < kTries && format != 0; ++i) {
+      Ask(absl::StrCat("SELECT pg_stat_clear_snapshot(), pg_sleep(", i == 0 ? 0.0 : 0.1, ")"));
+      Ask("SELECT count(*) FROM @.openings o JOIN pg_stat_activity a ON a.application_name LIKE "
+          "'once:%:' || to_hex(o.opening)");
+      const auto found = session_.Run(options_.answer_timeout);
+      if (!found.ok()) return found.status();
+      if (found->back().Int(0, 0) == 0) return absl::OkStatus();
+    }
+    if (format == 0) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        At("open"), "the store has format ", format,
+        " and processes of an older version have it open; stop them, and open it again "
+        "to bring it to format ",
+        kFormat));
   }
 
   // From `format`, 0 where there is nothing, to ours, in the transaction that read it.

@@ -17,8 +17,8 @@ namespace {
 
 // A damaged table has thousands that say the same.
 constexpr std::size_t kFindingsMax = 100;
-// Some ten thousand rows a statement, some megabytes.
-constexpr std::int64_t kPagesAtOnce = 256;
+// Some thousand rows a statement, half a megabyte.
+constexpr std::int64_t kPagesAtOnce = 64;
 constexpr std::int64_t kRowsAtOnce = 1000;
 
 // Empty: nothing is wrong with it. Columns are those of verify_letters.

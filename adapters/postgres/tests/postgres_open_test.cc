@@ -216,6 +216,15 @@ TEST_F(OpenTest, TheIdsOfAStoreOfFormat2AreKeptForEverAndChangedWhereTheyWereKno
   EXPECT_EQ(oldest[0][0], absl::StrCat(std::numeric_limits<std::int64_t>::max()));
 }
 
+TEST_F(OpenTest, AStoreThatAnOlderVersionHasOpenIsNotTakenAwayFromIt) {
+  MustOpen();
+  ReturnToFormat2(connection(), schema().name());
+  EXPECT_THAT(OpenStore(Options()).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "stop them"));
+  store_.reset();
+  MustOpen();
+}
+
 TEST_F(OpenTest, AProcessOfAnOlderVersionFindsNoIdsToDamage) {
   MustOpen();
   store_.reset();
