@@ -409,5 +409,27 @@ TEST_F(PostgresRetention, WhyNothingIsForgottenIsSaid) {
   EXPECT_EQ(error, "");
 }
 
+class RetentionOnItsOwnServer : public PostgresRetention {
+ protected:
+  std::string connection() const override { return server_.connection(); }
+
+  PrivateServer server_;
+};
+
+TEST_F(RetentionOnItsOwnServer, GoesOnWhenTheServerHasComeUpAgain) {
+  OpenWithRetention();
+  MustSettle(0, 0, 10);
+  server_.Kill();
+  EXPECT_FALSE(transactions().ReadPositions({}).ok());
+  server_.Start();
+  for (int i = 0; i < 5'000 && !transactions().ReadPositions({}).ok(); ++i) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  MustSettle(0, 10, 800);
+  for (int i = 0; i < 20'000 && CountKnown(300) > 0; ++i) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(CountKnown(300), 0);
+  EXPECT_EQ(MustReadStatistics().upkeep_error, "");
+}
+
 }  // namespace
 }  // namespace once::postgres
