@@ -77,7 +77,7 @@ absl::StatusOr<BucketUpkeep::Overview> BucketUpkeep::ReadOverview(Session& sessi
   Overview overview{.buckets = row.Int(0, 0),
                     .current = row.Int(0, 1),
                     .is_known = row.Int(0, 3) != 0,
-                    .greatest_ms = row.Int(0, 4),
+                    .greatest_ms = row.IsNull(0, 4) ? -1 : row.Int(0, 4),
                     .lowest_ms = row.Int(0, 5)};
   if (!row.IsNull(0, 2)) overview.opened_at_ms = row.Int(0, 2);
   return overview;
@@ -87,7 +87,11 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Tend(Session& session,
                                                           const std::stop_token& stop) {
   auto overview = ReadOverview(session);
   if (!overview.ok()) return overview.status();
-  if (!overview->is_known) return Progress::kDone;
+  if (!overview->is_known) {
+    // The first log time there is begins the first bucket; where one is missing, time must tell.
+    if (overview->greatest_ms < 0) due_ms_ = 0;
+    return Progress::kDone;
+  }
   if (!overview->opened_at_ms) {
     const auto opened =
         Ask(session, database_.statements().date_bucket,

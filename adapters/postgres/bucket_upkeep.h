@@ -43,7 +43,7 @@ class BucketUpkeep {
     std::int64_t current = 0;
     std::optional<std::int64_t> opened_at_ms;  // log time
     bool is_known = false;
-    std::int64_t greatest_ms = 0;  // that any partition's log time ever was
+    std::int64_t greatest_ms = -1;  // that any partition's log time ever was; -1: there is none
     std::int64_t lowest_ms = 0;
   };
   // What is known of a bucket that is old enough to go. Nothing is ever written into it: pages in
