@@ -1,5 +1,5 @@
 // RetentionScene: what a store that forgets ids by log time must forget, and what it must not, over
-// the scene of any embedded store. A test of an adapter opens its store with kRetention and calls
+// the scene of any store that does. A test of an adapter opens its store with kRetention and calls
 // one of the checks.
 #pragma once
 
@@ -62,7 +62,6 @@ class RetentionScene : public Scene {
     EXPECT_GE(FiguresOf(*this->store_->maintenance()).at("undated_ids_count"), 100);
   }
 
- private:
   static PartitionKey KeyOf(int partition) {
     return {.cluster = "cluster", .group = "group", .partition = {"orders", partition}};
   }

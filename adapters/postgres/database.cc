@@ -208,7 +208,8 @@ StoreTraits Database::traits() const {
                      .weakness = server_->weakness.empty() ? loss_of_server_ : server_->weakness,
                      .is_shared = true,
                      .id = identity_.store_id,
-                     .open_count = identity_.open_count};
+                     .open_count = identity_.open_count,
+                     .retention = options_.retention};
   if (!traits.weakness.empty()) traits.durability = Durability::kProcess;
   return traits;
 }

@@ -22,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "adapters/postgres/log_time_alarm.h"
 #include "adapters/postgres/schema.h"
 #include "adapters/postgres/server.h"
 #include "adapters/postgres/session.h"
@@ -45,6 +46,9 @@ class Database : public std::enable_shared_from_this<Database> {
 
   // kUnavailable: all sessions are at work, or the server cannot be reached.
   absl::StatusOr<Lease> Acquire(std::string_view operation);
+
+  // One that is nobody else's, beside those that are leased.
+  absl::StatusOr<std::unique_ptr<Session>> ConnectAside() { return Connect(); }
 
   // The queue of `session` in a transaction of its own, committed as durable as `wanted`.
   absl::StatusOr<std::vector<Result>> RunAlone(Session& session, std::string_view operation);
@@ -70,6 +74,9 @@ class Database : public std::enable_shared_from_this<Database> {
   // Scopes whose rows are committed: nobody needs to look again.
   bool IsKnownScope(std::string_view name) const;
   void NoteScopes(const std::vector<std::string>& names);
+
+  // Of whatever was committed through this opening.
+  LogTimeAlarm& log_times() { return log_times_; }
 
   const StoreOptions& options() const { return options_; }
   const Statements& statements() const { return statements_; }
@@ -113,6 +120,7 @@ class Database : public std::enable_shared_from_this<Database> {
   std::string where_;
   StoreIdentity identity_;
   std::atomic<std::uint64_t> last_claim_ = 0;
+  LogTimeAlarm log_times_;
   std::atomic<bool> has_unsynced_ = false;  // there was a commit that did not wait for the disk
 
   mutable std::mutex mutex_;

@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kHeldIdsMax = 64;
 
 absl::Status Damaged(std::string_view what, std::int64_t value) {
-  return absl::DataLossError(absl::StrCat("postgres: table ids has a row with the unknown ",
+  return absl::DataLossError(absl::StrCat("postgres: table known_ids has a row with the unknown ",
                                           ToAbsl(what), " ", value, "; restore a backup"));
 }
 
@@ -42,7 +42,7 @@ void AddAttempt(Column& column, int attempt) {
   }
 }
 
-// All seventeen columns of ids.
+// What is known of each id, column by column.
 class FullRows {
  public:
   void Add(std::int64_t scope, std::string_view id, const IdRows& rows, std::string_view result) {
@@ -376,12 +376,26 @@ bool IdTable::Flush() {
   if (has_plain) {
     Params plain;
     plain.Array(plain_scopes).Array(plain_ids).Array(plain_highs).Array(plain_lows);
-    session_.Queue(statements.add_completed_ids, std::move(plain.Array(plain_attempts)));
+    AddAge(plain.Array(plain_attempts));
+    session_.Queue(statements.add_completed_ids, std::move(plain));
   }
-  if (!added.is_empty()) session_.Queue(statements.add_ids, added.Encode());
-  if (!changed.is_empty()) session_.Queue(statements.put_ids, changed.Encode());
+  for (const auto& [rows, statement] :
+       {std::pair(&added, &statements.add_ids), std::pair(&changed, &statements.put_ids)}) {
+    if (rows->is_empty()) continue;
+    Params params = rows->Encode();
+    AddAge(params);
+    session_.Queue(*statement, std::move(params));
+  }
   if (!forgotten.empty()) session_.Queue(statements.forget_ids, KeyParams(forgotten));
   return has_plain || !added.is_empty() || !changed.is_empty() || !forgotten.empty();
+}
+
+void IdTable::AddAge(Params& params) const {
+  if (locking_ == Locking::kUnsettled) {
+    params.Null();
+  } else {
+    params.Bool(true);
+  }
 }
 
 void IdTable::Mark() {

@@ -28,9 +28,11 @@ std::int64_t ScopeNumber(std::string_view scope);
 
 // What rows are locked by looking at them.
 enum class Locking : std::uint8_t {
-  kUnsettled,  // those that are there and may still change: a completed id never does
-  kAll,        // every one that is there
-  kHold,       // few ids themselves, whether they are there or not; then as kUnsettled
+  // Those that are there and may still change: a completed id never does. For transactions that
+  // hold position rows: what they settle has the age of these.
+  kUnsettled,
+  kAll,   // every one that is there
+  kHold,  // few ids themselves, whether they are there or not; then as kUnsettled
 };
 
 // Rows of ids, from `column` on: kIdCells of statements.cc.
@@ -99,6 +101,8 @@ class IdTable {
   absl::Status CheckScopes(std::span<const IdKey> keys);
   absl::Status Read(const Wanted& wanted, bool is_locking);
   Params KeyParams(const Wanted& wanted) const;
+  // Whether nobody knows how old the ids are that are written here.
+  void AddAge(Params& params) const;
   // Those that were changed since the last Flush(), in key order.
   std::vector<Entries::value_type*> TakeChanged();
   KeyView ViewOf(const IdKey& key);

@@ -74,6 +74,11 @@ Params& Params::Bytes(std::string_view bytes) {
   return *this;
 }
 
+Params& Params::Bool(bool value) {
+  values_.emplace_back(std::string(1, value ? '\1' : '\0'));
+  return *this;
+}
+
 Params& Params::Null() {
   values_.emplace_back(std::nullopt);
   return *this;

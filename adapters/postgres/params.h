@@ -55,6 +55,7 @@ class Params {
   Params& Int8(std::int64_t value);
   Params& Int4(std::int32_t value);
   Params& Bytes(std::string_view bytes);
+  Params& Bool(bool value);
   Params& Null();
   Params& Array(const Column& column);
 

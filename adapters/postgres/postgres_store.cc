@@ -4,11 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/postgres/database.h"
+#include "adapters/postgres/maintenance.h"
 #include "adapters/postgres/operations.h"
 #include "adapters/postgres/outbox.h"
 #include "adapters/postgres/position_rows.h"
 #include "adapters/postgres/rows.h"
 #include "adapters/postgres/transaction.h"
+#include "adapters/postgres/upkeep.h"
 #include "once/abseil.h"
 #include "once/postgres/store.h"
 #include "src/stores/claims.h"
@@ -25,13 +27,28 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
         outbox_(database_),
         rows_(database_),
         claims_(rows_),
-        operations_(database_, rows_) {}
+        operations_(database_, rows_),
+        maintenance_(database_) {
+    if (database_->options().retention != absl::InfiniteDuration()) upkeep_.emplace(database_);
+  }
 
   StoreTraits traits() const override { return database_->traits(); }
   TransactionalStore* transactions() override { return this; }
   ClaimStore* claims() override { return &claims_; }
   StoreOperations* operations() override { return &operations_; }
+  StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
+
+  absl::StatusOr<Statistics> ReadStatistics() {
+    auto session = database_->Acquire("read statistics");
+    if (!session.ok()) return session.status();
+    (*session)->Queue(database_->statements().count_buckets);
+    const auto results = (*session)->Run(database_->options().answer_timeout);
+    if (!results.ok()) return results.status();
+    return Statistics{.buckets = results->back().Int(0, 0),
+                      .staying_buckets = results->back().Int(0, 1),
+                      .upkeep_error = upkeep_ ? upkeep_->error() : ""};
+  }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
     auto session = database_->Acquire("begin");
@@ -115,6 +132,8 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
   PostgresTransactions rows_;
   stores::FencedClaims claims_;
   PostgresOperations operations_;
+  PostgresMaintenance maintenance_;
+  std::optional<Upkeep> upkeep_;  // none: everything is kept for ever
 };
 
 }  // namespace
@@ -123,6 +142,12 @@ absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
   absl::StatusOr<std::shared_ptr<Database>> database = Database::Open(std::move(options));
   if (!database.ok()) return database.status();
   return std::make_shared<PostgresStore>(*std::move(database));
+}
+
+absl::StatusOr<Statistics> ReadStatistics(DedupStore& store) {
+  auto* const ours = dynamic_cast<PostgresStore*>(&store);
+  if (ours != nullptr) return ours->ReadStatistics();
+  return absl::InvalidArgumentError("postgres: statistics of a store that is another one's");
 }
 
 }  // namespace once::postgres

@@ -157,6 +157,7 @@ absl::Status PostgresTransactions::Write(std::string_view operation, Durability 
   const auto session = database_->Acquire(operation);
   if (!session.ok()) return session.status();
   (*session)->Queue(database_->statements().begin);
+  (*session)->Queue(database_->statements().share_ids);
   PostgresRows rows(*database_, **session, Locking::kAll);
   absl::Status done = work(rows);
   if (done.ok()) {

@@ -18,8 +18,8 @@ namespace {
 // null for "never". The number of a scope is a hash of its name: no row needs to be read to know
 // it.
 //
-//   ids: a row for each id. The columns of the claim are null where nobody works on it; they lie
-//     here, since nulls cost nothing and one row is one lock.
+//   ids, known_ids: a row for each id. The columns of the claim are null where nobody works on it;
+//     they lie here, since nulls cost nothing and one row is one lock.
 //   outbox: origin is unique for ever, kept says that the payload stays after publication.
 //   openings: words counts the claims' commits that did not wait for the disk, so that a server
 //     that has lost some of them is found out.
@@ -53,11 +53,49 @@ const char* const kVersion2[] = {
     "ALTER TABLE @.positions ADD COLUMN log_time_ms int8",
 };
 
+// Ids lie in buckets, which are forgotten as a whole. Written is only the newest of them, so that
+// its primary key sees everybody who writes one id. The table has another name than before: a
+// process of an older version, which knows of no buckets, finds nothing to damage.
+//
+//   known_ids: is_undated says that nobody knows the id's age; null otherwise. The order of the
+//     columns leaves no gaps between them.
+//   buckets: log_time_max_ms is that of the youngest id, null in the current one; log_time_min_ms
+//     what the log's time was when it became that; outliving_count how many of an old one's ids
+//     outlive their age, where these are why it stays.
+//   positions: log_time_max_ms is the greatest that log_time_ms ever was: an order takes that back.
+const char* const kVersion3[] = {
+    "CREATE TABLE @.known_ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, bucket "
+    "int4 NOT NULL, fingerprint_high int8, fingerprint_low int8, attempt int4, first_failed_at "
+    "int8, not_before int8, fence_incarnation int8, fence_counter int8, lease_end int8, is_begun "
+    "bool, may_have_run bool, disposition int2, claim_fingerprint_high int8, claim_fingerprint_low "
+    "int8, result bytea, is_undated bool) PARTITION BY LIST(bucket)",
+    "CREATE TABLE @.known_ids_1(LIKE @.known_ids, PRIMARY KEY(scope, id))",
+    "ALTER TABLE @.known_ids ATTACH PARTITION @.known_ids_1 FOR VALUES IN (1)",
+    "CREATE TABLE @.buckets(bucket int4 PRIMARY KEY, log_time_min_ms int8, log_time_max_ms int8, "
+    "outliving_count int8)",
+    "INSERT INTO @.buckets(bucket) VALUES(1)",
+    "ALTER TABLE @.positions ADD COLUMN log_time_max_ms int8",
+    "UPDATE @.positions SET log_time_max_ms = log_time_ms",
+};
+// Of those that were there nobody knows how old they are: they are kept, as a bucket of their own.
+// Nothing is written anew; they are read once, to see that they are what they are said to be.
+const char* const kKeepFormerIds[] = {
+    "ALTER TABLE @.ids RENAME TO known_ids_0",
+    "ALTER TABLE @.known_ids_0 ADD COLUMN is_undated bool, ADD COLUMN bucket int4 NOT NULL DEFAULT "
+    "0",
+    "ALTER TABLE @.known_ids ATTACH PARTITION @.known_ids_0 FOR VALUES IN (0)",
+    "INSERT INTO @.buckets(bucket, log_time_max_ms) VALUES(0, 9223372036854775807)",
+};
+const char* const kNoFormerIds[] = {"DROP TABLE @.ids"};
+
 struct Migration {
   int version = 0;
   std::span<const char* const> statements;
 };
-const Migration kMigrations[] = {{1, kVersion1}, {2, kVersion2}};
+const Migration kMigrations[] = {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}};
+
+// Ids of a store that has many are read for so long at most; nobody can use it meanwhile.
+constexpr absl::Duration kMigrationMax = absl::Hours(1);
 
 class Preparation {
  public:
@@ -69,6 +107,7 @@ class Preparation {
     absl::StatusOr<int> format = ReadFormat();
     if (!format.ok()) return format.status();
     if (*format != kFormat) {
+      if (absl::Status alone = CheckAlone(*format); !alone.ok()) return alone;
       if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
       ONCE_KILL_POINT("postgres.schema_created");
     }
@@ -131,8 +170,29 @@ class Preparation {
     return 0;
   }
 
+  // Processes of an older version would find a store that they cannot use. Those that open it at
+  // this moment have no row yet; of those that have just closed it the server hears soon.
+  absl::Status CheckAlone(int format) {
+    constexpr int kTries = 30;
+    for (int i = 0; i < kTries && format != 0; ++i) {
+      Ask(absl::StrCat("SELECT pg_stat_clear_snapshot(), pg_sleep(", i == 0 ? 0.0 : 0.1, ")"));
+      Ask("SELECT count(*) FROM @.openings o JOIN pg_stat_activity a ON a.application_name LIKE "
+          "'once:%:' || to_hex(o.opening)");
+      const auto found = session_.Run(options_.answer_timeout);
+      if (!found.ok()) return found.status();
+      if (found->back().Int(0, 0) == 0) return absl::OkStatus();
+    }
+    if (format == 0) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        At("open"), "the store has format ", format,
+        " and processes of an older version have it open; stop them, and open it again "
+        "to bring it to format ",
+        kFormat));
+  }
+
   // From `format`, 0 where there is nothing, to ours, in the transaction that read it.
   absl::Status Migrate(int format) {
+    Ask("SET LOCAL statement_timeout TO 0");
     if (format == 0) {
       if (!has_schema_) Ask("CREATE SCHEMA @");
       Ask("CREATE TABLE @.meta(key text PRIMARY KEY, value text NOT NULL)");
@@ -141,9 +201,16 @@ class Preparation {
       if (migration.version <= format) continue;
       for (const char* sql : migration.statements) Ask(sql);
     }
+    if (format < 3) AskToMoveIds(format == 0);
     Ask(absl::StrCat("INSERT INTO @.meta(key, value) VALUES('format', '", kFormat,
                      "') ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value"));
-    return session_.Run(options_.answer_timeout).status();
+    return session_.Run(kMigrationMax).status();
+  }
+
+  void AskToMoveIds(bool is_new) {
+    const std::span<const char* const> statements =
+        is_new ? std::span<const char* const>(kNoFormerIds) : kKeepFormerIds;
+    for (const char* sql : statements) Ask(sql);
   }
 
   absl::StatusOr<StoreIdentity> Identify() {

@@ -117,6 +117,7 @@ absl::Status Session::Await(SteadyTime deadline) {
     // Bytes that TLS has read already are no news to the socket: look again after a while.
     const SteadyTime now = SteadyNow();
     if (now >= deadline) return Lose("the server has not answered in time");
+    if (stop_.stop_requested()) return Lose("it was asked to stop");
     Wait(PQsocket(connection_), events, std::min(deadline, now + kLookAgain));
     if (PQconsumeInput(connection_) == 0) return Lose(PQerrorMessage(connection_));
   }
@@ -211,6 +212,14 @@ absl::Status Session::Read(const std::vector<Command>& commands, const std::vect
   }
   is_outcome_known_ = true;
   return error;
+}
+
+void Session::CancelOnServer() {
+  const std::unique_ptr<PGcancel, void (*)(PGcancel*)> cancel(PQgetCancel(connection_),
+                                                              PQfreeCancel);
+  std::string error(256, '\0');
+  // A statement that goes on all the same ends by itself.
+  if (cancel) PQcancel(cancel.get(), error.data(), static_cast<int>(error.size()));
 }
 
 void Session::SendAside(const std::vector<Statement>& statements) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,6 +85,12 @@ class Session {
   bool is_handlers() const { return is_handlers_; }
   void NoteHandler() { is_handlers_ = true; }
 
+  // From now on a session whose answer is waited for counts as lost once that is requested.
+  void EndWaitsAt(std::stop_token stop) { stop_ = std::move(stop); }
+
+  // Asks the server to give up the statement at hand, which nobody waits for any more.
+  void CancelOnServer();
+
   // Nothing can be said of the last statement that was sent, and nothing more can be sent.
   bool is_lost() const { return is_lost_; }
   // Looks for what the server has said by itself meanwhile: that it is going away.
@@ -133,6 +140,7 @@ class Session {
   std::set<const Statement*> prepared_;
   std::vector<Command> queue_;
   bool is_handlers_ = false;
+  std::stop_token stop_;
   // What was sent aside, and whose answers nobody has read yet.
   std::vector<Command> aside_;
   std::vector<Step> aside_steps_;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "once/abseil.h"
+#include "src/stores/retention.h"
 
 namespace once::postgres {
 namespace {
@@ -170,7 +171,7 @@ absl::Status CheckOptions(const StoreOptions& options) {
     return absl::InvalidArgumentError(
         "postgres: the timeouts of StoreOptions must be more than nothing and less than 20 days");
   }
-  return absl::OkStatus();
+  return stores::CheckRetention("postgres", options.retention);
 }
 
 }  // namespace once::postgres

@@ -50,14 +50,31 @@ constexpr const char* kIdValues =
 // "One row has changed for each key", or the transaction fails.
 constexpr const char* kAllChanged = "SELECT 1 / (count(*) = cardinality($1))::int FROM changed";
 
-// As LetterAt() reads it: a letter, its redrives, and the row of its id.
+// Where every row of an id goes that is written: whoever holds ids shared knows that it stays so.
+constexpr const char* kCurrentBucket = "(SELECT max(bucket) FROM @.buckets)";
+
+// The row of an id wherever it lies, found by the index of each bucket; a place is one only within
+// its bucket. A subquery that is not pulled up: the planner would rather read a table of a million
+// rows than look for a thousand of them.
+std::string RowsOf(std::string_view keys) {
+  return absl::StrCat(
+      " CROSS JOIN LATERAL (SELECT bucket, ctid AS place FROM @.known_ids WHERE "
+      "scope = ",
+      ToAbsl(keys), ".scope AND id = ", ToAbsl(keys),
+      ".id OFFSET 0) AS found WHERE i.bucket = found.bucket AND i.ctid = "
+      "found.place");
+}
+
+// As LetterAt() reads it: a letter, its redrives, and the row of its id, which is looked for letter
+// by letter: there are far more ids than letters.
 std::string SelectLetters() {
   return absl::StrCat(
       "SELECT o.sequence, o.origin, o.state, o.payload, o.reason, s.name, o.id, (SELECT count(*) "
       "FROM @.outbox r WHERE r.scope = o.scope AND r.id = o.id AND r.ordinal < 0), ",
       kIdCells,
       " FROM @.outbox o LEFT JOIN @.scopes s ON s.scope = o.scope "
-      "LEFT JOIN @.ids i ON i.scope = o.scope AND i.id = o.id ");
+      "LEFT JOIN LATERAL (SELECT ",
+      kIdColumns, " FROM @.known_ids WHERE scope = o.scope AND id = o.id OFFSET 0) i ON true ");
 }
 
 // What is still to be published keeps its payload until then.
@@ -147,17 +164,20 @@ void NamePositions(Statements& s, const Namer& name) {
   s.put_positions =
       name("put positions",
            absl::StrCat("WITH changed AS (INSERT INTO @.positions AS p (", kPositionColumns,
-                        ") SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int4[], "
+                        ", log_time_max_ms) SELECT *, log_time_ms FROM unnest($1::bytea[], "
+                        "$2::bytea[], $3::bytea[], $4::int4[], "
                         "$5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], "
-                        "$11::int8[], $12::int8[], $13::int2[], $14::int8[]) ON CONFLICT (cluster, "
-                        "consumer_group, "
+                        "$11::int8[], $12::int8[], $13::int2[], $14::int8[]) AS u(",
+                        kPositionColumns,
+                        ") ON CONFLICT (cluster, consumer_group, "
                         "topic, partition) DO UPDATE SET position = EXCLUDED.position, revision = "
                         "EXCLUDED.revision, writer = EXCLUDED.writer, reach = EXCLUDED.reach, "
                         "last_offset = EXCLUDED.last_offset, last_timestamp_ms = "
                         "EXCLUDED.last_timestamp_ms, last_fingerprint_high = "
                         "EXCLUDED.last_fingerprint_high, last_fingerprint_low = "
                         "EXCLUDED.last_fingerprint_low, directive = EXCLUDED.directive, "
-                        "log_time_ms = EXCLUDED.log_time_ms "
+                        "log_time_ms = EXCLUDED.log_time_ms, log_time_max_ms = "
+                        "greatest(p.log_time_max_ms, EXCLUDED.log_time_ms) "
                         "WHERE p.revision = EXCLUDED.revision - 1 RETURNING 1) ",
                         kAllChanged),
            kDivisionByZero);
@@ -182,41 +202,46 @@ void NamePositions(Statements& s, const Namer& name) {
 }
 
 void NameIds(Statements& s, const Namer& name) {
+  s.share_ids =
+      name("begin", "SELECT pg_advisory_xact_lock_shared(hashtext('once ids'), hashtext('@'))");
   s.hold_ids = name("hold ids",
                     "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hash FROM "
                     "unnest($1::int8[]) AS k(hash) ORDER BY 1) AS sorted");
-  // A subquery that is not pulled up: one look into the index for each key, in their order. The
-  // planner would rather read a table of a million rows than look for a thousand of them.
+  // One look into each bucket's index for each key, in their order: as RowsOf() says.
   const auto find = [](const char* how) {
     return absl::StrCat("SELECT k.n, ", kIdCells, " FROM ", kIdKeys, " CROSS JOIN LATERAL (SELECT ",
-                        kIdColumns, " FROM @.ids WHERE scope = k.scope AND id = k.id ", how, ") i");
+                        kIdColumns, " FROM @.known_ids WHERE scope = k.scope AND id = k.id ", how,
+                        ") i");
   };
   s.find_ids = name("find ids", find("OFFSET 0"));
   s.lock_ids = name("find ids", find("FOR UPDATE"));
   s.add_completed_ids =
       name("put ids",
-           "INSERT INTO @.ids(scope, id, state, fingerprint_high, fingerprint_low, attempt) SELECT "
-           "u.scope, u.id, 1, u.high, u.low, u.attempt FROM unnest($1::int8[], $2::bytea[], "
-           "$3::int8[], $4::int8[], $5::int4[]) AS u(scope, id, high, low, attempt) ORDER BY 1, 2",
+           absl::StrCat("INSERT INTO @.known_ids(scope, id, state, bucket, fingerprint_high, "
+                        "fingerprint_low, attempt, is_undated) SELECT u.scope, u.id, 1, ",
+                        kCurrentBucket,
+                        ", u.high, u.low, u.attempt, $6::bool FROM unnest($1::int8[], $2::bytea[], "
+                        "$3::int8[], $4::int8[], $5::int4[]) AS u(scope, id, high, low, attempt) "
+                        "ORDER BY 1, 2"),
            kUniqueViolation);
   s.add_ids = name("put ids",
-                   absl::StrCat("INSERT INTO @.ids(scope, id, ", kIdColumns, ") SELECT * FROM ",
-                                kIdValues, " ORDER BY 1, 2"),
+                   absl::StrCat("INSERT INTO @.known_ids(scope, id, ", kIdColumns,
+                                ", bucket, is_undated) SELECT *, ", kCurrentBucket,
+                                ", $18::bool FROM ", kIdValues, " ORDER BY 1, 2"),
                    kUniqueViolation);
-  s.put_ids = name(
-      "put ids",
-      absl::StrCat("WITH changed AS (UPDATE @.ids i SET (", kIdColumns, ") = (",
-                   absl::StrReplaceAll(kIdCells, {{"i.", "u."}}), ") FROM ", kIdValues,
-                   " AS u(scope, id, ", kIdColumns, ") CROSS JOIN LATERAL (SELECT ctid AS place ",
-                   "FROM @.ids WHERE scope = u.scope AND id = u.id OFFSET 0) AS found ",
-                   "WHERE i.ctid = found.place RETURNING 1) ", kAllChanged),
-      kDivisionByZero);
-  s.forget_ids = name("forget ids", absl::StrCat("DELETE FROM @.ids i USING ", kIdKeys,
-                                                 " WHERE i.scope = k.scope AND i.id = k.id"));
+  s.put_ids =
+      name("put ids",
+           absl::StrCat("WITH changed AS (UPDATE @.known_ids i SET (", kIdColumns,
+                        ", bucket, is_undated) = (", absl::StrReplaceAll(kIdCells, {{"i.", "u."}}),
+                        ", ", kCurrentBucket, ", $18::bool) FROM ", kIdValues, " AS u(scope, id, ",
+                        kIdColumns, ")", RowsOf("u"), " RETURNING 1) ", kAllChanged),
+           kDivisionByZero);
+  s.forget_ids =
+      name("forget ids", absl::StrCat("DELETE FROM @.known_ids i USING ", kIdKeys, RowsOf("k")));
   s.find_everywhere =
       name("find id", absl::StrCat("SELECT s.name, ", kIdCells,
-                                   " FROM @.scopes s JOIN @.ids i ON i.scope = s.scope AND i.id = "
-                                   "$1::bytea ORDER BY s.name"));
+                                   " FROM @.scopes s JOIN @.known_ids i ON i.scope = s.scope AND "
+                                   "i.id = $1::bytea ORDER BY s.name"));
   s.find_scopes =
       name("find scopes", "SELECT scope, name FROM @.scopes WHERE scope = ANY($1::int8[])");
   s.add_scopes = name("put scopes",
@@ -227,6 +252,130 @@ void NameIds(Statements& s, const Namer& name) {
            "WITH changed AS (SELECT 1 FROM @.scopes s JOIN unnest($1::int8[], "
            "$2::bytea[]) AS u(scope, name) ON s.scope = u.scope AND s.name = u.name) " +
                std::string(kAllChanged));
+}
+
+// Of one bucket: parameters 1 to 3 are its number, the first page and the end.
+constexpr const char* kPages =
+    "i.bucket = $1::int8::int4 AND i.ctid >= ('(' || $2::int8 || ',0)')::tid AND i.ctid < ('(' || "
+    "$3::int8 || ',0)')::tid";
+
+// Parameters: see maintenance.cc, verification.cc and upkeep.cc.
+void NameMaintenance(Statements& s, const Namer& name) {
+  // Rows by the statistics that the server keeps while they are written.
+  s.measure_buckets = name(
+      "read figures",
+      "SELECT b.bucket, b.log_time_max_ms, coalesce(t.n_live_tup, 0), coalesce((SELECT ((1 - "
+      "s.null_frac) * greatest(c.reltuples, 0))::int8 FROM pg_stats s WHERE s.schemaname = '@' AND "
+      "s.tablename = c.relname AND s.attname = 'is_undated'), 0), pg_table_size(c.oid), "
+      "pg_indexes_size(c.oid) FROM @.buckets b JOIN pg_class c ON c.oid = "
+      "to_regclass('@.known_ids_' || b.bucket) LEFT JOIN pg_stat_all_tables t ON t.relid = c.oid "
+      "ORDER BY b.bucket");
+  s.measure_rest = name(
+      "read figures",
+      "SELECT pg_total_relation_size('@.outbox'), (SELECT count(*) FROM @.outbox WHERE state = 0), "
+      "(SELECT count(*) FROM @.outbox WHERE kept), (SELECT count(*) FROM @.positions), (SELECT "
+      "count(*) FROM @.positions WHERE last_offset IS NULL OR coalesce(log_time_ms, -1) < 0), "
+      "(SELECT count(*) FROM @.meta WHERE key = 'upkeep_error'), (SELECT count(*) FROM @.buckets "
+      "WHERE outliving_count IS NOT NULL)");
+  s.list_scopes = name("verify scopes", "SELECT scope, name FROM @.scopes");
+  s.list_buckets =
+      name("verify ids",
+           "SELECT bucket, coalesce(pg_relation_size(to_regclass('@.known_ids_' || bucket)), 0) / "
+           "current_setting('block_size')::int8 FROM @.buckets ORDER BY bucket");
+  s.verify_buckets = name(
+      "verify buckets",
+      "SELECT coalesce(b.bucket::text, c.name), CASE WHEN c.name IS NULL THEN 'it has no table' "
+      "ELSE 'nothing is known of this table' END FROM @.buckets b FULL JOIN (SELECT "
+      "p.relname::text AS name FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhrelid WHERE "
+      "h.inhparent = '@.known_ids'::regclass) c ON c.name = 'known_ids_' || b.bucket WHERE "
+      "b.bucket IS NULL OR c.name IS NULL UNION ALL SELECT bucket::text, 'which one is written to "
+      "is not clear' FROM @.buckets WHERE (log_time_max_ms IS NULL) <> (bucket = (SELECT "
+      "max(bucket) FROM @.buckets))");
+  // How often the indexes find it, over all buckets.
+  s.verify_ids = name(
+      "verify ids",
+      absl::StrCat("SELECT i.scope, i.id, (SELECT count(*) FROM (SELECT FROM @.known_ids o WHERE "
+                   "o.scope = i.scope AND o.id = i.id OFFSET 0) AS found), ",
+                   kIdCells, " FROM @.known_ids i WHERE ", kPages));
+  s.verify_letters = name(
+      "verify letters",
+      "SELECT o.sequence, o.origin, o.state, o.payload, o.kept, o.scope IS NOT NULL AND s.scope IS "
+      "NULL, (SELECT count(*) FROM (SELECT FROM @.known_ids i WHERE o.kept AND i.scope = o.scope "
+      "AND i.id = o.id OFFSET 0) AS found) FROM @.outbox o LEFT JOIN @.scopes s ON s.scope = "
+      "o.scope WHERE o.sequence > $1::int8 ORDER BY o.sequence LIMIT $2::int8");
+  s.put_upkeep_error =
+      name("look after ids",
+           "INSERT INTO @.meta(key, value) VALUES('upkeep_error', convert_from($1::bytea, 'UTF8')) "
+           "ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value");
+  s.drop_upkeep_error = name("look after ids", "DELETE FROM @.meta WHERE key = 'upkeep_error'");
+}
+
+// Parameters: see bucket_upkeep.cc.
+void NameBuckets(Statements& s, const Namer& name) {
+  constexpr const char* kOperation = "look after ids";
+  // The log time of every partition that there is a row of.
+  constexpr const char* kAllAreKnown =
+      "coalesce(bool_and(last_offset IS NOT NULL AND coalesce(log_time_ms, -1) >= 0), false)";
+  constexpr const char* kGreatest = "max(greatest(log_time_ms, log_time_max_ms))";
+  // 1: completed, 4: discarded (IdState). Whoever claims an id has said whether he has begun.
+  constexpr const char* kOutlives =
+      "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
+
+  s.try_upkeep =
+      name(kOperation, "SELECT pg_try_advisory_lock(hashtext('once upkeep'), hashtext('@'))");
+  s.release_upkeep =
+      name(kOperation, "SELECT pg_advisory_unlock(hashtext('once upkeep'), hashtext('@'))");
+  s.exclude_ids =
+      name(kOperation, "SELECT pg_advisory_xact_lock(hashtext('once ids'), hashtext('@'))");
+  s.count_buckets =
+      name("count buckets",
+           "SELECT count(*), count(*) FILTER (WHERE outliving_count IS NOT NULL) FROM @.buckets");
+  s.look_at_buckets = name(
+      kOperation,
+      absl::StrCat("SELECT (SELECT count(*) FROM @.buckets), b.bucket, b.log_time_min_ms, p.* FROM "
+                   "(SELECT * FROM @.buckets ORDER BY bucket DESC LIMIT 1) b, (SELECT ",
+                   kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p"));
+  s.date_bucket =
+      name(kOperation,
+           "UPDATE @.buckets SET log_time_min_ms = $2::int8 WHERE bucket = $1::int8 AND "
+           "log_time_min_ms IS NULL");
+  s.close_bucket = name(
+      "close a bucket",
+      absl::StrCat(
+          "WITH log AS (SELECT ", kGreatest, " AS greatest FROM @.positions HAVING ", kAllAreKnown,
+          "), closed AS (UPDATE @.buckets SET log_time_max_ms = log.greatest FROM log "
+          "WHERE bucket = $1::int8 AND bucket = (SELECT max(bucket) FROM @.buckets) "
+          "RETURNING 1), opened AS (INSERT INTO @.buckets(bucket, log_time_min_ms) SELECT "
+          "$1::int8 + 1, greatest FROM log) SELECT 1 / (SELECT count(*) FROM closed)::int"));
+  s.find_expired_bucket =
+      name(kOperation,
+           "SELECT bucket FROM @.buckets WHERE log_time_max_ms < $1::int8 AND bucket <> "
+           "ALL($2::int4[]) ORDER BY bucket LIMIT 1");
+  s.keep_bucket =
+      name(kOperation, "UPDATE @.buckets SET outliving_count = $2::int8 WHERE bucket = $1::int8");
+  // Still as old as it was: an operator may have set a position back.
+  s.forget_bucket =
+      name("drop a bucket",
+           absl::StrCat("WITH log AS (SELECT min(log_time_ms) AS lowest FROM @.positions HAVING ",
+                        kAllAreKnown,
+                        "), gone AS (DELETE FROM @.buckets USING log WHERE bucket = $1::int8 AND "
+                        "log_time_max_ms < log.lowest - $2::int8 RETURNING 1) SELECT 1 / (SELECT "
+                        "count(*) FROM gone)::int"));
+  s.count_bucket_pages =
+      name(kOperation,
+           "SELECT pg_relation_size(convert_from($1::bytea, 'UTF8')::regclass) / "
+           "current_setting('block_size')::int8");
+  s.count_outliving =
+      name(kOperation, absl::StrCat("SELECT count(*), count(*) FILTER (WHERE ", kOutlives,
+                                    ") FROM @.known_ids i WHERE ", kPages));
+  s.move_outliving = name(
+      "move ids that outlive their age",
+      absl::StrCat("WITH outliving AS MATERIALIZED (SELECT ctid AS place FROM @.known_ids i WHERE ",
+                   kPages, " AND ", kOutlives,
+                   " LIMIT $4::int8 FOR UPDATE SKIP LOCKED) UPDATE @.known_ids i SET bucket = ",
+                   kCurrentBucket,
+                   " WHERE i.bucket = $1::int8::int4 AND i.ctid = ANY(ARRAY(SELECT place FROM "
+                   "outliving))"));
 }
 
 // States: 0 pending, 1 published, 2 parked, 3 held (OutboxState).
@@ -302,6 +451,8 @@ Statements::Statements(const StoreOptions& options) {
   NameTransactions(*this, name);
   NamePositions(*this, name);
   NameIds(*this, name);
+  NameBuckets(*this, name);
+  NameMaintenance(*this, name);
   NameLetters(*this, name);
   NameOutbox(*this, name);
 }

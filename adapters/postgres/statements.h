@@ -26,9 +26,26 @@ struct Statements {
   Statement end_hung_owners;
 
   // Of ids: parameters 1 and 2 are the columns scope and id.
+  // Which bucket is the current one, and which there are, is settled until the transaction ends.
+  // Goes before everything that looks for an id, in every transaction that may write one.
+  Statement share_ids;
   Statement hold_ids;  // until the transaction ends, also those that are not there
   Statement find_ids, lock_ids, add_completed_ids, add_ids, put_ids, forget_ids, find_everywhere;
   Statement find_scopes, add_scopes, check_scopes;
+
+  // Of buckets of ids, and of who looks after them.
+  Statement try_upkeep, release_upkeep, exclude_ids;
+  Statement count_buckets, look_at_buckets, date_bucket, close_bucket, find_expired_bucket,
+      keep_bucket, forget_bucket;
+  Statement count_bucket_pages;
+  // Of a range of pages of one bucket: parameters are the bucket, the first page and the end, and
+  // how many rows are to be moved at most.
+  Statement count_outliving, move_outliving;
+
+  // For operators; verify_ids is of a range of pages, as those above.
+  Statement measure_buckets, measure_rest, list_scopes, list_buckets;
+  Statement verify_buckets, verify_ids, verify_letters;
+  Statement put_upkeep_error, drop_upkeep_error;
 
   Statement put_outgoing, hold_letter, publish_letter, void_letters, drop_letter, lock_letter,
       find_letter, last_redrive, find_failures;

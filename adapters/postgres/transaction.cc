@@ -1,6 +1,7 @@
 // What a transaction writes, in the order in which the engine calls it.
 #include "adapters/postgres/transaction.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -18,6 +19,7 @@ PostgresTransaction::PostgresTransaction(std::shared_ptr<Database> database,
       rows_(std::make_unique<PostgresRows>(*database_, *session_, locking)),
       access_(std::make_shared<Connection::Access>(*database_, *session_)) {
   session_->Queue(database_->statements().begin);
+  session_->Queue(database_->statements().share_ids);
 }
 
 template <typename Work>
@@ -146,6 +148,8 @@ absl::Status PostgresTransaction::SetPositions(std::span<const PositionUpdate> u
       }
       absl::Status put = rows_->PutPosition(stores::AfterUpdate(update, lock->second));
       if (!put.ok()) return put;
+      if (!update.last_applied) continue;
+      log_time_ms_ = std::max(log_time_ms_, update.last_applied->log_time_ms);
     }
     return absl::OkStatus();
   });
@@ -173,6 +177,7 @@ absl::Status PostgresTransaction::Commit(Durability wanted) {
   }
   const absl::Status committed = database_->Commit(
       *session_, wanted, "whether the commit happened shows when the positions are taken again");
+  if (committed.ok()) database_->log_times().Note(log_time_ms_);
   if (committed.ok() && wanted == Durability::kMachine) rows_->NoteCommitted();
   End("ended by Commit()");
   return committed;

@@ -71,6 +71,7 @@ class PostgresTransaction final : public StoreTransaction {
   std::unique_ptr<PostgresRows> rows_;  // likewise
   std::shared_ptr<Connection::Access> access_;
   std::map<PartitionKey, PositionStamp> locks_;
+  std::int64_t log_time_ms_ = -1;  // the greatest of the positions that were set
   bool has_savepoint_ = false;
   absl::Status state_;  // OK while the transaction is usable
 };

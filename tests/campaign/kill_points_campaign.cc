@@ -18,6 +18,7 @@
 #include "adapters/postgres/tests/test_server.h"
 #include "src/test_hooks.h"
 #include "tests/campaign/all_campaigns.h"
+#include "tests/campaign/forgetful_calls.h"
 #include "tests/campaign/parallel.h"
 #include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/redrive.h"
@@ -37,6 +38,7 @@ enum class Arena {
   kPlainInMemory,
   kOnPostgres,
   kPlainOnPostgres,
+  kForgetful,
   kRedrive,
   kWrapped,
   kWrappedPlain
@@ -54,6 +56,8 @@ const char* NameOf(Arena arena) {
       return "transactional-on-postgres";
     case Arena::kPlainOnPostgres:
       return "plain-on-postgres";
+    case Arena::kForgetful:
+      return "forgetful-on-postgres";
     case Arena::kRedrive:
       return "redrive";
     case Arena::kWrapped:
@@ -96,6 +100,8 @@ std::vector<Arena> ArenasOf(std::string_view point) {
   if (point == "postgres.opened" || point == "postgres.schema_created") {
     return {Arena::kOnPostgres, Arena::kPlainOnPostgres};
   }
+  // Its log goes on fast enough to close buckets.
+  if (begins("postgres.") && point.find("bucket_") != point.npos) return {Arena::kForgetful};
   if (begins("postgres.")) return {Arena::kOnPostgres};
   if (begins("sqlite.") && (ends("_unsynced_commit") || ends("_unsynced") || ends("_skipped"))) {
     return {Arena::kTransactional, Arena::kPlain, Arena::kWrapped};
@@ -132,7 +138,8 @@ bool IsOncePerLife(std::string_view point) {
 }
 
 bool IsOnPostgres(Arena arena) {
-  return arena == Arena::kOnPostgres || arena == Arena::kPlainOnPostgres;
+  return arena == Arena::kOnPostgres || arena == Arena::kPlainOnPostgres ||
+         arena == Arena::kForgetful;
 }
 
 std::vector<Attack> PlanAll() {
@@ -214,6 +221,24 @@ void AttackRedrive(const Attack& attack, const CampaignOptions& options, Outcome
   scene->Judge(outcome.report, attack.label());
 }
 
+void AttackForgetful(const Attack& attack, const PrivateServer& server, Outcome& outcome) {
+  const Json task = {
+      {"duty", "forget"},
+      {"store", MakePostgresPlace(server.connection(), postgres::testing::NewSchemaName())}};
+  for (const bool is_armed : {true, false}) {
+    testing::Child child({"kill-points", task.dump()},
+                         is_armed ? attack.environment() : testing::Environment());
+    const std::optional<int> ended = child.AwaitEnd(absl::Seconds(60));
+    if (is_armed) outcome.has_died = WasKilled(ended);
+    if (!is_armed && ended != 0) {
+      outcome.report.violations.push_back(attack.label() + ": it does not settle, or not forget");
+    }
+  }
+  for (const std::string& wrong : JudgeForgetful(task["store"])) {
+    outcome.report.violations.push_back(absl::StrCat(attack.label(), ": ", wrong));
+  }
+}
+
 void AttackCalls(const Attack& attack, Outcome& outcome) {
   const testing::ScratchFolder folder;
   const bool is_plain = attack.arena == Arena::kWrappedPlain;
@@ -247,6 +272,8 @@ void Run(const Attack& attack, const CampaignOptions& options, const PrivateServ
     case Arena::kOnPostgres:
     case Arena::kPlainOnPostgres:
       return AttackConsumer(attack, options, server, outcome);
+    case Arena::kForgetful:
+      return AttackForgetful(attack, *server, outcome);
     case Arena::kRedrive:
       return AttackRedrive(attack, options, outcome);
     case Arena::kWrapped:
@@ -320,6 +347,7 @@ CampaignReport RunAll(const CampaignOptions& options) {
 int DoDuty(const Json& task) {
   const std::string duty = task.value("duty", "");
   if (duty == "wrap") return CallWrapped(task);
+  if (duty == "forget") return SettleForgetfully(task);
   return duty == "redrive" ? RedriveAll(task) : Consume(task);
 }
 

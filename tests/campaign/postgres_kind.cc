@@ -61,8 +61,9 @@ class ForgetfulClaims final : public testing::ForwardingClaims {
 // Rows as they are, but for numbers that each opening and each server chooses anew, and times.
 constexpr const char* kRows[] = {
     "SELECT 'position ' || (to_jsonb(p) - 'revision' - 'writer')::text FROM @.positions p",
-    "SELECT 'id ' || (to_jsonb(i) - 'fence_incarnation' - 'fence_counter' - 'lease_end' - "
-    "'not_before' || jsonb_build_object('waits', not_before IS NOT NULL))::text FROM @.ids i",
+    "SELECT 'id ' || (to_jsonb(i) - 'fence_incarnation' - 'fence_counter' - 'lease_end' - 'bucket' "
+    "- "
+    "'not_before' || jsonb_build_object('waits', not_before IS NOT NULL))::text FROM @.known_ids i",
     "SELECT 'letter ' || (to_jsonb(o) - 'sequence')::text FROM @.outbox o",
     "SELECT 'scope ' || to_jsonb(s)::text FROM @.scopes s",
     "SELECT 'effects ' || id || ' of ' || octet_length(body) FROM @_effects.effects",

@@ -73,8 +73,9 @@ TEST_F(ConnectionTest, WhatAHandlerLeavesOnItsSessionIsGoneForTheNextOne) {
     EXPECT_EQ(Text("SHOW work_mem"), work_mem);
     EXPECT_EQ(Text("SELECT current_setting('my.tenant', true)"), "");
     EXPECT_EQ(Text("SELECT to_regclass('left_behind')"), "");
-    EXPECT_EQ(Text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = "
-                   "pg_backend_pid()"),
+    // The store's own is shared.
+    EXPECT_EQ(Text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = "
+                   "'ExclusiveLock' AND pid = pg_backend_pid()"),
               "0");
     // The session's own settings are as they were made.
     EXPECT_EQ(Text("SHOW plan_cache_mode"), "force_custom_plan");
@@ -91,7 +92,7 @@ TEST_F(ConnectionTest, AMessageThatSucceedsAtItsFirstAttemptTakesTheShortStateme
   transaction_ = Begin();
   const std::string used =
       "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE "
-      "'INSERT INTO %.ids(%'";
+      "'INSERT INTO %.known_ids(%'";
   EXPECT_EQ(Text(used), "1");
   EXPECT_EQ(Text(used + " AND statement LIKE '%fence_incarnation%'"), "0");
 }
@@ -253,7 +254,7 @@ TEST_F(ConnectionTest, AStatementThatTakesTooLongIsGivenUpAndTheHandlersOwn) {
 
 // What the store trips over itself must not be held against messages.
 TEST_F(ConnectionTest, ABrokenSchemaIsNoVerdictOnAMessage) {
-  RunSql(connection(), "ALTER TABLE " + schema().name() + ".ids RENAME COLUMN state TO gone");
+  RunSql(connection(), "ALTER TABLE " + schema().name() + ".known_ids RENAME COLUMN state TO gone");
   EXPECT_THAT(Complete(*transaction_, "id"), Says(absl::StatusCode::kInternal, "42703"));
 }
 

@@ -18,9 +18,9 @@ TEST(PostgresCrash, AHandlerInTheTransactionSurvivesEveryCrash) {
   const StoreOptions options =
       OptionsFor(server + " options='-c synchronous_commit=off'", schema.name());
   ASSERT_TRUE(OpenStore(options).ok());
-  const std::string empty =
-      absl::StrCat("DELETE FROM ", schema.name(), ".positions; DELETE FROM ", schema.name(),
-                   ".ids; DELETE FROM ", schema.name(), ".outbox; DELETE FROM ", schema.effects());
+  const std::string empty = absl::StrCat("DELETE FROM ", schema.name(), ".positions; DELETE FROM ",
+                                         schema.name(), ".known_ids; DELETE FROM ", schema.name(),
+                                         ".outbox; DELETE FROM ", schema.effects());
   const CrashReport report =
       RunEveryCrash({.open_store = [&](const CrashWorld&) { return OpenStore(options); },
                      .reset =

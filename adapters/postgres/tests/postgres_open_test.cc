@@ -4,9 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
+#include "absl/strings/str_replace.h"
+#include "adapters/postgres/id_rows.h"
 #include "adapters/postgres/settings.h"
 #include "adapters/postgres/tests/store_scene.h"
 
@@ -165,10 +169,77 @@ TEST_F(OpenTest, ASchemaOfSomebodyElseIsLeftAlone) {
               Says(absl::StatusCode::kFailedPrecondition, "another StoreOptions::schema"));
 }
 
+// The store becomes what version 2 had left, with an id of each kind that this makes a difference
+// to: one completed, one dead, one that a claim has begun.
+void ReturnToFormat2(const std::string& connection, const std::string& schema) {
+  for (const char* const sql :
+       {"ALTER TABLE @.positions DROP COLUMN log_time_max_ms", "DROP TABLE @.buckets",
+        "DROP TABLE @.known_ids",
+        "CREATE TABLE @.ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, "
+        "fingerprint_high int8, fingerprint_low int8, attempt int4, first_failed_at int8, "
+        "not_before int8, fence_incarnation int8, fence_counter int8, lease_end int8, is_begun "
+        "bool, may_have_run bool, disposition int2, claim_fingerprint_high int8, "
+        "claim_fingerprint_low int8, result bytea, PRIMARY KEY(scope, id))",
+        "UPDATE @.meta SET value = '2' WHERE key = 'format'"}) {
+    RunSql(connection, absl::StrReplaceAll(sql, {{"@", schema}}));
+  }
+}
+
+void PutFormerId(const std::string& connection, const std::string& schema, std::string_view cells) {
+  RunSql(connection,
+         absl::StrCat("INSERT INTO ", schema, ".ids(scope, id, state, attempt, is_begun, result) ",
+                      "VALUES(", ScopeNumber("scope"), ", ", ToAbsl(cells), ")"));
+}
+
+TEST_F(OpenTest, TheIdsOfAStoreOfFormat2AreKeptForEverAndChangedWhereTheyWereKnown) {
+  MustOpen();
+  MustApply("to know the scope");
+  store_.reset();
+  ReturnToFormat2(connection(), schema().name());
+  PutFormerId(connection(), schema().name(), "'completed', 1, 1, NULL, 'result'");
+  PutFormerId(connection(), schema().name(), "'dead', 3, 4, NULL, NULL");
+  MustOpen();
+  EXPECT_TRUE(IsCompleted("completed"));
+  EXPECT_FALSE(IsCompleted("to know the scope")) << "the table it was in is gone";
+  const auto found = store_->operations()->FindId("dead");
+  ASSERT_TRUE(found.ok() && found->size() == 1u) << found.status();
+  EXPECT_EQ(found->front().record.state, IdState::kDead);
+  EXPECT_EQ(found->front().record.attempt, 4);
+  const absl::Status discarded = store_->operations()->Discard({"scope", "dead"});
+  ASSERT_TRUE(discarded.ok()) << discarded;
+  const auto rows = RunSql(connection(), absl::StrCat("SELECT encode(id, 'escape'), bucket FROM ",
+                                                      schema().name(), ".known_ids ORDER BY 1"));
+  EXPECT_THAT(rows, ::testing::ElementsAre(std::vector<std::string>{"completed", "0"},
+                                           std::vector<std::string>{"dead", "1"}));
+  const auto oldest = RunSql(
+      connection(), absl::StrCat("SELECT min(log_time_max_ms) FROM ", schema().name(), ".buckets"));
+  EXPECT_EQ(oldest[0][0], absl::StrCat(std::numeric_limits<std::int64_t>::max()));
+}
+
+TEST_F(OpenTest, AStoreThatAnOlderVersionHasOpenIsNotTakenAwayFromIt) {
+  MustOpen();
+  ReturnToFormat2(connection(), schema().name());
+  EXPECT_THAT(OpenStore(Options()).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "stop them"));
+  store_.reset();
+  MustOpen();
+}
+
+TEST_F(OpenTest, AProcessOfAnOlderVersionFindsNoIdsToDamage) {
+  MustOpen();
+  store_.reset();
+  ReturnToFormat2(connection(), schema().name());
+  MustOpen();
+  EXPECT_THROW(RunSql(connection(), absl::StrCat("SELECT FROM ", schema().name(), ".ids")),
+               std::runtime_error);
+}
+
 TEST_F(OpenTest, AStoreOfFormat1IsMigratedAndKeepsWhatItHas) {
   const std::string meta = schema().name() + ".meta";
   const std::string positions = schema().name() + ".positions";
   const std::string id = MustOpen(Options())->traits().id;
+  ReturnToFormat2(connection(), schema().name());
+  PutFormerId(connection(), schema().name(), "'completed', 1, 1, NULL, NULL");
   RunSql(connection(), "ALTER TABLE " + positions + " DROP COLUMN log_time_ms");
   RunSql(connection(), "UPDATE " + meta + " SET value = '1' WHERE key = 'format'");
   RunSql(connection(), "INSERT INTO " + positions +
@@ -183,7 +254,9 @@ TEST_F(OpenTest, AStoreOfFormat1IsMigratedAndKeepsWhatItHas) {
                                                        .timestamp_ms = 1'600'000'000'000,
                                                        .fingerprint = {1, 2},
                                                        .log_time_ms = -1}));
-  EXPECT_NE(MustOpen(Options()), nullptr) << "a second time there is nothing to do";
+  store_ = MustOpen(Options());
+  ASSERT_NE(store_, nullptr) << "a second time there is nothing to do";
+  EXPECT_TRUE(IsCompleted("completed"));
 }
 
 TEST_F(OpenTest, ANewerFormatIsLeftAlone) {

@@ -81,6 +81,35 @@ TEST_F(StoreOnPostgres, IsSeenAndChangedBesideItsConsumers) {
   EXPECT_EQ(found->front().record.state, IdState::kDiscarded);
 }
 
+TEST_F(StoreOnPostgres, ShowsFiguresIsCheckedAndCompactedAndSaysHowItIsCopied) {
+  auto begun = store_->transactions()->Begin({});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const IdWrite id{.key = {"scope", "order-7"}, .record = {.state = IdState::kCompleted}};
+  ASSERT_TRUE(begun->transaction->PutIds({&id, 1}).ok());
+  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+  const CommandResult compacted = RunOnce({"store", "compact", "--json", "--store", url_});
+  EXPECT_EQ(compacted.code, kDone) << compacted.errors;
+  const CommandResult stats = RunOnce({"store", "stats", "--json", "--store", url_});
+  EXPECT_EQ(stats.code, kDone) << stats.errors;
+  EXPECT_EQ(stats.Json()["figures"]["ids_estimated_count"], 1);
+  const CommandResult whole = RunOnce({"store", "verify", "--json", "--store", url_});
+  EXPECT_EQ(whole.code, kDone) << whole.errors;
+  EXPECT_TRUE(whole.Json()["findings"].empty());
+  const CommandResult copied = RunOnce({"store", "backup", "/nowhere", "--store", url_});
+  EXPECT_EQ(copied.code, kRefused);
+  EXPECT_THAT(copied.errors, HasSubstr("pg_dump"));
+
+  begun = store_->transactions()->Begin({});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const auto damaged = postgres::Connection(*begun->transaction)
+                           .Execute("UPDATE " + schema_ + ".known_ids SET state = 77");
+  ASSERT_TRUE(damaged.ok()) << damaged.status();
+  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+  const CommandResult broken = RunOnce({"store", "verify", "--json", "--store", url_});
+  EXPECT_EQ(broken.code, kFoundProblems) << broken.errors;
+  EXPECT_THAT(broken.output, HasSubstr("unknown state 77"));
+}
+
 TEST_F(StoreOnPostgres, IsNeverCreatedAndNoPasswordIsShown) {
   const std::string url = url_.substr(0, url_.find('#')) + "&password=geheim#nothing_here";
   const CommandResult missing = RunOnce({"failures", "list", "--store", url});

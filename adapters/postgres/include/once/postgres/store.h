@@ -56,6 +56,13 @@ struct StoreOptions {
   // nothing for so long ends that process' session. Longer than any handler takes between two
   // statements, or work in progress is undone and done again.
   absl::Duration hung_after = absl::Seconds(30);
+  // How long ids are remembered after they were settled, in log time: they are forgotten, a bucket
+  // at a time, once every partition of every group that uses the store has applied messages so much
+  // newer. Failures, dead letters and claims are kept until they are settled; ids that plain
+  // handlers, Wrap and operators settle are kept for ever, since nothing says how far the log has
+  // come. Takes one connection more. All processes of a store should say the same: where one says
+  // less, that counts.
+  absl::Duration retention = absl::InfiniteDuration();
   // Transactions, claims, operators and the relay each need one while they are at work.
   int connections_max = 8;
   // Added to the server's clock, by which leases and retry delays are measured (claims.h). For
@@ -69,5 +76,16 @@ struct StoreOptions {
 // reached. Every message names the server, never the password, and the way out.
 // Thread-safety: as DedupStore says. Do not use the store in a forked child.
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
+
+struct Statistics {
+  std::int64_t buckets = 0;          // of ids: one that is looked for is looked for in each
+  std::int64_t staying_buckets = 0;  // old enough, but most of what is in them outlives its age
+  // Why this process does not look after the buckets at the moment; empty: it does, or another one
+  // does, or the store has no retention.
+  std::string upkeep_error;
+};
+
+// kInvalidArgument: the store is not PostgreSQL's; otherwise as any call to it.
+absl::StatusOr<Statistics> ReadStatistics(DedupStore& store);
 
 }  // namespace once::postgres

@@ -1,0 +1,445 @@
+// Buckets of ids: what is forgotten and what never is, and that nobody who writes notices.
+#include <chrono>
+#include <limits>
+#include <thread>
+
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "adapters/postgres/bucket_upkeep.h"
+#include "adapters/postgres/tests/store_scene.h"
+#include "tests/retention_scene.h"
+
+namespace once::postgres {
+namespace {
+
+using enum absl::StatusCode;
+
+class PostgresIds : public StoreScene {
+ protected:
+  static std::string IdOf(int number) { return absl::StrFormat("id-%06d", number); }
+
+  StoreOptions Patient() {
+    StoreOptions options = Options();
+    options.lock_timeout = absl::Milliseconds(900);
+    return options;
+  }
+
+  // Without positions: nobody knows how old they are.
+  void MustApplyRange(int first, int end) {
+    for (int i = first; i < end; ++i) MustApply(IdOf(i), Durability::kProcess);
+  }
+
+  // All in one transaction.
+  std::vector<bool> AreCompleted(int end) {
+    std::vector<std::string> ids;
+    std::vector<IdKey> keys;
+    for (int i = 0; i < end; ++i) ids.push_back(IdOf(i));
+    for (const std::string& id : ids) keys.push_back({"scope", id});
+    std::vector<IdRecord> records(keys.size());
+    const auto begun = Begin();
+    const absl::Status found = begun->FindIds(keys, records);
+    EXPECT_TRUE(found.ok()) << found;
+    std::vector<bool> completed;
+    for (const IdRecord& record : records) {
+      completed.push_back(record.state == IdState::kCompleted);
+    }
+    return completed;
+  }
+
+  Statistics MustReadStatistics() {
+    const auto statistics = ReadStatistics(*store_);
+    EXPECT_TRUE(statistics.ok()) << statistics.status();
+    return statistics.value_or(Statistics{});
+  }
+
+  std::string Ask(const std::string& what) {
+    const auto rows = RunSql(connection(), absl::StrCat("SELECT ", what));
+    return rows.empty() ? "" : rows[0][0];
+  }
+  std::string BucketOf(std::string_view id) {
+    return Ask(
+        absl::StrCat("bucket FROM ", schema().name(), ".known_ids WHERE id = '", ToAbsl(id), "'"));
+  }
+};
+
+// The store keeps everything; a BucketUpkeep beside it forgets when a test says so.
+class BucketTest : public once::testing::RetentionScene<PostgresIds> {
+ protected:
+  BucketTest() {
+    StoreOptions options = Patient();
+    store_ = MustOpen(options);
+    options.retention = kRetention;
+    auto database = Database::Open(options);
+    EXPECT_TRUE(database.ok()) << database.status();
+    database_ = *std::move(database);
+    upkeep_ = std::make_unique<BucketUpkeep>(*database_);
+    auto session = database_->ConnectAside();
+    EXPECT_TRUE(session.ok()) << session.status();
+    session_ = *std::move(session);
+  }
+
+  // True: there is more to do.
+  bool Look() {
+    const auto more = upkeep_->Look(*session_, std::stop_token());
+    EXPECT_TRUE(more.ok()) << more.status();
+    return more.value_or(false);
+  }
+  void LookAfterAll() {
+    for (int i = 0; Look(); ++i) ASSERT_LT(i, 100) << "there is no end of it";
+  }
+  // Somebody held the lock at the last look, and it is not asked for again at once.
+  template <typename Condition>
+  void LookUntil(Condition is_so) {
+    for (int i = 0; i < 2'000 && !is_so(); ++i) {
+      LookAfterAll();
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    EXPECT_TRUE(is_so());
+  }
+  // One more of them: the log goes on by more than one holds.
+  void MustFillBucket(int partition, int first) {
+    MustSettle(partition, first, first + 27);
+    LookAfterAll();
+  }
+  std::unique_ptr<StoreTransaction> BeginOn(int partition, PositionStamp* stamp = nullptr) {
+    const TakeRequest take{.key = KeyOf(partition), .writer = 9};
+    const auto taken = transactions().Take({&take, 1});
+    EXPECT_TRUE(taken.ok()) << taken.status();
+    if (stamp != nullptr) *stamp = taken->front().current;
+    const PositionLock lock{.key = KeyOf(partition), .expected = taken->front().current};
+    auto begun = transactions().Begin({&lock, 1});
+    EXPECT_TRUE(begun.ok() && begun->transaction) << begun.status();
+    return std::move(begun->transaction);
+  }
+  static absl::StatusOr<IdRecord> FindIn(StoreTransaction& transaction, std::string_view id) {
+    const IdKey key{"scope", id};
+    IdRecord record;
+    absl::Status found = transaction.FindIds({&key, 1}, {&record, 1});
+    if (!found.ok()) return found;
+    return record;
+  }
+  void MustPut(std::string_view id, IdState state) {
+    auto begun = Begin();
+    const IdWrite write{.key = {"scope", id}, .record = {.state = state, .attempt = 1}};
+    ASSERT_TRUE(begun->PutIds({&write, 1}).ok());
+    ASSERT_TRUE(begun->Commit(Durability::kMachine).ok());
+  }
+
+  std::shared_ptr<Database> database_;
+  std::unique_ptr<BucketUpkeep> upkeep_;
+  std::unique_ptr<Session> session_;
+};
+
+TEST_F(BucketTest, ANewOneIsBegunOnceTheLogHasGoneOnByAFourthOfTheRetention) {
+  LookAfterAll();
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  EXPECT_EQ(upkeep_->due_ms(), 25'001);
+  MustSettle(0, 1, 26);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, 1);
+  MustSettle(0, 26, 27);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, 2);
+  EXPECT_EQ(upkeep_->due_ms(), 51'001);
+  MustSettle(0, 27, 28);
+  EXPECT_EQ(BucketOf(IdOf(26)), "1");
+  EXPECT_EQ(BucketOf(IdOf(27)), "2");
+}
+
+TEST_F(BucketTest, NothingIsForgottenWhileThePositionOfOnePartitionHasNoLogTime) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  const TakeRequest take{.key = KeyOf(1), .writer = 7};
+  ASSERT_TRUE(transactions().Take({&take, 1}).ok());
+  MustFillBucket(0, 1);
+  MustFillBucket(0, 800);
+  EXPECT_EQ(MustReadStatistics().buckets, 1);
+  MustSettle(1, 900, 901);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, 2);
+}
+
+TEST_F(BucketTest, MoreThanSoManyThereNeverAre) {
+  MustSettle(1, 0, 1);
+  for (int i = 0; i <= kBucketsMax; ++i) {
+    MustSettle(0, 30 * i, 30 * i + 1);
+    LookAfterAll();
+  }
+  EXPECT_EQ(MustReadStatistics().buckets, kBucketsMax);
+  MustSettle(0, 3000, 3001);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, kBucketsMax);
+  EXPECT_EQ(upkeep_->due_ms(), kNoLogTime) << "nothing can be done before something is dropped";
+}
+
+// Without the lock both would find the id absent, and each would be alone in a bucket.
+TEST_F(BucketTest, OfTwoThatFoundAnIdAbsentOneCommitsThoughALookComesBetween) {
+  MustSettle(0, 0, 1);
+  MustSettle(1, 0, 1);
+  LookAfterAll();
+  auto slow = BeginOn(0);
+  ASSERT_EQ(FindIn(*slow, "wanted")->state, IdState::kAbsent);
+  MustSettle(1, 1, 30);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, 1) << "one that looked for ids is open";
+  auto quick = BeginOn(1);
+  ASSERT_EQ(FindIn(*quick, "wanted")->state, IdState::kAbsent);
+  ASSERT_TRUE(Complete(*quick, "wanted").ok());
+  ASSERT_TRUE(quick->Commit(Durability::kMachine).ok());
+  ASSERT_TRUE(Complete(*slow, "wanted").ok());
+  EXPECT_THAT(slow->Commit(Durability::kMachine), Says(kAborted, ""));
+  slow.reset();
+  LookUntil([&] { return MustReadStatistics().buckets == 2; });
+  EXPECT_EQ(Ask(absl::StrCat("count(*) FROM ", schema().name(), ".known_ids WHERE id = 'wanted'")),
+            "1");
+}
+
+TEST_F(BucketTest, OneWhoWaitsForARowThatMovesToTheNextBucketIsToldToTryAgain) {
+  MustPut("wanted", IdState::kDead);
+  MustSettle(1, 0, 1);
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustFillBucket(0, 1);
+  ASSERT_EQ(BucketOf("wanted"), "1");
+  auto first = BeginOn(0);
+  ASSERT_EQ(FindIn(*first, "wanted")->state, IdState::kDead);
+  auto second = BeginOn(1);
+  absl::StatusOr<IdRecord> seen = absl::UnknownError("not asked");
+  std::thread waiting([&] { seen = FindIn(*second, "wanted"); });
+  const std::string waits =
+      "count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
+  for (int i = 0; i < 200 && Ask(waits) == "0"; ++i) absl::SleepFor(absl::Milliseconds(1));
+  ASSERT_TRUE(Complete(*first, "wanted").ok());
+  EXPECT_TRUE(first->Commit(Durability::kMachine).ok());
+  waiting.join();
+  EXPECT_THAT(seen.status(), Says(kAborted, ""));
+  EXPECT_EQ(BucketOf("wanted"), "2");
+}
+
+TEST_F(BucketTest, WhatIsOldIsDroppedAndWhatOutlivesItsAgeIsNot) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustPut("dead", IdState::kDead);
+  MustPut("retrying", IdState::kRetrying);
+  MustPut("undated", IdState::kCompleted);
+  const ClaimRequest claim{.key = {"scope", "claimed"}, .fence = store_->claims()->NewFence()};
+  ClaimResult claimed;
+  ASSERT_TRUE(store_->claims()->TryClaim({&claim, 1}, absl::Hours(1), {&claimed, 1}).ok());
+  MustSettle(0, 1, 28);
+  LookAfterAll();
+  ASSERT_EQ(BucketOf("dead"), "1");
+  MustSettle(0, 200, 201);
+  LookAfterAll();
+  EXPECT_EQ(Ask(absl::StrCat("count(*) FROM ", schema().name(), ".buckets WHERE bucket = 1")), "0");
+  EXPECT_EQ(Ask(absl::StrCat("to_regclass('", schema().name(), ".known_ids_1')")), "");
+  EXPECT_EQ(CountKnown(28), 0);
+  EXPECT_EQ(Find("dead")->state, IdState::kDead);
+  EXPECT_EQ(Find("retrying")->state, IdState::kRetrying);
+  EXPECT_TRUE(IsCompleted("undated"));
+  EXPECT_EQ(Find("claimed")->state, IdState::kClaimed);
+}
+
+TEST_F(BucketTest, OneOfWhichMostOutlivesItsAgeStays) {
+  MustApplyRange(1000, 1100);
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustFillBucket(0, 1);
+  MustSettle(0, 200, 201);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().staying_buckets, 1);
+  EXPECT_EQ(BucketOf(IdOf(1000)), "1");
+  EXPECT_EQ(CountKnown(10), 10);
+}
+
+TEST_F(BucketTest, SoManyOutliveTheirAgeThatTheyMoveInTurns) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  const std::string ids = schema().name() + ".known_ids";
+  RunSql(
+      connection(),
+      absl::StrCat("INSERT INTO ", ids,
+                   "(scope, id, state, bucket, is_undated) SELECT scope, int4send(n), 1, 1, CASE "
+                   "WHEN n % 3 = 0 THEN true END FROM ",
+                   ids, ", generate_series(1, 9000) n WHERE id = '", IdOf(0), "'"));
+  MustSettle(0, 1, 28);
+  LookAfterAll();
+  MustSettle(0, 200, 201);
+  LookAfterAll();
+  EXPECT_EQ(Ask(absl::StrCat("count(*) FROM ", ids, " WHERE is_undated")), "3000");
+  EXPECT_EQ(Ask(absl::StrCat("count(*) FROM ", ids, " WHERE bucket = 1")), "0");
+}
+
+// What an operator orders makes the log's time begin anew, and nothing that was settled older.
+TEST_F(BucketTest, AnIdIsAsYoungAsItWasThoughItsPositionIsSetBack) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustSettle(0, 500, 501);
+  ASSERT_TRUE(
+      store_->operations()
+          ->OrderPosition(
+              {.key = KeyOf(0), .directive = PositionDirective::kSet, .position = 0, .writer = 3})
+          .ok());
+  MustSettle(0, 40, 41);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, 2);
+  MustSettle(0, 300, 301);
+  LookAfterAll();
+  EXPECT_TRUE(IsCompleted(IdOf(500)));
+  EXPECT_EQ(
+      Ask(absl::StrCat("log_time_max_ms FROM ", schema().name(), ".buckets WHERE bucket = 1")),
+      "500000");
+}
+
+// A transaction that is open for long holds up forgetting, and nothing else.
+TEST_F(BucketTest, NobodyWaitsLongForADropThatCannotBe) {
+  MustSettle(0, 0, 1);
+  MustSettle(1, 0, 1);
+  LookAfterAll();
+  MustFillBucket(0, 1);
+  auto open = BeginOn(1);
+  ASSERT_EQ(FindIn(*open, IdOf(1))->state, IdState::kCompleted);
+  open->Rollback();
+  MustSettle(1, 150, 151);
+  MustSettle(0, 200, 201);
+  open = Begin();
+  ASSERT_EQ(FindIn(*open, "unknown")->state, IdState::kAbsent);
+  std::jthread writer([&](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) MustApply(absl::StrCat("meanwhile-", i));
+  });
+  for (int i = 0; i < 100; ++i) {
+    LookAfterAll();
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  writer.request_stop();
+  writer.join();
+  EXPECT_TRUE(IsCompleted(IdOf(1))) << "whoever is open may have looked for it";
+  open.reset();
+  LookUntil([&] { return !IsCompleted(IdOf(1)); });
+}
+
+TEST_F(BucketTest, OfTwoThatLookAfterThemOneDoes) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustSettle(0, 30, 31);
+  session_->Queue(database_->statements().try_upkeep);
+  ASSERT_TRUE(session_->Run(absl::Seconds(10)).ok());
+  BucketUpkeep other(*database_);
+  auto session = database_->ConnectAside();
+  ASSERT_TRUE(session.ok());
+  const auto more = other.Look(**session, std::stop_token());
+  EXPECT_TRUE(more.ok() && !*more) << more.status();
+  EXPECT_EQ(MustReadStatistics().buckets, 1);
+  LookAfterAll();
+  EXPECT_EQ(MustReadStatistics().buckets, 2);
+}
+
+// A process died behind its creation.
+TEST_F(BucketTest, ATableThatWasCreatedAndNeverPutToUseIsTaken) {
+  RunSql(connection(), absl::StrCat("CREATE TABLE ", schema().name(), ".known_ids_2(LIKE ",
+                                    schema().name(), ".known_ids, PRIMARY KEY(scope, id))"));
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustFillBucket(0, 1);
+  EXPECT_EQ(MustReadStatistics().buckets, 2);
+}
+
+class PostgresRetention : public once::testing::RetentionScene<PostgresIds> {
+ protected:
+  void OpenWithRetention() {
+    StoreOptions options = Patient();
+    options.retention = kRetention;
+    store_ = MustOpen(options);
+    // The first bucket is begun with the first log time; tests are faster than any real log.
+    MustSettle(0, 0, 1);
+    const std::string dated =
+        absl::StrCat("count(log_time_min_ms) FROM ", schema().name(), ".buckets");
+    for (int i = 0; i < 5'000 && Ask(dated) == "0"; ++i) absl::SleepFor(absl::Milliseconds(1));
+    EXPECT_EQ(Ask(dated), "1");
+  }
+};
+
+TEST_F(PostgresRetention, FailuresOutliveTheirAge) {
+  OpenWithRetention();
+  CheckFailuresOutliveTheirAge();
+}
+
+TEST_F(PostgresRetention, OfSeveralProcessesEachMayForgetAndOneMayKeep) {
+  StoreOptions options = Patient();
+  std::shared_ptr<DedupStore> keeps_all = MustOpen(options);
+  options.retention = kRetention;
+  const auto other = MustOpen(options);
+  OpenWithRetention();
+  MustSettle(0, 0, 800);
+  EXPECT_TRUE(IsForgottenSoon(300));
+  std::swap(store_, keeps_all);
+  EXPECT_EQ(CountKnown(300), 0);
+  MustSettle(0, 800, 900);
+  const std::vector<bool> known = AreCompleted(900);
+  for (std::size_t i = 800; i < 900; ++i) EXPECT_TRUE(known[i]) << i;
+  EXPECT_EQ(MustReadStatistics().upkeep_error, "");
+}
+
+TEST_F(PostgresRetention, OfUndatedIdsThoseAloneAreKept) {
+  OpenWithRetention();
+  MustApplyRange(1, 11);
+  MustSettle(0, 11, 800);
+  for (int i = 0; i < 10'000 && CountKnown(300) > 10; ++i) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(CountKnown(300), 10);
+  EXPECT_EQ(CountKnown(11), 10);
+}
+
+TEST_F(PostgresRetention, IsStatedByTheStoreAndRefusedWhenItIsNone) {
+  OpenWithRetention();
+  EXPECT_EQ(store_->traits().retention, kRetention);
+  StoreOptions options = Patient();
+  options.retention = -absl::Seconds(1);
+  EXPECT_THAT(OpenStore(options).status(), Says(kInvalidArgument, "StoreOptions::retention"));
+}
+
+TEST_F(PostgresRetention, WhyNothingIsForgottenIsSaid) {
+  OpenWithRetention();
+  const std::string buckets = absl::StrCat("ALTER TABLE ", schema().name(), ".buckets ");
+  RunSql(connection(), buckets + "RENAME log_time_min_ms TO gone");
+  std::string error;
+  for (int i = 0; i < 5'000 && error.empty(); ++i) {
+    absl::SleepFor(absl::Milliseconds(1));
+    error = MustReadStatistics().upkeep_error;
+  }
+  EXPECT_THAT(error, ::testing::HasSubstr("look after ids"));
+  RunSql(connection(), buckets + "RENAME gone TO log_time_min_ms");
+  for (int i = 0; i < 10'000 && !error.empty(); ++i) {
+    absl::SleepFor(absl::Milliseconds(1));
+    error = MustReadStatistics().upkeep_error;
+  }
+  EXPECT_EQ(error, "");
+}
+
+class RetentionOnItsOwnServer : public PostgresRetention {
+ protected:
+  std::string connection() const override { return server_.connection(); }
+
+  PrivateServer server_;
+};
+
+TEST_F(RetentionOnItsOwnServer, GoesOnWhenTheServerHasComeUpAgain) {
+  OpenWithRetention();
+  MustSettle(0, 0, 10);
+  server_.Kill();
+  EXPECT_FALSE(transactions().ReadPositions({}).ok());
+  server_.Start();
+  for (int i = 0; i < 5'000 && !transactions().ReadPositions({}).ok(); ++i) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  // The log goes on all the time: whenever the buckets are looked after again, there are new ones.
+  constexpr int kIdsATurn = 30;
+  for (int i = 0; i < 200 && CountKnown(40) > 0; ++i) {
+    MustSettle(0, 10 + i * kIdsATurn, 10 + (i + 1) * kIdsATurn);
+    absl::SleepFor(absl::Milliseconds(100));
+  }
+  EXPECT_EQ(CountKnown(40), 0);
+  EXPECT_EQ(MustReadStatistics().upkeep_error, "");
+}
+
+}  // namespace
+}  // namespace once::postgres
