@@ -49,6 +49,11 @@ std::string BucketUpkeep::TableOf(std::int64_t bucket) const {
   return absl::StrCat(database_.options().schema, ".known_ids_", bucket);
 }
 
+void BucketUpkeep::Restart() {
+  sweep_.reset();
+  staying_.clear();
+}
+
 absl::StatusOr<bool> BucketUpkeep::Look(Session& session, const std::stop_token& stop) {
   due_ms_ = kNoLogTime;
   const Statements& statements = database_.statements();
@@ -295,6 +300,7 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Drop(Session& session) {
   const Statements& statements = database_.statements();
   if (SteadyNow() < next_try_) return Progress::kLater;
   session.Queue(statements.begin);
+  session.Queue(statements.write_unsynced);  // no standby is waited for with the lock in hand
   QueueExclusive(session);
   session.Queue(statements.forget_bucket,
                 std::move(Params().Int8(sweep_->bucket).Int8(retention_ms_)));

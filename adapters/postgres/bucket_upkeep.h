@@ -31,6 +31,9 @@ class BucketUpkeep {
   // REQUIRES: the store has a retention; `database` outlives it.
   explicit BucketUpkeep(Database& database);
 
+  // To be called when `session` of Look() is another one: the server may have come up again, without
+  // the last of what was moved.
+  void Restart();
   // Does a bounded part of what there is to do. True: there is more.
   absl::StatusOr<bool> Look(Session& session, const std::stop_token& stop);
   // The log time at which the next look is due; kNoLogTime: nobody can tell.
@@ -47,7 +50,7 @@ class BucketUpkeep {
     std::int64_t lowest_ms = 0;
   };
   // What is known of a bucket that is old enough to go. Nothing is ever written into it: pages in
-  // which nothing that outlives its age was found have none for ever.
+  // which nothing that outlives its age was found have none as long as the server is up.
   struct Sweep {
     std::int64_t bucket = 0;
     std::vector<std::int64_t> pages;  // the first ones of ranges that are to be read …

@@ -66,6 +66,10 @@ absl::StatusOr<std::vector<std::string>> PostgresMaintenance::Verify(const std::
   const auto session = database_->ConnectAside();
   if (!session.ok()) return session.status();
   (*session)->EndWaitsAt(stop);
+  // What the indexes find is to be seen, also where a table is small.
+  (*session)->QueueText("SET enable_seqscan TO off", operation);
+  const absl::Status set = (*session)->Run(database_->options().answer_timeout).status();
+  if (!set.ok()) return set;
   auto findings = Verification(*database_, **session, stop).Run();
   if (stop.stop_requested()) return Cancelled(operation);
   return findings;
@@ -76,6 +80,8 @@ absl::Status PostgresMaintenance::Compact(const std::stop_token& stop) {
   const auto session = database_->ConnectAside();
   if (!session.ok()) return session.status();
   (*session)->EndWaitsAt(stop);
+  // An autovacuum gives way only to who waits longer for it than for a deadlock.
+  (*session)->QueueText("SET lock_timeout TO 0", "compact");
   (*session)->QueueText("SET statement_timeout TO 0", "compact");
   absl::Status done = (*session)->Run(database_->options().answer_timeout).status();
   for (const char* table : {"known_ids", "outbox", "positions", "scopes", "openings", "buckets"}) {

@@ -95,7 +95,7 @@ struct Migration {
 const Migration kMigrations[] = {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}};
 
 // Ids of a store that has many are read for so long at most; nobody can use it meanwhile.
-constexpr absl::Duration kMigrationMax = absl::Hours(1);
+constexpr absl::Duration kMigrationMax = absl::Hours(24);
 
 class Preparation {
  public:

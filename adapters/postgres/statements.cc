@@ -264,7 +264,8 @@ void NameMaintenance(Statements& s, const Namer& name) {
   // Rows by the statistics that the server keeps while they are written.
   s.measure_buckets = name(
       "read figures",
-      "SELECT b.bucket, b.log_time_max_ms, coalesce(t.n_live_tup, 0), coalesce((SELECT ((1 - "
+      "SELECT b.bucket, b.log_time_max_ms, greatest(t.n_live_tup, c.reltuples, 0)::int8, "
+      "coalesce((SELECT ((1 - "
       "s.null_frac) * greatest(c.reltuples, 0))::int8 FROM pg_stats s WHERE s.schemaname = '@' AND "
       "s.tablename = c.relname AND s.attname = 'is_undated'), 0), pg_table_size(c.oid), "
       "pg_indexes_size(c.oid) FROM @.buckets b JOIN pg_class c ON c.oid = "

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 
 namespace once::postgres {
@@ -12,6 +13,8 @@ namespace {
 
 constexpr absl::Duration kLookEvery = absl::Seconds(1);
 constexpr absl::Duration kLongestPause = absl::Minutes(1);
+// Longer than any pause.
+constexpr absl::Duration kHungAfter = absl::Minutes(5);
 
 }  // namespace
 
@@ -32,6 +35,13 @@ absl::StatusOr<bool> Upkeep::Look(const std::stop_token& stop) {
     if (!session.ok()) return session.status();
     session_ = *std::move(session);
     session_->EndWaitsAt(stop);
+    buckets_.Restart();
+    // Of a process that hangs as it leads, the server ends the session, and another one leads.
+    session_->QueueText(
+        absl::StrCat("SET idle_session_timeout TO ", absl::ToInt64Milliseconds(kHungAfter)),
+        "look after ids");
+    const absl::Status set = session_->Run(database_->options().answer_timeout).status();
+    if (!set.ok()) return set;
   }
   return buckets_.Look(*session_, stop);
 }

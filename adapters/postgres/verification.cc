@@ -86,6 +86,19 @@ absl::Status Verification::CheckScopes() {
   return absl::OkStatus();
 }
 
+// Consumers may have come with others since.
+absl::Status Verification::MeetScopes(const Result& ids) {
+  bool has_unknown = false;
+  for (int row = 0; row < ids.rows(); ++row) {
+    has_unknown = has_unknown || !scopes_.contains(ids.Int(row, 0));
+  }
+  if (!has_unknown) return absl::OkStatus();
+  const auto read = Ask(database_.statements().list_scopes, {});
+  if (!read.ok() || read->empty()) return read.status();
+  for (int row = 0; row < read->back().rows(); ++row) scopes_.insert(read->back().Int(row, 0));
+  return absl::OkStatus();
+}
+
 absl::Status Verification::CheckBuckets() {
   const auto read = Ask(database_.statements().verify_buckets, {});
   if (!read.ok() || read->empty()) return read.status();
@@ -131,6 +144,7 @@ absl::Status Verification::CheckIdsOf(std::int64_t bucket, std::int64_t page) {
                         std::move(Params().Int8(bucket).Int8(page).Int8(page + kPagesAtOnce)));
   if (!read.ok() || read->empty()) return read.status();
   const Result& rows = read->back();
+  if (absl::Status met = MeetScopes(rows); !met.ok()) return met;
   for (int row = 0; row < rows.rows(); ++row) {
     const auto find = [&](const std::string& wrong) {
       Find(absl::StrCat("id \"", absl::CHexEscape(ToAbsl(rows.Bytes(row, 1))), "\" in bucket ",

@@ -27,6 +27,7 @@ class Verification {
 
  private:
   absl::Status CheckScopes();
+  absl::Status MeetScopes(const Result& ids);
   absl::Status CheckBuckets();
   absl::Status CheckPositions();
   absl::Status CheckIds();

@@ -118,8 +118,11 @@ class BucketTest : public once::testing::RetentionScene<PostgresIds> {
     if (!found.ok()) return found;
     return record;
   }
-  void MustPut(std::string_view id, IdState state) {
-    auto begun = Begin();
+  void MustPut(std::string_view id, IdState state) { MustPutIn(Begin(), id, state); }
+  // Beside a position: with a log time.
+  void MustPutDated(std::string_view id, IdState state) { MustPutIn(BeginOn(0), id, state); }
+  static void MustPutIn(std::unique_ptr<StoreTransaction> begun, std::string_view id,
+                        IdState state) {
     const IdWrite write{.key = {"scope", id}, .record = {.state = state, .attempt = 1}};
     ASSERT_TRUE(begun->PutIds({&write, 1}).ok());
     ASSERT_TRUE(begun->Commit(Durability::kMachine).ok());
@@ -220,8 +223,8 @@ TEST_F(BucketTest, OneWhoWaitsForARowThatMovesToTheNextBucketIsToldToTryAgain) {
 TEST_F(BucketTest, WhatIsOldIsDroppedAndWhatOutlivesItsAgeIsNot) {
   MustSettle(0, 0, 1);
   LookAfterAll();
-  MustPut("dead", IdState::kDead);
-  MustPut("retrying", IdState::kRetrying);
+  MustPutDated("dead", IdState::kDead);
+  MustPutDated("retrying", IdState::kRetrying);
   MustPut("undated", IdState::kCompleted);
   const ClaimRequest claim{.key = {"scope", "claimed"}, .fence = store_->claims()->NewFence()};
   ClaimResult claimed;
@@ -238,6 +241,30 @@ TEST_F(BucketTest, WhatIsOldIsDroppedAndWhatOutlivesItsAgeIsNot) {
   EXPECT_EQ(Find("retrying")->state, IdState::kRetrying);
   EXPECT_TRUE(IsCompleted("undated"));
   EXPECT_EQ(Find("claimed")->state, IdState::kClaimed);
+}
+
+TEST_F(BucketTest, WhatAServerThatCameUpAgainHasPutBackIsMovedAgain) {
+  MustSettle(0, 0, 1);
+  MustSettle(1, 0, 1);
+  LookAfterAll();
+  MustPut("dead", IdState::kDead);
+  MustFillBucket(0, 1);
+  ASSERT_EQ(BucketOf("dead"), "1");
+  MustSettle(1, 150, 151);
+  MustSettle(0, 200, 201);
+  auto open = BeginOn(1);
+  ASSERT_EQ(FindIn(*open, "unknown")->state, IdState::kAbsent);
+  LookUntil([&] { return BucketOf("dead") != "1"; });
+  LookAfterAll();
+  // Commits that were not synced are gone.
+  RunSql(connection(),
+         absl::StrCat("UPDATE ", schema().name(), ".known_ids SET bucket = 1 WHERE id = 'dead'"));
+  upkeep_->Restart();
+  open->Rollback();
+  LookUntil([&] {
+    return Ask(absl::StrCat("to_regclass('", schema().name(), ".known_ids_1')")).empty();
+  });
+  EXPECT_EQ(Find("dead")->state, IdState::kDead);
 }
 
 TEST_F(BucketTest, OneOfWhichMostOutlivesItsAgeStays) {
