@@ -69,6 +69,7 @@ absl::StatusOr<std::vector<std::string>> PostgresMaintenance::Verify(const std::
   // What the indexes find is to be seen, also where a table is small.
   (*session)->QueueText("SET enable_seqscan TO off", operation);
   const absl::Status set = (*session)->Run(database_->options().answer_timeout).status();
+  if (stop.stop_requested()) return Cancelled(operation);
   if (!set.ok()) return set;
   auto findings = Verification(*database_, **session, stop).Run();
   if (stop.stop_requested()) return Cancelled(operation);

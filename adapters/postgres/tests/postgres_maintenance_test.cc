@@ -160,8 +160,12 @@ TEST_F(Maintenance, ACompactionTakesAwayWhatWasDeleted) {
       "generate_series(1, 20000) n");
   const std::int64_t full = Figures().at("ids_bytes");
   Run("DELETE FROM @.known_ids WHERE scope = 5");
-  const absl::Status compacted = store_->maintenance()->Compact(std::stop_token());
-  ASSERT_TRUE(compacted.ok()) << compacted;
+  // As long as anybody in the database has a snapshot from before, what was deleted stays.
+  for (int i = 0; i < 100 && Figures().at("ids_bytes") >= full / 2; ++i) {
+    const absl::Status compacted = store_->maintenance()->Compact(std::stop_token());
+    ASSERT_TRUE(compacted.ok()) << compacted;
+    absl::SleepFor(absl::Milliseconds(50));
+  }
   EXPECT_LT(Figures().at("ids_bytes"), full / 2);
   EXPECT_TRUE(IsCompleted("id-7"));
 }
