@@ -63,6 +63,8 @@ class ForwardingStore : public DedupStore, public TransactionalStore {
   StoreOperations* operations() override { return inner_->operations(); }
 
   // REQUIRES in all of these: the inner store has transactions().
+  bool syncs_beside() const override { return inner_->transactions()->syncs_beside(); }
+  absl::Status Sync() override { return inner().Sync(); }
   Outbox& outbox() override { return inner().outbox(); }
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
     return inner().Begin(locks);
