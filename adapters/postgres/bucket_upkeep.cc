@@ -219,10 +219,12 @@ absl::Status BucketUpkeep::BeginSweep(Session& session, std::int64_t bucket) {
   const auto size = Ask(session, database_.statements().count_bucket_pages,
                         std::move(Params().Bytes(TableOf(bucket))));
   if (!size.ok()) return size.status();
-  sweep_.emplace().bucket = bucket;
+  Sweep sweep;
+  sweep.bucket = bucket;
   for (std::int64_t page = 0; page < size->back().Int(0, 0); page += kPagesAtOnce) {
-    sweep_->pages.push_back(page);
+    sweep.pages.push_back(page);
   }
+  sweep_ = std::move(sweep);
   return absl::OkStatus();
 }
 

@@ -71,8 +71,8 @@ const char* const kVersion3[] = {
     "int8, result bytea, is_undated bool) PARTITION BY LIST(bucket)",
     "CREATE TABLE @.known_ids_1(LIKE @.known_ids, PRIMARY KEY(scope, id))",
     "ALTER TABLE @.known_ids ATTACH PARTITION @.known_ids_1 FOR VALUES IN (1)",
-    "CREATE TABLE @.buckets(bucket int4 PRIMARY KEY, log_time_min_ms int8, log_time_max_ms int8, "
-    "outliving_count int8)",
+    ("CREATE TABLE @.buckets(bucket int4 PRIMARY KEY, log_time_min_ms int8, log_time_max_ms int8, "
+     "outliving_count int8)"),
     "INSERT INTO @.buckets(bucket) VALUES(1)",
     "ALTER TABLE @.positions ADD COLUMN log_time_max_ms int8",
     "UPDATE @.positions SET log_time_max_ms = log_time_ms",
@@ -81,8 +81,8 @@ const char* const kVersion3[] = {
 // Nothing is written anew; they are read once, to see that they are what they are said to be.
 const char* const kKeepFormerIds[] = {
     "ALTER TABLE @.ids RENAME TO known_ids_0",
-    "ALTER TABLE @.known_ids_0 ADD COLUMN is_undated bool, ADD COLUMN bucket int4 NOT NULL DEFAULT "
-    "0",
+    ("ALTER TABLE @.known_ids_0 ADD COLUMN is_undated bool, ADD COLUMN bucket int4 NOT NULL "
+     "DEFAULT 0"),
     "ALTER TABLE @.known_ids ATTACH PARTITION @.known_ids_0 FOR VALUES IN (0)",
     "INSERT INTO @.buckets(bucket, log_time_max_ms) VALUES(0, 9223372036854775807)",
 };

@@ -75,8 +75,9 @@ constexpr std::array kFields = {
 
 std::string FindStrangeField(const IdHash& hash) {
   for (const auto& [name, value] : hash.fields) {
-    const auto* const field = std::find_if(kFields.begin(), kFields.end(),
-                                           [&](const Field& each) { return each.name == name; });
+    // clang 14 lets no closure take hold of a structured binding.
+    const auto is_it = [&wanted = name](const Field& each) { return each.name == wanted; };
+    const auto* const field = std::find_if(kFields.begin(), kFields.end(), is_it);
     if (field == kFields.end()) {
       return absl::StrCat("a field ", Quoted(name), ", which the store does not have");
     }

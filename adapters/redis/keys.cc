@@ -36,7 +36,7 @@ bool IsHexadecimal(std::string_view text) {
   constexpr std::size_t kDigitsMax = 16;
   return !text.empty() && text.size() <= kDigitsMax &&
          std::all_of(text.begin(), text.end(),
-                     [](char digit) { return absl::ascii_isxdigit(digit); });
+                     [](unsigned char digit) { return absl::ascii_isxdigit(digit); });
 }
 
 }  // namespace
