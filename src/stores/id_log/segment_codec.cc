@@ -105,7 +105,7 @@ absl::StatusOr<Segment> Segment::Read(std::uint64_t number, std::string_view byt
     if (has_print == 1) group.prints = reader.Take(size * kPrintBytes);
     if (!reader.is_ok()) break;
     group.scope = scopes[scope];
-    for (std::size_t at = 0; at < size; ++at) {
+    for (std::size_t at = 0; at < size && reader.is_ok(); ++at) {
       reader.Require(IsPacked(group.form, group.ids.substr(at * group.width, group.width)));
       if (has_print == 0) continue;
       ByteReader print(group.prints.substr(at * kPrintBytes, kPrintBytes));
