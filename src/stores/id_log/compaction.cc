@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "src/stores/id_log/segments_source.h"
+
 namespace once::stores {
 
 Compaction::Compaction(Plan plan, SegmentStorage& storage)

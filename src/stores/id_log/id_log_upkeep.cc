@@ -6,6 +6,7 @@
 #include "src/id_hash.h"
 #include "src/stores/id_log/id_log.h"
 #include "src/stores/id_log/id_source.h"
+#include "src/stores/id_log/segments_source.h"
 
 namespace once::stores {
 

@@ -1,50 +1,11 @@
-// Sorting in memory, reading ahead by one page, and a merge that compares all heads: there are few.
+// Reading ahead by one page, and a merge that compares all heads: there are few.
 #include "src/stores/id_log/id_source.h"
-
-#include <algorithm>
-
-#include "absl/strings/str_cat.h"
 
 namespace once::stores {
 
 std::strong_ordering CompareIds(const StoredId& a, const StoredId& b) {
   if (const auto order = a.scope <=> b.scope; order != 0) return order;
   return RunKey{.form = a.form, .id = a.id} <=> RunKey{.form = b.form, .id = b.id};
-}
-
-absl::StatusOr<std::unique_ptr<SegmentsSource>> SegmentsSource::Load(std::uint64_t first,
-                                                                     std::uint64_t last,
-                                                                     SegmentStorage& storage) {
-  auto source = std::make_unique<SegmentsSource>();
-  std::vector<Segment> segments;
-  std::size_t size = 0;
-  const absl::Status read = storage.ForEachSegment(
-      first, last, [&](std::uint64_t number, std::string_view bytes) -> absl::Status {
-        if (number != first + source->segments_.size()) return absl::OkStatus();
-        auto& kept = source->segments_.emplace_back(std::make_unique<std::string>(bytes));
-        const auto segment = Segment::Read(number, *kept);
-        if (!segment.ok()) return segment.status();
-        size += segment->size();
-        segments.push_back(*segment);
-        return absl::OkStatus();
-      });
-  if (!read.ok()) return read;
-  if (source->segments_.size() != last - first + 1) {
-    return absl::DataLossError(absl::StrCat("id log: segment ", first + source->segments_.size(),
-                                            " is missing; restore a backup"));
-  }
-  std::vector<StoredId>& ids = source->ids_;
-  ids.reserve(size);  // to grow them would touch as much memory again
-  for (const Segment& segment : segments) {
-    segment.ForEach([&](const StoredId& id) { ids.push_back(id); });
-  }
-  std::stable_sort(ids.begin(), ids.end(),
-                   [](const StoredId& a, const StoredId& b) { return CompareIds(a, b) < 0; });
-  // The last of those that are equal is the newest.
-  const auto oldest = std::unique(
-      ids.rbegin(), ids.rend(), [](const auto& a, const auto& b) { return CompareIds(a, b) == 0; });
-  ids.erase(ids.begin(), oldest.base());
-  return source;
 }
 
 absl::StatusOr<bool> RunSource::Next() {

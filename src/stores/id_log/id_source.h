@@ -31,23 +31,6 @@ class IdSource {
   virtual const StoredId& current() const = 0;
 };
 
-// Of segments, in memory; the newest of several that one id has.
-class SegmentsSource : public IdSource {
- public:
-  // kDataLoss when one of first … last is missing or damaged.
-  static absl::StatusOr<std::unique_ptr<SegmentsSource>> Load(std::uint64_t first,
-                                                              std::uint64_t last,
-                                                              SegmentStorage& storage);
-
-  absl::StatusOr<bool> Next() override { return ++next_ <= ids_.size(); }
-  const StoredId& current() const override { return ids_[next_ - 1]; }
-
- private:
-  std::vector<std::unique_ptr<std::string>> segments_;  // what ids_ point into
-  std::vector<StoredId> ids_;
-  std::size_t next_ = 0;
-};
-
 // Of a run, page by page.
 class RunSource : public IdSource {
  public:

@@ -91,7 +91,7 @@ absl::StatusOr<Segment> Segment::Read(std::uint64_t number, std::string_view byt
   for (std::uint32_t i = 0; i < group_count && reader.is_ok(); ++i) {
     const auto scope = reader.TakeInt<std::uint32_t>();
     const auto form = reader.TakeInt<std::uint8_t>();
-    Group group{.form = static_cast<IdForm>(form), .width = reader.TakeInt<std::uint8_t>()};
+    SegmentGroup group{.form = static_cast<IdForm>(form), .width = reader.TakeInt<std::uint8_t>()};
     const auto has_print = reader.TakeInt<std::uint8_t>();
     group.attempt = reader.TakeInt<std::uint16_t>();
     const std::uint64_t size = reader.TakeInt<std::uint32_t>();
@@ -120,15 +120,21 @@ absl::StatusOr<Segment> Segment::Read(std::uint64_t number, std::string_view byt
   return segment;
 }
 
+StoredId SegmentGroup::operator[](std::size_t at) const {
+  StoredId stored{.scope = scope, .form = form, .id = id(at), .attempt = attempt};
+  if (prints.empty()) return stored;
+  stored.fingerprint = ByteReader(prints.substr(at * kPrintBytes, kPrintBytes)).TakePrint();
+  return stored;
+}
+
+void SegmentGroup::Prefetch(std::size_t at) const {
+  __builtin_prefetch(ids.data() + at * width);
+  if (!prints.empty()) __builtin_prefetch(prints.data() + at * kPrintBytes);
+}
+
 void Segment::ForEach(absl::FunctionRef<void(const StoredId&)> visit) const {
-  for (const Group& group : groups_) {
-    StoredId stored{.scope = group.scope, .form = group.form, .attempt = group.attempt};
-    ByteReader prints(group.prints);
-    for (std::size_t at = 0; at < group.ids.size(); at += group.width) {
-      stored.id = group.ids.substr(at, group.width);
-      if (!group.prints.empty()) stored.fingerprint = prints.TakePrint();
-      visit(stored);
-    }
+  for (const SegmentGroup& group : groups_) {
+    for (std::size_t at = 0; at < group.size(); ++at) visit(group[at]);
   }
 }
 

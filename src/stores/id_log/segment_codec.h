@@ -56,6 +56,21 @@ class SegmentWriter {
   std::size_t size_ = 0;
 };
 
+// Ids of a segment that have all this in common.
+struct SegmentGroup {
+  std::size_t size() const { return ids.size() / width; }
+  std::string_view id(std::size_t at) const { return ids.substr(at * width, width); }
+  StoredId operator[](std::size_t at) const;
+  void Prefetch(std::size_t at) const;
+
+  std::string_view scope;
+  IdForm form = IdForm::kRaw;
+  std::uint8_t width = 0;
+  std::uint16_t attempt = 0;
+  std::string_view ids;
+  std::string_view prints;  // empty: none
+};
+
 class Segment {
  public:
   // Views into `bytes`. kDataLoss for anything but what SegmentWriter writes under this number.
@@ -64,22 +79,14 @@ class Segment {
   std::uint64_t number() const { return number_; }
   std::int64_t log_time_ms() const { return log_time_ms_; }
   std::size_t size() const { return size_; }
+  const std::vector<SegmentGroup>& groups() const { return groups_; }
   void ForEach(absl::FunctionRef<void(const StoredId&)> visit) const;
 
  private:
-  struct Group {
-    std::string_view scope;
-    IdForm form = IdForm::kRaw;
-    std::uint8_t width = 0;
-    std::uint16_t attempt = 0;
-    std::string_view ids;
-    std::string_view prints;  // empty: none
-  };
-
   std::uint64_t number_ = 0;
   std::int64_t log_time_ms_ = 0;
   std::size_t size_ = 0;
-  std::vector<Group> groups_;
+  std::vector<SegmentGroup> groups_;
 };
 
 }  // namespace once::stores
