@@ -1,5 +1,5 @@
 // Ids are sorted kind by kind, where a kind is what they have in common that comes before their
-// bytes in the order: scope, form and width. So only bytes are compared, and of most ids only eight.
+// bytes in the order: scope, form and width. So only bytes are compared, of most ids eight.
 #include "src/stores/id_log/segments_source.h"
 
 #include <algorithm>
