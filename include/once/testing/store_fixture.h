@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,9 @@ struct StoreUnderTest {
   StoreCapabilities capabilities = {};
   std::function<std::unique_ptr<StoreFixture>()> make;
 };
+
+// GoogleTest and ctest show a store by its name.
+inline void PrintTo(const StoreUnderTest& subject, std::ostream* out) { *out << subject.name; }
 
 // For the last argument of INSTANTIATE_TEST_SUITE_P.
 std::string StoreName(const ::testing::TestParamInfo<StoreUnderTest>& info);
