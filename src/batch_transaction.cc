@@ -27,7 +27,8 @@ std::int64_t LogTimeOf(const Message& message, std::int64_t received_ms) {
 
 // Position, reach and last applied record as this transaction leaves them. What is in hand at `now`
 // was received before.
-PositionUpdate NextPosition(const WorkPartition& partition, absl::Time now) {
+PositionUpdate NextPosition(const WorkPartition& partition, std::int64_t foreseen_reach,
+                            absl::Time now) {
   PositionUpdate update{.key = partition.lock.key,
                         .position = partition.lock.expected.position,
                         .last_applied = partition.last_applied};
@@ -50,7 +51,7 @@ PositionUpdate NextPosition(const WorkPartition& partition, absl::Time now) {
                            .fingerprint = Fingerprint::Of(last->value()),
                            .log_time_ms = std::max(before, earliest_ms)};
   }
-  update.reach = std::max(update.position, partition.next_reach);
+  update.reach = std::max({update.position, partition.next_reach, foreseen_reach});
   return update;
 }
 
@@ -308,8 +309,9 @@ void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {
 PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   std::vector<PositionUpdate> updates;
   const absl::Time now = context_.executor.Now();
-  for (WorkPartition& partition : order_.partitions) {
-    updates.push_back(NextPosition(partition, now));
+  for (std::size_t i = 0; i < order_.partitions.size(); ++i) {
+    WorkPartition& partition = order_.partitions[i];
+    updates.push_back(NextPosition(partition, work_.foreseen_reaches[i], now));
     partition.committed = {.position = updates.back().position,
                            .revision = partition.lock.expected.revision + 1,
                            .writer = partition.lock.expected.writer};

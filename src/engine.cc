@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "once/abseil.h"
+#include "src/batch_succession.h"
 #include "src/claim_batch.h"
 #include "src/relay.h"
 #include "src/row_marks.h"
@@ -57,7 +58,8 @@ Engine::Engine(ConsumerOptions options, Handler handler)
                                                   .lease = options_.claims.lease})),
       relay_wake_(executor_.NewEvent()),
       worker_(
-          executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); }),
+          executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); },
+          MayFollow),
       syncer_(
           executor_, [this](WorkOrder& order) { Execute(order); }, [this] { source_.Wake(); }) {}
 
@@ -145,6 +147,7 @@ void Engine::Turn() {
   Collect();
   ReportGuarantee(executor_.Now());
   SubmitBatch();
+  PrepareBatch();
   CollectSync();
   SubmitSync();
   // While the worker has the next one: to give a batch back costs the client a call per message.
@@ -182,6 +185,7 @@ void Engine::CancelOverdue() {
 }
 
 void Engine::Execute(WorkOrder& order) {
+  if (order.batch && order.batch->is_prepared) ONCE_KILL_POINT("batch.followed");
   if (order.batch && !has_rows()) {
     SettleClaims({.store = *options_.store->claims(),
                   .handler = std::get<PlainHandlerFunction>(handler_),
@@ -235,6 +239,8 @@ void Engine::Execute(WorkOrder& order) {
 absl::Status Engine::Shutdown(absl::Time deadline) {
   if (is_closed_) return absl::OkStatus();
   is_closed_ = true;
+  PutBack(worker_.TakeBack());
+  Collect();
   if (WorkOrder* order = worker_.current()) order->finish_early = true;
   const bool is_late = worker_.is_busy() && !worker_.WaitUntilDone(deadline);
   if (is_late) {

@@ -93,6 +93,7 @@ class Engine : private SourceListener {
   void ApplyRow(Partition& partition, const TakenPosition& taken);
   void ApplyRows(const RowsOrder& order);
   void LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline);
+  bool IsAuditDue(const Partition& partition, absl::Time now) const;
   void SubmitAudit();
   void ApplyAudit(const AuditOrder& order);
   void HandleMismatch(Partition& partition, const std::optional<PositionStamp>& actual);
@@ -113,17 +114,23 @@ class Engine : private SourceListener {
   void WakeStopped(Partition& partition);
 
   // engine_batches.cc: batches.
-  std::size_t BatchRoom() const;
+  std::size_t BatchRoom(std::size_t letters_to_come) const;
   void SubmitBatch();
+  void PrepareBatch();
+  void PutBack(std::unique_ptr<WorkOrder> order);
   static void MoveToBatch(Partition& partition, std::size_t count, BatchOrder& batch);
   std::vector<Partition*> ReadyPartitions(absl::Time now);
+  BatchOrder ChooseBatch(std::vector<Partition*> ready, std::size_t room);
   bool IsRowDue(absl::Time now) const;
+  bool IsWorkerNeeded(absl::Time now) const;
   void Collect();
+  void Apply(WorkOrder& order);
   void ApplyBatch(BatchOrder& order);
   void ApplyClaims(BatchOrder& order);
   void AdaptClaimRoom(const BatchOrder& order);
   void CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const;
   void Return(Partition& partition, WorkPartition& work);
+  void Drop(WorkPartition& work);
   void PutOff(Partition& partition, int failures, absl::Time now) const;
   void ApplyTrouble(Partition& partition, const absl::Status& error, absl::Time now);
 
@@ -176,6 +183,7 @@ class Engine : private SourceListener {
   bool is_sync_due_ = false;       // something was committed after the last sync began
   int sync_failures_ = 0;          // in a row
   bool is_sync_doubtful_ = false;  // one has failed: rows that were to be synced must be read again
+  bool is_flowing_ = true;         // the last batch was settled whole
   bool is_started_ = false;
   bool is_closed_ = false;
 

@@ -4,7 +4,9 @@
 #include <memory>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "once/abseil.h"
+#include "src/batch_succession.h"
 #include "src/engine.h"
 #include "src/store_errors.h"
 #include "src/test_hooks.h"
@@ -44,10 +46,6 @@ std::vector<Partition*> Engine::ReadyPartitions(absl::Time now) {
                           partition.not_before <= now;
     if (is_ready) ready.push_back(&partition);
   }
-  if (!ready.empty()) {
-    const auto first = static_cast<std::ptrdiff_t>(rotation_++ % ready.size());
-    std::rotate(ready.begin(), ready.begin() + first, ready.end());
-  }
   return ready;
 }
 
@@ -59,11 +57,18 @@ bool Engine::IsRowDue(absl::Time now) const {
   });
 }
 
+// Something else than a batch is to be done next.
+bool Engine::IsWorkerNeeded(absl::Time now) const {
+  return IsRowDue(now) ||
+         std::any_of(partitions_.begin(), partitions_.end(),
+                     [&](const auto& entry) { return IsAuditDue(entry.second, now); });
+}
+
 // How many messages the next batch may have.
-std::size_t Engine::BatchRoom() const {
+std::size_t Engine::BatchRoom(std::size_t letters_to_come) const {
   if (!has_rows()) return std::min(options_.limits.batch_messages_max, claim_room_);
   // Every message of a batch may need a dead letter: the outbox must have room for all of them.
-  const std::size_t pending = outbox_pending_;
+  const std::size_t pending = outbox_pending_ + letters_to_come;
   const std::size_t outbox_room =
       options_.limits.outbox_rows_max - std::min(pending, options_.limits.outbox_rows_max);
   return std::min(options_.limits.batch_messages_max, outbox_room);
@@ -72,10 +77,18 @@ std::size_t Engine::BatchRoom() const {
 void Engine::SubmitBatch() {
   if (worker_.is_busy() || !fatal_.ok() || is_sync_doubtful_) return;
   if (IsRowDue(executor_.Now())) return;
-  std::size_t room = BatchRoom();
+  const std::size_t room = BatchRoom(0);
   std::vector<Partition*> ready = ReadyPartitions(executor_.Now());
   if (ready.empty() || room == 0) return;
+  auto order = std::make_unique<WorkOrder>();
+  order->Set(ChooseBatch(std::move(ready), room));
+  worker_.Submit(std::move(order));
+}
 
+// From every partition its share. REQUIRES: there is room, and a partition.
+BatchOrder Engine::ChooseBatch(std::vector<Partition*> ready, std::size_t room) {
+  const auto first = static_cast<std::ptrdiff_t>(rotation_++ % ready.size());
+  std::rotate(ready.begin(), ready.begin() + first, ready.end());
   BatchOrder batch;
   // A process that dies in a message that runs singly dies of that one, and no other is charged.
   batch.is_single = ready.front()->is_single();
@@ -92,9 +105,60 @@ void Engine::SubmitBatch() {
     MoveToBatch(*ready[i], count, batch);
     room -= count;
   }
+  return batch;
+}
+
+// While the worker has a batch, the next one is made ready: the worker goes on with it by itself.
+// Only a full one, which nothing that still comes could make larger, and only while batches are
+// settled whole, since no other can be followed.
+void Engine::PrepareBatch() {
+  const absl::Time now = executor_.Now();
+  if (!has_rows() || !worker_.can_follow() || !is_flowing_) return;
+  WorkOrder& running = *worker_.current();
+  const bool is_batch = running.batch && !running.batch->is_single;
+  if (!is_batch || !fatal_.ok() || is_sync_doubtful_ || IsWorkerNeeded(now)) return;
+  std::vector<Partition*> ready = ReadyPartitions(now);
+  std::size_t size = 0;
+  for (const Partition* partition : ready) {
+    if (partition->is_suspect()) return;
+    size += partition->queue.size();
+  }
+  const std::size_t full = options_.limits.batch_messages_max;
+  if (size == 0 || (size < full && !IsFull())) return;
+
+  absl::flat_hash_map<const Partition*, std::size_t> places;
+  std::size_t letters_to_come = 0;
+  for (std::size_t i = 0; i < running.batch->partitions.size(); ++i) {
+    const WorkPartition& work = running.batch->partitions[i];
+    places[FindIfCurrent(work.lock.key.partition, work.assignment)] = i;
+    letters_to_come += work.items.size();
+  }
+  if (BatchRoom(letters_to_come) < std::min(size, full)) return;
   auto order = std::make_unique<WorkOrder>();
-  order->batch = std::move(batch);
-  worker_.Submit(std::move(order));
+  order->Set(ChooseBatch(std::move(ready), full));
+  for (WorkPartition& work : order->batch->partitions) {
+    const auto place = places.find(Find(work.lock.key.partition));
+    if (place == places.end()) continue;
+    work.place_before = place->second;
+    running.foreseen_reaches[place->second] = work.items.back().delivery.message().offset() + 1;
+  }
+  order->batch->is_prepared = true;
+  worker_.Follow(std::move(order));
+  ONCE_KILL_POINT("batch.prepared");
+}
+
+// What was made ready and may not run: to where it came from, before anything that precedes it.
+void Engine::PutBack(std::unique_ptr<WorkOrder> order) {
+  if (order == nullptr) return;
+  for (WorkPartition& work : order->batch->partitions) {
+    Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
+    const bool is_active = partition != nullptr && partition->phase == PartitionPhase::kActive;
+    if (is_active) {
+      Return(*partition, work);
+    } else {
+      Drop(work);
+    }
+  }
 }
 
 void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& batch) {
@@ -121,25 +185,31 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
 }
 
 void Engine::Collect() {
-  std::unique_ptr<WorkOrder> order = worker_.Collect();
-  if (order == nullptr) return;
-  if (order->batch && has_rows()) {
-    ApplyBatch(*order->batch);
+  while (std::unique_ptr<WorkOrder> order = worker_.Collect()) {
+    PutBack(worker_.TakeBack());
+    Apply(*order);
+    spent_ = std::move(order);
+  }
+}
+
+void Engine::Apply(WorkOrder& order) {
+  if (order.batch && has_rows()) {
+    ApplyBatch(*order.batch);
     ONCE_KILL_POINT("transaction.applied");
   }
-  if (order->batch && !has_rows()) {
-    ApplyClaims(*order->batch);
+  if (order.batch && !has_rows()) {
+    ApplyClaims(*order.batch);
     ONCE_KILL_POINT("claim.applied");
   }
-  if (order->take) ApplyTake(*order->take);
-  if (order->audit) ApplyAudit(*order->audit);
-  if (order->rows) ApplyRows(*order->rows);
-  spent_ = std::move(order);
+  if (order.take) ApplyTake(*order.take);
+  if (order.audit) ApplyAudit(*order.audit);
+  if (order.rows) ApplyRows(*order.rows);
 }
 
 void Engine::ApplyBatch(BatchOrder& order) {
   const absl::Time now = executor_.Now();
   const bool is_committed = order.end == BatchEnd::kCommitted;
+  is_flowing_ = IsSettledWhole(order);
   ConsumerStats counts;
   if (is_committed || order.end == BatchEnd::kUnknown) CountVerdicts(order, counts);
   if (is_committed) {
@@ -159,8 +229,7 @@ void Engine::ApplyBatch(BatchOrder& order) {
     if (partition != nullptr) partition->attempt = is_committed ? std::nullopt : work.attempt;
     if (partition == nullptr || partition->phase != PartitionPhase::kActive) {
       // Revoked or stopped meanwhile: what is not committed is somebody else's to handle.
-      buffered_messages_ -= work.items.size();
-      for (const WorkItem& item : work.items) buffered_bytes_ -= item.delivery.bytes();
+      Drop(work);
       continue;
     }
     if (ONCE_PLANTED_BUG("only-fenced-replayed")) SettleSpared(order, i, work);
@@ -221,9 +290,7 @@ void Engine::ApplyClaims(BatchOrder& order) {
     Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
     if (partition == nullptr || partition->phase != PartitionPhase::kActive) {
       // Revoked or stopped meanwhile: whoever comes next meets our claims, and their outcomes.
-      buffered_messages_ -= work.items.size();
-      for (const WorkItem& item : work.items) buffered_bytes_ -= item.delivery.bytes();
-      work.items.clear();
+      Drop(work);
       continue;
     }
     Return(*partition, work);
@@ -286,6 +353,12 @@ void Engine::Return(Partition& partition, WorkPartition& work) {
   std::for_each(work.items.rbegin(), work.items.rend(), [&](WorkItem& item) {
     if (!is_settled(item)) partition.queue.push_front(std::move(item.delivery));
   });
+}
+
+void Engine::Drop(WorkPartition& work) {
+  buffered_messages_ -= work.items.size();
+  for (const WorkItem& item : work.items) buffered_bytes_ -= item.delivery.bytes();
+  work.items.clear();
 }
 
 // Nothing is taken from the partition until the backoff after so many failures in a row is over.

@@ -262,6 +262,10 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
 // Lets the worker finish the message at hand and commit; past the deadline its transaction is
 // doomed and will roll back when the handler returns.
 void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline) {
+  if (worker_.has_next()) {
+    PutBack(worker_.TakeBack());
+    Collect();  // what has not been taken back has begun: the one before it is over
+  }
   WorkOrder* order = worker_.current();
   if (order == nullptr || order->doomed) return;
   if (!order->batch) {

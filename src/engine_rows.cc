@@ -236,18 +236,22 @@ void Engine::LeaveClean(std::span<const TopicPartition> partitions, absl::Time d
   if (worker_.WaitUntilDone(deadline)) Collect();
 }
 
+bool Engine::IsAuditDue(const Partition& partition, absl::Time now) const {
+  const absl::Duration interval = options_.times.idle_audit;
+  const bool is_audited =
+      partition.phase == PartitionPhase::kActive || partition.phase == PartitionPhase::kStopped;
+  return has_rows() && interval > absl::ZeroDuration() && is_audited &&
+         now - partition.last_checked >= interval;
+}
+
 // Compares the stored rows with the ones in memory where nothing else does: partitions without
 // traffic, and stopped ones, whose way on may be an operator's order.
 void Engine::SubmitAudit() {
-  const absl::Duration interval = options_.times.idle_audit;
-  if (worker_.is_busy() || interval <= absl::ZeroDuration() || !has_rows()) return;
-  if (ONCE_PLANTED_BUG("idle-rows-not-audited")) return;
   const absl::Time now = executor_.Now();
+  if (worker_.is_busy() || ONCE_PLANTED_BUG("idle-rows-not-audited")) return;
   AuditOrder audit;
   for (auto& [name, partition] : partitions_) {
-    const bool is_audited =
-        partition.phase == PartitionPhase::kActive || partition.phase == PartitionPhase::kStopped;
-    if (!is_audited || now - partition.last_checked < interval) continue;
+    if (!IsAuditDue(partition, now)) continue;
     partition.last_checked = now;
     audit.locks.push_back({.key = partition.key, .expected = partition.expected});
     audit.assignments.push_back(partition.assignment);

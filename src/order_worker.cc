@@ -7,12 +7,13 @@
 namespace once {
 
 OrderWorker::OrderWorker(Executor& executor, std::function<void(WorkOrder&)> execute,
-                         std::function<void()> on_done)
+                         std::function<void()> on_done, Succession succeed)
     : executor_(executor),
       execute_(std::move(execute)),
       on_done_(std::move(on_done)),
+      succeed_(std::move(succeed)),
       ready_(executor.NewEvent()),
-      done_(executor.NewEvent()) {}
+      done_event_(executor.NewEvent()) {}
 
 void OrderWorker::StartTask(std::string_view name) {
   task_ = executor_.Spawn(name, [this] { RunTask(); });
@@ -28,51 +29,75 @@ void OrderWorker::RunTask() {
       order = std::exchange(waiting_, nullptr);
     }
     if (order == nullptr) continue;
-    execute_(*order);
-    bool is_closing = false;
-    {
-      const std::lock_guard lock(mutex_);
-      is_done_ = true;
-      is_closing = is_closing_;
-    }
-    done_->Set();
-    on_done_();
-    if (is_closing) return;
+    while (order != nullptr) order = RunOne(*order);
+    const std::lock_guard lock(mutex_);
+    if (is_closing_ && waiting_ == nullptr) return;
   }
 }
 
+// The order that follows, if one does.
+WorkOrder* OrderWorker::RunOne(WorkOrder& order) {
+  execute_(order);
+  WorkOrder* next = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool has_next = next_ != nullptr && !is_next_begun_ && !is_closing_;
+    if (has_next && succeed_(order, *next_)) {
+      is_next_begun_ = true;
+      next = next_.get();
+    }
+    ++done_;
+  }
+  done_event_->Set();
+  on_done_();
+  return next;
+}
+
 void OrderWorker::Submit(std::unique_ptr<WorkOrder> order) {
-  assert(!is_busy());
-  current_ = std::move(order);
+  assert(!is_busy() && next_ == nullptr);
   if (task_ == nullptr) {
+    current_ = std::move(order);
     execute_(*current_);
-    is_done_ = true;
+    done_ = 1;
     return;
   }
   {
     const std::lock_guard lock(mutex_);
+    current_ = std::move(order);
     waiting_ = current_.get();
-    is_done_ = false;
   }
   ready_->Set();
 }
 
+void OrderWorker::Follow(std::unique_ptr<WorkOrder> order) {
+  assert(can_follow());
+  const std::lock_guard lock(mutex_);
+  next_ = std::move(order);
+}
+
+std::unique_ptr<WorkOrder> OrderWorker::TakeBack() {
+  const std::lock_guard lock(mutex_);
+  return is_next_begun_ ? nullptr : std::move(next_);
+}
+
 bool OrderWorker::IsDone() const {
   const std::lock_guard lock(mutex_);
-  return is_done_;
+  return done_ > 0;
 }
 
 std::unique_ptr<WorkOrder> OrderWorker::Collect() {
-  if (current_ == nullptr || !IsDone()) return nullptr;
   const std::lock_guard lock(mutex_);
-  is_done_ = false;
-  return std::move(current_);
+  if (current_ == nullptr || done_ == 0) return nullptr;
+  --done_;
+  std::unique_ptr<WorkOrder> order = std::move(current_);
+  if (std::exchange(is_next_begun_, false)) current_ = std::move(next_);
+  return order;
 }
 
 bool OrderWorker::WaitUntilDone(absl::Time deadline) {
   // The event is sticky and may be left over from an order that was collected without waiting.
   while (current_ != nullptr && !IsDone()) {
-    if (!done_->WaitUntil(deadline)) return IsDone();
+    if (!done_event_->WaitUntil(deadline)) return IsDone();
   }
   return current_ != nullptr;
 }

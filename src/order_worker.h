@@ -1,6 +1,7 @@
 // OrderWorker runs work orders one at a time: on a task of the executor in Run(), or on the
 // caller's thread in Step(). The polling thread submits and collects; it never blocks on a running
-// handler longer than it asks to.
+// handler longer than it asks to. On a task one order may follow another without a word from the
+// polling thread in between.
 //
 // Thread-safety: all calls from the polling thread. Only the flags of WorkOrder are shared with the
 // worker while an order runs.
@@ -19,10 +20,13 @@ namespace once {
 
 class OrderWorker {
  public:
+  // Whether `next` may follow `ended`, with what it needs to know of it filled in.
+  using Succession = std::function<bool(const WorkOrder& ended, WorkOrder& next)>;
+
   // `execute` runs on the worker; `on_done`, called after it on the same thread, must be
-  // thread-safe.
+  // thread-safe. So does `succeed`, which must be quick; without it no order can follow.
   OrderWorker(Executor& executor, std::function<void(WorkOrder&)> execute,
-              std::function<void()> on_done);
+              std::function<void()> on_done, Succession succeed = nullptr);
   ~OrderWorker() { Close(); }
 
   // From now on orders run on a task of their own.
@@ -33,10 +37,22 @@ class OrderWorker {
   // The order that is_busy() speaks of, for its flags and its scope; never for its results.
   WorkOrder* current() const { return current_.get(); }
 
-  // REQUIRES: !is_busy(). Without a task the order has run when this returns.
+  // REQUIRES: !is_busy(), and what was to follow was taken back. Without a task the order has run
+  // when this returns.
   void Submit(std::unique_ptr<WorkOrder> order);
 
-  // The order, once it has run; else null.
+  bool can_follow() const {
+    return task_ != nullptr && succeed_ != nullptr && current_ != nullptr && next_ == nullptr;
+  }
+  bool has_next() const { return next_ != nullptr; }
+  // The order begins when the current one ends, if it may; else, or if that is over, it is to be
+  // taken back. REQUIRES: can_follow().
+  void Follow(std::unique_ptr<WorkOrder> order);
+  // What was to follow and has not begun, which now it will not; else null.
+  std::unique_ptr<WorkOrder> TakeBack();
+
+  // The current order, once it has run; else null. What follows it is current then; what was to
+  // follow and may not is to be taken back.
   std::unique_ptr<WorkOrder> Collect();
 
   // True as soon as Collect() would return an order; false at the deadline.
@@ -49,21 +65,26 @@ class OrderWorker {
 
  private:
   void RunTask();
+  WorkOrder* RunOne(WorkOrder& order);
   bool IsDone() const;
 
   Executor& executor_;
   const std::function<void(WorkOrder&)> execute_;
   const std::function<void()> on_done_;
+  const Succession succeed_;
   std::unique_ptr<Event> ready_;
-  std::unique_ptr<Event> done_;
+  std::unique_ptr<Event> done_event_;
 
   mutable std::mutex mutex_;      // never held while an order runs or an event is waited for
   WorkOrder* waiting_ = nullptr;  // submitted and not begun
-  bool is_done_ = false;          // the current order has run
+  int done_ = 0;                  // how many of the current order and the next have run
+  bool is_next_begun_ = false;
   bool is_closing_ = false;
+  // Changed by the polling thread, with the mutex; the worker looks at the next one, with it.
+  std::unique_ptr<WorkOrder> current_;
+  std::unique_ptr<WorkOrder> next_;
 
-  std::unique_ptr<WorkOrder> current_;  // polling thread
-  std::unique_ptr<Task> task_;          // last: joined before anything else goes
+  std::unique_ptr<Task> task_;  // last: joined before anything else goes
 };
 
 }  // namespace once

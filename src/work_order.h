@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,6 +45,9 @@ struct WorkPartition {
   std::int64_t next_reach = 0;  // what the batch's own commit makes of it, at least
   // Of this process and without a verdict yet; a batch with is_single records a new one.
   std::optional<RecordedAttempt> attempt;
+  // Of a batch that is to follow another one: where this partition is in that one. What the row
+  // then is only that one's end tells.
+  std::optional<std::size_t> place_before;
 
   // Results. `committed` is what the row became, or would have become when the end is kUnknown.
   bool is_committed = false;
@@ -65,7 +69,8 @@ enum class BatchEnd : std::uint8_t {
 
 struct BatchOrder {
   std::vector<WorkPartition> partitions;
-  bool is_single = false;  // one message, whose attempt is recorded before the handler is invoked
+  bool is_single = false;    // one message, whose attempt is recorded before the handler is invoked
+  bool is_prepared = false;  // it was made ready while another one ran
   BatchEnd end = BatchEnd::kPending;
   std::vector<BeginResult::Mismatch> mismatches;
   absl::Status error;
@@ -115,6 +120,12 @@ struct SyncOrder {
 
 // Exactly one of the five is set.
 struct WorkOrder {
+  // Gives the order this batch. Before it is submitted.
+  void Set(BatchOrder order) {
+    foreseen_reaches = std::vector<std::atomic<std::int64_t>>(order.partitions.size());
+    batch = std::move(order);
+  }
+
   std::optional<BatchOrder> batch;
   std::optional<TakeOrder> take;
   std::optional<AuditOrder> audit;
@@ -124,6 +135,8 @@ struct WorkOrder {
   // commit what is done. `doomed`: commit nothing.
   std::atomic<bool> finish_early = false;
   std::atomic<bool> doomed = false;
+  // One per partition of a batch, and also set while it runs: how far the next batch will go.
+  std::vector<std::atomic<std::int64_t>> foreseen_reaches;
   Cancellation cancellation;  // of the handler that runs
 };
 

@@ -72,6 +72,9 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "of work that ends while a partition is given back, ids and position are kept and "
                "the effects are not",
                "draining", kNone, Check::kAtomic),
+      InEngine("failure-is-followed",
+               "a batch that was made ready runs although the one before it was not settled whole",
+               "one-after-the-other", kOne, Check::kExpectedStamp),
       InEngine("unsynced-is-acknowledged", "the broker hears of a batch before it is synced",
                "synced-later-alone", kNone, Check::kAcknowledged),
       InEngine("failed-sync-forgotten", "after a sync that failed the next one counts for it",

@@ -31,6 +31,26 @@ void AddBatchHandlerCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({failures, OneOfEach()});
 }
 
+// Full batches: each is made ready while the one before it runs.
+void AddCasesOfBatchesInARow(std::vector<ExhaustiveCase>& cases) {
+  Scenario one = ThreeMessages("one-after-the-other", 1);
+  one.limits.batch_messages_max = 1;
+  one.has_free_order = false;  // of the tasks that Run() has there are too many orders
+  one.drives = {Drive::kRun};
+  cases.push_back({one, TwoInAll()});
+
+  // What fails, waits or is given up is followed by nothing.
+  Scenario failing = ThreeMessages("failures-in-a-row", 2);
+  failing.limits.batch_messages_max = 1;
+  failing.has_free_order = false;
+  failing.drives = {Drive::kRun};
+  failing.messages.push_back({.partition = 1, .id = "d"});
+  failing.messages[0].handling = Handling::kFailFirst;
+  failing.messages[0].failures = 1;
+  failing.messages[1].handling = Handling::kReject;
+  cases.push_back({failing, OneOfEach()});
+}
+
 // Batches that are synced beside the next one, over a store that loses what is not.
 void AddCasesThatSyncLater(std::vector<ExhaustiveCase>& cases) {
   Scenario two = WithStoreLoss(OneByOne(ThreeMessages("synced-later", 2)));
@@ -194,6 +214,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   cases.push_back(
       {WithStoreLoss(OneByOne(ThreeMessages("one-partition-store-loss", 1))), TwoInAll()});
   cases.push_back({ThreeMessages("two-partitions", 2), ThreeInAll()});
+  AddCasesOfBatchesInARow(cases);
   AddCasesThatSyncLater(cases);
   cases.push_back({Cooperative(ThreeMessages("two-partitions-cooperative", 2)), TwoInAll()});
   cases.push_back({WithStoreLoss(ThreeMessages("two-partitions-store-loss", 2)), TwoInAll()});
