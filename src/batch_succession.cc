@@ -1,4 +1,4 @@
-// A message is handled after all that came before it in its partition: so a batch follows only where
+// A message is handled after all that came before it in its partition: a batch follows only where
 // nothing of the former is left.
 #include "src/batch_succession.h"
 

@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
+#include <semaphore>
 #include <thread>
+#include <utility>
 
 #include "tests/unit/manual_executor.h"
 
@@ -149,6 +153,157 @@ TEST(OrderWorker, MayGoWithoutHavingBeenUsed) {
   OrderWorker worker(
       *executor, [](WorkOrder&) {}, [] {});
   worker.StartTask("test");
+}
+
+// A worker whose orders wait until they are let go, one after the other.
+class OrdersInARow : public ::testing::Test {
+ protected:
+  OrdersInARow()
+      : executor_(SystemExecutor()),
+        worker_(
+            *executor_, [this](WorkOrder& order) { Run(order); }, [] {},
+            [this](const WorkOrder& ended, WorkOrder&) {
+              asked_of_ = &ended;
+              return may_follow_.load();
+            }) {
+    worker_.StartTask("test");
+  }
+  ~OrdersInARow() override {
+    LetGo(100);
+    worker_.Close();
+  }
+
+  void LetGo(int orders) { let_go_.release(orders); }
+  const WorkOrder* Submit() {
+    worker_.Submit(SomeOrder());
+    begun_.acquire();
+    return worker_.current();
+  }
+  const WorkOrder* Follow() {
+    auto order = SomeOrder();
+    const WorkOrder* const next = order.get();
+    worker_.Follow(std::move(order));
+    return next;
+  }
+
+  const std::shared_ptr<Executor> executor_;
+  std::counting_semaphore<> begun_{0};
+  std::counting_semaphore<> let_go_{0};
+  std::atomic<int> runs_ = 0;
+  std::atomic<bool> may_follow_ = true;
+  std::atomic<const WorkOrder*> asked_of_ = nullptr;
+  OrderWorker worker_;  // last: its task uses the others
+
+ private:
+  void Run(WorkOrder&) {
+    begun_.release();
+    let_go_.acquire();
+    ++runs_;
+  }
+};
+
+TEST_F(OrdersInARow, OneFollowsTheOtherBeforeThatIsCollected) {
+  const WorkOrder* const first = Submit();
+  ASSERT_TRUE(worker_.can_follow());
+  const WorkOrder* const second = Follow();
+  EXPECT_FALSE(worker_.can_follow()) << "one at a time";
+  LetGo(1);
+  begun_.acquire();  // the second
+  EXPECT_EQ(worker_.TakeBack(), nullptr) << "it has begun";
+  EXPECT_EQ(asked_of_, first);
+  EXPECT_EQ(worker_.Collect().get(), first);
+  EXPECT_EQ(worker_.current(), second);
+  EXPECT_EQ(worker_.Collect(), nullptr) << "it runs";
+  LetGo(1);
+  EXPECT_TRUE(worker_.WaitUntilDone(absl::InfiniteFuture()));
+  EXPECT_EQ(worker_.Collect().get(), second);
+  EXPECT_FALSE(worker_.is_busy());
+}
+
+TEST_F(OrdersInARow, BothMayHaveRunBeforeTheFirstIsCollected) {
+  const WorkOrder* const first = Submit();
+  const WorkOrder* const second = Follow();
+  LetGo(2);
+  while (runs_ < 2) std::this_thread::yield();
+  EXPECT_EQ(worker_.Collect().get(), first);
+  EXPECT_TRUE(worker_.WaitUntilDone(absl::InfiniteFuture()));
+  EXPECT_EQ(worker_.Collect().get(), second);
+  EXPECT_EQ(worker_.Collect(), nullptr);
+}
+
+TEST_F(OrdersInARow, WhatMayNotFollowIsTakenBackUnrun) {
+  may_follow_ = false;
+  const WorkOrder* const first = Submit();
+  const WorkOrder* const second = Follow();
+  LetGo(1);
+  ASSERT_TRUE(worker_.WaitUntilDone(absl::InfiniteFuture()));
+  EXPECT_EQ(worker_.Collect().get(), first);
+  EXPECT_FALSE(worker_.is_busy());
+  EXPECT_EQ(worker_.TakeBack().get(), second);
+  EXPECT_EQ(runs_, 1);
+}
+
+TEST_F(OrdersInARow, WhatIsTakenBackInTimeDoesNotFollow) {
+  Submit();
+  const WorkOrder* const second = Follow();
+  EXPECT_EQ(worker_.TakeBack().get(), second);
+  LetGo(1);
+  ASSERT_TRUE(worker_.WaitUntilDone(absl::InfiniteFuture()));
+  EXPECT_NE(worker_.Collect(), nullptr);
+  EXPECT_EQ(asked_of_, nullptr);
+  EXPECT_EQ(runs_, 1);
+}
+
+TEST_F(OrdersInARow, WhatComesAfterTheEndIsTakenBack) {
+  Submit();
+  LetGo(1);
+  ASSERT_TRUE(worker_.WaitUntilDone(absl::InfiniteFuture()));
+  const WorkOrder* const second = Follow();
+  EXPECT_NE(worker_.Collect(), nullptr);
+  EXPECT_EQ(worker_.TakeBack().get(), second);
+  EXPECT_EQ(runs_, 1);
+}
+
+TEST_F(OrdersInARow, NothingFollowsAClosedWorkersLastOrder) {
+  Submit();
+  const WorkOrder* const second = Follow();
+  std::thread closing([this] { worker_.Close(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  LetGo(1);
+  closing.join();
+  // Where the worker was quicker than the closing thread, it has followed.
+  EXPECT_NE(worker_.Collect(), nullptr);
+  if (runs_ == 1) {
+    EXPECT_EQ(worker_.TakeBack().get(), second);
+  }
+}
+
+TEST_F(OrdersInARow, ManyFollowOneAnother) {
+  LetGo(1000);
+  worker_.Submit(SomeOrder());
+  int collected = 0;
+  for (int orders = 1; orders < 1000 || worker_.is_busy();) {
+    std::unique_ptr<WorkOrder> refused;
+    if (orders < 1000 && worker_.can_follow()) {
+      worker_.Follow(SomeOrder());
+      ++orders;
+    }
+    ASSERT_TRUE(worker_.WaitUntilDone(absl::InfiniteFuture()));
+    ASSERT_NE(worker_.Collect(), nullptr);
+    ++collected;
+    refused = worker_.TakeBack();
+    if (refused != nullptr) worker_.Submit(std::move(refused));
+  }
+  EXPECT_EQ(collected, 1000);
+  EXPECT_EQ(runs_, 1000);
+}
+
+TEST(OrderWorker, WithoutATaskNothingFollows) {
+  ManualExecutor executor;
+  OrderWorker worker(
+      executor, [](WorkOrder&) {}, [] {}, [](const WorkOrder&, WorkOrder&) { return true; });
+  worker.Submit(SomeOrder());
+  EXPECT_FALSE(worker.can_follow());
 }
 
 }  // namespace
