@@ -1,5 +1,6 @@
 // The engine behind Consumer: one polling thread that owns all state of partitions, one worker that
 // runs handlers, one that syncs what the worker has committed, one relay, one keeper of leases.
+// A full batch is chosen while the worker has the one before it, and follows that by itself.
 // engine.cc has the loop, engine_intake.cc what the source says, engine_rows.cc the position rows,
 // engine_start.cc where a partition goes on, engine_batches.cc the batches, engine_sync.cc what
 // becomes of them after that.
