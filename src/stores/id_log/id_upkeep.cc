@@ -1,6 +1,8 @@
 // One thread, asleep but for once in hundreds of thousands of ids.
 #include "src/stores/id_log/id_upkeep.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <utility>
@@ -21,7 +23,11 @@ absl::Status PagesAreGone() {
 
 }  // namespace
 
-IdUpkeep::IdUpkeep(IdOwner& owner) : owner_(owner), thread_([this] { Run(); }) {}
+IdUpkeep::IdUpkeep(IdOwner& owner)
+    : owner_(owner), thread_([this] {
+        pthread_setname_np(pthread_self(), "once-upkeep");
+        Run();
+      }) {}
 
 IdUpkeep::~IdUpkeep() {
   {
