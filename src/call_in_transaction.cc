@@ -58,6 +58,7 @@ class TransactionalCall {
   Pass RunTransaction(StoreTransaction& transaction);
   Pass Handle(StoreTransaction& transaction, const IdRecord& record);
   Pass Commit(StoreTransaction& transaction, Ending ending);
+  Pass Confirm(StoreTransaction& transaction, CallAnswer answer);
   Ending EndFailed(const IdRecord& record, const Outcome& outcome) const;
   std::optional<CallAnswer> AnswerOf(const IdRecord& record, Judgement judgement,
                                      absl::Time now) const;
@@ -107,11 +108,15 @@ TransactionalCall::Pass TransactionalCall::RunTransaction(StoreTransaction& tran
   absl::Status found = transaction.FindIds(std::span(&key, 1), std::span(&record, 1));
   if (!found.ok()) return found;
   ONCE_KILL_POINT("wrap.begun");
-  if (unknown_ && IsCounted(unknown_->record, record)) return unknown_->answer;
+  if (unknown_ && IsCounted(unknown_->record, record)) {
+    return Confirm(transaction, unknown_->answer);
+  }
   unknown_.reset();
   const absl::Time now = context_.executor.Now();
   const Judgement judgement = Judge(record, call_.fingerprint, context_.retry.max_attempts, now);
-  if (std::optional<CallAnswer> answer = AnswerOf(record, judgement, now)) return answer;
+  if (std::optional<CallAnswer> answer = AnswerOf(record, judgement, now)) {
+    return Confirm(transaction, *std::move(answer));
+  }
   if (judgement == Judgement::kExhausted) {
     Ending dead{.record = record, .answer = SettledEarlier(CallVerdict::kDead, call_)};
     dead.record.state = IdState::kDead;
@@ -173,6 +178,19 @@ TransactionalCall::Pass TransactionalCall::Commit(StoreTransaction& transaction,
     return std::nullopt;
   }
   return status;
+}
+
+// What is found settled may be the commit of a consumer that syncs it only later, or one whose own
+// sync has failed. A caller goes on for good with a settled answer, so it must survive the machine:
+// a commit that is to be synced syncs also what it has read.
+TransactionalCall::Pass TransactionalCall::Confirm(StoreTransaction& transaction,
+                                                   CallAnswer answer) {
+  if (!answer.is_settled()) return std::optional(std::move(answer));
+  const absl::Status synced = transaction.Commit(Durability::kMachine);
+  if (synced.ok()) return std::optional(std::move(answer));
+  // Whether it is still there is asked anew.
+  if (synced.code() == absl::StatusCode::kUnknown) return std::nullopt;
+  return synced;
 }
 
 TransactionalCall::Ending TransactionalCall::EndFailed(const IdRecord& record,

@@ -116,7 +116,11 @@ void FakeStore::Release(TransactionId id) {
 
 void FakeStore::ApplyChange(int process, std::span<const PositionLock> locks,
                             const StoreChange& change) {
-  if (locks.empty() && IsEmpty(change)) return;
+  if (locks.empty() && IsEmpty(change)) {
+    // What it has read is synced all the same.
+    if (change.durability == Durability::kMachine) MarkSynced();
+    return;
+  }
   observer_->OnApply(process, locks, change, state_);
   history_.push_back(change);
   history_.back().first_sequence = state_.next_sequence;

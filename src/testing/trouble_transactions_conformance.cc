@@ -1,8 +1,10 @@
 // Transactions in trouble: no space, a commit that fails or whose answer is lost, a power failure.
+#include <memory>
 #include <string>
 
 #include <gmock/gmock.h>
 
+#include "once/wrap.h"
 #include "src/testing/store_words.h"
 #include "src/testing/trouble_bench.h"
 
@@ -203,6 +205,55 @@ TROUBLE_CHECK(WhatWasCommittedForTheMachineIsThereAfterAPowerFailure) {
   MustApply(2, After(stamp, 1), Durability::kMachine);
   LosePower();
   EXPECT_EQ(CountApplied(), 2);
+}
+
+// Nothing is in it, and yet there is something to sync.
+TROUBLE_CHECK(WhatATransactionHasOnlyReadIsThereOnceItWasCommittedForTheMachine) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
+  MustApply(1, Take(), Durability::kProcess);
+  auto begun = transactions().Begin({});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const absl::Status read = begun->transaction->Commit(Durability::kMachine);
+  EXPECT_TRUE(read.ok()) << read;
+  LosePower();
+  EXPECT_EQ(CountApplied(), 1);
+}
+
+// As a consumer of the same scope commits it, which syncs only later.
+TROUBLE_CHECK(AnAnswerThatACallWasGivenStaysTrueAfterAPowerFailure) {
+  SKIP_UNLESS_EMPTY(capabilities().why_no_transactions);
+  SKIP_UNLESS_EMPTY(capabilities().why_no_power_loss);
+  const std::string scope = NamedScope("charges");
+  for (const IdState state : {IdState::kCompleted, IdState::kDead, IdState::kDiscarded}) {
+    const std::string id(ToString(state));
+    const IdWrite write{.key = {.scope = scope, .id = id}, .record = {.state = state}};
+    auto begun = transactions().Begin({});
+    ASSERT_TRUE(begun.ok()) << begun.status();
+    ASSERT_TRUE(begun->transaction->PutIds({&write, 1}).ok());
+    ASSERT_TRUE(begun->transaction->Commit(Durability::kProcess).ok());
+    {
+      const auto charge = Wrap<std::string>(
+          {.store = std::shared_ptr<DedupStore>(std::shared_ptr<DedupStore>(), &fixture().store()),
+           .scope = "charges",
+           .id = [](const std::string& name) { return name; },
+           .log = NoLog()},
+          [](const std::string&, Transaction&, const Invocation&) -> Outcome { return Done(); });
+      ASSERT_TRUE(charge.ok()) << charge.status();
+      const auto answer = (*charge)(id);
+      ASSERT_TRUE(answer.ok()) << answer.status();
+      EXPECT_TRUE(answer->is_settled()) << ToString(answer->verdict);
+      EXPECT_NE(answer->verdict, CallVerdict::kDone);
+    }
+    LosePower();
+    begun = transactions().Begin({});
+    ASSERT_TRUE(begun.ok()) << begun.status();
+    IdRecord found;
+    ASSERT_TRUE(begun->transaction->FindIds({&write.key, 1}, {&found, 1}).ok());
+    EXPECT_EQ(found.state, state) << "the caller was told of it, and it is gone";
+    begun->transaction->Rollback();
+    begun->transaction.reset();
+  }
 }
 
 TROUBLE_CHECK(APowerFailureLeavesTheStateOfOneMomentAndStampsFromLaterAreRefused) {

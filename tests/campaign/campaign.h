@@ -17,6 +17,9 @@ struct CampaignOptions {
   std::int64_t runs = 0;   // attacks: kills, stops, …
   std::uint64_t seed = 1;  // the same seed gives the same plan, though not the same timing
   std::string brokers;     // host:port; empty where the campaign needs no broker
+  // Attacks whose label has this in it, again and again until there are `runs` of them; empty: all.
+  // Of campaigns that take it.
+  std::string only;
 };
 
 struct CampaignReport {
@@ -36,6 +39,7 @@ struct Campaign {
   // With --quick, as ctest runs it: seconds rather than minutes.
   std::int64_t quick_runs = 0;
   bool needs_broker = true;
+  bool takes_only = false;
   // Why this machine cannot run it; null, or empty: it can.
   std::string (*why_not)() = nullptr;
   CampaignReport (*run)(const CampaignOptions&) = nullptr;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <iostream>
 #include <memory>
 #include <mutex>
@@ -117,8 +118,32 @@ testing::Scenario PlantedIn(const std::string& name) {
   throw std::runtime_error("there is no planted bug " + name);
 }
 
+// Counts events, and passes on those that may tell why something went wrong.
+class KeptLog : public CountingLog {
+ public:
+  explicit KeptLog(std::shared_ptr<LogSink> kept) : kept_(std::move(kept)) {}
+  void Log(const LogEvent& event) override {
+    CountingLog::Log(event);
+    if (event.level >= kept_->level()) kept_->Log(event);
+  }
+
+ private:
+  const std::shared_ptr<LogSink> kept_;
+};
+
+// Never closed: a member may log until the process ends.
+std::shared_ptr<LogSink> OpenLog(const std::string& path) {
+  std::FILE* const file = std::fopen(path.c_str(), "ae");
+  if (file == nullptr) throw std::runtime_error("cannot open " + path);
+  std::setvbuf(file, nullptr, _IOLBF, 0);
+  return JsonLog(LogLevel::kInfo, file);
+}
+
 struct Member {
-  std::shared_ptr<CountingLog> log = std::make_shared<CountingLog>();
+  explicit Member(std::shared_ptr<LogSink> kept)
+      : log(std::make_shared<KeptLog>(std::move(kept))) {}
+
+  std::shared_ptr<CountingLog> log;
   std::unique_ptr<Consumer> consumer;
   absl::Status status;
   std::atomic<bool> has_ended = false;
@@ -128,11 +153,14 @@ struct Member {
 class ConsumingProcess {
  public:
   explicit ConsumingProcess(ConsumerTask task)
-      : task_(std::move(task)), bug_(PlantedIn(task_.bug)), history_(task_.history) {
+      : task_(std::move(task)),
+        bug_(PlantedIn(task_.bug)),
+        history_(task_.history),
+        log_(OpenLog(task_.history + kLogSuffix)) {
     store_ = OpenStore();
     if (task_.is_plain) file_ = std::make_unique<EffectsFile>(task_.effects);
     letters_ = Must(kafka::OpenDeadLetterTopic(
-        {.brokers = task_.brokers, .partitions = 1, .properties = Connecting()}));
+        {.brokers = task_.brokers, .partitions = 1, .properties = Connecting(), .log = log_}));
   }
 
   void Begin() {
@@ -151,14 +179,7 @@ class ConsumingProcess {
     }
     for (auto& member : members_) StartThread(*member);
     AwaitSignal();
-    if (task_.empties_outbox && store_->transactions() != nullptr) {
-      AwaitCondition([&] {
-        const auto pending = store_->transactions()->outbox().CountPending();
-        // A server that is away says nothing of what is pending.
-        if (absl::IsUnavailable(pending.status())) return false;
-        return !pending.ok() || *pending == 0;
-      });
-    }
+    if (task_.empties_outbox && store_->transactions() != nullptr) AwaitEmptyOutbox();
     for (auto& member : members_) member->thread.request_stop();
     int code = 0;
     for (int i = 0; i < task_.members; ++i) {
@@ -173,6 +194,16 @@ class ConsumingProcess {
   bool is_plain_program() const { return task_.members == 1 && !task_.empties_outbox; }
 
   bool is_postgres() const { return !PlaceOf(task_.store).schema.empty(); }
+
+  // For as long as whoever has started this process lets it live: he can look at what holds it up.
+  void AwaitEmptyOutbox() {
+    const auto is_empty = [this] {
+      const auto pending = store_->transactions()->outbox().CountPending();
+      return pending.ok() && *pending == 0;
+    };
+    while (!AwaitCondition(is_empty)) {
+    }
+  }
 
   static void Beat() {
     [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
@@ -223,7 +254,7 @@ class ConsumingProcess {
          .session_timeout = absl::Milliseconds(task_.session_ms),
          .poll_interval_max = absl::Milliseconds(task_.poll_interval_ms),
          .properties = std::move(properties),
-         .log = JsonLog(LogLevel::kError)}));
+         .log = log_}));
     source = Record({history_, number}, std::move(source));
     if (bug_.wrap_source) source = bug_.wrap_source(std::move(source));
     if (task_.holds_at > 0 && number == 0) {
@@ -233,7 +264,7 @@ class ConsumingProcess {
   }
 
   std::unique_ptr<Member> NewMember(int number) {
-    auto member = std::make_unique<Member>();
+    auto member = std::make_unique<Member>(log_);
     const Recorder recorder{history_, number};
     std::shared_ptr<DedupStore> store = Record(recorder, store_);
     if (bug_.wrap_store) store = bug_.wrap_store(std::move(store));
@@ -382,6 +413,7 @@ class ConsumingProcess {
   const testing::Scenario bug_;
   sigset_t signals_{};
   History history_;
+  const std::shared_ptr<LogSink> log_;
   Hold hold_;
   std::shared_ptr<DedupStore> store_;
   EffectsTable table_;  // before the store goes

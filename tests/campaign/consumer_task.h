@@ -52,6 +52,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ConsumerTask, brokers, group, to
                                                 empties_outbox, takes_all, stops_at, poison, bug,
                                                 churn_ms, holds_at, lease_ms, reconnect_ms)
 
+// Beside a history: what the engine and the Kafka client logged, as lines of JSON.
+inline constexpr const char* kLogSuffix = ".log";
+
 // The exit code of a child that could not begin.
 inline constexpr int kCouldNotBegin = 2;
 

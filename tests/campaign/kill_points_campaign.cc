@@ -191,14 +191,15 @@ void AttackConsumer(const Attack& attack, const CampaignOptions& options,
   LifeEnd end = LifeEnd::kFailed;
   {
     const auto life = scene->StartLife(attack.environment());
-    end = scene->Drain(*life, absl::Seconds(60));
+    end = scene->Drain(*life, kSettlePatience);
   }
   outcome.has_died = end == LifeEnd::kKilled;
   const bool has_failed = end == LifeEnd::kStuck || end == LifeEnd::kFailed;
   scene->task().stops_at = 0;
   scene->task().empties_outbox = true;
   if (has_failed || scene->DrainOnce() != LifeEnd::kDrained) {
-    outcome.report.violations.push_back(attack.label() + ": it does not settle everything");
+    outcome.report.violations.push_back(
+        absl::StrCat(attack.label(), ": it does not settle everything: ", scene->trouble()));
   }
   scene->Judge(outcome.report, attack.label());
 }
@@ -216,7 +217,8 @@ void AttackRedrive(const Attack& attack, const CampaignOptions& options, Outcome
   scene->ExpectMore(before.buried);
   scene->task().takes_all = true;
   if (ended != 0 || scene->DrainOnce() != LifeEnd::kDrained) {
-    outcome.report.violations.push_back(attack.label() + ": the redrive does not settle");
+    outcome.report.violations.push_back(
+        absl::StrCat(attack.label(), ": the redrive does not settle: ", scene->trouble()));
   }
   scene->Judge(outcome.report, attack.label());
 }
@@ -295,20 +297,42 @@ std::unique_ptr<PrivateServer> StartServerFor(std::vector<Attack>& attacks) {
   return nullptr;
 }
 
-CampaignReport RunAll(const CampaignOptions& options) {
-  std::vector<Attack> attacks = PlanAll();
-  std::set<std::string> points;
-  for (const Attack& attack : attacks) points.insert(attack.point);
+// The attacks to run, and whether they are all there are.
+struct Plan {
+  std::vector<Attack> attacks;
+  bool is_whole = false;
+};
+
+Plan MakePlan(const CampaignOptions& options) {
+  Plan plan{.attacks = PlanAll()};
+  std::vector<Attack>& attacks = plan.attacks;
   const auto runs = static_cast<std::size_t>(options.runs);
-  const bool is_whole = runs >= attacks.size();
+  if (!options.only.empty()) {
+    std::erase_if(attacks, [&](const Attack& attack) {
+      return attack.label().find(options.only) == std::string::npos;
+    });
+    if (attacks.empty()) throw std::runtime_error("no attack has a name with " + options.only);
+    const std::size_t kinds = attacks.size();
+    while (attacks.size() < runs) attacks.push_back(attacks[attacks.size() % kinds]);
+    attacks.resize(runs);
+    return plan;
+  }
+  plan.is_whole = runs >= attacks.size();
   // Fewer: those that the seed draws.
   std::sort(attacks.begin(), attacks.end(), [&](const Attack& a, const Attack& b) {
     const auto rank = [&](const Attack& attack) {
       return Draw(options.seed, std::hash<std::string>()(attack.label()));
     };
-    return !is_whole && rank(a) < rank(b);
+    return !plan.is_whole && rank(a) < rank(b);
   });
   attacks.resize(std::min(attacks.size(), runs));
+  return plan;
+}
+
+CampaignReport RunAll(const CampaignOptions& options) {
+  auto [attacks, is_whole] = MakePlan(options);
+  std::set<std::string> points;
+  for (const Attack& attack : attacks) points.insert(attack.point);
   const auto server = StartServerFor(attacks);
   CampaignReport total;
   std::map<std::pair<std::string, Arena>, int> deaths;
@@ -358,6 +382,7 @@ Campaign KillPointsCampaign() {
           .what = "dying at every kill point, with every store and handler that passes it",
           .runs = 1'000,  // more than there are: all
           .quick_runs = 8,
+          .takes_only = true,
           .run = &RunAll,
           .child = &DoDuty};
 }

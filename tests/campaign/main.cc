@@ -76,6 +76,10 @@ int Main(int argc, char** argv) {
         ->check(CLI::Range(1, 1'000'000));
     command->add_option("--seed", flags.options.seed, "of the plan")->capture_default_str();
     command->add_option("--brokers", flags.options.brokers, "Kafka brokers, HOST:PORT[,…]");
+    if (campaign.takes_only) {
+      command->add_option("--only", flags.options.only,
+                          "attacks with this in their name, repeated until there are --runs");
+    }
     command->add_flag("--quick", flags.is_quick, "a few runs, as the tests do");
     command->add_flag("--json", flags.is_json, "nothing but the JSON object and the progress");
   }

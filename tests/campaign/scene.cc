@@ -15,12 +15,15 @@
 #include "tests/campaign/effects_book.h"
 #include "tests/campaign/postgres_book.h"
 #include "tests/campaign/postgres_kind.h"
+#include "tests/campaign/unsettled.h"
 #include "tests/integration/consumer_group.h"
 
 namespace once::campaign {
 namespace {
 
 using testing::Must;
+
+constexpr absl::Duration kBrokerPatience = absl::Minutes(1);
 
 std::vector<Delivery> ReadDeliveries(kafka::testing::TestBroker& broker, const std::string& topic) {
   std::vector<Delivery> deliveries;
@@ -88,38 +91,78 @@ std::unique_ptr<testing::Child> Scene::StartLife(const testing::Environment& env
   return child;
 }
 
-bool Scene::IsDrained() {
-  const auto ends = broker_.EndOffsets(task_.topic, workload_.partitions);
-  if (std::accumulate(ends.begin(), ends.end(), std::int64_t{0}) < expected_) return false;
-  const auto committed = broker_.CommittedOffsets(task_.group, task_.topic, workload_.partitions);
-  for (std::size_t i = 0; i < ends.size(); ++i) {
-    if (committed[i].value_or(0) < ends[i]) return false;
+// A broker that is busy, or has just lost sight of itself, answers with errors that pass.
+std::optional<bool> Scene::AskIfDrained() {
+  try {
+    const auto ends = broker_.EndOffsets(task_.topic, workload_.partitions);
+    if (std::accumulate(ends.begin(), ends.end(), std::int64_t{0}) < expected_) return false;
+    const auto committed = broker_.CommittedOffsets(task_.group, task_.topic, workload_.partitions);
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      if (committed[i].value_or(0) < ends[i]) return false;
+    }
+    return true;
+  } catch (const std::exception& error) {
+    Say(absl::StrCat("not known whether all is settled: ", error.what()));
+    return std::nullopt;
   }
-  return true;
+}
+
+bool Scene::IsDrained() {
+  const absl::Time deadline = absl::Now() + kBrokerPatience;
+  for (;;) {
+    if (const std::optional<bool> is_drained = AskIfDrained()) return *is_drained;
+    if (absl::Now() > deadline) throw std::runtime_error("the broker does not answer");
+    absl::SleepFor(absl::Milliseconds(100));
+  }
 }
 
 LifeEnd Scene::Drain(testing::Child& child, absl::Duration patience) {
+  trouble_.clear();
   const absl::Time deadline = absl::Now() + patience;
   std::optional<int> ended;
-  while (!ended && !IsDrained()) {
-    if (absl::Now() > deadline) {
-      child.End(SIGKILL);
-      return LifeEnd::kStuck;
-    }
+  while (!ended && !AskIfDrained().value_or(false)) {
+    if (absl::Now() > deadline) return GiveUp(child, "not everything is settled in time");
     ended = child.AwaitEnd(absl::Milliseconds(30));
   }
   if (!ended) {
     child.Send(SIGTERM);
-    ended = child.AwaitEnd(absl::Seconds(60));
-    if (!ended) {
-      child.End(SIGKILL);
-      return LifeEnd::kStuck;  // it did not stop in time
-    }
+    ended = child.AwaitEnd(kSettlePatience);
+    if (!ended) return GiveUp(child, "everything is settled, but it does not stop in time");
   }
   if (WIFSIGNALED(*ended) && WTERMSIG(*ended) == SIGKILL) return LifeEnd::kKilled;
   if (*ended == W_EXITCODE(kCouldNotBegin, 0)) throw std::runtime_error("a child could not begin");
-  if (!WIFEXITED(*ended) || WEXITSTATUS(*ended) != 0) return LifeEnd::kFailed;
-  return IsDrained() ? LifeEnd::kDrained : LifeEnd::kStopped;
+  if (!WIFEXITED(*ended) || WEXITSTATUS(*ended) != 0) {
+    NoteTrouble(absl::StrCat("it ends by itself, with wait status ", *ended));
+    return LifeEnd::kFailed;
+  }
+  if (IsDrained()) return LifeEnd::kDrained;
+  NoteTrouble("it stops by itself before everything is settled");
+  return LifeEnd::kStopped;
+}
+
+LifeEnd Scene::GiveUp(testing::Child& child, const std::string& why) {
+  // The server's sessions go with the process.
+  std::string sessions;
+  try {
+    sessions = DescribeSessions(task_.store);
+  } catch (const std::exception& error) {
+    sessions = absl::StrCat("    the sessions cannot be read: ", error.what(), "\n");
+  }
+  child.End(SIGKILL);
+  NoteTrouble(absl::StrCat(why, "\n", sessions));
+  return LifeEnd::kStuck;
+}
+
+void Scene::NoteTrouble(const std::string& why) {
+  trouble_ =
+      absl::StrCat(why, why.ends_with('\n') ? "" : "\n", DescribeOpenCalls(histories_.back()),
+                   TailOf(histories_.back() + kLogSuffix));
+  try {
+    absl::StrAppend(&trouble_, DescribeLeftover(ReadTruth()));
+    if (task_.store != "memory") absl::StrAppend(&trouble_, DescribeLetters(*Open().store));
+  } catch (const std::exception& error) {
+    absl::StrAppend(&trouble_, "    what is left cannot be read: ", error.what(), "\n");
+  }
 }
 
 LifeEnd Scene::DrainOnce(absl::Duration patience) { return Drain(*StartLife(), patience); }

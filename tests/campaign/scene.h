@@ -32,6 +32,11 @@ enum class LifeEnd : std::uint8_t {
   kFailed    // it ended otherwise
 };
 
+// How long a life may take to settle everything, wherever there is no reason for another time. An
+// offset that got lost on its way to the broker is told again only after a minute without traffic,
+// on a machine that is busy with other things besides.
+inline constexpr absl::Duration kSettlePatience = absl::Minutes(3);
+
 class Scene {
  public:
   // Creates and fills the topic. `task` says how to consume; where and with which store is the
@@ -49,7 +54,10 @@ class Scene {
   // Waits until all is settled, asks it to stop, and sees it end. Throws when it could not begin.
   LifeEnd Drain(testing::Child& child, absl::Duration patience);
   // A life without any attack.
-  LifeEnd DrainOnce(absl::Duration patience = absl::Minutes(2));
+  LifeEnd DrainOnce(absl::Duration patience = kSettlePatience);
+  // Of the last Drain(): why everything is not settled, with what the systems, the engine's log and
+  // the history say of it, over several lines. Empty: it drained, or was killed.
+  const std::string& trouble() const { return trouble_; }
 
   // REQUIRES in all of these: no process is alive.
   Truth ReadTruth();
@@ -74,8 +82,13 @@ class Scene {
     std::shared_ptr<DedupStore> store;
   };
 
+  // nullopt: the broker does not say.
+  std::optional<bool> AskIfDrained();
   bool IsDrained();
   OpenStore Open() const;
+  // Ends it, and keeps what there is to say.
+  LifeEnd GiveUp(testing::Child& child, const std::string& why);
+  void NoteTrouble(const std::string& why);
 
   const std::string campaign_;
   const Workload workload_;
@@ -85,6 +98,7 @@ class Scene {
   std::int64_t expected_ = 0;  // messages in the topic
   bool is_rolled_back_ = false;
   std::vector<std::string> histories_;
+  std::string trouble_;
 };
 
 // Judges `truth`, and adds figures, findings and witnesses to `report`. False when anything is

@@ -287,6 +287,7 @@ TEST_F(WrapInTransaction, AStoreThatFallsSilentAfterACommitLeavesAnErrorThatSays
   EXPECT_THAT(unknown, IsError(absl::StatusCode::kUnavailable));
   EXPECT_THAT(std::string(unknown.status().message()), HasSubstr("not known"));
   store_->OnBegin(nullptr);
+  store_->OnCommit(nullptr);
   EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
   EXPECT_THAT(booked(), ElementsAre("10.00"));
 }
@@ -297,6 +298,31 @@ TEST_F(WrapInTransaction, AStoreThatLosesEveryAnswerIsNotAskedForEver) {
   EXPECT_FALSE(charge({.id = "a"}).ok());
   EXPECT_LE(attempts_.size(), 8);
   EXPECT_THAT(booked(), IsEmpty());
+}
+
+// Whoever has committed it may sync it only later.
+TEST_F(WrapInTransaction, WhatIsFoundSettledIsAnsweredOnlyOnceItIsSynced) {
+  const Wrapped<Charge> charge = WrapBooking();
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDone));
+  store_->OnCommit([](const auto&) { return CommitFate::kTrouble; });
+  EXPECT_THAT(charge({.id = "a"}), IsError(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(charge({.id = "a", .amount = "7.00"}), IsError(absl::StatusCode::kUnavailable));
+  int commits = 0;
+  store_->OnCommit([&](const auto&) {
+    return ++commits == 1 ? CommitFate::kUnknownUndone : CommitFate::kHappens;
+  });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDuplicate));
+  EXPECT_EQ(commits, 2) << "it asks again after a sync of which nobody knows";
+  EXPECT_THAT(booked(), ElementsAre("10.00"));
+}
+
+TEST_F(WrapInTransaction, WhatIsNotSettledIsAnsweredWithoutWaitingForTheDisk) {
+  WrapOptions<Charge> options = Options();
+  options.retry.backoff = {.initial = absl::Seconds(10), .jitter = 0};
+  const Wrapped<Charge> charge = WrapBooking(std::move(options), [] { return Retry("closed"); });
+  store_->OnCommit([](const auto&) { return CommitFate::kTrouble; });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kFailed));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kNotYet));
 }
 
 TEST_F(WrapInTransaction, AFunctionThatEndsTheTransactionItselfIsDead) {

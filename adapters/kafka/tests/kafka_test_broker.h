@@ -241,8 +241,12 @@ class TestBroker {
         rd_kafka_metadata(handle_.get(), 0, object, &metadata, 10'000);
     rd_kafka_topic_destroy(object);
     Check(error, "asking for " + topic);
-    const std::int32_t count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+    const bool is_there = metadata->topic_cnt == 1;
+    const std::int32_t count = is_there ? metadata->topics[0].partition_cnt : 0;
+    const rd_kafka_resp_err_t found = is_there ? metadata->topics[0].err : error;
     rd_kafka_metadata_destroy(metadata);
+    // A topic of which nobody can say anything now is no topic without partitions.
+    if (found != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) Check(found, "looking for " + topic);
     return count;
   }
 
