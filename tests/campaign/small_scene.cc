@@ -8,7 +8,7 @@
 namespace once::campaign {
 namespace {
 
-constexpr int kMessagesPerBatch = 20;
+constexpr int kMessagesPerBatch = 8;
 
 // Every kind, a message without id, and with copies a conflict in another batch than its original,
 // where only the store can tell.
