@@ -26,8 +26,8 @@ struct SyncRace {
   std::function<absl::Status(int number, Durability wanted)> commit;
   int first = 1;
   // So many rows more are to be acknowledged before the power fails.
-  int acknowledged = 40;
-  // Each again and again, by a thread of its own, until the power has failed.
+  int acknowledged = 100;
+  // Each again and again, every few commits, by a thread of its own, until the power has failed.
   std::vector<std::function<void()>> disturbances;
   // The power fails now. What the store says from then on nobody hears.
   std::function<void()> lose_power;
@@ -45,9 +45,7 @@ class SyncRaceRun {
       threads.emplace_back([this] { Commit(); });
       threads.emplace_back([this] { Sync(); });
       for (const auto& disturb : race_.disturbances) {
-        threads.emplace_back([this, &disturb] {
-          while (!is_off()) disturb();
-        });
+        threads.emplace_back([this, &disturb] { Disturb(disturb); });
       }
       LosePower();
     }
@@ -57,8 +55,11 @@ class SyncRaceRun {
 
  private:
   static constexpr std::chrono::minutes kPatience{2};
-  // Every so many commits one waits for the disk itself.
-  static constexpr int kCommitsPerSynced = 11;
+  // Every so many commits one waits for the disk itself …
+  static constexpr int kCommitsPerSynced = 37;
+  // … and this many come between two disturbances, most of which sync as well: a sync that does
+  // nothing must show.
+  static constexpr int kCommitsPerDisturbance = 23;
 
   void Commit() {
     int number = race_.first;
@@ -69,7 +70,11 @@ class SyncRaceRun {
       // A checkpoint by somebody else holds the lock for a moment.
       if (absl::IsUnavailable(committed) && !is_off()) continue;
       if (!committed.ok()) return Complain("commit", committed);
-      answered_ = number;
+      {
+        const std::lock_guard lock(mutex_);
+        answered_ = number;
+        changed_.notify_all();
+      }
       if (is_synced) Acknowledge(number);
       ++number;
     }
@@ -85,6 +90,17 @@ class SyncRaceRun {
     }
   }
 
+  void Disturb(const std::function<void()>& disturb) {
+    std::unique_lock lock(mutex_);
+    while (!is_off_) {
+      lock.unlock();
+      disturb();
+      lock.lock();
+      const int enough = answered_ + kCommitsPerDisturbance;
+      changed_.wait(lock, [&] { return is_off_ || answered_ >= enough; });
+    }
+  }
+
   void Acknowledge(int number) {
     const std::lock_guard lock(mutex_);
     if (is_off_) return;
@@ -96,7 +112,7 @@ class SyncRaceRun {
     const std::lock_guard lock(mutex_);
     if (is_off_) return;  // nothing works without power
     ADD_FAILURE() << operation << ": " << status;
-    has_failed_ = true;
+    has_failed_ = true;  // and the power goes
     changed_.notify_all();
   }
 
@@ -108,6 +124,7 @@ class SyncRaceRun {
     EXPECT_TRUE(is_in_time) << "row " << acknowledged_ << " is the last that was acknowledged";
     race_.lose_power();
     is_off_ = true;
+    changed_.notify_all();
   }
 
   bool is_off() {

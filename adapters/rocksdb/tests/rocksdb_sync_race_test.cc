@@ -8,19 +8,20 @@
 namespace once::rocksdb {
 namespace {
 
-constexpr int kPowerFailures = 4;
+constexpr int kPowerFailures = 6;
 // So much that a few dozen fill a memtable.
-constexpr std::size_t kRowBytes = 3000;
+constexpr std::size_t kRowBytes = 1500;
 
 class RocksSyncRace : public StoreScene {
  protected:
   RocksSyncRace() {
+    // Seldom enough that commits lie unsynced: flushes and the sealing of ids sync them.
     SetIdLogOptionsForTest(stores::IdLogOptions{.recent = {.bytes_max = 4096, .chunk_bytes = 512},
                                                 .reload_bytes = 1024,
                                                 .page_bytes = 512,
                                                 .merge = {.runs_max = 3},
-                                                .seal_bytes = 2048,
-                                                .seal_segments = 8});
+                                                .seal_bytes = 16384,
+                                                .seal_segments = 41});
   }
   ~RocksSyncRace() override {
     store_.reset();
