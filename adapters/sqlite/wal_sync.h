@@ -7,8 +7,8 @@
 //
 // Nothing else is left out: the sync of a new header and those of a checkpoint keep the file from
 // being corrupted by a power failure.
-// Thread-safety: as the connection it belongs to; has_unsynced(), is_doubtful() and SyncBeside() from
-// any thread.
+// Thread-safety: as the connection it belongs to; has_unsynced(), is_doubtful() and SyncBeside()
+// from any thread.
 #pragma once
 
 #include <sqlite3.h>
