@@ -1,6 +1,6 @@
-// From committed to synced: where the store can, batches are committed without a wait for the disk,
-// and synced beside the next one. Whoever is outside hears of a batch only after its sync: offsets
-// that the broker keeps stay behind it, and batches with dead letters wait for their own.
+// From committed to synced: where the store can, batches are committed without waiting for the
+// disk, and synced beside the next one. Whoever is outside hears of a batch only after its sync:
+// offsets that the broker keeps stay behind it, and batches with dead letters wait for their own.
 #include <algorithm>
 #include <memory>
 #include <utility>

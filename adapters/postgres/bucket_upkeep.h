@@ -31,8 +31,8 @@ class BucketUpkeep {
   // REQUIRES: the store has a retention; `database` outlives it.
   explicit BucketUpkeep(Database& database);
 
-  // To be called when `session` of Look() is another one: the server may have come up anew, without
-  // the last of what was moved.
+  // To be called when `session` of Look() is another one: the server may have come up again,
+  // without the last of what was moved.
   void Restart();
   // Does a bounded part of what there is to do. True: there is more.
   absl::StatusOr<bool> Look(Session& session, const std::stop_token& stop);

@@ -78,9 +78,9 @@ class TransactionalStore {
   // while the next one runs.
   virtual bool syncs_beside() const { return false; }
   // OK: every commit that had been answered when it was called survives the machine. Beside open
-  // transactions, for which it does not wait, and at the same time as any other call. After an error
-  // some of them may be lost: Take() says which, and until it has, or a transaction that began
-  // later, no commit as kMachine is OK, also none that was open meanwhile.
+  // transactions, for which it does not wait, and at the same time as any other call. After an
+  // error some of them may be lost: Take() says which, and until it has, or a transaction that
+  // began later, no commit as kMachine is OK, also none that was open meanwhile.
   virtual absl::Status Sync() {
     return absl::UnimplementedError("this store syncs with its commits only");
   }

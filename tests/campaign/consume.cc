@@ -195,13 +195,19 @@ class ConsumingProcess {
 
   bool is_postgres() const { return !PlaceOf(task_.store).schema.empty(); }
 
+  bool HasEndedByItself() const {
+    return std::any_of(members_.begin(), members_.end(),
+                       [](const auto& one) { return one->has_ended.load(); });
+  }
+
   // For as long as whoever has started this process lets it live: he can look at what holds it up.
+  // A member that has ended by itself publishes nothing any more.
   void AwaitEmptyOutbox() {
-    const auto is_empty = [this] {
+    const auto is_over = [this] {
       const auto pending = store_->transactions()->outbox().CountPending();
-      return pending.ok() && *pending == 0;
+      return HasEndedByItself() || (pending.ok() && *pending == 0);
     };
-    while (!AwaitCondition(is_empty)) {
+    while (!AwaitCondition(is_over)) {
     }
   }
 
@@ -320,9 +326,7 @@ class ConsumingProcess {
     absl::Time next_churn = absl::Now() + absl::Milliseconds(task_.churn_ms);
     const timespec moment{.tv_sec = 0, .tv_nsec = 20'000'000};
     while (sigtimedwait(&signals_, nullptr, &moment) != SIGTERM) {
-      const bool is_over = std::any_of(members_.begin(), members_.end(),
-                                       [](const auto& one) { return one->has_ended.load(); });
-      if (is_over) return;
+      if (HasEndedByItself()) return;
       if (task_.churn_ms == 0 || absl::Now() < next_churn) continue;
       next_churn = absl::Now() + absl::Milliseconds(task_.churn_ms);
       const int last = task_.members - 1;

@@ -40,29 +40,32 @@ class FaultFile final : public ::rocksdb::FSWritableFileOwnerWrapper {
     return Append(data, options, context);
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* context) override {
-    return Synced(owner_->is_syncing() ? FSWritableFileOwnerWrapper::Sync(options, context)
-                                       : IOStatus::OK());
+    // What is appended meanwhile may be left out by the sync.
+    const std::size_t size = size_;
+    return Synced(size, owner_->is_syncing() ? FSWritableFileOwnerWrapper::Sync(options, context)
+                                             : IOStatus::OK());
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* context) override {
-    return Synced(owner_->is_syncing() ? FSWritableFileOwnerWrapper::Fsync(options, context)
-                                       : IOStatus::OK());
+    const std::size_t size = size_;
+    return Synced(size, owner_->is_syncing() ? FSWritableFileOwnerWrapper::Fsync(options, context)
+                                             : IOStatus::OK());
   }
 
  private:
-  IOStatus Synced(IOStatus status) {
+  IOStatus Synced(std::size_t size, IOStatus status) {
     const Fault fault = owner_->Strike(/*is_sync=*/true, path_);
     if (fault == Fault::kSyncError) return IOStatus::IOError("not synced");
     if (fault == Fault::kFullSync) return IOStatus::NoSpace("not synced");
     if (const IOStatus passed = owner_->PassSpell(FaultFiles::Work::kSync); !passed.ok()) {
       return passed;
     }
-    if (status.ok()) owner_->NoteSynced(path_, size_);
+    if (status.ok() && owner_->has_power()) owner_->NoteSynced(path_, size);
     return status;
   }
 
   const std::string path_;
   const std::shared_ptr<FaultFiles> owner_;
-  std::size_t size_ = 0;
+  std::atomic<std::size_t> size_ = 0;
 };
 
 bool IsOfSyncs(Fault fault) { return fault == Fault::kSyncError || fault == Fault::kFullSync; }
@@ -158,10 +161,17 @@ IOStatus FaultFiles::NewWritableFile(const std::string& name, const ::rocksdb::F
 IOStatus FaultFiles::RenameFile(const std::string& from, const std::string& to,
                                 const IOOptions& options, IODebugContext* context) {
   if (IOStatus passed = PassSpell(Work::kName); !passed.ok()) return passed;
+  if (!has_power_) return IOStatus::OK();
   IOStatus status = FileSystemWrapper::RenameFile(from, to, options, context);
   const std::lock_guard lock(mutex_);
   if (status.ok()) synced_[to] = synced_[from];
   return status;
+}
+
+IOStatus FaultFiles::DeleteFile(const std::string& name, const IOOptions& options,
+                                IODebugContext* context) {
+  if (!has_power_) return IOStatus::OK();
+  return FileSystemWrapper::DeleteFile(name, options, context);
 }
 
 FaultScope::FaultScope() : files_(std::make_shared<FaultFiles>()) { SetFileSystemForTest(files_); }

@@ -51,6 +51,10 @@ class FaultFiles final : public ::rocksdb::FileSystemWrapper,
   // Beside what Arm() has asked for.
   void Begin(const FaultSpell& spell);
   void End();
+  // The machine loses its power. Whatever still runs is told that all goes well, but nothing counts
+  // as synced any more, and no file is renamed or removed, until the power is back.
+  void SetPower(bool is_on) { has_power_ = is_on; }
+  bool has_power() const { return has_power_; }
   // Calls since Begin() that the spell could have hit, and those that it did.
   std::int64_t spell_calls() const;
   std::int64_t spell_failures() const;
@@ -75,6 +79,8 @@ class FaultFiles final : public ::rocksdb::FileSystemWrapper,
   ::rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
                                  const ::rocksdb::IOOptions& options,
                                  ::rocksdb::IODebugContext* context) override;
+  ::rocksdb::IOStatus DeleteFile(const std::string& name, const ::rocksdb::IOOptions& options,
+                                 ::rocksdb::IODebugContext* context) override;
 
  private:
   mutable std::mutex mutex_;
@@ -88,6 +94,7 @@ class FaultFiles final : public ::rocksdb::FileSystemWrapper,
   std::int64_t spell_calls_ = 0;
   std::int64_t spell_failures_ = 0;
   std::atomic<bool> is_syncing_ = true;
+  std::atomic<bool> has_power_ = true;
 };
 
 // Under the stores that are opened while it lives.
@@ -98,6 +105,7 @@ class FaultScope {
   FaultScope(const FaultScope&) = delete;
   FaultScope& operator=(const FaultScope&) = delete;
   FaultFiles* operator->() const { return files_.get(); }
+  FaultFiles& operator*() const { return *files_; }
 
  private:
   const std::shared_ptr<FaultFiles> files_;

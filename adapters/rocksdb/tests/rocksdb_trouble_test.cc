@@ -3,6 +3,7 @@
 #include "once/testing/trouble_conformance.h"
 
 #include "adapters/rocksdb/tests/fault_files.h"
+#include "adapters/rocksdb/tests/power_scene.h"
 #include "adapters/rocksdb/tests/store_scene.h"
 
 namespace once::rocksdb {
@@ -34,16 +35,7 @@ class TroubledFixture final : public once::testing::TroubleFixture {
   // … and a machine what was synced.
   absl::Status LosePower() override {
     return OpenWhatIsLeft([this](const std::string& from, const std::string& to) {
-      CopyStore(from, to);
-      for (const auto& entry : std::filesystem::directory_iterator(to)) {
-        const std::string name = entry.path().filename().string();
-        const std::size_t synced = faults_->SyncedBytes(absl::StrCat(from, "/", name));
-        if (synced == 0) {
-          std::filesystem::remove(entry.path());
-        } else {
-          std::filesystem::resize_file(entry.path(), synced);
-        }
-      }
+      LeaveSynced(*faults_, from, to);
       return absl::OkStatus();
     });
   }
