@@ -31,7 +31,7 @@ bool MayFollow(const WorkOrder& ended, WorkOrder& next) {
   for (WorkPartition& work : next.batch->partitions) {
     if (!work.place_before) continue;
     const WorkPartition& before = ended.batch->partitions[*work.place_before];
-    if (!before.is_committed) continue;
+    if (!before.is_committed) continue;  // only with the planted bug
     work.lock.expected = before.committed;
     work.reach = before.reach;
     work.last_applied = before.last_applied;

@@ -3,6 +3,7 @@
 #include "src/batch_transaction.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "once/abseil.h"
@@ -58,6 +59,7 @@ PositionUpdate NextPosition(const WorkPartition& partition, std::int64_t foresee
 }  // namespace
 
 void BatchTransaction::Prepare() {
+  assert(work_.foreseen_reaches.size() == order_.partitions.size());
   std::size_t count = 0;
   for (const WorkPartition& partition : order_.partitions) count += partition.items.size();
   candidates_.clear();

@@ -109,8 +109,8 @@ BatchOrder Engine::ChooseBatch(std::vector<Partition*> ready, std::size_t room) 
 }
 
 // While the worker has a batch, the next one is made ready: the worker goes on with it by itself.
-// Only a full one, which nothing that still comes could make larger, and only while batches are
-// settled whole, since no other can be followed.
+// Only one that does not become larger by waiting: a full one, or as large a one as is running
+// where the buffer is full. And only while batches are settled whole: no other can be followed.
 void Engine::PrepareBatch() {
   const absl::Time now = executor_.Now();
   if (!has_rows() || !worker_.can_follow() || !is_flowing_) return;
@@ -124,8 +124,6 @@ void Engine::PrepareBatch() {
     size += partition->queue.size();
   }
   const std::size_t full = options_.limits.batch_messages_max;
-  if (size == 0 || (size < full && !IsFull())) return;
-
   absl::flat_hash_map<const Partition*, std::size_t> places;
   std::size_t letters_to_come = 0;
   for (std::size_t i = 0; i < running.batch->partitions.size(); ++i) {
@@ -133,9 +131,12 @@ void Engine::PrepareBatch() {
     places[FindIfCurrent(work.lock.key.partition, work.assignment)] = i;
     letters_to_come += work.items.size();
   }
-  if (BatchRoom(letters_to_come) < std::min(size, full)) return;
+  // Every message that runs may need a dead letter.
+  const std::size_t room = std::min(full, BatchRoom(letters_to_come));
+  const bool is_large = size >= full || (IsFull() && size >= letters_to_come);
+  if (!is_large || room < (std::min(size, full) + 1) / 2) return;
   auto order = std::make_unique<WorkOrder>();
-  order->Set(ChooseBatch(std::move(ready), full));
+  order->Set(ChooseBatch(std::move(ready), room));
   for (WorkPartition& work : order->batch->partitions) {
     const auto place = places.find(Find(work.lock.key.partition));
     if (place == places.end()) continue;
@@ -147,7 +148,7 @@ void Engine::PrepareBatch() {
   ONCE_KILL_POINT("batch.prepared");
 }
 
-// What was made ready and may not run: to where it came from, before anything that precedes it.
+// What was made ready and will not run goes to where it came from; what precedes it has to follow.
 void Engine::PutBack(std::unique_ptr<WorkOrder> order) {
   if (order == nullptr) return;
   for (WorkPartition& work : order->batch->partitions) {
@@ -186,8 +187,10 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
 
 void Engine::Collect() {
   while (std::unique_ptr<WorkOrder> order = worker_.Collect()) {
-    PutBack(worker_.TakeBack());
+    std::unique_ptr<WorkOrder> next = worker_.TakeBack();
+    if (!ONCE_PLANTED_BUG("prepared-overtakes")) PutBack(std::move(next));
     Apply(*order);
+    PutBack(std::move(next));  // nothing, but for the planted bug
     spent_ = std::move(order);
   }
 }

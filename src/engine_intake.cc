@@ -208,6 +208,7 @@ void Engine::Forget(Partition& partition) {
 
 void Engine::OnAssigned(const Assignment& assignment) {
   last_buffered_ = nullptr;
+  PutBack(worker_.TakeBack());  // of what is assigned anew nothing of before begins
   const SourceTraits& traits = source_.traits();
   for (const TopicPartition& name : assignment.partitions) {
     if (Partition* former = Find(name)) Forget(*former);
@@ -262,7 +263,19 @@ void Engine::OnRevoked(std::span<const TopicPartition> partitions, Revocation ki
 // Lets the worker finish the message at hand and commit; past the deadline its transaction is
 // doomed and will roll back when the handler returns.
 void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time deadline) {
+  const auto is_touched_by = [&](const WorkOrder& order) {
+    return order.batch &&
+           std::any_of(order.batch->partitions.begin(), order.batch->partitions.end(),
+                       [&](const WorkPartition& work) {
+                         return std::find(partitions.begin(), partitions.end(),
+                                          work.lock.key.partition) != partitions.end();
+                       });
+  };
+  const bool is_lost = deadline == absl::InfinitePast();
+  bool is_touched = false;
   if (worker_.has_next()) {
+    // What is given back is left clean, for which the worker must be free.
+    is_touched = !is_lost && is_touched_by(*worker_.current());
     PutBack(worker_.TakeBack());
     Collect();  // what has not been taken back has begun: the one before it is over
   }
@@ -274,14 +287,9 @@ void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time 
     worker_.WaitUntilDone(deadline);
     return;
   }
-  const bool is_touched =
-      std::any_of(order->batch->partitions.begin(), order->batch->partitions.end(),
-                  [&](const WorkPartition& work) {
-                    return std::find(partitions.begin(), partitions.end(),
-                                     work.lock.key.partition) != partitions.end();
-                  });
-  if (!is_touched) return;
-  if (deadline == absl::InfinitePast()) {
+  const bool is_in_hand = is_touched_by(*order);
+  if (!is_touched && !is_in_hand) return;
+  if (is_lost) {
     order->doomed = true;  // nothing more of lost partitions may be committed
     order->cancellation.CancelAll();
     return;
@@ -291,6 +299,7 @@ void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time 
     Collect();
     return;
   }
+  if (!is_in_hand) return;
   order->doomed = true;
   order->cancellation.CancelAll();
   Log(LogLevel::kWarning, "doomed",
@@ -300,6 +309,7 @@ void Engine::DrainWorker(std::span<const TopicPartition> partitions, absl::Time 
 void Engine::OnPartitionError(const TopicPartition& name, const absl::Status& error) {
   Partition* partition = Find(name);
   if (partition == nullptr || partition->phase == PartitionPhase::kStopped) return;
+  PutBack(worker_.TakeBack());  // nothing more of it begins
   if (error.code() != absl::StatusCode::kOutOfRange) {
     std::string way_out = "; to go on once the cause is gone, restart";
     if (has_rows()) {

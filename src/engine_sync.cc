@@ -51,6 +51,7 @@ void Engine::ApplySync(const SyncOrder& order) {
     is_sync_due_ = true;
     is_sync_doubtful_ = !ONCE_PLANTED_BUG("failed-sync-forgotten");
     ++sync_failures_;
+    PutBack(worker_.TakeBack());
     Log(LogLevel::kWarning, "sync_failed",
         "nothing of it is acknowledged, and the rows are read again: " + order.end.ToString());
     return;

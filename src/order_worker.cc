@@ -94,6 +94,11 @@ std::unique_ptr<WorkOrder> OrderWorker::Collect() {
   return order;
 }
 
+bool OrderWorker::is_closing() const {
+  const std::lock_guard lock(mutex_);
+  return is_closing_;
+}
+
 bool OrderWorker::WaitUntilDone(absl::Time deadline) {
   // The event is sticky and may be left over from an order that was collected without waiting.
   while (current_ != nullptr && !IsDone()) {

@@ -3,8 +3,8 @@
 // handler longer than it asks to. On a task one order may follow another without a word from the
 // polling thread in between.
 //
-// Thread-safety: all calls from the polling thread. Only the flags of WorkOrder are shared with the
-// worker while an order runs.
+// Thread-safety: all calls from the polling thread. What it may use of an order that runs says
+// WorkOrder.
 #pragma once
 
 #include <functional>
@@ -24,7 +24,8 @@ class OrderWorker {
   using Succession = std::function<bool(const WorkOrder& ended, WorkOrder& next)>;
 
   // `execute` runs on the worker; `on_done`, called after it on the same thread, must be
-  // thread-safe. So does `succeed`, which must be quick; without it no order can follow.
+  // thread-safe. `succeed` is called there too, between two orders, and must be quick; without it no
+  // order can follow another.
   OrderWorker(Executor& executor, std::function<void(WorkOrder&)> execute,
               std::function<void()> on_done, Succession succeed = nullptr);
   ~OrderWorker() { Close(); }
@@ -62,6 +63,8 @@ class OrderWorker {
   void Close();
 
   bool has_task() const { return task_ != nullptr; }
+  // Thread-safe.
+  bool is_closing() const;
 
  private:
   void RunTask();

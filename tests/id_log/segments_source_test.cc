@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <map>
 #include <optional>
 #include <random>
@@ -24,14 +25,27 @@ struct Value {
   friend bool operator==(const Value&, const Value&) = default;
 };
 
-// Ids of every form and many widths, of which few are alike in nothing, many in all but their last
-// bytes, and some are met again.
+// Ids of every form and many widths. Some differ in their first bytes, some in their last ones
+// alone, and some in the first, then for long in nothing, and then again; some are met twice.
 Key AnyKey(std::mt19937_64& random) {
-  static const std::string kPrefixes[] = {"", "order-", "order-of-a-customer-with-a-long-name-",
+  static const std::string kPrefixes[] = {"",
+                                          "order-",
+                                          "a-customer-with-a-long-name-",
+                                          "b-customer-with-a-long-name-",
                                           "00112233445566778899aabbccddee",
-                                          "6ba7b810-9dad-11d1-80b4-00c04fd4"};
+                                          "6ba7b810-9dad-11d1-80b4-00c04fd4",
+                                          "7ba7b810-9dad-11d1-80b4-00c04fd4"};
+  static const std::string kScopes[] = {"a", "bills", "orders"};
+  const std::string& scope = kScopes[random() % std::size(kScopes)];
+  if (random() % 4 == 0) {
+    // The order is that of unsigned bytes; what is missing behind an id counts for nothing.
+    static const char kBytes[] = {'\0', '\1', '\x7f', '\x80', '\xff'};
+    std::string id(1 + random() % 12, 'x');
+    for (char& byte : id) byte = kBytes[random() % std::size(kBytes)];
+    return {scope, id};
+  }
   const std::string number = std::to_string(1000 + random() % 9000);
-  return {"scope" + std::to_string(random() % 3), kPrefixes[random() % 5] + number};
+  return {scope, kPrefixes[random() % std::size(kPrefixes)] + number};
 }
 
 absl::Status WriteSegments(int segments, std::mt19937_64& random, FakeSegmentStorage& storage,
@@ -39,7 +53,8 @@ absl::Status WriteSegments(int segments, std::mt19937_64& random, FakeSegmentSto
   for (int number = 1; number <= segments; ++number) {
     std::map<Key, Value> ids;
     for (int i = 0; i < 400; ++i) {
-      ids[AnyKey(random)] = {{.high = random() % 2, .low = 7}, static_cast<int>(random() % 4)};
+      const std::uint64_t print = random() % 3;  // 0: none
+      ids[AnyKey(random)] = {{.high = print, .low = print}, static_cast<int>(random() % 4)};
     }
     SegmentWriter writer;
     for (const auto& [key, value] : ids) {

@@ -49,6 +49,17 @@ void AddCasesOfBatchesInARow(std::vector<ExhaustiveCase>& cases) {
   failing.messages[0].failures = 1;
   failing.messages[1].handling = Handling::kReject;
   cases.push_back({failing, OneOfEach()});
+
+  // Both partitions in every batch, over a store whose syncs are late and may fail.
+  Scenario pairs = WithStoreLoss(ThreeMessages("pairs-in-a-row", 2));
+  pairs.limits.batch_messages_max = 2;
+  pairs.store_loss = StoreLoss::kUnsynced;
+  pairs.syncs_beside = true;
+  pairs.has_free_order = false;
+  pairs.workers = 1;
+  pairs.drives = {Drive::kRun};
+  pairs.messages.push_back({.partition = 1, .id = "d"});
+  cases.push_back({pairs, TwoInAll()});
 }
 
 // Batches that are synced beside the next one, over a store that loses what is not.
