@@ -62,7 +62,7 @@ class TransactionalCall {
   Ending EndFailed(const IdRecord& record, const Outcome& outcome) const;
   std::optional<CallAnswer> AnswerOf(const IdRecord& record, Judgement judgement,
                                      absl::Time now) const;
-  // Adds what the caller must know: nothing has happened, or nobody knows yet.
+  // Adds what the caller must know: nothing has happened, or nobody knows yet, or all but a sync.
   absl::Status Trouble(const absl::Status& error) const;
 
   const CallContext& context_;
@@ -72,6 +72,7 @@ class TransactionalCall {
   std::optional<Outcome> failed_;
   // What a commit without an answer has written, if it happened.
   std::optional<Ending> unknown_;
+  bool is_only_unsynced_ = false;  // what is settled is there, and could not be synced
 };
 
 absl::StatusOr<CallAnswer> TransactionalCall::Run() {
@@ -190,6 +191,7 @@ TransactionalCall::Pass TransactionalCall::Confirm(StoreTransaction& transaction
   if (synced.ok()) return std::optional(std::move(answer));
   // Whether it is still there is asked anew.
   if (synced.code() == absl::StatusCode::kUnknown) return std::nullopt;
+  is_only_unsynced_ = true;
   return synced;
 }
 
@@ -244,6 +246,7 @@ std::optional<CallAnswer> TransactionalCall::AnswerOf(const IdRecord& record, Ju
 }
 
 absl::Status TransactionalCall::Trouble(const absl::Status& error) const {
+  if (is_only_unsynced_) return Annotate(error, NameOf(call_) + ": not durable yet; call again");
   const std::string what = unknown_ ? "whether " + NameOf(call_) +
                                           " was committed is not known; call again, the answer "
                                           "will be right"
