@@ -46,7 +46,6 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
     const auto results = (*session)->Run(database_->options().answer_timeout);
     if (!results.ok()) return results.status();
     return Statistics{.buckets = results->back().Int(0, 0),
-                      .staying_buckets = results->back().Int(0, 1),
                       .upkeep_error = upkeep_ ? upkeep_->error() : ""};
   }
 

@@ -60,8 +60,8 @@ const char* const kVersion2[] = {
 //   known_ids: is_undated says that nobody knows the id's age; null otherwise. The order of the
 //     columns leaves no gaps between them.
 //   buckets: log_time_max_ms is that of the youngest id, null in the current one; log_time_min_ms
-//     what the log's time was when it became that; outliving_count how many of an old one's ids
-//     outlive their age, where these are why it stays.
+//     what the log's time was when it became that. Number 0, where there is one, is the permanent
+//     bucket. outliving_count is not used any more.
 //   positions: log_time_max_ms is the greatest that log_time_ms ever was: an order takes that back.
 const char* const kVersion3[] = {
     "CREATE TABLE @.known_ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, bucket "

@@ -6,6 +6,7 @@
 // inside the pipeline, before the COMMIT behind it, and no round trip is spent on looking.
 #include "adapters/postgres/statements.h"
 
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -276,8 +277,7 @@ void NameMaintenance(Statements& s, const Namer& name) {
       "SELECT pg_total_relation_size('@.outbox'), (SELECT count(*) FROM @.outbox WHERE state = 0), "
       "(SELECT count(*) FROM @.outbox WHERE kept), (SELECT count(*) FROM @.positions), (SELECT "
       "count(*) FROM @.positions WHERE last_offset IS NULL OR coalesce(log_time_ms, -1) < 0), "
-      "(SELECT count(*) FROM @.meta WHERE key = 'upkeep_error'), (SELECT count(*) FROM @.buckets "
-      "WHERE outliving_count IS NOT NULL)");
+      "(SELECT count(*) FROM @.meta WHERE key = 'upkeep_error')");
   s.list_scopes = name("verify scopes", "SELECT scope, name FROM @.scopes");
   s.list_buckets =
       name("verify ids",
@@ -328,13 +328,14 @@ void NameBuckets(Statements& s, const Namer& name) {
       name(kOperation, "SELECT pg_advisory_unlock(hashtext('once upkeep'), hashtext('@'))");
   s.exclude_ids =
       name(kOperation, "SELECT pg_advisory_xact_lock(hashtext('once ids'), hashtext('@'))");
-  s.count_buckets =
-      name("count buckets",
-           "SELECT count(*), count(*) FILTER (WHERE outliving_count IS NOT NULL) FROM @.buckets");
+  s.count_buckets = name("count buckets", "SELECT count(*) FROM @.buckets");
   s.look_at_buckets = name(
       kOperation,
-      absl::StrCat("SELECT (SELECT count(*) FROM @.buckets), b.bucket, b.log_time_min_ms, p.* FROM "
-                   "(SELECT * FROM @.buckets ORDER BY bucket DESC LIMIT 1) b, (SELECT ",
+      absl::StrCat("SELECT n.*, b.bucket, b.log_time_min_ms, p.* FROM (SELECT count(*) FILTER "
+                   "(WHERE bucket <> ",
+                   kPermanentBucket, "), count(*) FILTER (WHERE bucket = ", kPermanentBucket,
+                   ") FROM @.buckets) n, (SELECT * FROM @.buckets ORDER BY bucket DESC LIMIT 1) b, "
+                   "(SELECT ",
                    kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p"));
   s.date_bucket =
       name(kOperation,
@@ -350,10 +351,12 @@ void NameBuckets(Statements& s, const Namer& name) {
           "$1::int8 + 1, greatest FROM log) SELECT 1 / (SELECT count(*) FROM closed)::int"));
   s.find_expired_bucket =
       name(kOperation,
-           "SELECT bucket FROM @.buckets WHERE log_time_max_ms < $1::int8 AND bucket <> "
-           "ALL($2::int4[]) ORDER BY bucket LIMIT 1");
-  s.keep_bucket =
-      name(kOperation, "UPDATE @.buckets SET outliving_count = $2::int8 WHERE bucket = $1::int8");
+           "SELECT bucket FROM @.buckets WHERE log_time_max_ms < $1::int8 ORDER BY bucket LIMIT 1");
+  // Nothing is ever older than its greatest log time.
+  s.note_permanent_bucket =
+      name("begin the permanent bucket",
+           absl::StrCat("INSERT INTO @.buckets(bucket, log_time_max_ms) VALUES(", kPermanentBucket,
+                        ", ", std::numeric_limits<std::int64_t>::max(), ")"));
   // Still as old as it was: an operator may have set a position back.
   s.forget_bucket =
       name("drop a bucket",
@@ -366,15 +369,15 @@ void NameBuckets(Statements& s, const Namer& name) {
       name(kOperation,
            "SELECT pg_relation_size(convert_from($1::bytea, 'UTF8')::regclass) / "
            "current_setting('block_size')::int8");
-  s.count_outliving =
-      name(kOperation, absl::StrCat("SELECT count(*), count(*) FILTER (WHERE ", kOutlives,
-                                    ") FROM @.known_ids i WHERE ", kPages));
+  s.find_outliving =
+      name(kOperation, absl::StrCat("SELECT EXISTS (SELECT FROM @.known_ids i WHERE ", kPages,
+                                    " AND ", kOutlives, ")"));
   s.move_outliving = name(
       "move ids that outlive their age",
       absl::StrCat("WITH outliving AS MATERIALIZED (SELECT ctid AS place FROM @.known_ids i WHERE ",
                    kPages, " AND ", kOutlives,
                    " LIMIT $4::int8 FOR UPDATE SKIP LOCKED) UPDATE @.known_ids i SET bucket = ",
-                   kCurrentBucket,
+                   kPermanentBucket,
                    " WHERE i.bucket = $1::int8::int4 AND i.ctid = ANY(ARRAY(SELECT place FROM "
                    "outliving))"));
 }

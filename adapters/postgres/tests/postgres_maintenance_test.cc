@@ -61,7 +61,7 @@ TEST_F(Maintenance, FiguresCountWhatIsThere) {
   EXPECT_EQ(figures.at("undated_ids_estimated_count"), 22)
       << "there were no positions to date them";
   EXPECT_EQ(figures.at("buckets_count"), 1);
-  EXPECT_EQ(figures.at("buckets_staying_count"), 0);
+  EXPECT_EQ(figures.at("permanent_ids_estimated_count"), 0);
   EXPECT_EQ(figures.at("positions_count"), 1);
   EXPECT_EQ(figures.at("positions_without_log_time_count"), 1);
   EXPECT_EQ(figures.at("outbox_pending_count"), 1);

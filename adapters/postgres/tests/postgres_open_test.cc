@@ -9,9 +9,8 @@
 #include <stdexcept>
 #include <thread>
 
-#include "absl/strings/str_replace.h"
-#include "adapters/postgres/id_rows.h"
 #include "adapters/postgres/settings.h"
+#include "adapters/postgres/tests/former_format.h"
 #include "adapters/postgres/tests/store_scene.h"
 
 namespace once::postgres {
@@ -167,28 +166,6 @@ TEST_F(OpenTest, ASchemaOfSomebodyElseIsLeftAlone) {
   options.schema += "_handler";  // has a table already
   EXPECT_THAT(OpenStore(options).status(),
               Says(absl::StatusCode::kFailedPrecondition, "another StoreOptions::schema"));
-}
-
-// The store becomes what version 2 had left, with an id of each kind that this makes a difference
-// to: one completed, one dead, one that a claim has begun.
-void ReturnToFormat2(const std::string& connection, const std::string& schema) {
-  for (const char* const sql :
-       {"ALTER TABLE @.positions DROP COLUMN log_time_max_ms", "DROP TABLE @.buckets",
-        "DROP TABLE @.known_ids",
-        "CREATE TABLE @.ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, "
-        "fingerprint_high int8, fingerprint_low int8, attempt int4, first_failed_at int8, "
-        "not_before int8, fence_incarnation int8, fence_counter int8, lease_end int8, is_begun "
-        "bool, may_have_run bool, disposition int2, claim_fingerprint_high int8, "
-        "claim_fingerprint_low int8, result bytea, PRIMARY KEY(scope, id))",
-        "UPDATE @.meta SET value = '2' WHERE key = 'format'"}) {
-    RunSql(connection, absl::StrReplaceAll(sql, {{"@", schema}}));
-  }
-}
-
-void PutFormerId(const std::string& connection, const std::string& schema, std::string_view cells) {
-  RunSql(connection,
-         absl::StrCat("INSERT INTO ", schema, ".ids(scope, id, state, attempt, is_begun, result) ",
-                      "VALUES(", ScopeNumber("scope"), ", ", ToAbsl(cells), ")"));
 }
 
 TEST_F(OpenTest, TheIdsOfAStoreOfFormat2AreKeptForEverAndChangedWhereTheyWereKnown) {

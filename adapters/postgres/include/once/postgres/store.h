@@ -78,8 +78,7 @@ struct StoreOptions {
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
 
 struct Statistics {
-  std::int64_t buckets = 0;          // of ids: one that is looked for is looked for in each
-  std::int64_t staying_buckets = 0;  // old enough, but most of what is in them outlives its age
+  std::int64_t buckets = 0;  // of ids: one that is looked for is looked for in each
   // Why this process does not look after the buckets at the moment; empty: it does, or another one
   // does, or the store has no retention.
   std::string upkeep_error;
