@@ -49,7 +49,13 @@ std::string BucketUpkeep::TableOf(std::int64_t bucket) const {
   return absl::StrCat(database_.options().schema, ".known_ids_", bucket);
 }
 
-void BucketUpkeep::Restart() { sweep_.reset(); }
+absl::Status BucketUpkeep::Restart(Session& session, absl::Duration hung_after) {
+  sweep_.reset();
+  session.QueueText(
+      absl::StrCat("SET idle_session_timeout TO ", absl::ToInt64Milliseconds(hung_after)),
+      "look after ids");
+  return session.Run(database_.options().answer_timeout).status();
+}
 
 absl::StatusOr<bool> BucketUpkeep::Look(Session& session, const std::stop_token& stop) {
   due_ms_ = kNoLogTime;
@@ -83,6 +89,7 @@ absl::StatusOr<BucketUpkeep::Overview> BucketUpkeep::ReadOverview(Session& sessi
                     .greatest_ms = row.IsNull(0, 5) ? -1 : row.Int(0, 5),
                     .lowest_ms = row.Int(0, 6)};
   if (!row.IsNull(0, 3)) overview.opened_at_ms = row.Int(0, 3);
+  is_at_rest_ = row.Int(0, 7) != 0;
   return overview;
 }
 
@@ -146,9 +153,20 @@ absl::StatusOr<bool> BucketUpkeep::RunExclusive(Session& session, std::string_vi
   // Somebody was at it meanwhile, an operator has set a position back: the next look tells.
   if (sqlstate == kNotAsItWas) return false;
   if (sqlstate != kLockNotAvailable) return done.status();
-  next_try_ = SteadyNow() + absl::ToChronoNanoseconds(patience_ * kRests);
+  if (absl::Status rests = Rest(session); !rests.ok()) return rests;
   patience_ = std::min(patience_ * 2, patience_max_);
   return false;
+}
+
+absl::Status BucketUpkeep::Rest(Session& session) {
+  const Statements& statements = database_.statements();
+  is_at_rest_ = true;
+  session.Queue(statements.begin);
+  session.Queue(statements.write_unsynced);
+  session.Queue(statements.rest,
+                std::move(Params().Int8(absl::ToInt64Microseconds(patience_ * kRests))));
+  session.Queue(statements.commit);
+  return database_.RunAlone(session, "look after ids").status();
 }
 
 absl::Status BucketUpkeep::CreateBucket(Session& session, std::int64_t bucket) {
@@ -171,7 +189,7 @@ void BucketUpkeep::QueueAttach(Session& session, std::int64_t bucket) {
 absl::Status BucketUpkeep::CloseBucket(Session& session, Overview& overview) {
   const Statements& statements = database_.statements();
   const std::int64_t next = overview.current + 1;
-  if (SteadyNow() < next_try_) return absl::OkStatus();
+  if (is_at_rest_) return absl::OkStatus();
   if (absl::Status created = CreateBucket(session, next); !created.ok()) return created;
   ONCE_KILL_POINT("postgres.bucket_created");
   session.Queue(statements.begin);
@@ -260,7 +278,7 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::FindOutliving(Session& sess
 // not find those that have moved to it since.
 absl::StatusOr<bool> BucketUpkeep::BeginPermanent(Session& session) {
   const Statements& statements = database_.statements();
-  if (SteadyNow() < next_try_) return false;
+  if (is_at_rest_) return false;
   absl::Status created = CreateBucket(session, kPermanentBucket);
   if (!created.ok()) return created;
   ONCE_KILL_POINT("postgres.permanent_bucket_created");
@@ -311,7 +329,7 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Move(Session& session,
 
 absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Drop(Session& session) {
   const Statements& statements = database_.statements();
-  if (SteadyNow() < next_try_) return Progress::kLater;
+  if (is_at_rest_) return Progress::kLater;
   session.Queue(statements.begin);
   session.Queue(statements.write_unsynced);  // no standby is waited for with the lock in hand
   QueueExclusive(session);

@@ -31,9 +31,11 @@ class BucketUpkeep {
   // REQUIRES: the store has a retention; `database` outlives it.
   explicit BucketUpkeep(Database& database);
 
-  // To be called when `session` of Look() is another one: the server may have come up again,
-  // without the last of what was moved.
-  void Restart();
+  // To be called with each session before the first Look() on it. The server may have come up again
+  // without the last of what was moved; and it ends `session` once nothing was asked on it for
+  // `hung_after`, so that a process that hangs as it looks after the buckets does not keep others
+  // from doing that.
+  absl::Status Restart(Session& session, absl::Duration hung_after);
   // Does a bounded part of what there is to do. True: there is more.
   absl::StatusOr<bool> Look(Session& session, const std::stop_token& stop);
   // The log time at which the next look is due; kNoLogTime: nobody can tell.
@@ -91,6 +93,8 @@ class BucketUpkeep {
   // What is queued, behind QueueExclusive(), and its commit. False: others held the lock, or have
   // changed what it was to be done with.
   absl::StatusOr<bool> RunExclusive(Session& session, std::string_view operation);
+  // Keeps everybody from waiting for the lock for some time.
+  absl::Status Rest(Session& session);
   std::string TableOf(std::int64_t bucket) const;
 
   Database& database_;
@@ -98,7 +102,8 @@ class BucketUpkeep {
   const std::int64_t span_ms_;  // of log time in one bucket
   const absl::Duration patience_max_;
   absl::Duration patience_;
-  SteadyTime next_try_ = SteadyTime::min();  // to get the lock
+  // Nobody is to wait for the lock for a while, whichever process it was that did.
+  bool is_at_rest_ = false;
   std::int64_t due_ms_;
   std::optional<Sweep> sweep_;
 };

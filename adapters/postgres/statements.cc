@@ -260,6 +260,12 @@ constexpr const char* kPages =
     "i.bucket = $1::int8::int4 AND i.ctid >= ('(' || $2::int8 || ',0)')::tid AND i.ctid < ('(' || "
     "$3::int8 || ',0)')::tid";
 
+// Of a row of meta: which process does not look after the buckets, and why, under the name of its
+// sessions. Those of a process that is gone say nothing any more.
+constexpr const char* kIsUpkeepError = "(m.key LIKE 'upkeep\\_error once:%')";
+constexpr const char* kIsAlive =
+    "EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = substr(m.key, 14))";
+
 // Parameters: see maintenance.cc, verification.cc and upkeep.cc.
 void NameMaintenance(Statements& s, const Namer& name) {
   // Rows by the statistics that the server keeps while they are written.
@@ -277,7 +283,8 @@ void NameMaintenance(Statements& s, const Namer& name) {
       "SELECT pg_total_relation_size('@.outbox'), (SELECT count(*) FROM @.outbox WHERE state = 0), "
       "(SELECT count(*) FROM @.outbox WHERE kept), (SELECT count(*) FROM @.positions), (SELECT "
       "count(*) FROM @.positions WHERE last_offset IS NULL OR coalesce(log_time_ms, -1) < 0), "
-      "(SELECT count(*) FROM @.meta WHERE key = 'upkeep_error')");
+      "(SELECT count(*) FROM @.meta m WHERE " +
+          std::string(kIsUpkeepError) + " AND " + kIsAlive + ")");
   s.list_scopes = name("verify scopes", "SELECT scope, name FROM @.scopes");
   s.list_buckets =
       name("verify ids",
@@ -306,9 +313,18 @@ void NameMaintenance(Statements& s, const Namer& name) {
       "o.scope WHERE o.sequence > $1::int8 ORDER BY o.sequence LIMIT $2::int8");
   s.put_upkeep_error =
       name("look after ids",
-           "INSERT INTO @.meta(key, value) VALUES('upkeep_error', convert_from($1::bytea, 'UTF8')) "
-           "ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value");
-  s.drop_upkeep_error = name("look after ids", "DELETE FROM @.meta WHERE key = 'upkeep_error'");
+           "INSERT INTO @.meta(key, value) VALUES('upkeep_error ' || convert_from($1::bytea, "
+           "'UTF8'), convert_from($2::bytea, 'UTF8')) ON CONFLICT (key) DO UPDATE SET value = "
+           "EXCLUDED.value");
+  // And of those that are gone.
+  s.drop_upkeep_error =
+      name("look after ids", absl::StrCat("DELETE FROM @.meta m WHERE key = 'upkeep_error ' || "
+                                          "convert_from($1::bytea, 'UTF8') OR ",
+                                          kIsUpkeepError, " AND NOT ", kIsAlive));
+  s.list_upkeep_errors =
+      name("read statistics",
+           absl::StrCat("SELECT substr(key, 14) || ': ' || value FROM @.meta m WHERE ",
+                        kIsUpkeepError, " AND ", kIsAlive, " ORDER BY key"));
 }
 
 // Parameters: see bucket_upkeep.cc.
@@ -322,6 +338,14 @@ void NameBuckets(Statements& s, const Namer& name) {
   constexpr const char* kOutlives =
       "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
 
+  // Whoever has waited for the lock in vain says until when. A clock that was set back makes nobody
+  // rest for long.
+  constexpr const char* kMicros = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+  const std::string is_at_rest = absl::StrCat(
+      "SELECT EXISTS (SELECT FROM @.meta WHERE key = 'upkeep_rest' AND value::int8 "
+      "BETWEEN ",
+      kMicros, " AND ", kMicros, " + 60000000)");
+
   s.try_upkeep =
       name(kOperation, "SELECT pg_try_advisory_lock(hashtext('once upkeep'), hashtext('@'))");
   s.release_upkeep =
@@ -331,12 +355,17 @@ void NameBuckets(Statements& s, const Namer& name) {
   s.count_buckets = name("count buckets", "SELECT count(*) FROM @.buckets");
   s.look_at_buckets = name(
       kOperation,
-      absl::StrCat("SELECT n.*, b.bucket, b.log_time_min_ms, p.* FROM (SELECT count(*) FILTER "
+      absl::StrCat("SELECT n.*, b.bucket, b.log_time_min_ms, p.*, r.* FROM (SELECT count(*) FILTER "
                    "(WHERE bucket <> ",
                    kPermanentBucket, "), count(*) FILTER (WHERE bucket = ", kPermanentBucket,
                    ") FROM @.buckets) n, (SELECT * FROM @.buckets ORDER BY bucket DESC LIMIT 1) b, "
                    "(SELECT ",
-                   kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p"));
+                   kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p, (",
+                   is_at_rest, ") r"));
+  s.rest = name(kOperation,
+                absl::StrCat("INSERT INTO @.meta(key, value) VALUES('upkeep_rest', (", kMicros,
+                             " + $1::int8)::text) ON CONFLICT (key) DO UPDATE SET "
+                             "value = EXCLUDED.value"));
   s.date_bucket =
       name(kOperation,
            "UPDATE @.buckets SET log_time_min_ms = $2::int8 WHERE bucket = $1::int8 AND "

@@ -38,7 +38,7 @@ struct Statements {
   Statement find_scopes, add_scopes, check_scopes;
 
   // Of buckets of ids, and of who looks after them.
-  Statement try_upkeep, release_upkeep, exclude_ids;
+  Statement try_upkeep, release_upkeep, exclude_ids, rest;
   Statement count_buckets, look_at_buckets, date_bucket, close_bucket, find_expired_bucket,
       note_permanent_bucket, forget_bucket;
   Statement count_bucket_pages;
@@ -49,7 +49,8 @@ struct Statements {
   // For operators; verify_ids is of a range of pages, as those above.
   Statement measure_buckets, measure_rest, list_scopes, list_buckets;
   Statement verify_buckets, verify_ids, verify_letters;
-  Statement put_upkeep_error, drop_upkeep_error;
+  // Of the process whose sessions have the name of parameter 1.
+  Statement put_upkeep_error, drop_upkeep_error, list_upkeep_errors;
 
   Statement put_outgoing, hold_letter, publish_letter, void_letters, drop_letter, lock_letter,
       find_letter, last_redrive, find_failures;

@@ -81,6 +81,8 @@ class BucketScene : public once::testing::RetentionScene<PostgresIds> {
     auto session = database_->ConnectAside();
     EXPECT_TRUE(session.ok()) << session.status();
     session_ = *std::move(session);
+    const absl::Status begun = upkeep_->Restart(*session_, absl::Minutes(5));
+    EXPECT_TRUE(begun.ok()) << begun;
   }
 
   // True: there is more to do.

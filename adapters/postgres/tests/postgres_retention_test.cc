@@ -140,7 +140,7 @@ TEST_F(BucketTest, WhatAServerThatCameUpAgainHasPutBackIsMovedAgain) {
   // Commits that were not synced are gone.
   RunSql(connection(),
          absl::StrCat("UPDATE ", schema().name(), ".known_ids SET bucket = 1 WHERE id = 'dead'"));
-  upkeep_->Restart();
+  ASSERT_TRUE(upkeep_->Restart(*session_, absl::Minutes(5)).ok());
   (*reader)->QueueText("ROLLBACK", "read");
   ASSERT_TRUE((*reader)->Run(absl::Seconds(10)).ok());
   LookUntil([&] {
@@ -229,6 +229,48 @@ TEST_F(BucketTest, OfTwoThatLookAfterThemOneDoes) {
   EXPECT_EQ(MustReadStatistics().buckets, 1);
   LookAfterAll();
   EXPECT_EQ(MustReadStatistics().buckets, 2);
+}
+
+TEST_F(BucketTest, OneThatHangsAsItLeadsLosesItsSessionAndAnotherLeads) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustSettle(0, 30, 31);
+  BucketUpkeep hung(*database_);
+  auto session = database_->ConnectAside();
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE(hung.Restart(**session, absl::Milliseconds(300)).ok());
+  (*session)->Queue(database_->statements().try_upkeep);
+  ASSERT_TRUE((*session)->Run(absl::Seconds(10)).ok());
+  LookUntil([&] { return MustReadStatistics().buckets == 2; });
+  EXPECT_FALSE((*session)->IsAlive());
+}
+
+// Everybody queues behind whoever waits for the lock, whichever process that is.
+TEST_F(BucketTest, AfterOneHasWaitedForTheLockInVainNoProcessDoesForAWhile) {
+  const std::string meta = schema().name() + ".meta ";
+  const auto prolong = [&](const std::string& by) {
+    RunSql(connection(),
+           absl::StrCat("UPDATE ", meta, "SET value = (value::int8 + extract(epoch FROM interval '",
+                        by, "') * 1000000)::int8::text WHERE key = 'upkeep_rest'"));
+  };
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  auto open = Begin();
+  ASSERT_EQ(FindIn(*open, "unknown")->state, IdState::kAbsent);
+  MustSettle(0, 30, 31);
+  LookAfterAll();
+  ASSERT_EQ(Ask("count(*) FROM " + meta + "WHERE key = 'upkeep_rest'"), "1");
+  open->Rollback();
+  prolong("40 s");
+  BucketUpkeep other(*database_);
+  const auto look = [&] {
+    const auto more = other.Look(*session_, std::stop_token());
+    EXPECT_TRUE(more.ok()) << more.status();
+    return MustReadStatistics().buckets;
+  };
+  EXPECT_EQ(look(), 1);
+  prolong("1 hour");
+  EXPECT_EQ(look(), 2) << "nobody has ever rested so long: the clock was set back";
 }
 
 // A process died behind its creation.
@@ -336,6 +378,38 @@ TEST_F(RetentionOnItsOwnServer, GoesOnWhenTheServerHasComeUpAgain) {
   }
   EXPECT_EQ(CountKnown(40), 0);
   EXPECT_EQ(MustReadStatistics().upkeep_error, "");
+}
+
+// The drop is held up by a reader, until the server has come up without what was moved.
+TEST_F(RetentionOnItsOwnServer, MovesAgainWhatTheServerHasPutBackBeforeItDrops) {
+  OpenWithRetention();
+  const std::string ids = schema().name() + ".known_ids";
+  const auto await = [&](const std::string& what, const std::string& wanted) {
+    for (int i = 0; i < 30'000 && Ask(what) != wanted; ++i) absl::SleepFor(absl::Milliseconds(1));
+    ASSERT_EQ(Ask(what), wanted) << what;
+  };
+  auto begun = Begin();
+  const IdWrite dead{.key = {"scope", "dead"}, .record = {.state = IdState::kDead, .attempt = 3}};
+  ASSERT_TRUE(begun->PutIds({&dead, 1}).ok());
+  ASSERT_TRUE(begun->Commit(Durability::kMachine).ok());
+  begun.reset();
+  MustSettle(0, 1, 28);
+  await(absl::StrCat("max(bucket) FROM ", schema().name(), ".buckets"), "2");
+  auto reader = Database::Open(Options());
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  auto reading = (*reader)->ConnectAside();
+  ASSERT_TRUE(reading.ok()) << reading.status();
+  (*reading)->QueueText("BEGIN", "read");
+  (*reading)->QueueText(absl::StrCat("SELECT FROM ", ids, "_1"), "read");
+  ASSERT_TRUE((*reading)->Run(absl::Seconds(10)).ok());
+  MustSettle(0, 200, 201);
+  await(absl::StrCat("bucket FROM ", ids, " WHERE id = 'dead'"), "0");
+  await("count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'", "1");
+  RunSql(connection(), absl::StrCat("UPDATE ", ids, " SET bucket = 1 WHERE id = 'dead'"));
+  server_.Kill();
+  server_.Start();
+  await(absl::StrCat("to_regclass('", ids, "_1')"), "");
+  EXPECT_EQ(Ask(absl::StrCat("bucket FROM ", ids, " WHERE id = 'dead'")), "0");
 }
 
 }  // namespace

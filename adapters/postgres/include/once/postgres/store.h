@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -82,6 +83,8 @@ struct Statistics {
   // Why this process does not look after the buckets at the moment; empty: it does, or another one
   // does, or the store has no retention.
   std::string upkeep_error;
+  // Of every process that is alive: the name of its sessions, and what it says.
+  std::vector<std::string> upkeep_errors;
 };
 
 // kInvalidArgument: the store is not PostgreSQL's; otherwise as any call to it.
