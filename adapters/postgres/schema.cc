@@ -87,6 +87,15 @@ const char* const kKeepFormerIds[] = {
     "INSERT INTO @.buckets(bucket, log_time_max_ms) VALUES(0, 9223372036854775807)",
 };
 const char* const kNoFormerIds[] = {"DROP TABLE @.ids"};
+// Who works on ids without owning their tables goes on, on the tables that are new. A bucket needs
+// no rights of its own: it is reached by the table that it is part of.
+const char* const kGrantAsOnFormerIds =
+    "DO $$ DECLARE one record; BEGIN FOR one IN SELECT a.privilege_type AS word, CASE a.grantee "
+    "WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role, CASE WHEN a.is_grantable THEN "
+    "' WITH GRANT OPTION' ELSE '' END AS option FROM pg_class c, aclexplode(c.relacl) a WHERE "
+    "c.oid = '@.known_ids_0'::regclass AND a.grantee <> c.relowner LOOP EXECUTE format('GRANT %s "
+    "ON @.known_ids TO %s%s', one.word, one.role, one.option); IF one.word = 'SELECT' THEN EXECUTE "
+    "format('GRANT SELECT ON @.buckets TO %s%s', one.role, one.option); END IF; END LOOP; END $$";
 
 struct Migration {
   int version = 0;
@@ -107,6 +116,7 @@ class Preparation {
     absl::StatusOr<int> format = ReadFormat();
     if (!format.ok()) return format.status();
     if (*format != kFormat) {
+      if (absl::Status may = CheckMayMigrate(*format); !may.ok()) return may;
       if (absl::Status alone = CheckAlone(*format); !alone.ok()) return alone;
       if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
       ONCE_KILL_POINT("postgres.schema_created");
@@ -170,6 +180,15 @@ class Preparation {
     return 0;
   }
 
+  absl::Status CheckMayMigrate(int format) const {
+    if (format == 0 || options_.may_migrate) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        At("open"), "the store has format ", format, " and this program brings none to format ",
+        kFormat,
+        " (StoreOptions::may_migrate); use one of the store's own version, or open it once ",
+        "with a consumer of this version"));
+  }
+
   // Processes of an older version would find a store that they cannot use. Those that open it at
   // this moment have no row yet; of those that have just closed it the server hears soon.
   absl::Status CheckAlone(int format) {
@@ -211,6 +230,7 @@ class Preparation {
     const std::span<const char* const> statements =
         is_new ? std::span<const char* const>(kNoFormerIds) : kKeepFormerIds;
     for (const char* sql : statements) Ask(sql);
+    if (!is_new) Ask(kGrantAsOnFormerIds);
   }
 
   absl::StatusOr<StoreIdentity> Identify() {

@@ -327,25 +327,24 @@ void NameMaintenance(Statements& s, const Namer& name) {
                         kIsUpkeepError, " AND ", kIsAlive, " ORDER BY key"));
 }
 
-// Parameters: see bucket_upkeep.cc.
+constexpr const char* kLookAfterIds = "look after ids";
+
+// Of buckets and of who looks after them; parameters: see bucket_upkeep.cc.
 void NameBuckets(Statements& s, const Namer& name) {
-  constexpr const char* kOperation = "look after ids";
+  constexpr const char* kOperation = kLookAfterIds;
   // The log time of every partition that there is a row of.
   constexpr const char* kAllAreKnown =
       "coalesce(bool_and(last_offset IS NOT NULL AND coalesce(log_time_ms, -1) >= 0), false)";
   constexpr const char* kGreatest = "max(greatest(log_time_ms, log_time_max_ms))";
-  // 1: completed, 4: discarded (IdState). Whoever claims an id has said whether he has begun.
-  constexpr const char* kOutlives =
-      "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
-
-  // Whoever has waited for the lock in vain says until when. A clock that was set back makes nobody
-  // rest for long.
   constexpr const char* kMicros = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8";
-  const std::string is_at_rest = absl::StrCat(
-      "SELECT EXISTS (SELECT FROM @.meta WHERE key = 'upkeep_rest' AND value::int8 "
-      "BETWEEN ",
-      kMicros, " AND ", kMicros, " + 60000000)");
-
+  s.rest = name(kOperation,
+                absl::StrCat("INSERT INTO @.meta(key, value) VALUES('upkeep_rest', (", kMicros,
+                             " + $1::int8)::text) ON CONFLICT (key) DO UPDATE SET "
+                             "value = EXCLUDED.value"));
+  // A clock that was set back makes nobody rest for long.
+  const std::string is_at_rest =
+      absl::StrCat("SELECT EXISTS (SELECT FROM @.meta WHERE key = 'upkeep_rest' AND value::int8 ",
+                   "BETWEEN ", kMicros, " AND ", kMicros, " + 60000000)");
   s.try_upkeep =
       name(kOperation, "SELECT pg_try_advisory_lock(hashtext('once upkeep'), hashtext('@'))");
   s.release_upkeep =
@@ -362,10 +361,6 @@ void NameBuckets(Statements& s, const Namer& name) {
                    "(SELECT ",
                    kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p, (",
                    is_at_rest, ") r"));
-  s.rest = name(kOperation,
-                absl::StrCat("INSERT INTO @.meta(key, value) VALUES('upkeep_rest', (", kMicros,
-                             " + $1::int8)::text) ON CONFLICT (key) DO UPDATE SET "
-                             "value = EXCLUDED.value"));
   s.date_bucket =
       name(kOperation,
            "UPDATE @.buckets SET log_time_min_ms = $2::int8 WHERE bucket = $1::int8 AND "
@@ -394,6 +389,14 @@ void NameBuckets(Statements& s, const Namer& name) {
                         "), gone AS (DELETE FROM @.buckets USING log WHERE bucket = $1::int8 AND "
                         "log_time_max_ms < log.lowest - $2::int8 RETURNING 1) SELECT 1 / (SELECT "
                         "count(*) FROM gone)::int"));
+}
+
+// What is in a bucket that is old enough to go.
+void NameOutliving(Statements& s, const Namer& name) {
+  constexpr const char* kOperation = kLookAfterIds;
+  // 1: completed, 4: discarded (IdState). Whoever claims an id has said whether he has begun.
+  constexpr const char* kOutlives =
+      "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
   s.count_bucket_pages =
       name(kOperation,
            "SELECT pg_relation_size(convert_from($1::bytea, 'UTF8')::regclass) / "
@@ -485,6 +488,7 @@ Statements::Statements(const StoreOptions& options) {
   NamePositions(*this, name);
   NameIds(*this, name);
   NameBuckets(*this, name);
+  NameOutliving(*this, name);
   NameMaintenance(*this, name);
   NameLetters(*this, name);
   NameOutbox(*this, name);

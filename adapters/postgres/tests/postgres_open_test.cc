@@ -193,6 +193,20 @@ TEST_F(OpenTest, TheIdsOfAStoreOfFormat2AreKeptForEverAndChangedWhereTheyWereKno
   EXPECT_EQ(oldest[0][0], absl::StrCat(std::numeric_limits<std::int64_t>::max()));
 }
 
+TEST_F(OpenTest, AStoreOfAnEarlierFormatStaysAsItIsWhereNobodyMayMigrateIt) {
+  MustOpen();
+  store_.reset();
+  ReturnToFormat2(connection(), schema().name());
+  StoreOptions options = Options();
+  options.may_migrate = false;
+  EXPECT_THAT(OpenStore(options).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "the store has format 2"));
+  const std::string format = "SELECT value FROM " + schema().name() + ".meta WHERE key = 'format'";
+  EXPECT_EQ(RunSql(connection(), format)[0][0], "2");
+  MustOpen();
+  EXPECT_TRUE(OpenStore(options).ok()) << "of our own format it is";
+}
+
 TEST_F(OpenTest, AStoreThatAnOlderVersionHasOpenIsNotTakenAwayFromIt) {
   MustOpen();
   ReturnToFormat2(connection(), schema().name());

@@ -273,6 +273,33 @@ TEST_F(BucketTest, AfterOneHasWaitedForTheLockInVainNoProcessDoesForAWhile) {
   EXPECT_EQ(look(), 2) << "nobody has ever rested so long: the clock was set back";
 }
 
+TEST_F(BucketTest, ADropThatMeetsAVacuumComesLaterAndKeepsNobodyWaiting) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustFillBucket(0, 1);
+  const auto vacuum = database_->ConnectAside();
+  ASSERT_TRUE(vacuum.ok()) << vacuum.status();
+  (*vacuum)->QueueText("BEGIN", "vacuum");
+  (*vacuum)->QueueText(
+      absl::StrCat("LOCK TABLE ", schema().name(), ".known_ids_1 IN SHARE UPDATE EXCLUSIVE MODE"),
+      "vacuum");
+  ASSERT_TRUE((*vacuum)->Run(absl::Seconds(10)).ok());
+  MustSettle(0, 200, 201);
+  std::jthread writer([&](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) MustApply(absl::StrCat("meanwhile-", i));
+  });
+  for (int i = 0; i < 20; ++i) {
+    LookAfterAll();
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  writer.request_stop();
+  writer.join();
+  EXPECT_EQ(CountKnown(10), 10);
+  (*vacuum)->QueueText("COMMIT", "vacuum");
+  ASSERT_TRUE((*vacuum)->Run(absl::Seconds(10)).ok());
+  LookUntil([&] { return CountKnown(10) == 0; });
+}
+
 // A process died behind its creation.
 TEST_F(BucketTest, ATableThatWasCreatedAndNeverPutToUseIsTaken) {
   RunSql(connection(), absl::StrCat("CREATE TABLE ", schema().name(), ".known_ids_2(LIKE ",

@@ -36,6 +36,9 @@ struct StoreOptions {
   std::string schema = "once";
   // kNotFound instead of a new schema. Set it once the store is in service.
   bool must_exist = false;
+  // False: kFailedPrecondition instead of a store of an earlier format that is brought to ours,
+  // after which processes of that version cannot open it any more. For tools beside consumers.
+  bool may_migrate = true;
   // How long a call waits for a row or an id that another transaction holds, or for a free
   // connection; then kUnavailable. Below a second.
   absl::Duration lock_timeout = absl::Milliseconds(800);
@@ -73,8 +76,9 @@ struct StoreOptions {
 
 // kInvalidArgument: options; kNotFound: no such database, or no schema and must_exist;
 // kPermissionDenied: the login or its rights do not suffice; kFailedPrecondition: of a newer
-// format, not a schema of ours, or the server is too old; kUnavailable: the server cannot be
-// reached. Every message names the server, never the password, and the way out.
+// format, or of an earlier one that may not be migrated, not a schema of ours, or the server is too
+// old; kUnavailable: the server cannot be reached. Every message names the server, never the
+// password, and the way out.
 // Thread-safety: as DedupStore says. Do not use the store in a forked child.
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
 
