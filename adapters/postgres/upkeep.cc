@@ -35,6 +35,7 @@ absl::StatusOr<bool> Upkeep::Look(const std::stop_token& stop) {
     if (!session.ok()) return session.status();
     session_ = *std::move(session);
     session_->EndWaitsAt(stop);
+    told_error_.reset();  // others may have taken us for gone, and what we said with us
     absl::Status restarted = buckets_.Restart(*session_, kHungAfter);
     if (!restarted.ok()) return restarted;
   }
