@@ -54,8 +54,9 @@ const char* const kVersion2[] = {
 };
 
 // Ids lie in buckets, which are forgotten as a whole. Written is only the newest of them, so that
-// its primary key sees everybody who writes one id. The table has another name than before: a
-// process of an older version, which knows of no buckets, finds nothing to damage.
+// its primary key sees everybody who writes one id; what outlives its age is moved to the permanent
+// one. The table has another name than before: a process of an older version, which knows of no
+// buckets, finds nothing to damage.
 //
 //   known_ids: is_undated says that nobody knows the id's age; null otherwise. The order of the
 //     columns leaves no gaps between them.
