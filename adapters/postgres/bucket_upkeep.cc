@@ -49,9 +49,12 @@ std::string BucketUpkeep::TableOf(std::int64_t bucket) const {
   return absl::StrCat(database_.options().schema, ".known_ids_", bucket);
 }
 
-void BucketUpkeep::Restart() {
+absl::Status BucketUpkeep::Restart(Session& session, absl::Duration hung_after) {
   sweep_.reset();
-  staying_.clear();
+  session.QueueText(
+      absl::StrCat("SET idle_session_timeout TO ", absl::ToInt64Milliseconds(hung_after)),
+      "look after ids");
+  return session.Run(database_.options().answer_timeout).status();
 }
 
 absl::StatusOr<bool> BucketUpkeep::Look(Session& session, const std::stop_token& stop) {
@@ -80,11 +83,13 @@ absl::StatusOr<BucketUpkeep::Overview> BucketUpkeep::ReadOverview(Session& sessi
                                             ": table buckets is empty; restore a backup"));
   }
   Overview overview{.buckets = row.Int(0, 0),
-                    .current = row.Int(0, 1),
-                    .is_known = row.Int(0, 3) != 0,
-                    .greatest_ms = row.IsNull(0, 4) ? -1 : row.Int(0, 4),
-                    .lowest_ms = row.Int(0, 5)};
-  if (!row.IsNull(0, 2)) overview.opened_at_ms = row.Int(0, 2);
+                    .has_permanent = row.Int(0, 1) != 0,
+                    .current = row.Int(0, 2),
+                    .is_known = row.Int(0, 4) != 0,
+                    .greatest_ms = row.IsNull(0, 5) ? -1 : row.Int(0, 5),
+                    .lowest_ms = row.Int(0, 6)};
+  if (!row.IsNull(0, 3)) overview.opened_at_ms = row.Int(0, 3);
+  is_at_rest_ = row.Int(0, 7) != 0;
   return overview;
 }
 
@@ -120,7 +125,7 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Tend(Session& session,
     sweep_.reset();
     return Progress::kDone;
   }
-  return Forget(session, **expired, stop);
+  return Forget(session, *overview, **expired, stop);
 }
 
 void BucketUpkeep::QueueExclusive(Session& session) {
@@ -148,9 +153,35 @@ absl::StatusOr<bool> BucketUpkeep::RunExclusive(Session& session, std::string_vi
   // Somebody was at it meanwhile, an operator has set a position back: the next look tells.
   if (sqlstate == kNotAsItWas) return false;
   if (sqlstate != kLockNotAvailable) return done.status();
-  next_try_ = SteadyNow() + absl::ToChronoNanoseconds(patience_ * kRests);
+  if (absl::Status rests = Rest(session); !rests.ok()) return rests;
   patience_ = std::min(patience_ * 2, patience_max_);
   return false;
+}
+
+absl::Status BucketUpkeep::Rest(Session& session) {
+  const Statements& statements = database_.statements();
+  is_at_rest_ = true;
+  session.Queue(statements.begin);
+  session.Queue(statements.write_unsynced);
+  session.Queue(statements.rest,
+                std::move(Params().Int8(absl::ToInt64Microseconds(patience_ * kRests))));
+  session.Queue(statements.commit);
+  return database_.RunAlone(session, "look after ids").status();
+}
+
+absl::Status BucketUpkeep::CreateBucket(Session& session, std::int64_t bucket) {
+  // Takes no lock that others want. One that was never put to use may be there.
+  session.QueueText(absl::StrCat("CREATE TABLE IF NOT EXISTS ", TableOf(bucket), "(LIKE ",
+                                 database_.options().schema, ".known_ids, PRIMARY KEY(scope, id))"),
+                    "create a bucket");
+  return session.Run(database_.options().answer_timeout).status();
+}
+
+void BucketUpkeep::QueueAttach(Session& session, std::int64_t bucket) {
+  session.QueueText(
+      absl::StrCat("ALTER TABLE ", database_.options().schema, ".known_ids ATTACH PARTITION ",
+                   TableOf(bucket), " FOR VALUES IN (", bucket, ")"),
+      "put a bucket to use");
 }
 
 // Every id in it was committed beside a position, whose log time was no less than the id's and is
@@ -158,23 +189,15 @@ absl::StatusOr<bool> BucketUpkeep::RunExclusive(Session& session, std::string_vi
 absl::Status BucketUpkeep::CloseBucket(Session& session, Overview& overview) {
   const Statements& statements = database_.statements();
   const std::int64_t next = overview.current + 1;
-  const std::string& schema = database_.options().schema;
-  if (SteadyNow() < next_try_) return absl::OkStatus();
-  // Takes no lock that others want. One that was never put to use may be there.
-  session.QueueText(absl::StrCat("CREATE TABLE IF NOT EXISTS ", TableOf(next), "(LIKE ", schema,
-                                 ".known_ids, PRIMARY KEY(scope, id))"),
-                    "create a bucket");
-  const absl::Status created = session.Run(database_.options().answer_timeout).status();
-  if (!created.ok()) return created;
+  if (is_at_rest_) return absl::OkStatus();
+  if (absl::Status created = CreateBucket(session, next); !created.ok()) return created;
   ONCE_KILL_POINT("postgres.bucket_created");
   session.Queue(statements.begin);
   // Whatever is durable behind it makes it durable too, and nobody waits for the disk.
   session.Queue(statements.write_unsynced);
   QueueExclusive(session);
   session.Queue(statements.close_bucket, std::move(Params().Int8(overview.current)));
-  session.QueueText(absl::StrCat("ALTER TABLE ", schema, ".known_ids ATTACH PARTITION ",
-                                 TableOf(next), " FOR VALUES IN (", next, ")"),
-                    "put a bucket to use");
+  QueueAttach(session, next);
   ONCE_KILL_POINT("postgres.before_bucket_closed");
   const auto closed = RunExclusive(session, "close a bucket");
   if (!closed.ok()) return closed.status();
@@ -190,25 +213,26 @@ absl::Status BucketUpkeep::CloseBucket(Session& session, Overview& overview) {
 
 absl::StatusOr<std::optional<std::int64_t>> BucketUpkeep::FindExpired(Session& session,
                                                                       std::int64_t limit_ms) {
-  Column staying(Column::Type::kInt4);
-  for (const std::int64_t bucket : staying_) staying.Add(bucket);
-  const auto found = Ask(session, database_.statements().find_expired_bucket,
-                         std::move(Params().Int8(limit_ms).Array(staying)));
+  const auto found =
+      Ask(session, database_.statements().find_expired_bucket, std::move(Params().Int8(limit_ms)));
   if (!found.ok()) return found.status();
   if (found->back().rows() == 0) return std::nullopt;
   return found->back().Int(0, 0);
 }
 
-absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Forget(Session& session, std::int64_t bucket,
+absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Forget(Session& session,
+                                                            const Overview& overview,
+                                                            std::int64_t bucket,
                                                             const std::stop_token& stop) {
   if (!sweep_ || sweep_->bucket != bucket) {
     if (absl::Status begun = BeginSweep(session, bucket); !begun.ok()) return begun;
   }
-  const auto counted = Count(session, stop);
-  if (!counted.ok() || *counted != Progress::kDone) return counted;
-  if (sweep_->outliving * 2 > sweep_->rows) {
-    if (absl::Status kept = Keep(session); !kept.ok()) return kept;
-    return Progress::kMore;
+  const auto looked = FindOutliving(session, stop);
+  if (!looked.ok() || *looked != Progress::kDone) return looked;
+  if (!sweep_->found.empty() && !overview.has_permanent) {
+    const auto begun = BeginPermanent(session);
+    if (!begun.ok()) return begun.status();
+    if (!*begun) return Progress::kLater;
   }
   const auto moved = Move(session, stop);
   if (!moved.ok() || *moved != Progress::kDone) return moved;
@@ -228,29 +252,44 @@ absl::Status BucketUpkeep::BeginSweep(Session& session, std::int64_t bucket) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<BucketUpkeep::PageCount> BucketUpkeep::CountPages(Session& session,
-                                                                 std::int64_t page) {
-  const auto counted =
-      Ask(session, database_.statements().count_outliving,
+absl::StatusOr<bool> BucketUpkeep::HasOutliving(Session& session, std::int64_t page) {
+  const auto found =
+      Ask(session, database_.statements().find_outliving,
           std::move(Params().Int8(sweep_->bucket).Int8(page).Int8(page + kPagesAtOnce)));
-  if (!counted.ok()) return counted.status();
-  return PageCount{.rows = counted->back().Int(0, 0), .outliving = counted->back().Int(0, 1)};
+  if (!found.ok()) return found.status();
+  return found->back().Int(0, 0) != 0;
 }
 
-absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Count(Session& session,
-                                                           const std::stop_token& stop) {
+absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::FindOutliving(Session& session,
+                                                                   const std::stop_token& stop) {
   Sweep& sweep = *sweep_;
   for (int i = 0; sweep.next < sweep.pages.size(); ++i) {
     if (i == kRangesAtOnce || stop.stop_requested()) return Progress::kMore;
     const std::int64_t page = sweep.pages[sweep.next];
-    const auto counted = CountPages(session, page);
-    if (!counted.ok()) return counted.status();
-    sweep.rows += counted->rows;
-    sweep.outliving += counted->outliving;
-    if (counted->outliving > 0) sweep.found.push_back(page);
+    const auto found = HasOutliving(session, page);
+    if (!found.ok()) return found.status();
+    if (*found) sweep.found.push_back(page);
     ++sweep.next;
   }
   return Progress::kDone;
+}
+
+// Alone, although nothing is in it yet: a look for ids that was planned before it is there would
+// not find those that have moved to it since.
+absl::StatusOr<bool> BucketUpkeep::BeginPermanent(Session& session) {
+  const Statements& statements = database_.statements();
+  if (is_at_rest_) return false;
+  absl::Status created = CreateBucket(session, kPermanentBucket);
+  if (!created.ok()) return created;
+  ONCE_KILL_POINT("postgres.permanent_bucket_created");
+  session.Queue(statements.begin);
+  session.Queue(statements.write_unsynced);
+  QueueExclusive(session);
+  session.Queue(statements.note_permanent_bucket);
+  QueueAttach(session, kPermanentBucket);
+  const auto begun = RunExclusive(session, "begin the permanent bucket");
+  if (begun.ok() && *begun) ONCE_KILL_POINT("postgres.permanent_bucket_begun");
+  return begun;
 }
 
 // Those that somebody works on are left to him: they move with what he writes.
@@ -277,9 +316,9 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Move(Session& session,
     if (turns == kRangesAtOnce || stop.stop_requested()) return Progress::kMore;
     const auto has_moved = MovePages(session, found[i]);
     if (!has_moved.ok()) return has_moved.status();
-    const auto left = CountPages(session, found[i]);
-    if (!left.ok()) return left.status();
-    if (left->outliving == 0) {
+    const auto has_more = HasOutliving(session, found[i]);
+    if (!has_more.ok()) return has_more.status();
+    if (!*has_more) {
       found.erase(found.begin() + static_cast<std::ptrdiff_t>(i));
     } else if (!*has_moved) {
       ++i;
@@ -288,19 +327,9 @@ absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Move(Session& session,
   return found.empty() ? Progress::kDone : Progress::kLater;
 }
 
-absl::Status BucketUpkeep::Keep(Session& session) {
-  const absl::Status noted = Ask(session, database_.statements().keep_bucket,
-                                 std::move(Params().Int8(sweep_->bucket).Int8(sweep_->outliving)))
-                                 .status();
-  if (!noted.ok()) return noted;
-  staying_.insert(sweep_->bucket);
-  sweep_.reset();
-  return absl::OkStatus();
-}
-
 absl::StatusOr<BucketUpkeep::Progress> BucketUpkeep::Drop(Session& session) {
   const Statements& statements = database_.statements();
-  if (SteadyNow() < next_try_) return Progress::kLater;
+  if (is_at_rest_) return Progress::kLater;
   session.Queue(statements.begin);
   session.Queue(statements.write_unsynced);  // no standby is waited for with the lock in hand
   QueueExclusive(session);

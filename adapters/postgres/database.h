@@ -80,6 +80,8 @@ class Database : public std::enable_shared_from_this<Database> {
 
   const StoreOptions& options() const { return options_; }
   const Statements& statements() const { return statements_; }
+  // Of all of its sessions, as the server shows it: "once:billing:1a2b3c".
+  const std::string& session_name() const { return session_name_; }
   // "on schema once of billing at db", for messages.
   const std::string& where() const { return where_; }
   StoreTraits traits() const;

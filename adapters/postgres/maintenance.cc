@@ -25,6 +25,12 @@ std::int64_t SumOf(const Result& rows, int column) {
   return sum;
 }
 
+// Those in the bucket that is never dropped, where there is one.
+std::int64_t PermanentIds(const Result& buckets) {
+  const bool is_there = buckets.rows() > 0 && buckets.Int(0, 0) == kPermanentBucket;
+  return is_there ? buckets.Int(0, 2) : 0;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<StoreFigure>> PostgresMaintenance::ReadFigures() {
@@ -39,6 +45,7 @@ absl::StatusOr<std::vector<StoreFigure>> PostgresMaintenance::ReadFigures() {
   std::vector<StoreFigure> figures = {
       {"ids_estimated_count", SumOf(buckets, 2)},
       {"undated_ids_estimated_count", SumOf(buckets, 3)},
+      {"permanent_ids_estimated_count", PermanentIds(buckets)},
       {"ids_bytes", SumOf(buckets, 4)},
       {"id_indexes_bytes", SumOf(buckets, 5)},
       {"outbox_bytes", rest.Int(0, 0)},
@@ -48,7 +55,6 @@ absl::StatusOr<std::vector<StoreFigure>> PostgresMaintenance::ReadFigures() {
       {"positions_without_log_time_count", rest.Int(0, 4)},
       {"upkeep_errors_count", rest.Int(0, 5)},
       {"buckets_count", buckets.rows()},
-      {"buckets_staying_count", rest.Int(0, 6)},
   };
   for (int row = 0; row < buckets.rows(); ++row) {
     const std::string bucket = absl::StrCat("bucket_", buckets.Int(row, 0));

@@ -43,11 +43,16 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
     auto session = database_->Acquire("read statistics");
     if (!session.ok()) return session.status();
     (*session)->Queue(database_->statements().count_buckets);
+    (*session)->Queue(database_->statements().list_upkeep_errors);
     const auto results = (*session)->Run(database_->options().answer_timeout);
     if (!results.ok()) return results.status();
-    return Statistics{.buckets = results->back().Int(0, 0),
-                      .staying_buckets = results->back().Int(0, 1),
-                      .upkeep_error = upkeep_ ? upkeep_->error() : ""};
+    Statistics statistics{.buckets = results->front().Int(0, 0),
+                          .upkeep_error = upkeep_ ? upkeep_->error() : ""};
+    const Result& errors = results->back();
+    for (int row = 0; row < errors.rows(); ++row) {
+      statistics.upkeep_errors.emplace_back(errors.Bytes(row, 0));
+    }
+    return statistics;
   }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {

@@ -54,14 +54,15 @@ const char* const kVersion2[] = {
 };
 
 // Ids lie in buckets, which are forgotten as a whole. Written is only the newest of them, so that
-// its primary key sees everybody who writes one id. The table has another name than before: a
-// process of an older version, which knows of no buckets, finds nothing to damage.
+// its primary key sees everybody who writes one id; what outlives its age is moved to the permanent
+// one. The table has another name than before: a process of an older version, which knows of no
+// buckets, finds nothing to damage.
 //
 //   known_ids: is_undated says that nobody knows the id's age; null otherwise. The order of the
 //     columns leaves no gaps between them.
 //   buckets: log_time_max_ms is that of the youngest id, null in the current one; log_time_min_ms
-//     what the log's time was when it became that; outliving_count how many of an old one's ids
-//     outlive their age, where these are why it stays.
+//     what the log's time was when it became that. Number 0, where there is one, is the permanent
+//     bucket. outliving_count is not used any more.
 //   positions: log_time_max_ms is the greatest that log_time_ms ever was: an order takes that back.
 const char* const kVersion3[] = {
     "CREATE TABLE @.known_ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, bucket "
@@ -87,6 +88,15 @@ const char* const kKeepFormerIds[] = {
     "INSERT INTO @.buckets(bucket, log_time_max_ms) VALUES(0, 9223372036854775807)",
 };
 const char* const kNoFormerIds[] = {"DROP TABLE @.ids"};
+// Who works on ids without owning their tables goes on, on the tables that are new. A bucket needs
+// no rights of its own: it is reached by the table that it is part of.
+const char* const kGrantAsOnFormerIds =
+    "DO $$ DECLARE one record; BEGIN FOR one IN SELECT a.privilege_type AS word, CASE a.grantee "
+    "WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role, CASE WHEN a.is_grantable THEN "
+    "' WITH GRANT OPTION' ELSE '' END AS option FROM pg_class c, aclexplode(c.relacl) a WHERE "
+    "c.oid = '@.known_ids_0'::regclass AND a.grantee <> c.relowner LOOP EXECUTE format('GRANT %s "
+    "ON @.known_ids TO %s%s', one.word, one.role, one.option); IF one.word = 'SELECT' THEN EXECUTE "
+    "format('GRANT SELECT ON @.buckets TO %s%s', one.role, one.option); END IF; END LOOP; END $$";
 
 struct Migration {
   int version = 0;
@@ -107,6 +117,7 @@ class Preparation {
     absl::StatusOr<int> format = ReadFormat();
     if (!format.ok()) return format.status();
     if (*format != kFormat) {
+      if (absl::Status may = CheckMayMigrate(*format); !may.ok()) return may;
       if (absl::Status alone = CheckAlone(*format); !alone.ok()) return alone;
       if (absl::Status migrated = Migrate(*format); !migrated.ok()) return migrated;
       ONCE_KILL_POINT("postgres.schema_created");
@@ -170,6 +181,15 @@ class Preparation {
     return 0;
   }
 
+  absl::Status CheckMayMigrate(int format) const {
+    if (format == 0 || options_.may_migrate) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        At("open"), "the store has format ", format, " and this program brings none to format ",
+        kFormat,
+        " (StoreOptions::may_migrate); use one of the store's own version, or open it once ",
+        "with a consumer of this version"));
+  }
+
   // Processes of an older version would find a store that they cannot use. Those that open it at
   // this moment have no row yet; of those that have just closed it the server hears soon.
   absl::Status CheckAlone(int format) {
@@ -211,6 +231,7 @@ class Preparation {
     const std::span<const char* const> statements =
         is_new ? std::span<const char* const>(kNoFormerIds) : kKeepFormerIds;
     for (const char* sql : statements) Ask(sql);
+    if (!is_new) Ask(kGrantAsOnFormerIds);
   }
 
   absl::StatusOr<StoreIdentity> Identify() {

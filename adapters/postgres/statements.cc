@@ -6,6 +6,7 @@
 // inside the pipeline, before the COMMIT behind it, and no round trip is spent on looking.
 #include "adapters/postgres/statements.h"
 
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -259,6 +260,12 @@ constexpr const char* kPages =
     "i.bucket = $1::int8::int4 AND i.ctid >= ('(' || $2::int8 || ',0)')::tid AND i.ctid < ('(' || "
     "$3::int8 || ',0)')::tid";
 
+// Of a row of meta: which process does not look after the buckets, and why, under the name of its
+// sessions. Those of a process that is gone say nothing any more.
+constexpr const char* kIsUpkeepError = "(m.key LIKE 'upkeep\\_error once:%')";
+constexpr const char* kIsAlive =
+    "EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = substr(m.key, 14))";
+
 // Parameters: see maintenance.cc, verification.cc and upkeep.cc.
 void NameMaintenance(Statements& s, const Namer& name) {
   // Rows by the statistics that the server keeps while they are written.
@@ -276,8 +283,8 @@ void NameMaintenance(Statements& s, const Namer& name) {
       "SELECT pg_total_relation_size('@.outbox'), (SELECT count(*) FROM @.outbox WHERE state = 0), "
       "(SELECT count(*) FROM @.outbox WHERE kept), (SELECT count(*) FROM @.positions), (SELECT "
       "count(*) FROM @.positions WHERE last_offset IS NULL OR coalesce(log_time_ms, -1) < 0), "
-      "(SELECT count(*) FROM @.meta WHERE key = 'upkeep_error'), (SELECT count(*) FROM @.buckets "
-      "WHERE outliving_count IS NOT NULL)");
+      "(SELECT count(*) FROM @.meta m WHERE " +
+          std::string(kIsUpkeepError) + " AND " + kIsAlive + ")");
   s.list_scopes = name("verify scopes", "SELECT scope, name FROM @.scopes");
   s.list_buckets =
       name("verify ids",
@@ -306,36 +313,54 @@ void NameMaintenance(Statements& s, const Namer& name) {
       "o.scope WHERE o.sequence > $1::int8 ORDER BY o.sequence LIMIT $2::int8");
   s.put_upkeep_error =
       name("look after ids",
-           "INSERT INTO @.meta(key, value) VALUES('upkeep_error', convert_from($1::bytea, 'UTF8')) "
-           "ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value");
-  s.drop_upkeep_error = name("look after ids", "DELETE FROM @.meta WHERE key = 'upkeep_error'");
+           "INSERT INTO @.meta(key, value) VALUES('upkeep_error ' || convert_from($1::bytea, "
+           "'UTF8'), convert_from($2::bytea, 'UTF8')) ON CONFLICT (key) DO UPDATE SET value = "
+           "EXCLUDED.value");
+  // And of those that are gone.
+  s.drop_upkeep_error =
+      name("look after ids", absl::StrCat("DELETE FROM @.meta m WHERE key = 'upkeep_error ' || "
+                                          "convert_from($1::bytea, 'UTF8') OR ",
+                                          kIsUpkeepError, " AND NOT ", kIsAlive));
+  s.list_upkeep_errors =
+      name("read statistics",
+           absl::StrCat("SELECT substr(key, 14) || ': ' || value FROM @.meta m WHERE ",
+                        kIsUpkeepError, " AND ", kIsAlive, " ORDER BY key"));
 }
 
-// Parameters: see bucket_upkeep.cc.
+constexpr const char* kLookAfterIds = "look after ids";
+
+// Of buckets and of who looks after them; parameters: see bucket_upkeep.cc.
 void NameBuckets(Statements& s, const Namer& name) {
-  constexpr const char* kOperation = "look after ids";
+  constexpr const char* kOperation = kLookAfterIds;
   // The log time of every partition that there is a row of.
   constexpr const char* kAllAreKnown =
       "coalesce(bool_and(last_offset IS NOT NULL AND coalesce(log_time_ms, -1) >= 0), false)";
   constexpr const char* kGreatest = "max(greatest(log_time_ms, log_time_max_ms))";
-  // 1: completed, 4: discarded (IdState). Whoever claims an id has said whether he has begun.
-  constexpr const char* kOutlives =
-      "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
-
+  constexpr const char* kMicros = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+  s.rest = name(kOperation,
+                absl::StrCat("INSERT INTO @.meta(key, value) VALUES('upkeep_rest', (", kMicros,
+                             " + $1::int8)::text) ON CONFLICT (key) DO UPDATE SET "
+                             "value = EXCLUDED.value"));
+  // A clock that was set back makes nobody rest for long.
+  const std::string is_at_rest =
+      absl::StrCat("SELECT EXISTS (SELECT FROM @.meta WHERE key = 'upkeep_rest' AND value::int8 ",
+                   "BETWEEN ", kMicros, " AND ", kMicros, " + 60000000)");
   s.try_upkeep =
       name(kOperation, "SELECT pg_try_advisory_lock(hashtext('once upkeep'), hashtext('@'))");
   s.release_upkeep =
       name(kOperation, "SELECT pg_advisory_unlock(hashtext('once upkeep'), hashtext('@'))");
   s.exclude_ids =
       name(kOperation, "SELECT pg_advisory_xact_lock(hashtext('once ids'), hashtext('@'))");
-  s.count_buckets =
-      name("count buckets",
-           "SELECT count(*), count(*) FILTER (WHERE outliving_count IS NOT NULL) FROM @.buckets");
+  s.count_buckets = name("count buckets", "SELECT count(*) FROM @.buckets");
   s.look_at_buckets = name(
       kOperation,
-      absl::StrCat("SELECT (SELECT count(*) FROM @.buckets), b.bucket, b.log_time_min_ms, p.* FROM "
-                   "(SELECT * FROM @.buckets ORDER BY bucket DESC LIMIT 1) b, (SELECT ",
-                   kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p"));
+      absl::StrCat("SELECT n.*, b.bucket, b.log_time_min_ms, p.*, r.* FROM (SELECT count(*) FILTER "
+                   "(WHERE bucket <> ",
+                   kPermanentBucket, "), count(*) FILTER (WHERE bucket = ", kPermanentBucket,
+                   ") FROM @.buckets) n, (SELECT * FROM @.buckets ORDER BY bucket DESC LIMIT 1) b, "
+                   "(SELECT ",
+                   kAllAreKnown, ", ", kGreatest, ", min(log_time_ms) FROM @.positions) p, (",
+                   is_at_rest, ") r"));
   s.date_bucket =
       name(kOperation,
            "UPDATE @.buckets SET log_time_min_ms = $2::int8 WHERE bucket = $1::int8 AND "
@@ -350,10 +375,12 @@ void NameBuckets(Statements& s, const Namer& name) {
           "$1::int8 + 1, greatest FROM log) SELECT 1 / (SELECT count(*) FROM closed)::int"));
   s.find_expired_bucket =
       name(kOperation,
-           "SELECT bucket FROM @.buckets WHERE log_time_max_ms < $1::int8 AND bucket <> "
-           "ALL($2::int4[]) ORDER BY bucket LIMIT 1");
-  s.keep_bucket =
-      name(kOperation, "UPDATE @.buckets SET outliving_count = $2::int8 WHERE bucket = $1::int8");
+           "SELECT bucket FROM @.buckets WHERE log_time_max_ms < $1::int8 ORDER BY bucket LIMIT 1");
+  // Nothing is ever older than its greatest log time.
+  s.note_permanent_bucket =
+      name("begin the permanent bucket",
+           absl::StrCat("INSERT INTO @.buckets(bucket, log_time_max_ms) VALUES(", kPermanentBucket,
+                        ", ", std::numeric_limits<std::int64_t>::max(), ")"));
   // Still as old as it was: an operator may have set a position back.
   s.forget_bucket =
       name("drop a bucket",
@@ -362,19 +389,27 @@ void NameBuckets(Statements& s, const Namer& name) {
                         "), gone AS (DELETE FROM @.buckets USING log WHERE bucket = $1::int8 AND "
                         "log_time_max_ms < log.lowest - $2::int8 RETURNING 1) SELECT 1 / (SELECT "
                         "count(*) FROM gone)::int"));
+}
+
+// What is in a bucket that is old enough to go.
+void NameOutliving(Statements& s, const Namer& name) {
+  constexpr const char* kOperation = kLookAfterIds;
+  // 1: completed, 4: discarded (IdState). Whoever claims an id has said whether he has begun.
+  constexpr const char* kOutlives =
+      "(state NOT IN (1, 4) OR is_begun IS NOT NULL OR coalesce(is_undated, false))";
   s.count_bucket_pages =
       name(kOperation,
            "SELECT pg_relation_size(convert_from($1::bytea, 'UTF8')::regclass) / "
            "current_setting('block_size')::int8");
-  s.count_outliving =
-      name(kOperation, absl::StrCat("SELECT count(*), count(*) FILTER (WHERE ", kOutlives,
-                                    ") FROM @.known_ids i WHERE ", kPages));
+  s.find_outliving =
+      name(kOperation, absl::StrCat("SELECT EXISTS (SELECT FROM @.known_ids i WHERE ", kPages,
+                                    " AND ", kOutlives, ")"));
   s.move_outliving = name(
       "move ids that outlive their age",
       absl::StrCat("WITH outliving AS MATERIALIZED (SELECT ctid AS place FROM @.known_ids i WHERE ",
                    kPages, " AND ", kOutlives,
                    " LIMIT $4::int8 FOR UPDATE SKIP LOCKED) UPDATE @.known_ids i SET bucket = ",
-                   kCurrentBucket,
+                   kPermanentBucket,
                    " WHERE i.bucket = $1::int8::int4 AND i.ctid = ANY(ARRAY(SELECT place FROM "
                    "outliving))"));
 }
@@ -453,6 +488,7 @@ Statements::Statements(const StoreOptions& options) {
   NamePositions(*this, name);
   NameIds(*this, name);
   NameBuckets(*this, name);
+  NameOutliving(*this, name);
   NameMaintenance(*this, name);
   NameLetters(*this, name);
   NameOutbox(*this, name);

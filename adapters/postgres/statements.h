@@ -1,12 +1,16 @@
 // Every statement of the store, for one schema. Thread-safety: constant after construction.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "adapters/postgres/session.h"
 #include "once/postgres/store.h"
 
 namespace once::postgres {
+
+// What is to be kept whatever its age moves to this one, which is never dropped.
+inline constexpr std::int64_t kPermanentBucket = 0;
 
 struct Statements {
   explicit Statements(const StoreOptions& options);
@@ -34,18 +38,19 @@ struct Statements {
   Statement find_scopes, add_scopes, check_scopes;
 
   // Of buckets of ids, and of who looks after them.
-  Statement try_upkeep, release_upkeep, exclude_ids;
+  Statement try_upkeep, release_upkeep, exclude_ids, rest;
   Statement count_buckets, look_at_buckets, date_bucket, close_bucket, find_expired_bucket,
-      keep_bucket, forget_bucket;
+      note_permanent_bucket, forget_bucket;
   Statement count_bucket_pages;
   // Of a range of pages of one bucket: parameters are the bucket, the first page and the end, and
   // how many rows are to be moved at most.
-  Statement count_outliving, move_outliving;
+  Statement find_outliving, move_outliving;
 
   // For operators; verify_ids is of a range of pages, as those above.
   Statement measure_buckets, measure_rest, list_scopes, list_buckets;
   Statement verify_buckets, verify_ids, verify_letters;
-  Statement put_upkeep_error, drop_upkeep_error;
+  // Of the process whose sessions have the name of parameter 1.
+  Statement put_upkeep_error, drop_upkeep_error, list_upkeep_errors;
 
   Statement put_outgoing, hold_letter, publish_letter, void_letters, drop_letter, lock_letter,
       find_letter, last_redrive, find_failures;

@@ -35,24 +35,21 @@ absl::StatusOr<bool> Upkeep::Look(const std::stop_token& stop) {
     if (!session.ok()) return session.status();
     session_ = *std::move(session);
     session_->EndWaitsAt(stop);
-    buckets_.Restart();
-    // Of a process that hangs as it leads, the server ends the session, and another one leads.
-    session_->QueueText(
-        absl::StrCat("SET idle_session_timeout TO ", absl::ToInt64Milliseconds(kHungAfter)),
-        "look after ids");
-    const absl::Status set = session_->Run(database_->options().answer_timeout).status();
-    if (!set.ok()) return set;
+    told_error_.reset();  // others may have taken us for gone, and what we said with us
+    absl::Status restarted = buckets_.Restart(*session_, kHungAfter);
+    if (!restarted.ok()) return restarted;
   }
   return buckets_.Look(*session_, stop);
 }
 
 void Upkeep::Tell(const std::string& error) {
   if (told_error_ == error || session_ == nullptr || session_->is_lost()) return;
+  Params params = std::move(Params().Bytes(database_->session_name()));
   if (error.empty()) {
-    session_->Queue(database_->statements().drop_upkeep_error);
+    session_->Queue(database_->statements().drop_upkeep_error, std::move(params));
   } else {
-    session_->Queue(database_->statements().put_upkeep_error,
-                    std::move(Params().Bytes(ToStd(absl::CHexEscape(error)))));
+    params.Bytes(ToStd(absl::CHexEscape(error)));
+    session_->Queue(database_->statements().put_upkeep_error, std::move(params));
   }
   // Said again at the next look where it fails: the reason is the same, mostly.
   if (session_->Run(database_->options().answer_timeout).ok()) told_error_ = error;

@@ -9,9 +9,8 @@
 #include <stdexcept>
 #include <thread>
 
-#include "absl/strings/str_replace.h"
-#include "adapters/postgres/id_rows.h"
 #include "adapters/postgres/settings.h"
+#include "adapters/postgres/tests/former_format.h"
 #include "adapters/postgres/tests/store_scene.h"
 
 namespace once::postgres {
@@ -169,28 +168,6 @@ TEST_F(OpenTest, ASchemaOfSomebodyElseIsLeftAlone) {
               Says(absl::StatusCode::kFailedPrecondition, "another StoreOptions::schema"));
 }
 
-// The store becomes what version 2 had left, with an id of each kind that this makes a difference
-// to: one completed, one dead, one that a claim has begun.
-void ReturnToFormat2(const std::string& connection, const std::string& schema) {
-  for (const char* const sql :
-       {"ALTER TABLE @.positions DROP COLUMN log_time_max_ms", "DROP TABLE @.buckets",
-        "DROP TABLE @.known_ids",
-        "CREATE TABLE @.ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, "
-        "fingerprint_high int8, fingerprint_low int8, attempt int4, first_failed_at int8, "
-        "not_before int8, fence_incarnation int8, fence_counter int8, lease_end int8, is_begun "
-        "bool, may_have_run bool, disposition int2, claim_fingerprint_high int8, "
-        "claim_fingerprint_low int8, result bytea, PRIMARY KEY(scope, id))",
-        "UPDATE @.meta SET value = '2' WHERE key = 'format'"}) {
-    RunSql(connection, absl::StrReplaceAll(sql, {{"@", schema}}));
-  }
-}
-
-void PutFormerId(const std::string& connection, const std::string& schema, std::string_view cells) {
-  RunSql(connection,
-         absl::StrCat("INSERT INTO ", schema, ".ids(scope, id, state, attempt, is_begun, result) ",
-                      "VALUES(", ScopeNumber("scope"), ", ", ToAbsl(cells), ")"));
-}
-
 TEST_F(OpenTest, TheIdsOfAStoreOfFormat2AreKeptForEverAndChangedWhereTheyWereKnown) {
   MustOpen();
   MustApply("to know the scope");
@@ -214,6 +191,20 @@ TEST_F(OpenTest, TheIdsOfAStoreOfFormat2AreKeptForEverAndChangedWhereTheyWereKno
   const auto oldest = RunSql(
       connection(), absl::StrCat("SELECT min(log_time_max_ms) FROM ", schema().name(), ".buckets"));
   EXPECT_EQ(oldest[0][0], absl::StrCat(std::numeric_limits<std::int64_t>::max()));
+}
+
+TEST_F(OpenTest, AStoreOfAnEarlierFormatStaysAsItIsWhereNobodyMayMigrateIt) {
+  MustOpen();
+  store_.reset();
+  ReturnToFormat2(connection(), schema().name());
+  StoreOptions options = Options();
+  options.may_migrate = false;
+  EXPECT_THAT(OpenStore(options).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "the store has format 2"));
+  const std::string format = "SELECT value FROM " + schema().name() + ".meta WHERE key = 'format'";
+  EXPECT_EQ(RunSql(connection(), format)[0][0], "2");
+  MustOpen();
+  EXPECT_TRUE(OpenStore(options).ok()) << "of our own format it is";
 }
 
 TEST_F(OpenTest, AStoreThatAnOlderVersionHasOpenIsNotTakenAwayFromIt) {

@@ -1,137 +1,15 @@
 // Buckets of ids: what is forgotten and what never is, and that nobody who writes notices.
-#include <chrono>
-#include <limits>
 #include <thread>
 
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "adapters/postgres/bucket_upkeep.h"
-#include "adapters/postgres/tests/store_scene.h"
-#include "tests/retention_scene.h"
+#include "adapters/postgres/tests/bucket_scene.h"
 
 namespace once::postgres {
 namespace {
 
 using enum absl::StatusCode;
 
-class PostgresIds : public StoreScene {
- protected:
-  static std::string IdOf(int number) { return absl::StrFormat("id-%06d", number); }
-
-  StoreOptions Patient() {
-    StoreOptions options = Options();
-    options.lock_timeout = absl::Milliseconds(900);
-    return options;
-  }
-
-  // Without positions: nobody knows how old they are.
-  void MustApplyRange(int first, int end) {
-    for (int i = first; i < end; ++i) MustApply(IdOf(i), Durability::kProcess);
-  }
-
-  // All in one transaction.
-  std::vector<bool> AreCompleted(int end) {
-    std::vector<std::string> ids;
-    std::vector<IdKey> keys;
-    for (int i = 0; i < end; ++i) ids.push_back(IdOf(i));
-    for (const std::string& id : ids) keys.push_back({"scope", id});
-    std::vector<IdRecord> records(keys.size());
-    const auto begun = Begin();
-    const absl::Status found = begun->FindIds(keys, records);
-    EXPECT_TRUE(found.ok()) << found;
-    std::vector<bool> completed;
-    for (const IdRecord& record : records) {
-      completed.push_back(record.state == IdState::kCompleted);
-    }
-    return completed;
-  }
-
-  Statistics MustReadStatistics() {
-    const auto statistics = ReadStatistics(*store_);
-    EXPECT_TRUE(statistics.ok()) << statistics.status();
-    return statistics.value_or(Statistics{});
-  }
-
-  std::string Ask(const std::string& what) {
-    const auto rows = RunSql(connection(), absl::StrCat("SELECT ", what));
-    return rows.empty() ? "" : rows[0][0];
-  }
-  std::string BucketOf(std::string_view id) {
-    return Ask(
-        absl::StrCat("bucket FROM ", schema().name(), ".known_ids WHERE id = '", ToAbsl(id), "'"));
-  }
-};
-
-// The store keeps everything; a BucketUpkeep beside it forgets when a test says so.
-class BucketTest : public once::testing::RetentionScene<PostgresIds> {
- protected:
-  BucketTest() {
-    StoreOptions options = Patient();
-    store_ = MustOpen(options);
-    options.retention = kRetention;
-    auto database = Database::Open(options);
-    EXPECT_TRUE(database.ok()) << database.status();
-    database_ = *std::move(database);
-    upkeep_ = std::make_unique<BucketUpkeep>(*database_);
-    auto session = database_->ConnectAside();
-    EXPECT_TRUE(session.ok()) << session.status();
-    session_ = *std::move(session);
-  }
-
-  // True: there is more to do.
-  bool Look() {
-    const auto more = upkeep_->Look(*session_, std::stop_token());
-    EXPECT_TRUE(more.ok()) << more.status();
-    return more.value_or(false);
-  }
-  void LookAfterAll() {
-    for (int i = 0; Look(); ++i) ASSERT_LT(i, 100) << "there is no end of it";
-  }
-  // Somebody held the lock at the last look, and it is not asked for again at once.
-  template <typename Condition>
-  void LookUntil(Condition is_so) {
-    for (int i = 0; i < 2'000 && !is_so(); ++i) {
-      LookAfterAll();
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-    EXPECT_TRUE(is_so());
-  }
-  // One more of them: the log goes on by more than one holds.
-  void MustFillBucket(int partition, int first) {
-    MustSettle(partition, first, first + 27);
-    LookAfterAll();
-  }
-  std::unique_ptr<StoreTransaction> BeginOn(int partition, PositionStamp* stamp = nullptr) {
-    const TakeRequest take{.key = KeyOf(partition), .writer = 9};
-    const auto taken = transactions().Take({&take, 1});
-    EXPECT_TRUE(taken.ok()) << taken.status();
-    if (stamp != nullptr) *stamp = taken->front().current;
-    const PositionLock lock{.key = KeyOf(partition), .expected = taken->front().current};
-    auto begun = transactions().Begin({&lock, 1});
-    EXPECT_TRUE(begun.ok() && begun->transaction) << begun.status();
-    return std::move(begun->transaction);
-  }
-  static absl::StatusOr<IdRecord> FindIn(StoreTransaction& transaction, std::string_view id) {
-    const IdKey key{"scope", id};
-    IdRecord record;
-    absl::Status found = transaction.FindIds({&key, 1}, {&record, 1});
-    if (!found.ok()) return found;
-    return record;
-  }
-  void MustPut(std::string_view id, IdState state) { MustPutIn(Begin(), id, state); }
-  // Beside a position: with a log time.
-  void MustPutDated(std::string_view id, IdState state) { MustPutIn(BeginOn(0), id, state); }
-  static void MustPutIn(std::unique_ptr<StoreTransaction> begun, std::string_view id,
-                        IdState state) {
-    const IdWrite write{.key = {"scope", id}, .record = {.state = state, .attempt = 1}};
-    ASSERT_TRUE(begun->PutIds({&write, 1}).ok());
-    ASSERT_TRUE(begun->Commit(Durability::kMachine).ok());
-  }
-
-  std::shared_ptr<Database> database_;
-  std::unique_ptr<BucketUpkeep> upkeep_;
-  std::unique_ptr<Session> session_;
-};
+class BucketTest : public BucketScene {};
 
 TEST_F(BucketTest, ANewOneIsBegunOnceTheLogHasGoneOnByAFourthOfTheRetention) {
   LookAfterAll();
@@ -252,31 +130,23 @@ TEST_F(BucketTest, WhatAServerThatCameUpAgainHasPutBackIsMovedAgain) {
   ASSERT_EQ(BucketOf("dead"), "1");
   MustSettle(1, 150, 151);
   MustSettle(0, 200, 201);
-  auto open = BeginOn(1);
-  ASSERT_EQ(FindIn(*open, "unknown")->state, IdState::kAbsent);
+  const auto reader = database_->ConnectAside();
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  (*reader)->QueueText("BEGIN", "read");
+  (*reader)->QueueText(absl::StrCat("SELECT FROM ", schema().name(), ".known_ids_1"), "read");
+  ASSERT_TRUE((*reader)->Run(absl::Seconds(10)).ok());
   LookUntil([&] { return BucketOf("dead") != "1"; });
   LookAfterAll();
   // Commits that were not synced are gone.
   RunSql(connection(),
          absl::StrCat("UPDATE ", schema().name(), ".known_ids SET bucket = 1 WHERE id = 'dead'"));
-  upkeep_->Restart();
-  open->Rollback();
+  ASSERT_TRUE(upkeep_->Restart(*session_, absl::Minutes(5)).ok());
+  (*reader)->QueueText("ROLLBACK", "read");
+  ASSERT_TRUE((*reader)->Run(absl::Seconds(10)).ok());
   LookUntil([&] {
     return Ask(absl::StrCat("to_regclass('", schema().name(), ".known_ids_1')")).empty();
   });
   EXPECT_EQ(Find("dead")->state, IdState::kDead);
-}
-
-TEST_F(BucketTest, OneOfWhichMostOutlivesItsAgeStays) {
-  MustApplyRange(1000, 1100);
-  MustSettle(0, 0, 1);
-  LookAfterAll();
-  MustFillBucket(0, 1);
-  MustSettle(0, 200, 201);
-  LookAfterAll();
-  EXPECT_EQ(MustReadStatistics().staying_buckets, 1);
-  EXPECT_EQ(BucketOf(IdOf(1000)), "1");
-  EXPECT_EQ(CountKnown(10), 10);
 }
 
 TEST_F(BucketTest, SoManyOutliveTheirAgeThatTheyMoveInTurns) {
@@ -359,6 +229,75 @@ TEST_F(BucketTest, OfTwoThatLookAfterThemOneDoes) {
   EXPECT_EQ(MustReadStatistics().buckets, 1);
   LookAfterAll();
   EXPECT_EQ(MustReadStatistics().buckets, 2);
+}
+
+TEST_F(BucketTest, OneThatHangsAsItLeadsLosesItsSessionAndAnotherLeads) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustSettle(0, 30, 31);
+  BucketUpkeep hung(*database_);
+  auto session = database_->ConnectAside();
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE(hung.Restart(**session, absl::Milliseconds(300)).ok());
+  (*session)->Queue(database_->statements().try_upkeep);
+  ASSERT_TRUE((*session)->Run(absl::Seconds(10)).ok());
+  LookUntil([&] { return MustReadStatistics().buckets == 2; });
+  EXPECT_FALSE((*session)->IsAlive());
+}
+
+// Everybody queues behind whoever waits for the lock, whichever process that is.
+TEST_F(BucketTest, AfterOneHasWaitedForTheLockInVainNoProcessDoesForAWhile) {
+  const std::string meta = schema().name() + ".meta ";
+  const auto prolong = [&](const std::string& by) {
+    RunSql(connection(),
+           absl::StrCat("UPDATE ", meta, "SET value = (value::int8 + extract(epoch FROM interval '",
+                        by, "') * 1000000)::int8::text WHERE key = 'upkeep_rest'"));
+  };
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  auto open = Begin();
+  ASSERT_EQ(FindIn(*open, "unknown")->state, IdState::kAbsent);
+  MustSettle(0, 30, 31);
+  LookAfterAll();
+  ASSERT_EQ(Ask("count(*) FROM " + meta + "WHERE key = 'upkeep_rest'"), "1");
+  open->Rollback();
+  prolong("40 s");
+  BucketUpkeep other(*database_);
+  const auto look = [&] {
+    const auto more = other.Look(*session_, std::stop_token());
+    EXPECT_TRUE(more.ok()) << more.status();
+    return MustReadStatistics().buckets;
+  };
+  EXPECT_EQ(look(), 1);
+  prolong("1 hour");
+  EXPECT_EQ(look(), 2) << "nobody has ever rested so long: the clock was set back";
+}
+
+TEST_F(BucketTest, ADropThatMeetsAVacuumComesLaterAndKeepsNobodyWaiting) {
+  MustSettle(0, 0, 1);
+  LookAfterAll();
+  MustFillBucket(0, 1);
+  const auto vacuum = database_->ConnectAside();
+  ASSERT_TRUE(vacuum.ok()) << vacuum.status();
+  (*vacuum)->QueueText("BEGIN", "vacuum");
+  (*vacuum)->QueueText(
+      absl::StrCat("LOCK TABLE ", schema().name(), ".known_ids_1 IN SHARE UPDATE EXCLUSIVE MODE"),
+      "vacuum");
+  ASSERT_TRUE((*vacuum)->Run(absl::Seconds(10)).ok());
+  MustSettle(0, 200, 201);
+  std::jthread writer([&](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) MustApply(absl::StrCat("meanwhile-", i));
+  });
+  for (int i = 0; i < 20; ++i) {
+    LookAfterAll();
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  writer.request_stop();
+  writer.join();
+  EXPECT_EQ(CountKnown(10), 10);
+  (*vacuum)->QueueText("COMMIT", "vacuum");
+  ASSERT_TRUE((*vacuum)->Run(absl::Seconds(10)).ok());
+  LookUntil([&] { return CountKnown(10) == 0; });
 }
 
 // A process died behind its creation.
@@ -466,6 +405,38 @@ TEST_F(RetentionOnItsOwnServer, GoesOnWhenTheServerHasComeUpAgain) {
   }
   EXPECT_EQ(CountKnown(40), 0);
   EXPECT_EQ(MustReadStatistics().upkeep_error, "");
+}
+
+// The drop is held up by a reader, until the server has come up without what was moved.
+TEST_F(RetentionOnItsOwnServer, MovesAgainWhatTheServerHasPutBackBeforeItDrops) {
+  OpenWithRetention();
+  const std::string ids = schema().name() + ".known_ids";
+  const auto await = [&](const std::string& what, const std::string& wanted) {
+    for (int i = 0; i < 30'000 && Ask(what) != wanted; ++i) absl::SleepFor(absl::Milliseconds(1));
+    ASSERT_EQ(Ask(what), wanted) << what;
+  };
+  auto begun = Begin();
+  const IdWrite dead{.key = {"scope", "dead"}, .record = {.state = IdState::kDead, .attempt = 3}};
+  ASSERT_TRUE(begun->PutIds({&dead, 1}).ok());
+  ASSERT_TRUE(begun->Commit(Durability::kMachine).ok());
+  begun.reset();
+  MustSettle(0, 1, 28);
+  await(absl::StrCat("max(bucket) FROM ", schema().name(), ".buckets"), "2");
+  auto reader = Database::Open(Options());
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  auto reading = (*reader)->ConnectAside();
+  ASSERT_TRUE(reading.ok()) << reading.status();
+  (*reading)->QueueText("BEGIN", "read");
+  (*reading)->QueueText(absl::StrCat("SELECT FROM ", ids, "_1"), "read");
+  ASSERT_TRUE((*reading)->Run(absl::Seconds(10)).ok());
+  MustSettle(0, 200, 201);
+  await(absl::StrCat("bucket FROM ", ids, " WHERE id = 'dead'"), "0");
+  await("count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'", "1");
+  RunSql(connection(), absl::StrCat("UPDATE ", ids, " SET bucket = 1 WHERE id = 'dead'"));
+  server_.Kill();
+  server_.Start();
+  await(absl::StrCat("to_regclass('", ids, "_1')"), "");
+  EXPECT_EQ(Ask(absl::StrCat("bucket FROM ", ids, " WHERE id = 'dead'")), "0");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include <chrono>
 #include <thread>
 
+#include "absl/strings/str_replace.h"
+#include "adapters/postgres/tests/former_format.h"
 #include "adapters/postgres/tests/store_scene.h"
 
 namespace once::postgres {
@@ -253,6 +255,40 @@ TEST_F(ServerTest, ALoginWithoutRightsIsToldWhich) {
   EXPECT_TRUE((*opened)->transactions()->ReadPositions({}).ok());
   options.connection = absl::StrCat("host=", server_.socket_folder(), " dbname=none user=once");
   EXPECT_THAT(OpenStore(options).status(), Says(absl::StatusCode::kNotFound, "does not exist"));
+}
+
+// The owner of the tables brings the store to our format, and looks after the buckets.
+TEST_F(ServerTest, ARoleThatOwnsNoTableWorksOnStoresThatWereMigratedAndOnNewBuckets) {
+  RunSql(connection(), "CREATE ROLE guest LOGIN");
+  const auto run = [&](std::string_view sql) {
+    RunSql(connection(), absl::StrReplaceAll(ToAbsl(sql), {{"@", schema().name()}}));
+  };
+  MustOpen();
+  MustApply("to know the scope");
+  store_.reset();
+  ReturnToFormat2(connection(), schema().name());
+  PutFormerId(connection(), schema().name(), "'former', 1, 1, NULL, NULL");
+  run("GRANT USAGE ON SCHEMA @ TO guest");
+  run("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA @ TO guest");
+  MustOpen();
+  run("CREATE TABLE @.known_ids_2(LIKE @.known_ids, PRIMARY KEY(scope, id))");
+  run("ALTER TABLE @.known_ids ATTACH PARTITION @.known_ids_2 FOR VALUES IN (2)");
+  run("UPDATE @.buckets SET log_time_max_ms = 1 WHERE bucket = 1");
+  run("INSERT INTO @.buckets(bucket) VALUES(2)");
+  StoreOptions options = Options();
+  options.connection =
+      absl::StrCat("host=", server_.socket_folder(), " dbname=postgres user=guest");
+  store_ = MustOpen(options);
+  ASSERT_NE(store_, nullptr);
+  EXPECT_TRUE(IsCompleted("former"));
+  auto begun = Begin();
+  ASSERT_TRUE(Complete(*begun, "of the guest").ok());
+  const absl::Status committed = begun->Commit(Durability::kMachine);
+  EXPECT_TRUE(committed.ok()) << committed;
+  EXPECT_TRUE(IsCompleted("of the guest"));
+  const auto findings = store_->maintenance()->Verify(std::stop_token());
+  ASSERT_TRUE(findings.ok()) << findings.status();
+  EXPECT_THAT(*findings, ::testing::IsEmpty());
 }
 
 }  // namespace

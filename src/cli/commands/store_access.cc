@@ -157,7 +157,8 @@ absl::StatusOr<StoreAccess> AccessServer(const std::string& url,
 // "postgresql://billing@db/billing#schema", as libpq takes it but for the schema.
 absl::StatusOr<StoreAccess> ReachPostgres(const std::string& text) {
   const std::size_t hash = text.find('#');
-  postgres::StoreOptions options{.connection = text.substr(0, hash), .must_exist = true};
+  postgres::StoreOptions options{
+      .connection = text.substr(0, hash), .must_exist = true, .may_migrate = false};
   if (hash != std::string::npos) options.schema = text.substr(hash + 1);
   return AccessServer(text, postgres::OpenStore(std::move(options)));
 }

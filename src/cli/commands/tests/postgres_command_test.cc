@@ -110,6 +110,33 @@ TEST_F(StoreOnPostgres, ShowsFiguresIsCheckedAndCompactedAndSaysHowItIsCopied) {
   EXPECT_THAT(broken.output, HasSubstr("unknown state 77"));
 }
 
+TEST_F(StoreOnPostgres, OfAnEarlierFormatIsLeftToAConsumer) {
+  const auto set_format = [&](std::string_view format) {
+    const std::string other = schema_ + "_other";
+    auto beside =
+        postgres::OpenStore({.connection = std::getenv("ONCE_TEST_POSTGRES"), .schema = other});
+    ASSERT_TRUE(beside.ok()) << beside.status();
+    auto begun = (*beside)->transactions()->Begin({});
+    ASSERT_TRUE(begun.ok()) << begun.status();
+    postgres::Connection connection(*begun->transaction);
+    const auto set = connection.Execute(
+        "UPDATE " + schema_ + ".meta SET value = $1 WHERE key = 'format'", {format});
+    ASSERT_TRUE(set.ok()) << set.status();
+    ASSERT_TRUE(connection.Execute("DROP SCHEMA " + other + " CASCADE").ok());
+    ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+  };
+  store_.reset();
+  set_format("2");
+  const CommandResult stats = RunOnce({"store", "stats", "--store", url_});
+  EXPECT_EQ(stats.code, kRefused) << stats.output;
+  EXPECT_THAT(stats.errors, HasSubstr("the store has format 2"));
+  set_format("3");
+  auto store =
+      postgres::OpenStore({.connection = std::getenv("ONCE_TEST_POSTGRES"), .schema = schema_});
+  ASSERT_TRUE(store.ok()) << store.status();
+  store_ = *std::move(store);
+}
+
 TEST_F(StoreOnPostgres, IsNeverCreatedAndNoPasswordIsShown) {
   const std::string url = url_.substr(0, url_.find('#')) + "&password=geheim#nothing_here";
   const CommandResult missing = RunOnce({"failures", "list", "--store", url});

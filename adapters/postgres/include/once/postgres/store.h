@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -35,6 +36,9 @@ struct StoreOptions {
   std::string schema = "once";
   // kNotFound instead of a new schema. Set it once the store is in service.
   bool must_exist = false;
+  // False: kFailedPrecondition instead of a store of an earlier format that is brought to ours,
+  // after which processes of that version cannot open it any more. For tools beside consumers.
+  bool may_migrate = true;
   // How long a call waits for a row or an id that another transaction holds, or for a free
   // connection; then kUnavailable. Below a second.
   absl::Duration lock_timeout = absl::Milliseconds(800);
@@ -72,17 +76,19 @@ struct StoreOptions {
 
 // kInvalidArgument: options; kNotFound: no such database, or no schema and must_exist;
 // kPermissionDenied: the login or its rights do not suffice; kFailedPrecondition: of a newer
-// format, not a schema of ours, or the server is too old; kUnavailable: the server cannot be
-// reached. Every message names the server, never the password, and the way out.
+// format, or of an earlier one that may not be migrated, not a schema of ours, or the server is too
+// old; kUnavailable: the server cannot be reached. Every message names the server, never the
+// password, and the way out.
 // Thread-safety: as DedupStore says. Do not use the store in a forked child.
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
 
 struct Statistics {
-  std::int64_t buckets = 0;          // of ids: one that is looked for is looked for in each
-  std::int64_t staying_buckets = 0;  // old enough, but most of what is in them outlives its age
+  std::int64_t buckets = 0;  // of ids: one that is looked for is looked for in each
   // Why this process does not look after the buckets at the moment; empty: it does, or another one
   // does, or the store has no retention.
   std::string upkeep_error;
+  // Of every process that is alive: the name of its sessions, and what it says.
+  std::vector<std::string> upkeep_errors;
 };
 
 // kInvalidArgument: the store is not PostgreSQL's; otherwise as any call to it.
