@@ -9,6 +9,11 @@
 #include "once/abseil.h"
 
 namespace once::redis {
+namespace {
+
+constexpr std::chrono::seconds kPause(10);
+
+}  // namespace
 
 ScopeBook::ScopeBook(Cluster& cluster, const std::string& key_prefix)
     : cluster_(cluster), key_(KeyNames(key_prefix).OfScopes()), changes_(cluster.changes()) {}
@@ -16,17 +21,26 @@ ScopeBook::ScopeBook(Cluster& cluster, const std::string& key_prefix)
 absl::Status ScopeBook::Note(std::string_view scope) {
   if (scope.size() > kNotedScopeBytesMax) return absl::OkStatus();
   const std::uint64_t changes = cluster_.changes();
+  bool is_stale = false;
   {
     const std::lock_guard lock(mutex_);
-    if (changes != changes_) noted_.clear();
+    if (changes != changes_) {
+      if (stale_.size() >= kNotedScopesMax) stale_.clear();
+      stale_.merge(std::exchange(noted_, {}));
+    }
     changes_ = changes;
     if (noted_.contains(scope) || noted_.size() >= kNotedScopesMax) return absl::OkStatus();
+    is_stale = stale_.contains(scope);
+    if (is_stale && std::chrono::steady_clock::now() < next_try_) return absl::OkStatus();
   }
   const ScriptCall call{.key = key_,
                         .arguments = {std::string(scope), absl::StrCat(kNotedScopesMax)}};
   const auto replies = cluster_.Run(ScriptName::kNoteScope, {&call, 1});
-  if (!replies.ok()) return replies.status();
   const std::lock_guard lock(mutex_);
+  if (!replies.ok()) {
+    next_try_ = std::chrono::steady_clock::now() + kPause;
+    return is_stale ? absl::OkStatus() : replies.status();
+  }
   if (changes == changes_) noted_.emplace(scope);
   return absl::OkStatus();
 }

@@ -66,7 +66,7 @@ void RedisCluster::StartNode(const ClusterShape& shape, int number) {
                                          absl::StrCat("cluster-port ", FindPort()),
                                          "bind 127.0.0.1",
                                          "cluster-enabled yes",
-                                         "cluster-node-timeout 1000",
+                                         "cluster-node-timeout 2000",
                                          "cluster-announce-ip 127.0.0.1",
                                          "repl-diskless-sync-delay 0"};
     settings.insert(settings.end(), shape.settings.begin(), shape.settings.end());

@@ -380,6 +380,28 @@ TEST(RedisClusterOutage, WhereSlotsMayBeUncoveredOtherIdsGoOn) {
   EXPECT_EQ(store->traits().durability, Durability::kMachine) << store->traits().weakness;
 }
 
+// Neither is the master of the store's own keys needed, once a scope is known.
+TEST(RedisClusterOutage, WithoutTheStoresOwnKeysClaimsGoOn) {
+  RedisCluster cluster({.settings = {"cluster-require-full-coverage no"}});
+  const int keeper = cluster.FirstOwnerOf("once:{store}");
+  const int other = (keeper + 1) % 3;
+  StoreOptions options = WatchfulOptions(cluster.url(other));
+  options.call_timeout = absl::Seconds(3);
+  const auto store = MustOpen(options);
+  const std::string id = IdAt(cluster, other, "id");
+  LeaveCompleted(*store, id);
+  cluster.node(keeper).Kill();
+  // What has changed makes the store look whether its scopes are still noted.
+  cluster.node(other).Kill();
+  cluster.node(other).Start();
+  cluster.AwaitState(other, "ok");
+  EXPECT_EQ(Ask(*store, id), ClaimVerdict::kDuplicate);
+  EXPECT_THAT(store->claims()->Sync().ToString(), HasSubstr("restart"));
+  EXPECT_EQ(Ask(*store, IdAt(cluster, other, "new")), ClaimVerdict::kFresh);
+  const absl::Status synced = store->claims()->Sync();
+  EXPECT_TRUE(synced.ok()) << synced;
+}
+
 // One call about an id that nobody can be asked for says nothing to anybody else.
 TEST(RedisClusterOutage, ACallThatCannotReachEverybodySaysNothing) {
   RedisCluster cluster({.settings = {"cluster-require-full-coverage no"}});
