@@ -347,9 +347,17 @@ TEST_F(ClusterFailover, AThreadThatSaidNothingToTheLostMasterIsNotTold) {
 TEST_F(ClusterFailover, AnOrderlyFailoverIsNoticedToo) {
   LeaveCompleted(*store_, id_);
   AwaitCaughtUp();
-  ASSERT_FALSE(cluster_.node(3).Ask({"CLUSTER", "FAILOVER"}).is_error());
-  AwaitThat([this] { return cluster_.node(3).Ask({"ROLE"}).elements[0].text == "master"; },
-            "the failover ends");
+  // It is given up after five seconds, and begins anew with every order.
+  auto next_order = std::chrono::steady_clock::now();
+  AwaitThat(
+      [&] {
+        if (cluster_.node(3).Ask({"ROLE"}).elements[0].text == "master") return true;
+        if (std::chrono::steady_clock::now() < next_order) return false;
+        cluster_.node(3).Ask({"CLUSTER", "FAILOVER"});
+        next_order = std::chrono::steady_clock::now() + std::chrono::seconds(6);
+        return false;
+      },
+      "the failover ends");
   EXPECT_EQ(Ask(*store_, id_), ClaimVerdict::kDuplicate);
   EXPECT_EQ(store_->traits().durability, Durability::kNothing);
   ExpectSyncFailsOnce(*store_, "failover");
