@@ -140,7 +140,7 @@ absl::StatusOr<std::vector<SlotRange>> Masters::AskForSlots(const ServerAddress&
 }
 
 // The hint, then masters in turn, for one of them may be cut off from the others; then the address
-// that the store was opened with.
+// that the store was opened with, and whoever was met.
 std::vector<ServerAddress> Masters::Advisers(const std::optional<ServerAddress>& hint) {
   std::vector<ServerAddress> advisers;
   if (hint) advisers.push_back(*hint);
@@ -150,6 +150,8 @@ std::vector<ServerAddress> Masters::Advisers(const std::optional<ServerAddress>&
   }
   ++next_adviser_;
   advisers.push_back(seed_);
+  // Of a map that says little there may be nobody left but these.
+  for (const Server* const server : All()) advisers.push_back(server->address());
   return advisers;
 }
 
@@ -164,6 +166,8 @@ absl::Status Masters::Refresh(std::uint64_t seen, const std::optional<ServerAddr
   for (const ServerAddress& address : Advisers(hint)) {
     if (std::chrono::steady_clock::now() >= deadline) break;
     const auto ranges = AskForSlots(address, deadline);
+    // A node that is alone knows nothing of slots.
+    if (ranges.ok() && ranges->empty()) continue;
     failed = ranges.ok() ? Apply(*ranges, address) : ranges.status();
     if (failed.ok()) return failed;
   }
