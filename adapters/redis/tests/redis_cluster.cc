@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
+#include <random>
 #include <stdexcept>
 #include <thread>
 
@@ -18,6 +20,10 @@ namespace {
 constexpr std::chrono::seconds kPatience(40);
 constexpr std::chrono::milliseconds kPause(10);
 constexpr int kStartTries = 5;
+// Below those that connections take for themselves.
+constexpr int kFirstPort = 11'000;
+constexpr unsigned kPorts = 20'000;
+constexpr int kPortTries = 100;
 
 template <typename Condition>
 void AwaitThat(const Condition& is_so, const std::string& what) {
@@ -40,16 +46,20 @@ bool Says(const RedisServer& node, std::initializer_list<std::string_view> comma
 }  // namespace
 
 int FindPort() {
-  const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool is_bound = bind(probe, reinterpret_cast<const sockaddr*>(&address), size) == 0 &&
-                        getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(probe);
-  if (!is_bound) throw std::runtime_error("cluster: no free port");
-  return ntohs(address.sin_port);
+  std::random_device random;
+  for (int tries = 0; tries < kPortTries; ++tries) {
+    const int port = kFirstPort + static_cast<int>(random() % kPorts);
+    const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    const bool is_free =
+        bind(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    close(probe);
+    if (is_free) return port;
+  }
+  throw std::runtime_error("cluster: no free port");
 }
 
 RedisCluster::RedisCluster(ClusterShape shape) : masters_(shape.masters) {

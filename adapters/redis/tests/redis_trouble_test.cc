@@ -47,8 +47,7 @@ class ThreeMasters final : public Scene {
  public:
   ThreeMasters() {
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-      proxies_.push_back(std::make_unique<testing::CutProxy>(
-          std::to_string(ports_[i]), cluster_.node(static_cast<int>(i)).socket_path(), arms_));
+      proxies_[i]->LeadTo(cluster_.node(static_cast<int>(i)).socket_path());
     }
   }
   std::string url() const override { return "redis://127.0.0.1:" + std::to_string(ports_.front()); }
@@ -62,11 +61,22 @@ class ThreeMasters final : public Scene {
   }
 
  private:
+  using Proxies = std::vector<std::unique_ptr<testing::CutProxy>>;
+
+  // Before there are masters, so that nobody else takes the ports.
+  static Proxies MakeProxies(const std::vector<int>& ports) {
+    const auto arms = std::make_shared<testing::CutProxy::Arms>();
+    Proxies proxies;
+    for (const int port : ports) {
+      proxies.push_back(
+          std::make_unique<testing::CutProxy>(std::to_string(port), "/nowhere", arms));
+    }
+    return proxies;
+  }
+
   const std::vector<int> ports_ = {testing::FindPort(), testing::FindPort(), testing::FindPort()};
+  const Proxies proxies_ = MakeProxies(ports_);
   testing::RedisCluster cluster_{{.announced_ports = ports_}};
-  const std::shared_ptr<testing::CutProxy::Arms> arms_ =
-      std::make_shared<testing::CutProxy::Arms>();
-  std::vector<std::unique_ptr<testing::CutProxy>> proxies_;
 };
 
 class TroubledFixture final : public once::testing::TroubleFixture {
