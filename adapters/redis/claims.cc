@@ -53,15 +53,15 @@ constexpr std::string_view kIsDying = "the claim is dying; only Kill() and Relea
 
 }  // namespace
 
-ScriptedClaims::ScriptedClaims(Server& server, const StoreOptions& options)
-    : server_(server),
+ScriptedClaims::ScriptedClaims(Cluster& cluster, const StoreOptions& options)
+    : cluster_(cluster),
       keys_(options.key_prefix),
-      scopes_(server, options.key_prefix),
+      scopes_(cluster, options.key_prefix),
       retention_(RetentionMilliseconds(options.retention)),
       clock_skew_(options.clock_skew) {}
 
 Fence ScriptedClaims::NewFence() {
-  return {.incarnation = server_.incarnation(), .counter = ++fences_};
+  return {.incarnation = cluster_.incarnation(), .counter = ++fences_};
 }
 
 ScriptCall ScriptedClaims::CallOf(const Claim& claim) const {
@@ -86,8 +86,7 @@ absl::Status ScriptedClaims::TryClaim(std::span<const ClaimRequest> requests, ab
     call.arguments.push_back(Text(request.fingerprint));
     call.arguments.push_back(Microseconds(lease));
   }
-  server_.NoteWord();
-  const auto replies = server_.Run(ScriptName::kClaim, calls);
+  const auto replies = cluster_.Run(ScriptName::kClaim, calls);
   if (!replies.ok()) return Annotate(replies.status(), "redis: claim");
   for (std::size_t i = 0; i < requests.size(); ++i) {
     std::optional<ClaimResult> result = ResultOf((*replies)[i]);
@@ -110,8 +109,7 @@ absl::Status ScriptedClaims::Say(ScriptName word, std::string_view operation,
     ScriptCall& call = calls.emplace_back(CallOf(ClaimOf(claim)));
     arguments(claim, call.arguments);
   }
-  server_.NoteWord();
-  const auto replies = server_.Run(word, calls);
+  const auto replies = cluster_.Run(word, calls);
   if (!replies.ok()) return Annotate(replies.status(), what);
   for (std::size_t i = 0; i < claims.size(); ++i) {
     const Reply& reply = (*replies)[i];

@@ -1,5 +1,5 @@
-// The claim protocol in a Redis server: every word is a script about one id, every call a pipeline
-// of them. A call is no transaction: a connection that breaks in the middle leaves some of its
+// The claim protocol in Redis: every word is a script about one id, every call a pipeline of them to
+// each server that it concerns. A call is no transaction: a connection that breaks in the middle leaves some of its
 // words said (kUnknown), which repeating the call mends.
 // Thread-safety: safe for concurrent use.
 #pragma once
@@ -13,17 +13,17 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "adapters/redis/cluster.h"
 #include "adapters/redis/keys.h"
 #include "adapters/redis/scope_book.h"
-#include "adapters/redis/server.h"
 #include "once/claims.h"
 
 namespace once::redis {
 
 class ScriptedClaims final : public ClaimStore {
  public:
-  // REQUIRES: `server` outlives it.
-  ScriptedClaims(Server& server, const StoreOptions& options);
+  // REQUIRES: `cluster` outlives it.
+  ScriptedClaims(Cluster& cluster, const StoreOptions& options);
 
   Fence NewFence() override;
   absl::Status TryClaim(std::span<const ClaimRequest> requests, absl::Duration lease,
@@ -38,7 +38,7 @@ class ScriptedClaims final : public ClaimStore {
   absl::Status Kill(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
   absl::Status Discard(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
   absl::Status Release(std::span<const Claim> claims, std::span<absl::Status> outcomes) override;
-  absl::Status Sync() override { return server_.Sync(); }
+  absl::Status Sync() override { return cluster_.Sync(); }
 
  private:
   // What every word of an owner begins with.
@@ -50,7 +50,7 @@ class ScriptedClaims final : public ClaimStore {
                    std::span<const C> claims, std::span<absl::Status> outcomes,
                    Arguments arguments);
 
-  Server& server_;
+  Cluster& cluster_;
   const KeyNames keys_;
   ScopeBook scopes_;
   const std::string retention_;  // milliseconds; "0": for ever

@@ -19,7 +19,7 @@ constexpr std::size_t kChunkBytes = 512 * 1024;
 constexpr std::size_t kReceiveBytes = 16 * 1024;
 
 // How many of the first commands make a chunk: at least one.
-std::size_t ChunkOf(std::span<const std::string> commands) {
+std::size_t ChunkOf(std::span<const std::string_view> commands) {
   std::size_t count = 0;
   std::size_t bytes = 0;
   while (count < std::min(commands.size(), kChunkCommands)) {
@@ -85,33 +85,51 @@ bool Connection::IsUsable() { return !is_broken_ && stream_->IsQuiet(); }
 
 absl::StatusOr<std::vector<Reply>> Connection::Run(std::span<const std::string> commands,
                                                    Deadline deadline) {
-  std::vector<Reply> replies;
-  replies.reserve(commands.size());
-  while (!commands.empty()) {
-    const std::size_t count = ChunkOf(commands);
-    absl::Status run = RunChunk(commands.first(count), replies, deadline);
-    if (!run.ok()) {
-      is_broken_ = true;
-      const bool is_unheard = replies.empty() && absl::IsUnavailable(run);
-      return is_unheard ? run : absl::UnknownError(run.message());
-    }
-    commands = commands.subspan(count);
-  }
-  return replies;
+  Pipeline pipeline{.connection = this, .commands = {commands.begin(), commands.end()}};
+  RunTogether({&pipeline, 1}, deadline);
+  if (!pipeline.status.ok()) return pipeline.status;
+  return std::move(pipeline.replies);
 }
 
-absl::Status Connection::RunChunk(std::span<const std::string> commands,
-                                  std::vector<Reply>& replies, Deadline deadline) {
-  std::string bytes;
-  for (const std::string& command : commands) bytes.append(command);
-  if (absl::Status sent = stream_->Send(bytes, deadline); !sent.ok()) {
-    return Annotate(sent, "redis: the connection is lost");
+void Connection::RunTogether(std::span<Pipeline> pipelines, Deadline deadline) {
+  struct Chunk {
+    Pipeline* pipeline;
+    std::size_t size;
+  };
+  const auto judge = [](const absl::Status& run, Pipeline& pipeline) {
+    if (run.ok()) return;
+    pipeline.connection->is_broken_ = true;
+    const bool is_unheard = pipeline.replies.empty() && absl::IsUnavailable(run);
+    pipeline.status = is_unheard ? run : absl::UnknownError(run.message());
+  };
+  while (true) {
+    std::vector<Chunk> chunks;
+    for (Pipeline& pipeline : pipelines) {
+      const auto rest = std::span(pipeline.commands).subspan(pipeline.replies.size());
+      if (rest.empty() || !pipeline.status.ok()) continue;
+      const std::size_t size = ChunkOf(rest);
+      judge(pipeline.connection->SendChunk(rest.first(size), deadline), pipeline);
+      if (pipeline.status.ok()) chunks.push_back({.pipeline = &pipeline, .size = size});
+    }
+    if (chunks.empty()) return;
+    for (const auto& [pipeline, size] : chunks) {
+      judge(pipeline->connection->ReadChunk(size, pipeline->replies, deadline), *pipeline);
+    }
   }
-  for (std::size_t i = 0; i < commands.size(); ++i) {
+}
+
+absl::Status Connection::SendChunk(std::span<const std::string_view> commands, Deadline deadline) {
+  std::string bytes;
+  for (const std::string_view command : commands) bytes.append(command);
+  return Annotate(stream_->Send(bytes, deadline), "redis: the connection is lost");
+}
+
+absl::Status Connection::ReadChunk(std::size_t count, std::vector<Reply>& replies,
+                                   Deadline deadline) {
+  for (std::size_t i = 0; i < count; ++i) {
     absl::StatusOr<Reply> reply = ReadReply(deadline);
     if (!reply.ok()) {
-      return absl::UnknownError(absl::StrCat("redis: the connection is lost, with ",
-                                             commands.size() - i,
+      return absl::UnknownError(absl::StrCat("redis: the connection is lost, with ", count - i,
                                              " answers to come: ", reply.status().message()));
     }
     replies.push_back(*std::move(reply));

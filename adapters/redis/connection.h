@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -16,6 +17,9 @@
 #include "adapters/redis/tls.h"
 
 namespace once::redis {
+
+// Commands for one server, and what became of them.
+struct Pipeline;
 
 class Connection {
  public:
@@ -27,6 +31,9 @@ class Connection {
   // One reply for each of `commands` (EncodeCommand), errors among them. kUnavailable: the server
   // has heard of none; kUnknown: of some, perhaps. The connection is of no use after either.
   absl::StatusOr<std::vector<Reply>> Run(std::span<const std::string> commands, Deadline deadline);
+  // The same with each pipeline, at the same time: all servers are written to before one is waited
+  // for. REQUIRES: no connection is in two of them.
+  static void RunTogether(std::span<Pipeline> pipelines, Deadline deadline);
 
   // Nothing went wrong so far, and the server has not hung up.
   bool IsUsable();
@@ -35,14 +42,21 @@ class Connection {
   explicit Connection(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
 
   absl::Status LogIn(const ServerAddress& address, Deadline deadline);
-  // Appends as many replies as there are commands.
-  absl::Status RunChunk(std::span<const std::string> commands, std::vector<Reply>& replies,
-                        Deadline deadline);
+  absl::Status SendChunk(std::span<const std::string_view> commands, Deadline deadline);
+  // Appends `count` replies.
+  absl::Status ReadChunk(std::size_t count, std::vector<Reply>& replies, Deadline deadline);
   absl::StatusOr<Reply> ReadReply(Deadline deadline);
 
   const std::unique_ptr<Stream> stream_;
   ReplyReader reader_;
   bool is_broken_ = false;
+};
+
+struct Pipeline {
+  Connection* connection = nullptr;
+  std::vector<std::string_view> commands;  // EncodeCommand
+  std::vector<Reply> replies = {};         // one for each, when `status` is OK
+  absl::Status status = {};                // as Connection::Run() has it
 };
 
 }  // namespace once::redis

@@ -19,7 +19,9 @@ struct Meaning {
 constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
 constexpr std::string_view kRights =
     "check user, password and rights (ACL): the store needs its keys, @scripting, @read, @write, "
-    "info and, unless StoreOptions::appendfsync says it, config|get";
+    "info and, unless StoreOptions::appendfsync says it, config|get; in a cluster cluster|slots "
+    "and "
+    "asking too";
 
 constexpr std::array kMeanings = {
     Meaning{"OOM", absl::StatusCode::kResourceExhausted,
@@ -30,13 +32,14 @@ constexpr std::array kMeanings = {
     Meaning{"MISCONF", kUnavailable, "the server cannot write its files; see its log"},
     Meaning{"BUSY", kUnavailable, "somebody's script has been running for too long"},
     Meaning{"TRYAGAIN", kUnavailable, "the cluster is moving slots; wait"},
-    Meaning{"CLUSTERDOWN", kUnavailable, "the cluster has no master for the key; wait"},
+    Meaning{
+        "CLUSTERDOWN", kUnavailable,
+        "the cluster has no master for some slots: start it, or promote its replica; the others "
+        "serve meanwhile with cluster-require-full-coverage no"},
     Meaning{"NOREPLICAS", kUnavailable, "min-replicas-to-write is not met"},
     Meaning{"NOSCRIPT", kUnavailable, "the script is gone right after it was loaded; again"},
-    Meaning{"MOVED", absl::StatusCode::kUnimplemented,
-            "a node of a cluster; use a server of its own for claims"},
-    Meaning{"ASK", absl::StatusCode::kUnimplemented,
-            "a node of a cluster; use a server of its own for claims"},
+    Meaning{"MOVED", kUnavailable, "the nodes of the cluster do not agree who owns it; wait"},
+    Meaning{"ASK", kUnavailable, "the nodes of the cluster do not agree who owns it; wait"},
     Meaning{"WRONGTYPE", absl::StatusCode::kDataLoss,
             "somebody else has written the store's keys; give the store a key_prefix of its own"},
 };
@@ -61,6 +64,12 @@ absl::Status ErrorStatus(std::string_view error, bool is_opening) {
       return StatusOf(is_opening ? absl::StatusCode::kPermissionDenied : kUnavailable, error,
                       kRights);
     }
+  }
+  constexpr std::string_view kNoDatabases = "ERR SELECT is not allowed in cluster";
+  if (is_opening && error.starts_with(kNoDatabases)) {
+    return StatusOf(absl::StatusCode::kInvalidArgument, error,
+                    "a cluster has database 0 only: leave the number out of the URL, and use a "
+                    "key_prefix of its own");
   }
   // "ERR AUTH <password> called without any password configured …", and the like.
   constexpr std::string_view kNoPassword = "ERR AUTH";

@@ -16,8 +16,6 @@ namespace {
 // it.
 constexpr std::size_t kTagDigits = 16;
 
-constexpr std::string_view kWitness = "{witness}:";
-
 std::string Tag(const IdKey& key) {
   return absl::StrCat("{", IdempotencyKey(key).substr(0, kTagDigits), "}");
 }
@@ -39,14 +37,29 @@ bool IsHexadecimal(std::string_view text) {
                      [](unsigned char digit) { return absl::ascii_isxdigit(digit); });
 }
 
+// {witness}:1a2b, {witness.3}:1a2b, or {witness.3.4c}:1a2b.
+bool IsWitness(std::string_view name) {
+  const std::size_t end = name.find("}:");
+  if (end == std::string_view::npos || !name.starts_with('{')) return false;
+  std::string_view tag = name.substr(1, end - 1);
+  if (!tag.starts_with(kWitnessTag) || !IsHexadecimal(name.substr(end + 2))) return false;
+  tag.remove_prefix(kWitnessTag.size());
+  while (tag.starts_with('.')) {
+    const std::string_view part = tag.substr(1, tag.substr(1).find('.'));
+    if (!IsHexadecimal(part)) return false;
+    tag.remove_prefix(1 + part.size());
+  }
+  return tag.empty();
+}
+
 }  // namespace
 
 std::string KeyNames::OfId(const IdKey& key) const {
   return absl::StrCat(prefix_, Tag(key), EncodeIdKey(key));
 }
 
-std::string KeyNames::OfWitness(std::uint64_t incarnation) const {
-  return absl::StrCat(prefix_, ToAbsl(kWitness), absl::Hex(incarnation));
+std::string KeyNames::OfWitness(std::string_view tag, std::uint64_t incarnation) const {
+  return absl::StrCat(prefix_, "{", ToAbsl(tag), "}:", absl::Hex(incarnation));
 }
 
 std::string KeyNames::Pattern() const { return Literally(prefix_) + "{*"; }
@@ -60,10 +73,7 @@ KeyNames::Meaning KeyNames::Read(std::string_view key) const {
   if (key == OfStore()) return {.kind = Kind::kStore};
   if (key == OfScopes()) return {.kind = Kind::kScopes};
   const std::string_view name = key.substr(prefix_.size());
-  if (name.starts_with(kWitness)) {
-    const bool is_ours = IsHexadecimal(name.substr(kWitness.size()));
-    return {.kind = is_ours ? Kind::kWitness : Kind::kForeign};
-  }
+  if (IsWitness(name)) return {.kind = Kind::kWitness};
   constexpr std::size_t kTagBytes = kTagDigits + 2;
   if (name.size() <= kTagBytes) return {};
   const std::optional<IdKey> id = DecodeIdKey(name.substr(kTagBytes));

@@ -11,6 +11,8 @@
 
 namespace once::redis {
 
+inline constexpr std::string_view kWitnessTag = "witness";
+
 class KeyNames {
  public:
   explicit KeyNames(std::string prefix) : prefix_(std::move(prefix)) {}
@@ -20,7 +22,8 @@ class KeyNames {
   std::string OfStore() const { return prefix_ + "{store}"; }
   // A set: the scopes that ids were claimed under.
   std::string OfScopes() const { return prefix_ + "{store}:scopes"; }
-  std::string OfWitness(std::uint64_t incarnation) const;
+  // `tag` is kWitnessTag, or what TagWithin() makes of it: it says in which slot the witness lies.
+  std::string OfWitness(std::string_view tag, std::uint64_t incarnation) const;
 
   // For SCAN: all of the above, and nothing of a store with another prefix.
   std::string Pattern() const;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -52,6 +53,8 @@ struct ServerFigure {
   const char* info;  // its line
 };
 
+constexpr const char* kUptime = "uptime_in_seconds";
+
 constexpr ServerFigure kServerFigures[] = {
     {"server_memory_bytes", "used_memory"},
     {"server_memory_max_bytes", "maxmemory"},  // 0: no limit
@@ -60,7 +63,7 @@ constexpr ServerFigure kServerFigures[] = {
     {"unsaved_changes_count", "rdb_changes_since_last_save"},
     {"replicas_count", "connected_slaves"},
     {"evicted_keys_count", "evicted_keys"},
-    {"server_uptime_seconds", "uptime_in_seconds"},
+    {"server_uptime_seconds", kUptime},
 };
 
 std::int64_t NumberIn(const std::map<std::string, std::string>& lines, const char* name) {
@@ -68,6 +71,40 @@ std::int64_t NumberIn(const std::map<std::string, std::string>& lines, const cha
   std::int64_t number = 0;
   if (line == lines.end() || !absl::SimpleAtoi(line->second, &number)) return 0;
   return number;
+}
+
+using InfoLines = std::map<std::string, std::string>;
+
+absl::StatusOr<InfoLines> ReadInfo(Server& server) {
+  const absl::StatusOr<Reply> info = server.Ask({"INFO"});
+  if (!info.ok()) return info.status();
+  if (info->is_error()) return ErrorStatus(info->text, /*is_opening=*/false);
+  return ReadLines(info->text);
+}
+
+struct ServerFigures {
+  std::int64_t keys = 0;  // of anybody's
+  std::array<std::int64_t, std::size(kServerFigures)> values = {};
+};
+
+// Of all servers; the uptime is that of the youngest.
+absl::StatusOr<ServerFigures> SumOf(const std::vector<Server*>& servers) {
+  ServerFigures sum;
+  for (Server* const server : servers) {
+    const absl::StatusOr<Reply> keys = server->Ask({"DBSIZE"});
+    if (!keys.ok()) return keys.status();
+    sum.keys += keys->integer;
+    const absl::StatusOr<InfoLines> info = ReadInfo(*server);
+    if (!info.ok()) return info.status();
+    for (std::size_t i = 0; i < sum.values.size(); ++i) {
+      const std::int64_t value = NumberIn(*info, kServerFigures[i].info);
+      const bool is_age = std::string_view(kServerFigures[i].info) == kUptime;
+      const bool is_older = is_age && server != servers.front() && value > sum.values[i];
+      if (is_age && !is_older) sum.values[i] = value;
+      if (!is_age) sum.values[i] += value;
+    }
+  }
+  return sum;
 }
 
 // What SeenState() needs, in this order.
@@ -89,8 +126,11 @@ std::optional<IdState> SeenState(const std::vector<Reply>& fields, std::int64_t 
   return was_lost ? IdState::kRetrying : static_cast<IdState>(state);
 }
 
-// Microseconds, of TIME's reply.
-absl::StatusOr<std::int64_t> ClockOf(const Reply& reply) {
+// Microseconds.
+absl::StatusOr<std::int64_t> ReadClock(Server& server) {
+  const absl::StatusOr<Reply> answered = server.Ask({"TIME"});
+  if (!answered.ok()) return answered.status();
+  const Reply& reply = *answered;
   if (reply.is_error()) return ErrorStatus(reply.text, /*is_opening=*/false);
   constexpr std::int64_t kMicrosecondsPerSecond = 1'000'000;
   std::int64_t seconds = 0;
@@ -150,6 +190,41 @@ bool WaitForStop(const std::stop_token& stop) {
   return stop.stop_requested();
 }
 
+absl::Status CompactServer(Server& server, const std::stop_token& stop) {
+  const absl::StatusOr<InfoLines> before = ReadInfo(server);
+  if (!before.ok()) return before.status();
+  if (NumberIn(*before, "aof_enabled") == 0) {
+    return absl::FailedPreconditionError(
+        "there is nothing to compact: the server keeps no append-only file (appendonly no), "
+        "and gives back the memory of forgotten ids by itself");
+  }
+  const absl::StatusOr<Reply> begun = server.Ask({"BGREWRITEAOF"});
+  if (!begun.ok()) return begun.status();
+  const bool is_under_way =
+      begun->is_error() && begun->text.find("already in progress") != std::string::npos;
+  if (begun->is_error() && !is_under_way) {
+    return ErrorStatus(begun->text, /*is_opening=*/true);
+  }
+  const auto give_up = std::chrono::steady_clock::now() + kRewritePatience;
+  while (true) {
+    const absl::StatusOr<InfoLines> now = ReadInfo(server);
+    if (!now.ok()) return now.status();
+    const bool is_at_work = NumberIn(*now, "aof_rewrite_in_progress") != 0 ||
+                            NumberIn(*now, "aof_rewrite_scheduled") != 0;
+    const auto outcome = now->find("aof_last_bgrewrite_status");
+    if (!is_at_work && outcome != now->end() && outcome->second == "ok") return absl::OkStatus();
+    if (!is_at_work) {
+      return absl::InternalError("the server could not rewrite its append-only file; see its log");
+    }
+    if (std::chrono::steady_clock::now() >= give_up) {
+      return absl::DeadlineExceededError("the server is still at it; see its log");
+    }
+    if (WaitForStop(stop)) {
+      return absl::CancelledError("given up on request; the server goes on with it by itself");
+    }
+  }
+}
+
 }  // namespace
 
 // Ids by state, as others see them.
@@ -161,33 +236,27 @@ struct RedisMaintenance::IdCounts {
   std::int64_t& operator[](IdState state) { return by_state[static_cast<std::size_t>(state)]; }
 };
 
-RedisMaintenance::RedisMaintenance(Server& server, const StoreOptions& options)
-    : server_(server), keys_(options.key_prefix), clock_skew_(options.clock_skew) {}
+RedisMaintenance::RedisMaintenance(Cluster& cluster, const StoreOptions& options)
+    : cluster_(cluster), keys_(options.key_prefix), clock_skew_(options.clock_skew) {}
 
-absl::StatusOr<RedisMaintenance::InfoLines> RedisMaintenance::ReadInfo() {
-  const absl::StatusOr<Reply> info = server_.Ask({"INFO"});
-  if (!info.ok()) return info.status();
-  if (info->is_error()) return ErrorStatus(info->text, /*is_opening=*/false);
-  return ReadLines(info->text);
-}
-
-absl::Status RedisMaintenance::CountIds(const std::vector<std::string>& keys, IdCounts& counts) {
-  std::vector<std::string> commands = {EncodeCommand(std::array<std::string_view, 1>{"TIME"})};
+absl::Status RedisMaintenance::CountIds(Server& server, const std::vector<std::string>& keys,
+                                        IdCounts& counts) {
+  std::vector<KeyedCommand> commands;
   for (const std::string& key : keys) {
     const KeyNames::Kind kind = keys_.Read(key).kind;
     if (kind == KeyNames::Kind::kForeign) ++counts.foreign;
     if (kind != KeyNames::Kind::kId) continue;
     std::vector<std::string_view> words = {"HMGET", key};
     words.insert(words.end(), kStateFields.begin(), kStateFields.end());
-    commands.push_back(EncodeCommand(words));
+    commands.push_back({.key = key, .bytes = EncodeCommand(words)});
   }
-  const auto replies = server_.AskEach(commands);
-  if (!replies.ok()) return replies.status();
-  const absl::StatusOr<std::int64_t> clock = ClockOf(replies->front());
+  const absl::StatusOr<std::int64_t> clock = ReadClock(server);
   if (!clock.ok()) return clock.status();
+  const auto replies = cluster_.ReadEach(commands);
+  if (!replies.ok()) return replies.status();
   const absl::Duration skew = clock_skew_ ? clock_skew_() : absl::ZeroDuration();
   const std::int64_t now = *clock + absl::ToInt64Microseconds(skew);
-  for (const Reply& reply : std::span(*replies).subspan(1)) {
+  for (const Reply& reply : *replies) {
     absl::Status failed =
         reply.is_error() ? ErrorStatus(reply.text, /*is_opening=*/false) : absl::OkStatus();
     if (!failed.ok() && !absl::IsDataLoss(failed)) return failed;
@@ -199,19 +268,18 @@ absl::Status RedisMaintenance::CountIds(const std::vector<std::string>& keys, Id
 
 absl::StatusOr<std::vector<StoreFigure>> RedisMaintenance::ReadFigures() {
   IdCounts counts;
-  KeyWalk walk(server_, keys_.Pattern());
+  KeyWalk walk(cluster_, keys_.Pattern());
   while (!walk.is_over() && walk.passed() < kCountedKeysMax) {
+    Server& server = walk.server();
     const auto keys = walk.NextPage();
     if (!keys.ok()) return Annotate(keys.status(), "redis: read figures");
-    absl::Status counted = CountIds(*keys, counts);
+    absl::Status counted = CountIds(server, *keys, counts);
     if (!counted.ok()) return Annotate(counted, "redis: read figures");
   }
-  const absl::StatusOr<Reply> server_keys = server_.Ask({"DBSIZE"});
-  if (!server_keys.ok()) return server_keys.status();
-  const std::int64_t left = server_keys->integer - walk.passed();
+  const absl::StatusOr<ServerFigures> of_servers = SumOf(cluster_.Servers());
+  if (!of_servers.ok()) return of_servers.status();
+  const std::int64_t left = of_servers->keys - walk.passed();
   if (!walk.is_over()) counts.uncounted = std::max<std::int64_t>(left, 1);
-  const absl::StatusOr<InfoLines> info = ReadInfo();
-  if (!info.ok()) return info.status();
 
   std::vector<StoreFigure> figures = {{"ids_count", 0}};
   for (const StateFigure& figure : kStateFigures) {
@@ -220,10 +288,11 @@ absl::StatusOr<std::vector<StoreFigure>> RedisMaintenance::ReadFigures() {
   }
   figures.push_back({"foreign_keys_count", counts.foreign});
   figures.push_back({"uncounted_keys_count", counts.uncounted});
-  figures.push_back({"openings_count", static_cast<std::int64_t>(server_.traits().open_count)});
-  figures.push_back({"server_keys_count", server_keys->integer});
-  for (const ServerFigure& figure : kServerFigures) {
-    figures.push_back({figure.name, NumberIn(*info, figure.info)});
+  figures.push_back({"openings_count", static_cast<std::int64_t>(cluster_.traits().open_count)});
+  figures.push_back({"servers_count", static_cast<std::int64_t>(cluster_.Servers().size())});
+  figures.push_back({"server_keys_count", of_servers->keys});
+  for (std::size_t i = 0; i < std::size(kServerFigures); ++i) {
+    figures.push_back({kServerFigures[i].name, of_servers->values[i]});
   }
   return figures;
 }
@@ -236,7 +305,7 @@ absl::Status RedisMaintenance::CheckKeys(const std::vector<std::string>& keys,
     looks.push_back(
         {.key = key, .arguments = {absl::StrCat(kIdFieldsMax), absl::StrCat(kFieldBytesMax)}});
   }
-  const auto replies = server_.Run(ScriptName::kInspect, looks);
+  const auto replies = cluster_.Run(ScriptName::kInspect, looks);
   if (!replies.ok()) return replies.status();
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const std::vector<Reply>& parts = (*replies)[i].elements;
@@ -255,7 +324,7 @@ absl::Status RedisMaintenance::CheckKeys(const std::vector<std::string>& keys,
 
 absl::StatusOr<std::vector<std::string>> RedisMaintenance::Verify(const std::stop_token& stop) {
   std::vector<std::string> findings;
-  KeyWalk walk(server_, keys_.Pattern());
+  KeyWalk walk(cluster_, keys_.Pattern());
   while (!walk.is_over() && findings.size() < kFindingsMax) {
     if (stop.stop_requested()) return Cancelled("verify");
     const auto keys = walk.NextPage();
@@ -270,40 +339,13 @@ absl::StatusOr<std::vector<std::string>> RedisMaintenance::Verify(const std::sto
 }
 
 absl::Status RedisMaintenance::Compact(const std::stop_token& stop) {
-  const absl::StatusOr<InfoLines> before = ReadInfo();
-  if (!before.ok()) return Annotate(before.status(), "redis: compact");
-  if (NumberIn(*before, "aof_enabled") == 0) {
-    return absl::FailedPreconditionError(
-        "redis: there is nothing to compact: the server keeps no append-only file (appendonly no), "
-        "and gives back the memory of forgotten ids by itself");
-  }
-  const absl::StatusOr<Reply> begun = server_.Ask({"BGREWRITEAOF"});
-  if (!begun.ok()) return Annotate(begun.status(), "redis: compact");
-  const bool is_under_way =
-      begun->is_error() && begun->text.find("already in progress") != std::string::npos;
-  if (begun->is_error() && !is_under_way) {
-    return Annotate(ErrorStatus(begun->text, /*is_opening=*/true), "redis: compact");
-  }
-  const auto give_up = std::chrono::steady_clock::now() + kRewritePatience;
-  while (true) {
-    const absl::StatusOr<InfoLines> now = ReadInfo();
-    if (!now.ok()) return Annotate(now.status(), "redis: compact");
-    const bool is_at_work = NumberIn(*now, "aof_rewrite_in_progress") != 0 ||
-                            NumberIn(*now, "aof_rewrite_scheduled") != 0;
-    const auto outcome = now->find("aof_last_bgrewrite_status");
-    if (!is_at_work && outcome != now->end() && outcome->second == "ok") return absl::OkStatus();
-    if (!is_at_work) {
-      return absl::InternalError(
-          "redis: compact: the server could not rewrite its append-only file; see its log");
-    }
-    if (std::chrono::steady_clock::now() >= give_up) {
-      return absl::DeadlineExceededError("redis: compact: the server is still at it; see its log");
-    }
-    if (WaitForStop(stop)) {
-      return absl::CancelledError(
-          "redis: compact: given up on request; the server goes on with it by itself");
+  for (Server* const server : cluster_.Servers()) {
+    absl::Status compacted = CompactServer(*server, stop);
+    if (!compacted.ok()) {
+      return Annotate(compacted, absl::StrCat("redis: compact ", server->address().Describe()));
     }
   }
+  return absl::OkStatus();
 }
 
 absl::Status RedisMaintenance::Backup(const std::string& /*path*/,

@@ -50,10 +50,10 @@ absl::StatusOr<IdRecord> RecordOf(const Reply& reply) {
 
 }  // namespace
 
-RedisOperations::RedisOperations(Server& server, const StoreOptions& options)
-    : server_(server),
+RedisOperations::RedisOperations(Cluster& cluster, const StoreOptions& options)
+    : cluster_(cluster),
       keys_(options.key_prefix),
-      scopes_(server, options.key_prefix),
+      scopes_(cluster, options.key_prefix),
       retention_(RetentionMilliseconds(options.retention)),
       clock_skew_(options.clock_skew) {}
 
@@ -82,7 +82,7 @@ absl::StatusOr<std::vector<StoreOperations::FoundId>> RedisOperations::Look(
   std::vector<ScriptCall> looks;
   looks.reserve(keys.size());
   for (const std::string& key : keys) looks.push_back(CallOf(key));
-  const auto replies = server_.Run(ScriptName::kLook, looks);
+  const auto replies = cluster_.Run(ScriptName::kLook, looks);
   if (!replies.ok()) return replies.status();
   std::vector<FoundId> found;
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -97,7 +97,7 @@ absl::StatusOr<std::vector<StoreOperations::FoundId>> RedisOperations::Look(
 absl::StatusOr<std::vector<StoreOperations::FoundId>> RedisOperations::Search(
     const std::string& id) {
   std::vector<std::string> keys;
-  KeyWalk walk(server_, keys_.PatternOfId(id));
+  KeyWalk walk(cluster_, keys_.PatternOfId(id));
   while (!walk.is_over()) {
     if (walk.passed() >= kSearchedKeysMax) {
       return absl::ResourceExhaustedError(absl::StrCat(
@@ -140,7 +140,7 @@ absl::Status RedisOperations::Decide(std::string_view operation, const IdKey& ke
   ScriptCall call = CallOf(keys_.OfId(key));
   call.arguments.insert(call.arguments.end(), {Digit(to), digits, retention_});
   const std::string what = absl::StrCat("redis: ", ToAbsl(operation), " ", Quoted(key.id));
-  const auto replies = server_.Run(ScriptName::kDecide, {&call, 1});
+  const auto replies = cluster_.Run(ScriptName::kDecide, {&call, 1});
   if (!replies.ok()) return Annotate(replies.status(), what);
   const std::vector<Reply>& told = replies->front().elements;
   if (told.size() != 2 || !IsState(told[1].integer)) {

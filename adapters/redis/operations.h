@@ -11,9 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "adapters/redis/cluster.h"
 #include "adapters/redis/keys.h"
 #include "adapters/redis/scope_book.h"
-#include "adapters/redis/server.h"
 #include "once/operations.h"
 #include "once/redis/store.h"
 
@@ -21,15 +21,15 @@ namespace once::redis {
 
 class RedisOperations final : public StoreOperations {
  public:
-  // REQUIRES: `server` outlives it.
-  RedisOperations(Server& server, const StoreOptions& options);
+  // REQUIRES: `cluster` outlives it.
+  RedisOperations(Cluster& cluster, const StoreOptions& options);
 
   absl::StatusOr<std::vector<StoredPosition>> ListPositions() override;
   absl::Status OrderPosition(const PositionOrder& order) override;
   absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override;
   absl::Status DropLetter(std::int64_t number) override;
 
-  // Under the scopes that are noted. Where none of them knows the id, all keys of the server are
+  // Under the scopes that are noted. Where none of them knows the id, all keys of the servers are
   // looked through, at most kSearchedKeysMax: kResourceExhausted beyond.
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override;
 
@@ -47,14 +47,14 @@ class RedisOperations final : public StoreOperations {
   absl::Status Decide(std::string_view operation, const IdKey& key, IdState to,
                       const std::vector<IdState>& permitted);
 
-  Server& server_;
+  Cluster& cluster_;
   const KeyNames keys_;
   ScopeBook scopes_;
   const std::string retention_;  // milliseconds; "0": for ever
   const std::function<absl::Duration()> clock_skew_;
 };
 
-// Keys of the server that a search for one id passes.
+// Keys of the servers that a search for one id passes.
 inline constexpr std::int64_t kSearchedKeysMax = 10'000'000;
 
 }  // namespace once::redis

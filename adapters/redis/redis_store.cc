@@ -1,13 +1,13 @@
-// Opening of a Redis claim store: its options, its server, its claims, its operators.
+// Opening of a Redis claim store: its options, where it lies, its claims, its operators.
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/address.h"
 #include "adapters/redis/claims.h"
+#include "adapters/redis/cluster.h"
 #include "adapters/redis/maintenance.h"
 #include "adapters/redis/operations.h"
-#include "adapters/redis/server.h"
 #include "once/redis/store.h"
 
 namespace once::redis {
@@ -15,15 +15,15 @@ namespace {
 
 class RedisStore final : public DedupStore {
  public:
-  RedisStore(std::unique_ptr<Server> server, const StoreOptions& options)
-      : server_(std::move(server)),
+  RedisStore(std::unique_ptr<Cluster> cluster, const StoreOptions& options)
+      : cluster_(std::move(cluster)),
         retention_(options.retention),
-        claims_(*server_, options),
-        operations_(*server_, options),
-        maintenance_(*server_, options) {}
+        claims_(*cluster_, options),
+        operations_(*cluster_, options),
+        maintenance_(*cluster_, options) {}
 
   StoreTraits traits() const override {
-    StoreTraits traits = server_->traits();
+    StoreTraits traits = cluster_->traits();
     if (retention_ == absl::InfiniteDuration()) return traits;
     traits.retention = retention_;
     if (!traits.weakness.empty()) traits.weakness.append("; ");
@@ -36,7 +36,7 @@ class RedisStore final : public DedupStore {
   StoreMaintenance* maintenance() override { return &maintenance_; }
 
  private:
-  const std::unique_ptr<Server> server_;
+  const std::unique_ptr<Cluster> cluster_;
   const absl::Duration retention_;
   ScriptedClaims claims_;
   RedisOperations operations_;
@@ -90,9 +90,9 @@ absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
   if (has_tls_files && !address->is_tls) {
     return Refuse("tls_… names files, and the url is not rediss://: nothing would be encrypted");
   }
-  auto server = Server::Open(options, *std::move(address));
-  if (!server.ok()) return server.status();
-  return std::make_shared<RedisStore>(*std::move(server), options);
+  auto cluster = Cluster::Open(options, *std::move(address));
+  if (!cluster.ok()) return cluster.status();
+  return std::make_shared<RedisStore>(*std::move(cluster), options);
 }
 
 }  // namespace once::redis

@@ -4,6 +4,7 @@
 // Thread-safety: safe for concurrent use.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -14,7 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "adapters/redis/server.h"
+#include "adapters/redis/cluster.h"
 
 namespace once::redis {
 
@@ -24,20 +25,24 @@ inline constexpr std::size_t kNotedScopeBytesMax = 512;
 
 class ScopeBook {
  public:
-  // REQUIRES: `server` outlives it.
-  ScopeBook(Server& server, const std::string& key_prefix);
+  // REQUIRES: `cluster` outlives it.
+  ScopeBook(Cluster& cluster, const std::string& key_prefix);
 
-  // Before an id of `scope` is claimed. Asks the server once, and again after it lost something.
+  // Before an id of `scope` is claimed. Writes it down once, and again after something changed:
+  // then it is only tried, for what claims need is elsewhere.
   absl::Status Note(std::string_view scope);
 
   absl::StatusOr<std::vector<std::string>> Read();
 
  private:
-  Server& server_;
+  Cluster& cluster_;
   const std::string key_;
   std::mutex mutex_;
-  std::uint64_t losses_ = 0;  // as many as the server had when `noted_` was begun
+  std::uint64_t changes_ = 0;  // as many as there were when `noted_` was begun
   std::set<std::string, std::less<>> noted_;
+  std::set<std::string, std::less<>> stale_;  // were noted before that
+  // Of a stale one; the last one failed.
+  std::chrono::steady_clock::time_point next_try_ = {};
 };
 
 }  // namespace once::redis

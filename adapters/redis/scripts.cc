@@ -1,6 +1,7 @@
 // The scripts' texts. What ends something may run in a full server (allow-oom): it frees space, or
 // takes none that its claim did not have. What begins something may not.
-// No script fails after its first write: Redis would keep that write.
+// No script fails after its first write: Redis would keep that write. So none takes a key away that
+// it writes again: while the key's slot moves, a node of a cluster refuses to make it anew.
 #include "adapters/redis/scripts.h"
 
 #include <openssl/sha.h>
@@ -24,7 +25,8 @@ constexpr std::string_view kWritesNothing = "#!lua flags=no-writes\n";
 
 // A record and its claim: s state, a attempts, p fingerprint, ff first failure, nb not before;
 // f fence, le lease's end, b begun, m may have run, d disposition, cp the claim's fingerprint.
-// Fields that say nothing are not kept. Times are microseconds, exact in a double until 2255.
+// Fields that say nothing are not kept; put() names them in the order of `v`. Times are
+// microseconds, exact in a double until 2255.
 constexpr std::string_view kHead = R"lua(
 local k=KEYS[1]
 local t=redis.call('TIME')
@@ -33,14 +35,23 @@ local v=redis.call('HMGET',k,'s','a','p','ff','nb','f','le','b','m','d','cp')
 local s,a,p,ff,nb=tonumber(v[1] or 0),tonumber(v[2] or 0),v[3] or '',v[4] or '',tonumber(v[5] or 0)
 local f,le,b,m,d,cp=v[6] or '',tonumber(v[7] or 0),v[8]=='1',v[9]=='1',v[10] or '',v[11] or ''
 local function put()
-  local w={}
-  local function text(name,value) if value~='' then w[#w+1]=name w[#w+1]=value end end
-  local function number(name,value) if value~=0 then text(name,string.format('%.0f',value)) end end
+  local w,gone,i,said={},{},0,0
+  local function text(name,value)
+    i=i+1
+    if value~='' then
+      said=said+1
+      if v[i]~=value then w[#w+1]=name w[#w+1]=value end
+    elseif v[i] then
+      gone[#gone+1]=name
+    end
+  end
+  local function number(name,value) text(name,value~=0 and string.format('%.0f',value) or '') end
   number('s',s) number('a',a) text('p',p) text('ff',ff) number('nb',nb)
   text('f',f) number('le',le) text('b',b and '1' or '') text('m',m and '1' or '')
   text('d',d) text('cp',cp)
-  redis.call('DEL',k)
+  if said==0 then redis.call('DEL',k) return end
   if #w>0 then redis.call('HSET',k,unpack(w)) end
+  if #gone>0 then redis.call('HDEL',k,unpack(gone)) end
 end
 local function free() f='' le=0 b=false m=false d='' cp='' end
 local function keep_print() if p=='' then p=cp end end

@@ -37,6 +37,9 @@ enum class ScriptName : std::uint8_t {
 };
 inline constexpr std::size_t kScriptNames = 15;
 
+// What an owner says, and wants synced.
+inline bool IsWord(ScriptName name) { return name <= ScriptName::kRelease; }
+
 inline constexpr int kSaid = 0;
 inline constexpr int kLost = -1;
 inline constexpr int kNotPermitted = -2;

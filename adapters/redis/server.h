@@ -1,6 +1,5 @@
-// A Server runs the store's scripts: it keeps a few connections, makes new ones when they break,
-// loads scripts that the server does not know, and has a ServerWatch look whether it is still the
-// same server.
+// A Server is one Redis server of a store: the connections to it, new ones when they break, and a
+// ServerWatch that looks whether it is still the same. Of a cluster it is one master.
 // Thread-safety: safe for concurrent use.
 #pragma once
 
@@ -9,6 +8,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,81 +19,98 @@
 #include "adapters/redis/address.h"
 #include "adapters/redis/connection.h"
 #include "adapters/redis/keys.h"
-#include "adapters/redis/scripts.h"
 #include "adapters/redis/server_watch.h"
 #include "adapters/redis/tls.h"
 #include "once/redis/store.h"
 
 namespace once::redis {
 
-// One run of a script: its key and what follows the key.
-struct ScriptCall {
-  std::string key;
-  std::vector<std::string> arguments;
+// A witness that nobody has moved for so long belongs to no running process.
+inline constexpr std::string_view kWitnessMilliseconds = "2592000000";  // thirty days
+
+// What the servers of one store have in common.
+struct Access {
+  StoreOptions options;
+  KeyNames keys;
+  std::uint64_t incarnation = 0;
+  std::shared_ptr<TlsContext> tls;  // null: none
+  bool is_cluster = false;
+
+  Deadline CallDeadline() const;
+  // Of one attempt at one node of a cluster, while others may be asked instead.
+  Deadline TryDeadline(Deadline deadline) const;
 };
 
 class Server {
  public:
-  // REQUIRES: the options are checked.
-  static absl::StatusOr<std::unique_ptr<Server>> Open(const StoreOptions& options,
-                                                      ServerAddress address);
+  // `witness_stem`: what its witness is called, unlike those of other servers.
+  // REQUIRES: `access` outlives it.
+  Server(const Access& access, ServerAddress address, std::string witness_stem);
 
-  // One reply for each of `calls`, none of them an error. kUnknown: some may have been run.
-  absl::StatusOr<std::vector<Reply>> Run(ScriptName script, std::span<const ScriptCall> calls);
-  // The server's replies to commands (EncodeCommand), errors among them; of one.
-  absl::StatusOr<std::vector<Reply>> AskEach(std::span<const std::string> commands);
-  absl::StatusOr<Reply> Ask(std::initializer_list<std::string_view> command);
+  // Whether it is a node of a cluster, when nobody knows yet.
+  absl::StatusOr<bool> IsNode(Deadline deadline);
+  // Once, when the store is opened: connects and begins the watch. Whatever is wrong is said.
+  absl::Status Begin(Deadline deadline);
 
-  // OK: what was answered before survives as much as traits() promise.
-  absl::Status Sync();
-
-  StoreTraits traits() const { return watch_.traits(); }
-  std::uint64_t incarnation() const { return incarnation_; }
-  void NoteWord() { watch_.NoteWord(); }
-  // Rises when the server was seen to be another one, or to have less than it had.
-  std::uint64_t losses() const { return watch_.losses(); }
-
- private:
   // A connection on loan, and the generation that it belongs to.
   struct Borrowed {
     std::unique_ptr<Connection> connection;
     std::uint64_t generation = 0;
   };
-
-  Server(const StoreOptions& options, ServerAddress address);
-
-  absl::Status Start();
-  absl::Status EnterStore();
+  // kUnavailable: nobody serves there. Of a single server, not by the deadline; of a cluster, now.
   absl::StatusOr<Borrowed> Borrow(Deadline deadline);
+  void GiveBack(Borrowed borrowed);
+
+  // The replies to commands (EncodeCommand), errors among them; to one.
+  absl::StatusOr<std::vector<Reply>> AskEach(std::span<const std::string> commands);
+  absl::StatusOr<Reply> Ask(std::initializer_list<std::string_view> command);
+
+  // Where new connections lead.
+  ServerAddress address() const;
+  void MoveTo(ServerAddress address);
+  // This server has taken the place of `former`, which owns nothing more: the next connection looks
+  // what became of its words. REQUIRES: `former` outlives it.
+  void Succeed(Server& former);
+
+  // Held by whoever moves the witness.
+  std::mutex& witness_mutex() { return witness_mutex_; }
+  const std::string& witness_stem() const { return witness_stem_; }
+  ServerWatch& watch() { return watch_; }
+  const ServerWatch& watch() const { return watch_; }
+
+ private:
+  // Facts, and the witness; nullopt where it lies elsewhere.
+  struct Look {
+    ServerFacts facts;
+    std::optional<std::uint64_t> witness;
+  };
+
   // An idle connection, or leave to make one: null.
   absl::StatusOr<Borrowed> TakeIdle(Deadline deadline);
-  void GiveBack(Borrowed borrowed);
-  // Tries until the deadline, with growing pauses.
-  absl::StatusOr<std::unique_ptr<Connection>> Connect(Deadline deadline);
+  // Of a single server, tries until the deadline, with growing pauses.
+  absl::StatusOr<std::unique_ptr<Connection>> Connect(Deadline deadline) const;
   // Of a server that serves.
-  absl::StatusOr<ServerFacts> ReadFacts(Connection& connection, Deadline deadline,
-                                        std::uint64_t& witness) const;
+  absl::StatusOr<Look> ReadFacts(Connection& connection, const std::string& witness_tag,
+                                 Deadline deadline) const;
   absl::Status Inspect(Connection& connection, Deadline deadline);
+  std::string ReadWitness(const std::string& tag) const;
   bool IsInspectionDue() const;
-  // EVALSHA, and once more after SCRIPT LOAD where the server did not know the script.
-  static absl::StatusOr<std::vector<Reply>> RunOn(Connection& connection, ScriptName script,
-                                                  std::span<const ScriptCall> calls,
-                                                  Deadline deadline);
-  Deadline CallDeadline() const;
 
-  const StoreOptions options_;
-  const ServerAddress address_;
-  const KeyNames keys_;
-  const std::uint64_t incarnation_;
-  std::shared_ptr<TlsContext> tls_;
+  const Access& access_;
+  const std::string witness_stem_;
   ServerWatch watch_;
-  std::mutex sync_mutex_;  // held during a Sync()
+  std::mutex witness_mutex_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  ServerAddress address_;
+  std::vector<Server*> formers_;  // not yet looked after
   std::vector<Borrowed> idle_;
   int connections_ = 0;  // idle or on loan
-  Deadline last_inspection_ = {};
+  std::optional<Deadline> last_inspection_;
 };
+
+// A command of these words, as a server reads it. Pure.
+std::string Encode(std::initializer_list<std::string_view> words);
 
 }  // namespace once::redis

@@ -62,11 +62,6 @@ absl::Status CheckServes(const ServerFacts& facts) {
     return absl::FailedPreconditionError(absl::StrCat(
         "redis: the server is version ", version, "; the store needs ", kMajorVersionMin, ".0"));
   }
-  if (facts.is_cluster) {
-    return absl::UnimplementedError(
-        "redis: the server is a node of a cluster, which the store does not follow; use a server "
-        "of its own for claims");
-  }
   if (facts.role != "master") {
     return absl::UnavailableError(absl::StrCat("redis: the server is a replica (role ", facts.role,
                                                "); name the master in the URL"));

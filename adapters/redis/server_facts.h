@@ -40,8 +40,7 @@ absl::StatusOr<ServerFacts> ParseInfo(std::string_view info);
 // "always", "everysec", "no".
 absl::StatusOr<AppendFsync> ParseAppendFsync(std::string_view word);
 
-// Why nobody may work on the server now, or ever: kUnavailable, kFailedPrecondition,
-// kUnimplemented.
+// Why nobody may work on the server now, or ever: kUnavailable, kFailedPrecondition.
 absl::Status CheckServes(const ServerFacts& facts);
 absl::Status CheckPolicy(const ServerFacts& facts, bool accept_eviction);
 

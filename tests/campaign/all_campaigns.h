@@ -18,6 +18,7 @@ Campaign PostgresKillCampaign();
 Campaign PostgresRollbackCampaign();
 Campaign RedisCutCampaign();
 Campaign RedisKillCampaign();
+Campaign RedisMoveCampaign();
 Campaign RedisRollbackCampaign();
 Campaign RocksdbCorruptionCampaign();
 Campaign RocksdbDiskFullCampaign();

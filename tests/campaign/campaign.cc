@@ -20,6 +20,7 @@ const std::vector<Campaign>& Campaigns() {
       PostgresGroupCampaign(),   PostgresRollbackCampaign(),
 #ifdef ONCE_HAS_REDIS
       RedisKillCampaign(),       RedisCutCampaign(),         RedisRollbackCampaign(),
+      RedisMoveCampaign(),
 #endif
   };
   return *all;

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "adapters/redis/keys.h"
 #include "once/redis/store.h"
 #include "tests/campaign/disk.h"
 
@@ -53,6 +54,12 @@ RedisClaimers::RedisClaimers(std::string url, std::uint64_t seed)
   for (std::uint64_t i = 0; i < kClaimers; ++i) {
     threads_.emplace_back([this, number = seed + i] { Work(number); });
   }
+}
+
+std::string RedisClaimers::KeyOf(std::int64_t id) {
+  const std::string text = absl::StrCat(id);
+  const redis::KeyNames names(redis::StoreOptions{}.key_prefix);
+  return names.OfId({.scope = kScope, .id = text});
 }
 
 void RedisClaimers::Complain(const std::string& what) {

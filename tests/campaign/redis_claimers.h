@@ -28,6 +28,8 @@ class RedisClaimers {
   void Finish(CampaignReport& report);
 
   std::int64_t completed() const { return completed_; }
+  // Where the server keeps an id, by its number.
+  static std::string KeyOf(std::int64_t id);
 
  private:
   // By id: how often its effect happened.

@@ -1,6 +1,7 @@
 // What a Redis server, or somebody in its place, may send: any bytes are replies or refused, the
-// same however they arrive, and never more than a reply may be. INFO and URLs are read too, and
-// keys and hashes that somebody else may have left where a check looks.
+// same however they arrive, and never more than a reply may be. INFO, URLs, maps of slots and
+// redirections are read too, and keys and hashes that somebody else may have left where a check
+// looks.
 #include <algorithm>
 
 #include "adapters/redis/address.h"
@@ -9,6 +10,7 @@
 #include "adapters/redis/keys.h"
 #include "adapters/redis/reply.h"
 #include "adapters/redis/server_facts.h"
+#include "adapters/redis/slots.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace once::testing {
@@ -52,6 +54,19 @@ Replies Read(std::string_view bytes, std::size_t part) {
   return read;
 }
 
+bool IsSlot(int slot) { return slot >= 0 && slot < redis::kSlots; }
+
+// A map is of slots that there are.
+void CheckSlots(const redis::Reply& reply) {
+  const auto ranges = redis::ParseSlots(reply);
+  if (!ranges.ok()) return;
+  for (const redis::SlotRange& range : *ranges) {
+    Require(IsSlot(range.first) && IsSlot(range.last) && range.first <= range.last,
+            "a range has slots");
+    Require(range.master.port > 0 && !range.master_id.empty(), "a range has a master");
+  }
+}
+
 void CheckBytes(std::string_view bytes) {
   const Replies whole = Read(bytes, std::max<std::size_t>(bytes.size(), 1));
   const Replies apart = Read(bytes, 1);
@@ -59,6 +74,9 @@ void CheckBytes(std::string_view bytes) {
   Require(std::equal(whole.replies.begin(), whole.replies.end(), apart.replies.begin(),
                      apart.replies.end(), AreEqual),
           "bytes are the same replies however they arrive");
+  for (const redis::Reply& reply : whole.replies) CheckSlots(reply);
+  const auto redirection = redis::ParseRedirection(bytes);
+  Require(!redirection || IsSlot(redirection->slot), "a redirection names a slot");
   (void)redis::ErrorStatus(bytes, /*is_opening=*/true);
   (void)redis::ParseInfo(bytes);
   const auto address = redis::ParseUrl(bytes);
@@ -119,6 +137,9 @@ std::vector<std::string> FuzzSeeds() {
       ":-12\r\n$-1\r\n$3\r\na\r\n\r\n",
       "*6\r\n:0\r\n:1\r\n$0\r\n\r\n:0\r\n$0\r\n\r\n$4\r\npaid\r\n",
       "*2\r\n*-1\r\n*1\r\n*1\r\n:1\r\n",
+      "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$1\r\nh\r\n:7000\r\n$1\r\na\r\n",
+      "MOVED 3999 127.0.0.1:6381",
+      "ASK 3999 ::1:6381",
       "*2000000000\r\n",
       "$2000000000\r\n",
       "# Server\r\nredis_version:7.0.15\r\nrun_id:a\r\nrole:master\r\nmaster_replid:b\r\n",

@@ -1,6 +1,7 @@
 // One thread, one poll() over all connections. What is passed on is small: sockets take it whole.
 #include "adapters/redis/tests/cut_proxy.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,19 +19,37 @@ namespace {
 constexpr int kPollMilliseconds = 5;
 constexpr std::string_view kScriptRun = "EVALSHA";
 
-sockaddr_un AddressOf(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw std::runtime_error("proxy: too long: " + path);
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
+// Of a path, or of a port.
+struct SocketAddress {
+  explicit SocketAddress(const std::string& place) {
+    if (place.starts_with('/')) {
+      if (place.size() >= sizeof path.sun_path) {
+        throw std::runtime_error("proxy: too long: " + place);
+      }
+      path.sun_family = AF_UNIX;
+      std::memcpy(path.sun_path, place.data(), place.size());
+    } else {
+      port.sin_family = AF_INET;
+      port.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      port.sin_port = htons(static_cast<std::uint16_t>(std::stoi(place)));
+    }
+  }
 
-int NewSocket() {
-  const int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (made < 0) throw std::runtime_error("proxy: socket");
-  return made;
-}
+  bool is_path() const { return path.sun_family == AF_UNIX; }
+  const sockaddr* get() const {
+    return is_path() ? reinterpret_cast<const sockaddr*>(&path)
+                     : reinterpret_cast<const sockaddr*>(&port);
+  }
+  socklen_t size() const { return is_path() ? sizeof path : sizeof port; }
+  int NewSocket() const {
+    const int made = socket(get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (made < 0) throw std::runtime_error("proxy: socket");
+    return made;
+  }
+
+  sockaddr_un path = {};
+  sockaddr_in port = {};
+};
 
 // Empty when the connection is over.
 std::string Receive(int from) {
@@ -52,12 +71,14 @@ bool IsReadable(const pollfd& ready) { return (ready.revents & (POLLIN | POLLHUP
 
 }  // namespace
 
-CutProxy::CutProxy(std::string own_path, std::string server_path)
-    : path_(std::move(own_path)), listener_(NewSocket()), server_path_(std::move(server_path)) {
-  const sockaddr_un address = AddressOf(path_);
-  if (bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      listen(listener_, 64) != 0) {
-    throw std::runtime_error("proxy: listen on " + path_);
+CutProxy::CutProxy(std::string own_place, std::string server_place, std::shared_ptr<Arms> arms)
+    : place_(std::move(own_place)), server_place_(std::move(server_place)), arms_(std::move(arms)) {
+  const SocketAddress address(place_);
+  listener_ = address.NewSocket();
+  const int on = 1;
+  setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(listener_, address.get(), address.size()) != 0 || listen(listener_, 64) != 0) {
+    throw std::runtime_error("proxy: listen on " + place_);
   }
   thread_ = std::jthread([this](const std::stop_token& stop) { Work(stop); });
 }
@@ -66,22 +87,22 @@ CutProxy::~CutProxy() {
   thread_.request_stop();
   thread_.join();
   close(listener_);
-  unlink(path_.c_str());
+  if (SocketAddress(place_).is_path()) unlink(place_.c_str());
 }
 
 void CutProxy::Arm(Cut cut) {
-  const std::lock_guard lock(mutex_);
-  armed_ = cut;
+  const std::lock_guard lock(arms_->mutex);
+  arms_->cut = cut;
 }
 
 void CutProxy::Disarm() {
-  const std::lock_guard lock(mutex_);
-  armed_.reset();
+  const std::lock_guard lock(arms_->mutex);
+  arms_->cut.reset();
 }
 
-void CutProxy::LeadTo(std::string server_path) {
+void CutProxy::LeadTo(std::string server_place) {
   std::unique_lock lock(mutex_);
-  server_path_ = std::move(server_path);
+  server_place_ = std::move(server_place);
   is_moving_ = true;
   moved_.wait(lock, [this] { return !is_moving_; });
 }
@@ -123,12 +144,12 @@ void CutProxy::Work(const std::stop_token& stop) {
 }
 
 void CutProxy::Accept() {
-  Link link{.client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC), .server = NewSocket()};
   std::unique_lock lock(mutex_);
-  const sockaddr_un address = AddressOf(server_path_);
+  const SocketAddress address(server_place_);
   lock.unlock();
-  if (link.client >= 0 &&
-      connect(link.server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+  Link link{.client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC),
+            .server = address.NewSocket()};
+  if (link.client >= 0 && connect(link.server, address.get(), address.size()) == 0) {
     links_.push_back(link);
     return;
   }
@@ -138,9 +159,9 @@ void CutProxy::Accept() {
 
 std::optional<Cut> CutProxy::TakeArmed(const std::string& bytes) {
   if (bytes.find(kScriptRun) == std::string::npos) return std::nullopt;
-  const std::lock_guard lock(mutex_);
-  if (armed_) ++cuts_;
-  return std::exchange(armed_, std::nullopt);
+  const std::lock_guard lock(arms_->mutex);
+  if (arms_->cut) ++cuts_;
+  return std::exchange(arms_->cut, std::nullopt);
 }
 
 bool CutProxy::PassOn(Link& link) {

@@ -1,5 +1,6 @@
-// A CutProxy stands between a store and its server, both on sockets of the file system, and cuts a
-// connection when a script passes: in four places of the conversation.
+// A CutProxy stands between a store and its server, and cuts a connection when a script passes: in
+// four places of the conversation. Each side is a socket of the file system, named by its path, or
+// a port of this machine, named by its number.
 // Thread-safety: all methods are safe for concurrent use. A thread of its own does the work.
 #pragma once
 
@@ -25,8 +26,15 @@ inline constexpr int kCuts = 4;
 
 class CutProxy {
  public:
+  // What is to be cut next, by whichever proxy passes a script first.
+  struct Arms {
+    std::mutex mutex;
+    std::optional<Cut> cut;
+  };
+
   // Throws std::runtime_error.
-  CutProxy(std::string own_path, std::string server_path);
+  CutProxy(std::string own_place, std::string server_place,
+           std::shared_ptr<Arms> arms = std::make_shared<Arms>());
   ~CutProxy();
   CutProxy(const CutProxy&) = delete;
   CutProxy& operator=(const CutProxy&) = delete;
@@ -37,7 +45,7 @@ class CutProxy {
   // How many have happened.
   int cuts() const { return cuts_; }
   // From now on connections lead to another server; those there are have ended when it returns.
-  void LeadTo(std::string server_path);
+  void LeadTo(std::string server_place);
 
  private:
   struct Link {
@@ -53,14 +61,14 @@ class CutProxy {
   static bool Answer(Link& link);
   std::optional<Cut> TakeArmed(const std::string& bytes);
 
-  const std::string path_;
+  const std::string place_;
   int listener_ = -1;
   std::vector<Link> links_;  // the thread's
   std::mutex mutex_;
-  std::string server_path_;
+  std::string server_place_;
   bool is_moving_ = false;
   std::condition_variable moved_;
-  std::optional<Cut> armed_;
+  const std::shared_ptr<Arms> arms_;
   std::atomic<int> cuts_ = 0;
   std::jthread thread_;  // last: joined first
 };

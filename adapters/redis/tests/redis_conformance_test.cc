@@ -1,10 +1,13 @@
-// The public conformance suites over a Redis server: claims, and why there is nothing for those of
+// The public conformance suites over a Redis server, and over a cluster: claims, and why there is nothing for those of
 // operations, which begin with transactions. redis_operations_test.cc tries what there is.
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "adapters/redis/tests/redis_cluster.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "once/redis/store.h"
 #include "once/testing/claims_conformance.h"
@@ -15,7 +18,7 @@ namespace {
 
 class RedisFixture final : public once::testing::StoreFixture {
  public:
-  RedisFixture() { EXPECT_TRUE(Open().ok()); }
+  explicit RedisFixture(std::string url) : url_(std::move(url)) { EXPECT_TRUE(Open().ok()); }
 
   DedupStore& store() override { return *store_; }
 
@@ -35,14 +38,15 @@ class RedisFixture final : public once::testing::StoreFixture {
  private:
   absl::Status Open() {
     auto store =
-        OpenStore({.url = testing::SharedServer().url(),
-                   .key_prefix = prefix_,
-                   .clock_skew = [skew = skew_seconds_] { return absl::Seconds(skew->load()); }});
+        OpenStore({.url = url_, .key_prefix = prefix_, .clock_skew = [skew = skew_seconds_] {
+                     return absl::Seconds(skew->load());
+                   }});
     if (!store.ok()) return store.status();
     store_ = *std::move(store);
     return absl::OkStatus();
   }
 
+  const std::string url_;
   const std::string prefix_ = testing::NewPrefix();
   const std::shared_ptr<std::atomic<std::int64_t>> skew_seconds_ =
       std::make_shared<std::atomic<std::int64_t>>(0);
@@ -50,17 +54,19 @@ class RedisFixture final : public once::testing::StoreFixture {
   std::shared_ptr<DedupStore> store_;
 };
 
-once::testing::StoreUnderTest Redis() {
+once::testing::StoreUnderTest In(const char* name, std::function<std::string()> url) {
   return {
-      .name = "redis",
+      .name = name,
       .capabilities = {.why_no_transactions = "Redis has no transaction for a handler's effect"},
-      .make = [] { return std::make_unique<RedisFixture>(); }};
+      .make = [url = std::move(url)] { return std::make_unique<RedisFixture>(url()); }};
 }
 
-INSTANTIATE_TEST_SUITE_P(Redis, ClaimStoreConformance, ::testing::Values(Redis()),
-                         once::testing::StoreName);
-INSTANTIATE_TEST_SUITE_P(Redis, StoreOperationsConformance, ::testing::Values(Redis()),
-                         once::testing::StoreName);
+const auto kStores =
+    ::testing::Values(In("redis", [] { return testing::SharedServer().url(); }),
+                      In("redis_cluster", [] { return testing::SharedCluster().url(); }));
+
+INSTANTIATE_TEST_SUITE_P(Redis, ClaimStoreConformance, kStores, once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Redis, StoreOperationsConformance, kStores, once::testing::StoreName);
 
 }  // namespace
 }  // namespace once::redis

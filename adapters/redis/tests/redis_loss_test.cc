@@ -74,6 +74,13 @@ TEST(RedisLoss, ARestartWithNothingUnsyncedFailsNoSync) {
   EXPECT_EQ(store->traits().durability, Durability::kMachine);
 }
 
+// With everysec a write to the file waits for a sync that is under way.
+void CopyFile(const RedisServer& server) {
+  AwaitThat([&] { return Holds(server, "aof_buffer_length:0"); }, "the file is written");
+  std::filesystem::copy(server.File("appendonlydir"), server.File("copy"),
+                        std::filesystem::copy_options::recursive);
+}
+
 // As a machine does that lost its power under appendfsync everysec, or a backup that was restored.
 void KillAndGoBack(RedisServer& server, const std::string& copy) {
   server.Kill();
@@ -89,8 +96,7 @@ TEST(RedisLoss, AFileThatWentBackBehindASyncLowersTheGuarantee) {
   EXPECT_EQ(store->traits().durability, Durability::kProcess);
   LeaveCompleted(*store, "old");
   ASSERT_TRUE(store->claims()->Sync().ok());
-  std::filesystem::copy(server.File("appendonlydir"), server.File("copy"),
-                        std::filesystem::copy_options::recursive);
+  CopyFile(server);
   LeaveCompleted(*store, "new");
   ASSERT_TRUE(store->claims()->Sync().ok());
   KillAndGoBack(server, server.File("copy"));
@@ -106,8 +112,7 @@ TEST(RedisLoss, ATailThatNobodySyncedFailsTheNextSyncOnly) {
   const auto store = MustOpen(WatchfulOptions(server.url()));
   LeaveCompleted(*store, "old");
   ASSERT_TRUE(store->claims()->Sync().ok());
-  std::filesystem::copy(server.File("appendonlydir"), server.File("copy"),
-                        std::filesystem::copy_options::recursive);
+  CopyFile(server);
   LeaveCompleted(*store, "new");
   KillAndGoBack(server, server.File("copy"));
   ExpectSyncFailsOnce(*store, "restart");

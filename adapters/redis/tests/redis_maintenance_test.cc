@@ -266,7 +266,7 @@ TEST(RedisKeyNames, AreReadBack) {
   EXPECT_EQ(names.Read(key).id, id);
   EXPECT_EQ(names.Read(names.OfStore()).kind, KeyNames::Kind::kStore);
   EXPECT_EQ(names.Read(names.OfScopes()).kind, KeyNames::Kind::kScopes);
-  EXPECT_EQ(names.Read(names.OfWitness(77)).kind, KeyNames::Kind::kWitness);
+  EXPECT_EQ(names.Read(names.OfWitness(kWitnessTag, 77)).kind, KeyNames::Kind::kWitness);
   for (const char* const foreign : {"", "p*:", "p*:{", "p*:{witness}:", "p*:{witness}:xyz", "other",
                                     "p*:{0123456789abcdef}", "p*:{0123456789abcdef}zz"}) {
     EXPECT_EQ(names.Read(foreign).kind, KeyNames::Kind::kForeign) << foreign;

@@ -1,7 +1,9 @@
 // What the store asks of a server before it works on it, and what it says when that is missing.
 #include <gmock/gmock.h>
 
+#include "absl/strings/str_cat.h"
 #include "adapters/redis/tests/claim_words.h"
+#include "adapters/redis/tests/redis_cluster.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "once/redis/store.h"
 
@@ -104,11 +106,12 @@ TEST(RedisOpening, AReplicaIsRefused) {
   EXPECT_THAT(refused.ToString(), HasSubstr("replica"));
 }
 
-TEST(RedisOpening, AClusterIsRefused) {
-  RedisServer server({"cluster-enabled yes"});
-  const absl::Status refused = OpeningOf({.url = server.url()});
-  EXPECT_TRUE(absl::IsUnimplemented(refused)) << refused;
-  EXPECT_THAT(refused.ToString(), HasSubstr("cluster"));
+TEST(RedisOpening, AClusterThatNobodyHasMadeIsRefused) {
+  RedisServer server({"cluster-enabled yes", absl::StrCat("cluster-port ", testing::FindPort())});
+  const absl::Status refused =
+      OpeningOf({.url = server.url(), .call_timeout = absl::Milliseconds(200)});
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+  EXPECT_THAT(refused.ToString(), HasSubstr("redis-cli --cluster create"));
 }
 
 TEST(RedisOpening, ALoginIsNeededWhereTheServerAsksForOne) {

@@ -112,7 +112,10 @@ TEST(RedisErrors, EachHasAClassAndAWayOut) {
   EXPECT_EQ(code("READONLY You can't write"), absl::StatusCode::kUnavailable);
   EXPECT_EQ(code("MISCONF Errors writing"), absl::StatusCode::kUnavailable);
   EXPECT_EQ(code("WRONGTYPE Operation"), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("MOVED 1 host:1"), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(code("MOVED 1 host:1"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(code("CLUSTERDOWN Hash slot not served"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(code("ERR SELECT is not allowed in cluster mode", true),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code("WRONGPASS invalid", true), absl::StatusCode::kPermissionDenied);
   EXPECT_EQ(code("WRONGPASS invalid"), absl::StatusCode::kUnavailable);
   EXPECT_EQ(code("ERR anything"), absl::StatusCode::kInternal);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/tests/claim_words.h"
+#include "adapters/redis/tests/redis_cluster.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "once/redis/store.h"
 
@@ -19,6 +20,8 @@ using testing::RedisServer;
 
 class RedisTls : public ::testing::Test {
  protected:
+  explicit RedisTls(std::vector<std::string> settings = {}) : server_(std::move(settings)) {}
+
   void SetUp() override {
     if (!MakeCertificate("server", "IP:127.0.0.1,DNS:localhost") ||
         !MakeCertificate("elsewhere", "DNS:example.com")) {
@@ -114,6 +117,37 @@ TEST_F(RedisTls, AFileThatIsMissingIsNamed) {
   const absl::Status refused = OpenStore(options).status();
   EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
   EXPECT_THAT(refused.ToString(), HasSubstr("/no/such/file"));
+}
+
+// A node whose certificate is for its name alone, and not for its number.
+class RedisClusterTls : public RedisTls {
+ protected:
+  RedisClusterTls()
+      : RedisTls({"cluster-enabled yes", absl::StrCat("cluster-port ", testing::FindPort()),
+                  "cluster-announce-ip 127.0.0.1", "cluster-announce-hostname localhost"}) {}
+
+  void SetUp() override {
+    if (!MakeCertificate("named", "DNS:localhost")) {
+      GTEST_SKIP() << "the openssl command makes no certificates here";
+    }
+    Serve("named");
+    server_.Ask({"CONFIG", "SET", "tls-cluster", "yes"});
+    server_.Ask({"CONFIG", "SET", "cluster-announce-tls-port", port_});
+    ASSERT_FALSE(server_.Ask({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}).is_error());
+  }
+};
+
+TEST_F(RedisClusterTls, ANodeIsVerifiedByTheNameThatItAnnounces) {
+  server_.Ask({"CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname"});
+  const auto store = MustOpen(Options("localhost", "named"));
+  LeaveCompleted(*store, "id");
+  EXPECT_TRUE(store->claims()->Sync().ok());
+}
+
+TEST_F(RedisClusterTls, ANodeThatAnnouncesWhatItsCertificateDoesNotSayIsRefused) {
+  const absl::Status refused = OpenStore(Options("localhost", "named")).status();
+  EXPECT_TRUE(absl::IsPermissionDenied(refused)) << refused;
+  EXPECT_THAT(refused.ToString(), HasSubstr("127.0.0.1"));
 }
 
 }  // namespace

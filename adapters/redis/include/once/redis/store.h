@@ -1,5 +1,5 @@
-// A claim store in a Redis server: who works on an id now, and what became of it. Several consumers
-// in several processes may share it.
+// A claim store in a Redis server, or in a Redis Cluster: who works on an id now, and what became of
+// it. Several consumers in several processes may share it.
 //
 //   auto store = once::redis::OpenStore({.url = "redis://localhost:6379/0"});
 //
@@ -25,7 +25,8 @@ enum class AppendFsync : std::uint8_t { kAlways, kEverySecond, kNever };
 
 struct StoreOptions {
   // redis://[user:password@]host[:port][/database], rediss://… for TLS, or
-  // unix:/path/of/socket[?database=n]. Escape what is special in a URL by %xx.
+  // unix:/path/of/socket[?database=n]. Escape what is special in a URL by %xx. Any node of a
+  // cluster leads to all of it.
   std::string url;
   // Those of the URL when empty. An empty user is the server's `default`.
   std::string user = {};
@@ -38,7 +39,7 @@ struct StoreOptions {
   // For one call, its connection included; then kUnavailable, or kUnknown where the server may have
   // heard of it.
   absl::Duration call_timeout = absl::Seconds(5);
-  // Calls at the same time; more of them wait for each other.
+  // Calls at the same time to one server; more of them wait for each other.
   int connections_max = 4;
   // How often the server is asked whether it is still the same and set as before; also with every
   // new connection. Asked along with calls: a store that nobody uses asks nothing.
@@ -47,7 +48,8 @@ struct StoreOptions {
   bool must_exist = false;
 
   // TLS: the server's certificate must be valid for the URL's host, by these authorities or, when
-  // empty, the system's. A certificate of one's own where the server asks for one.
+  // empty, the system's; in a cluster each node's, for the host that it announces. A certificate of
+  // one's own where the server asks for one.
   std::string tls_ca_file = {};
   std::string tls_certificate_file = {};
   std::string tls_key_file = {};
@@ -64,8 +66,7 @@ struct StoreOptions {
 // kInvalidArgument: options; kUnavailable: no server, or it is a replica or still loading;
 // kPermissionDenied: user, password, rights, or a certificate that is not the server's;
 // kFailedPrecondition: maxmemory-policy is not noeviction, too old a server, a newer format;
-// kNotFound: no store there and must_exist; kUnimplemented: a node of a cluster. Every message
-// names the server and the way out.
+// kNotFound: no store there and must_exist. Every message names the server and the way out.
 // Thread-safety: as DedupStore says. Do not use the store in a forked child.
 absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options);
 

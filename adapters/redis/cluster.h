@@ -1,0 +1,79 @@
+// A Cluster is what a store lies in: one server, or the masters of a Redis Cluster. Every command is
+// said to the owner of its key, follows keys that move, and is waited for together with the others
+// of its call. A call is no transaction, neither at one server nor at many.
+// Thread-safety: safe for concurrent use.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "adapters/redis/masters.h"
+#include "adapters/redis/scripts.h"
+#include "adapters/redis/server.h"
+
+namespace once::redis {
+
+// One run of a script: its key and what follows the key.
+struct ScriptCall {
+  std::string key;
+  std::vector<std::string> arguments;
+};
+
+// A command about one key.
+struct KeyedCommand {
+  std::string_view key;
+  std::string bytes;  // EncodeCommand
+};
+
+class Cluster {
+ public:
+  // REQUIRES: the options are checked.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Open(const StoreOptions& options,
+                                                       ServerAddress address);
+
+  // One reply for each of `calls`, none of them an error. kUnavailable: none was run, because not
+  // all of their owners can be reached; kUnknown: some may have been run.
+  absl::StatusOr<std::vector<Reply>> Run(ScriptName script, std::span<const ScriptCall> calls);
+  // The replies to commands that change nothing, errors among them.
+  absl::StatusOr<std::vector<Reply>> ReadEach(std::span<const KeyedCommand> commands);
+
+  // OK: what this thread was answered before survives as much as traits() promise.
+  absl::Status Sync();
+
+  // Those that own something, to be asked about themselves. They live as long as the cluster.
+  std::vector<Server*> Servers() const { return masters_.Owning(); }
+
+  // Of the server that is trusted least.
+  StoreTraits traits() const;
+  std::uint64_t incarnation() const { return masters_.access().incarnation; }
+  // Rises when a server was seen to be another one or to have less than it had, and when slots
+  // have got other owners.
+  std::uint64_t changes() const;
+  // Asks a cluster whether its slots have other owners now.
+  absl::Status LookForChanges();
+
+ private:
+  Cluster(const StoreOptions& options, ServerAddress address)
+      : masters_(options, std::move(address)) {}
+
+  absl::Status EnterStore();
+  std::vector<Server*> ServersToSync() const;
+  // Returns those whose witness does not lie with them.
+  absl::StatusOr<std::vector<Server*>> SayWitnesses(std::span<Server* const> servers);
+  bool IsHomeless(const Server& server) const;
+  // Gives them new ones in slots of theirs; removes those that have none.
+  void BringHome(std::vector<Server*>& servers);
+
+  Masters masters_;
+  std::string id_;
+  std::uint64_t open_count_ = 0;
+};
+
+}  // namespace once::redis
