@@ -1,6 +1,6 @@
-// The claim protocol in Redis: every word is a script about one id, every call a pipeline of them to
-// each server that it concerns. A call is no transaction: a connection that breaks in the middle leaves some of its
-// words said (kUnknown), which repeating the call mends.
+// The claim protocol in Redis: every word is a script about one id, every call a pipeline of them
+// to each server that it concerns. A call is no transaction: a connection that breaks in the middle
+// leaves some of its words said (kUnknown), which repeating the call mends.
 // Thread-safety: safe for concurrent use.
 #pragma once
 

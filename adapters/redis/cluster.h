@@ -1,6 +1,6 @@
-// A Cluster is what a store lies in: one server, or the masters of a Redis Cluster. Every command is
-// said to the owner of its key, follows keys that move, and is waited for together with the others
-// of its call. A call is no transaction, neither at one server nor at many.
+// A Cluster is what a store lies in: one server, or the masters of a Redis Cluster. Every command
+// is said to the owner of its key, follows keys that move, and is waited for together with the
+// others of its call. A call is no transaction, neither at one server nor at many.
 // Thread-safety: safe for concurrent use.
 #pragma once
 

@@ -1,5 +1,6 @@
-// The public conformance suites over a Redis server, and over a cluster: claims, and why there is nothing for those of
-// operations, which begin with transactions. redis_operations_test.cc tries what there is.
+// The public conformance suites over a Redis server, and over a cluster: claims, and why there is
+// nothing for those of operations, which begin with transactions. redis_operations_test.cc tries
+// what there is.
 #include <atomic>
 #include <functional>
 #include <memory>

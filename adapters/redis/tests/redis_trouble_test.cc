@@ -1,5 +1,5 @@
-// The public suite of troubles over a Redis server, and over a cluster: no memory, connections cut at every place of a
-// conversation, and servers killed outright.
+// The public suite of troubles over a Redis server, and over a cluster: no memory, connections cut
+// at every place of a conversation, and servers killed outright.
 #include <atomic>
 #include <memory>
 #include <string>

@@ -1,5 +1,5 @@
-// A claim store in a Redis server, or in a Redis Cluster: who works on an id now, and what became of
-// it. Several consumers in several processes may share it.
+// A claim store in a Redis server, or in a Redis Cluster: who works on an id now, and what became
+// of it. Several consumers in several processes may share it.
 //
 //   auto store = once::redis::OpenStore({.url = "redis://localhost:6379/0"});
 //
