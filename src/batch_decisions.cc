@@ -17,7 +17,6 @@ namespace once {
 void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& record,
                                      const Outcome& outcome) {
   WorkPartition& partition = *candidate.partition;
-  const IdKey key = candidate.key();
   const int attempt = record.attempt + 1;
   const absl::Time now = context_.executor.Now();
   const absl::Time first_failed_at =
@@ -45,7 +44,7 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
       failed.not_before = now + decision.delay;
       // Later copies in this very batch wait too, even where the delay is zero.
       partition.not_before = std::max(failed.not_before, now_ + absl::Nanoseconds(1));
-      if (!ONCE_PLANTED_BUG("failure-not-recorded")) staged_.Put(key, failed);
+      if (!ONCE_PLANTED_BUG("failure-not-recorded")) staged_.Put(candidate.staged, failed);
       ++retries_;
       is_changed_ = true;
       Note(LogLevel::kInfo, "retry_scheduled",
@@ -58,12 +57,12 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
         failed.state = IdState::kDead;
       }
       // Without a sink it stays `retrying`: the attempt was made, and counts after a restart.
-      staged_.Put(key, failed);
+      staged_.Put(candidate.staged, failed);
       is_changed_ = true;
       return;
     case RetryAction::kSkip:
       failed.state = IdState::kDiscarded;
-      staged_.Put(key, failed);
+      staged_.Put(candidate.staged, failed);
       candidate.item->verdict = Verdict::kDiscarded;
       is_changed_ = true;
       Note(LogLevel::kInfo, "discarded",
@@ -85,9 +84,8 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
 
 // Takes back an attempt that was recorded in advance and has had no outcome that counts.
 void BatchTransaction::LeaveUncounted(const Candidate& candidate, const IdRecord& record) {
-  const IdKey key = candidate.key();
-  if (staged_.Find(key) == record) return;
-  staged_.Put(key, record);
+  if (staged_.Find(candidate.staged) == record) return;
+  staged_.Put(candidate.staged, record);
   is_changed_ = true;
 }
 

@@ -106,8 +106,13 @@ absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t
   std::vector<IdRecord>& records = context_.buffers.records;
   records.assign(keys.size(), IdRecord{});
   absl::Status status = transaction.FindIds(keys, records);
-  if (status.ok()) staged_.Reset(keys, records);
-  return status;
+  if (!status.ok()) return status;
+  staged_.Reset(keys, records);
+  for (std::size_t i = 0, n = 0; i < count; ++i) {
+    Candidate& candidate = candidates_[i];
+    if (candidate.identity.id_error.ok()) candidate.staged = staged_.NumberOf(n++);
+  }
+  return absl::OkStatus();
 }
 
 BatchEnd BatchTransaction::Mark() {
@@ -195,7 +200,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
                candidate.identity.id_error);
     return true;
   }
-  const IdRecord record = WithoutRecorded(staged_.Find(candidate.key()), partition.attempt,
+  const IdRecord record = WithoutRecorded(staged_.Find(candidate.staged), partition.attempt,
                                           candidate.message().offset());
   switch (Judge(record, candidate.identity.fingerprint, context_.retry.max_attempts, now_)) {
     case Judgement::kDuplicate:
@@ -218,7 +223,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
                          "with its process"))) {
         IdRecord dead = record;
         dead.state = IdState::kDead;
-        staged_.Put(candidate.key(), dead);
+        staged_.Put(candidate.staged, dead);
       }
       return true;
     case Judgement::kWait:
@@ -297,9 +302,9 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
 }
 
 void BatchTransaction::StageCompleted(const Candidate& candidate, int attempt) {
-  staged_.Put(candidate.key(), {.state = IdState::kCompleted,
-                                .fingerprint = candidate.identity.fingerprint,
-                                .attempt = attempt});
+  staged_.Put(candidate.staged, {.state = IdState::kCompleted,
+                                 .fingerprint = candidate.identity.fingerprint,
+                                 .attempt = attempt});
 }
 
 void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {

@@ -17,6 +17,7 @@ struct Candidate {
   WorkPartition* partition = nullptr;
   WorkItem* item = nullptr;
   Identity identity;
+  StagedIds::Number staged = 0;  // in the transaction at hand; where it has an id
   // The outcome of an invocation that was rolled back with its neighbours': it is decided upon, not
   // repeated, so that attempts count invocations.
   std::optional<Outcome> failed;

@@ -24,8 +24,8 @@ class OrderWorker {
   using Succession = std::function<bool(const WorkOrder& ended, WorkOrder& next)>;
 
   // `execute` runs on the worker; `on_done`, called after it on the same thread, must be
-  // thread-safe. `succeed` is called there too, between two orders, and must be quick; without it no
-  // order can follow another.
+  // thread-safe. `succeed` is called there too, between two orders, and must be quick; without it
+  // no order can follow another.
   OrderWorker(Executor& executor, std::function<void(WorkOrder&)> execute,
               std::function<void()> on_done, Succession succeed = nullptr);
   ~OrderWorker() { Close(); }

@@ -18,27 +18,32 @@ namespace once {
 
 class StagedIds {
  public:
+  // One of the ids. Copies of a message share theirs.
+  using Number = std::uint32_t;
+
   // Starts over with what the store said. Of a key that is there twice the first answer counts.
   void Reset(std::span<const IdKey> keys, std::span<const IdRecord> records) {
     entries_.clear();
     entries_.reserve(keys.size());
+    numbers_.clear();
+    numbers_.reserve(keys.size());
     index_.Reset(keys.size());
     order_.clear();
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const std::uint64_t hash = HashOf(keys[i]);
-      if (FindNumber(keys[i], hash) == HashIndex::kNone) Add(keys[i], hash, records[i]);
+      Number number =
+          index_.Find(hash, [&](Number known) { return entries_[known].write.key == keys[i]; });
+      if (number == HashIndex::kNone) number = Add(keys[i], hash, records[i]);
+      numbers_.push_back(number);
     }
   }
 
-  IdRecord Find(const IdKey& key) const {
-    const std::uint32_t number = FindNumber(key, HashOf(key));
-    return number == HashIndex::kNone ? IdRecord{} : entries_[number].write.record;
-  }
+  // Of the n-th key of Reset().
+  Number NumberOf(std::size_t n) const { return numbers_[n]; }
 
-  void Put(const IdKey& key, const IdRecord& record) {
-    const std::uint64_t hash = HashOf(key);
-    std::uint32_t number = FindNumber(key, hash);
-    if (number == HashIndex::kNone) number = Add(key, hash, {});
+  const IdRecord& Find(Number number) const { return entries_[number].write.record; }
+
+  void Put(Number number, const IdRecord& record) {
     Entry& entry = entries_[number];
     if (!entry.is_written) order_.push_back(number);
     entry.write.record = record;
@@ -55,7 +60,7 @@ class StagedIds {
   void CopyWrites(std::vector<IdWrite>& writes) const {
     writes.clear();
     writes.reserve(order_.size());
-    for (const std::uint32_t number : order_) writes.push_back(entries_[number].write);
+    for (const Number number : order_) writes.push_back(entries_[number].write);
   }
 
  private:
@@ -64,21 +69,17 @@ class StagedIds {
     bool is_written = false;
   };
 
-  std::uint32_t FindNumber(const IdKey& key, std::uint64_t hash) const {
-    return index_.Find(hash,
-                       [&](std::uint32_t number) { return entries_[number].write.key == key; });
-  }
-
-  std::uint32_t Add(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
+  Number Add(const IdKey& key, std::uint64_t hash, const IdRecord& record) {
     entries_.push_back({.write = {.key = key, .record = record}});
-    const auto number = static_cast<std::uint32_t>(entries_.size() - 1);
+    const auto number = static_cast<Number>(entries_.size() - 1);
     index_.Insert(hash, number);
     return number;
   }
 
   std::vector<Entry> entries_;
-  HashIndex index_;                   // into entries_
-  std::vector<std::uint32_t> order_;  // of the first puts
+  std::vector<Number> numbers_;  // of the keys, in their order
+  HashIndex index_;              // into entries_
+  std::vector<Number> order_;    // of the first puts
 };
 
 }  // namespace once

@@ -121,8 +121,8 @@ struct SyncOrder {
 // Exactly one of the five is set.
 //
 // Thread-safety: the worker's from Submit() or Follow() until it is collected or taken back. Of a
-// running batch the polling thread may read what neither changes then: which partitions and how many
-// items it has, keys, assignments, is_single; and use the atomics and the cancellation.
+// running batch the polling thread may read what neither changes then: which partitions and how
+// many items it has, keys, assignments, is_single; and use the atomics and the cancellation.
 struct WorkOrder {
   // Gives the order this batch. Before it is submitted.
   void Set(BatchOrder order) {

@@ -18,33 +18,32 @@ constexpr IdKey kB = {.scope = "s", .id = "b"};
 
 IdRecord In(IdState state, int attempt = 0) { return {.state = state, .attempt = attempt}; }
 
-TEST(StagedIds, KnowsNothingAtFirst) {
-  EXPECT_EQ(StagedIds().Find(kA).state, IdState::kAbsent);
-  EXPECT_THAT(StagedIds().Writes(), IsEmpty());
+StagedIds WithKeys(const std::vector<IdKey>& keys, const std::vector<IdRecord>& records) {
+  StagedIds ids;
+  ids.Reset(keys, records);
+  return ids;
 }
 
 TEST(StagedIds, FindsWhatTheStoreSaidAndWritesNoneOfIt) {
-  StagedIds ids;
-  ids.Reset(std::vector{kA, kB}, std::vector{In(IdState::kCompleted), In(IdState::kRetrying, 2)});
-  EXPECT_EQ(ids.Find(kA).state, IdState::kCompleted);
-  EXPECT_EQ(ids.Find(kB).attempt, 2);
+  const StagedIds ids = WithKeys({kA, kB}, {In(IdState::kCompleted), In(IdState::kRetrying, 2)});
+  EXPECT_EQ(ids.Find(ids.NumberOf(0)).state, IdState::kCompleted);
+  EXPECT_EQ(ids.Find(ids.NumberOf(1)).attempt, 2);
   EXPECT_THAT(ids.Writes(), IsEmpty());
 }
 
 TEST(StagedIds, WhatWasPutCoversWhatTheStoreSaid) {
-  StagedIds ids;
-  ids.Reset(std::vector{kA}, std::vector{In(IdState::kRetrying, 1)});
-  ids.Put(kA, In(IdState::kCompleted, 2));
-  EXPECT_EQ(ids.Find(kA).state, IdState::kCompleted);
+  StagedIds ids = WithKeys({kA}, {In(IdState::kRetrying, 1)});
+  ids.Put(ids.NumberOf(0), In(IdState::kCompleted, 2));
+  EXPECT_EQ(ids.Find(ids.NumberOf(0)).state, IdState::kCompleted);
   ASSERT_THAT(ids.Writes(), SizeIs(1));
   EXPECT_EQ(ids.Writes()[0].record, In(IdState::kCompleted, 2));
 }
 
 TEST(StagedIds, WritesTheFinalRecordOnceInTheOrderOfTheFirstPut) {
-  StagedIds ids;
-  ids.Put(kB, In(IdState::kRetrying, 1));
-  ids.Put(kA, In(IdState::kCompleted));
-  ids.Put(kB, In(IdState::kDead, 2));
+  StagedIds ids = WithKeys({kA, kB}, {{}, {}});
+  ids.Put(ids.NumberOf(1), In(IdState::kRetrying, 1));
+  ids.Put(ids.NumberOf(0), In(IdState::kCompleted));
+  ids.Put(ids.NumberOf(1), In(IdState::kDead, 2));
   const std::vector<IdWrite> writes = ids.Writes();
   ASSERT_THAT(writes, SizeIs(2));
   EXPECT_EQ(writes[0].key, kB);
@@ -53,24 +52,28 @@ TEST(StagedIds, WritesTheFinalRecordOnceInTheOrderOfTheFirstPut) {
 }
 
 TEST(StagedIds, TellsScopesApart) {
-  StagedIds ids;
-  ids.Put(kA, In(IdState::kCompleted));
-  EXPECT_EQ(ids.Find({.scope = "other", .id = "a"}).state, IdState::kAbsent);
-  EXPECT_EQ(ids.Find({.scope = "sa", .id = ""}).state, IdState::kAbsent);
+  StagedIds ids =
+      WithKeys({kA, {.scope = "other", .id = "a"}, {.scope = "sa", .id = ""}}, {{}, {}, {}});
+  ids.Put(ids.NumberOf(0), In(IdState::kCompleted));
+  EXPECT_EQ(ids.Find(ids.NumberOf(1)).state, IdState::kAbsent);
+  EXPECT_EQ(ids.Find(ids.NumberOf(2)).state, IdState::kAbsent);
 }
 
 TEST(StagedIds, AResetLeavesNothingOfTheLastTransactionBehind) {
-  StagedIds ids;
-  ids.Put(kA, In(IdState::kCompleted));
-  ids.Reset({}, {});
-  EXPECT_EQ(ids.Find(kA).state, IdState::kAbsent);
+  StagedIds ids = WithKeys({kA}, {{}});
+  ids.Put(ids.NumberOf(0), In(IdState::kCompleted));
+  ids.Reset(std::vector{kA}, std::vector{IdRecord{}});
+  EXPECT_EQ(ids.Find(ids.NumberOf(0)).state, IdState::kAbsent);
   EXPECT_THAT(ids.Writes(), IsEmpty());
 }
 
-TEST(StagedIds, ARepeatedKeyKeepsTheFirstAnswerOfTheStore) {
-  StagedIds ids;
-  ids.Reset(std::vector{kA, kA}, std::vector{In(IdState::kCompleted), In(IdState::kCompleted)});
-  EXPECT_EQ(ids.Find(kA).state, IdState::kCompleted);
+TEST(StagedIds, CopiesShareTheirIdAndTheFirstAnswerOfTheStore) {
+  StagedIds ids = WithKeys({kA, kB, kA}, {In(IdState::kRetrying, 1), {}, {}});
+  EXPECT_EQ(ids.NumberOf(2), ids.NumberOf(0));
+  EXPECT_EQ(ids.Find(ids.NumberOf(2)).attempt, 1);
+  ids.Put(ids.NumberOf(2), In(IdState::kCompleted, 2));
+  EXPECT_EQ(ids.Find(ids.NumberOf(0)).state, IdState::kCompleted);
+  EXPECT_THAT(ids.Writes(), SizeIs(1));
 }
 
 }  // namespace

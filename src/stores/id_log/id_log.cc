@@ -287,8 +287,8 @@ absl::Status IdLog::WriteSegment(IdChanges& changes, std::int64_t log_time_ms) {
   changes.fates_.assign(changes.writes_.size(), IdChanges::Fate::kNone);
   SegmentWriter writer;
   for (std::size_t i = 0; i < changes.writes_.size(); ++i) {
+    if (!changes.writes_.IsNewest(i)) continue;
     const StagedWrites::Write write = changes.writes_.at(i);
-    if (changes.writes_.FindNewest(write.key, write.hash) != i) continue;
     const auto fate = FateOf(write);
     if (!fate.ok()) return fate.status();
     changes.fates_[i] = *fate;

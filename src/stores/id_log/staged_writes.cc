@@ -34,9 +34,7 @@ void StagedWrites::CutTo(std::size_t size) {
 
 std::size_t StagedWrites::FindNewest(const IdKey& key, std::uint64_t hash) const {
   if (rows_.empty()) return 0;
-  for (; indexed_ < rows_.size(); ++indexed_) {
-    index_.Insert(rows_[indexed_].hash, static_cast<std::uint32_t>(indexed_));
-  }
+  IndexAll();
   std::size_t newest = rows_.size();
   index_.Find(hash, [&](std::uint32_t number) {
     const bool is_newer = newest == rows_.size() || number > newest;
@@ -44,6 +42,22 @@ std::size_t StagedWrites::FindNewest(const IdKey& key, std::uint64_t hash) const
     return false;
   });
   return newest;
+}
+
+bool StagedWrites::IsNewest(std::size_t index) const {
+  IndexAll();
+  const Row& row = rows_[index];
+  const auto later = index_.Find(row.hash, [&](std::uint32_t number) {
+    return number > index && KeyOf(rows_[number]) == KeyOf(row);
+  });
+  return later == HashIndex::kNone;
+}
+
+void StagedWrites::IndexAll() const {
+  if (indexed_ == 0) index_.Reset(rows_.size());
+  for (; indexed_ < rows_.size(); ++indexed_) {
+    index_.Insert(rows_[indexed_].hash, static_cast<std::uint32_t>(indexed_));
+  }
 }
 
 StagedWrites::Write StagedWrites::at(std::size_t index) const {

@@ -33,6 +33,9 @@ class StagedWrites {
   // The newest write of the id; size() when there is none.
   std::size_t FindNewest(const IdKey& key, std::uint64_t hash) const;
 
+  // Whether no later write is of the same id. REQUIRES: index < size().
+  bool IsNewest(std::size_t index) const;
+
   std::size_t size() const { return rows_.size(); }
   bool empty() const { return rows_.empty(); }
   // In the order in which they were put. Valid until the next change. REQUIRES: index < size().
@@ -50,6 +53,7 @@ class StagedWrites {
     IdRecord record;
   };
   IdKey KeyOf(const Row& row) const;
+  void IndexAll() const;
 
   std::vector<Row> rows_;
   std::string bytes_;
