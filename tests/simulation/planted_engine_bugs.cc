@@ -72,9 +72,11 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                "of work that ends while a partition is given back, ids and position are kept and "
                "the effects are not",
                "draining", kNone, Check::kAtomic),
-      InEngine("failure-is-followed",
-               "a batch that was made ready runs although the one before it was not settled whole",
-               "one-after-the-other", kOne, Check::kExpectedStamp),
+      InEngine(InEngine("failure-is-followed",
+                        "a batch that was made ready runs although the one before it was not "
+                        "settled whole",
+                        "one-after-the-other", kOne, Check::kExpectedStamp),
+               "one-after-the-other", kOne, Check::kOneOutcome),
       InEngine("prepared-overtakes",
                "what was made ready goes back in front of what is left of the batch before it",
                "failures-in-a-row", kNone, Check::kOneOutcome),

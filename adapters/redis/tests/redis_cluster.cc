@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <random>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
@@ -158,10 +159,43 @@ bool RedisCluster::MoveKey(int slot, int from, int to) {
 }
 
 void RedisCluster::EndMove(int slot, int to) {
-  Expect(node(to).Ask({"CLUSTER", "SETSLOT", absl::StrCat(slot), "NODE", id(to)}));
+  const std::string number = absl::StrCat(slot);
+  Expect(node(to).Ask({"CLUSTER", "SETSLOT", number, "NODE", id(to)}));
+  AwaitThat(
+      [&] {
+        bool do_all_agree = true;
+        for (int each = 0; each < masters_; ++each) {
+          if (OwnerAt(each, slot) == id(to)) continue;
+          do_all_agree = false;
+          Expect(node(each).Ask({"CLUSTER", "SETSLOT", number, "NODE", id(to)}));
+        }
+        return do_all_agree && AreAllOfOneEpoch();
+      },
+      "the nodes do not agree on a slot");
+}
+
+// Nodes believe whoever has the newest epoch. Who takes a slot counts on from the newest that it
+// has heard of: had it not heard of all, what is still on its way from an owner before it would be
+// believed again.
+bool RedisCluster::AreAllOfOneEpoch() const {
+  constexpr std::string_view kName = "cluster_current_epoch:";
+  std::set<std::string> epochs;
   for (int number = 0; number < masters_; ++number) {
-    Expect(node(number).Ask({"CLUSTER", "SETSLOT", absl::StrCat(slot), "NODE", id(to)}));
+    const std::string info = node(number).Ask({"CLUSTER", "INFO"}).text;
+    const std::size_t begin = info.find(kName);
+    if (begin == std::string::npos) return false;
+    epochs.insert(info.substr(begin, info.find('\r', begin) - begin));
   }
+  return epochs.size() == 1;
+}
+
+std::string RedisCluster::OwnerAt(int number, int slot) const {
+  const auto ranges = ParseSlots(node(number).Ask({"CLUSTER", "SLOTS"}));
+  if (!ranges.ok()) return "";
+  for (const SlotRange& range : *ranges) {
+    if (range.first <= slot && slot <= range.last) return range.master_id;
+  }
+  return "";
 }
 
 void RedisCluster::GiveSlots(int from, int to) {

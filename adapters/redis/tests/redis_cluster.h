@@ -26,7 +26,7 @@ class RedisCluster {
   // Returns when it serves: some two seconds. Throws std::runtime_error.
   explicit RedisCluster(ClusterShape shape = {});
 
-  RedisServer& node(int number) { return *nodes_[static_cast<std::size_t>(number)]; }
+  RedisServer& node(int number) const { return *nodes_[static_cast<std::size_t>(number)]; }
   int port(int number) const { return ports_[static_cast<std::size_t>(number)]; }
   std::string url(int number = 0) const;
   const std::string& id(int number) const { return ids_[static_cast<std::size_t>(number)]; }
@@ -51,6 +51,9 @@ class RedisCluster {
  private:
   void StartNode(const ClusterShape& shape, int number);
   void Join(const ClusterShape& shape);
+  // The id of the node that `number` takes for the owner; empty: it knows none.
+  std::string OwnerAt(int number, int slot) const;
+  bool AreAllOfOneEpoch() const;
 
   std::vector<std::unique_ptr<RedisServer>> nodes_;
   std::vector<int> ports_;
