@@ -111,8 +111,8 @@ class Workers {
   std::vector<std::jthread> threads_;  // last: joined first
 };
 
-// Key by key, while somebody works: every command meets its key at the old owner, at the new one, or
-// by ASK. Each slot moves once: nodes that hear late of one move make nonsense of the next.
+// Key by key, while somebody works: every command meets its key at the old owner, at the new one,
+// or by ASK. Each slot moves once: nodes that hear late of one move make nonsense of the next.
 TEST(RedisClusterMove, SlotsThatMoveWhileClaimsRunLoseNothingAndHandleNothingTwice) {
   RedisCluster cluster;
   const auto store = MustOpen(WatchfulOptions(cluster.url()));
