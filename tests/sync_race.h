@@ -17,8 +17,19 @@
 
 #include "absl/status/status.h"
 #include "once/dedup_store.h"
+#include "src/stores/id_log/id_log.h"
 
 namespace once::testing {
+
+// With which a few dozen commits seal ids, and runs are merged.
+inline stores::IdLogOptions RaceIdLogOptions() {
+  return {.recent = {.bytes_max = 4096, .chunk_bytes = 512},
+          .reload_bytes = 1024,
+          .page_bytes = 512,
+          .merge = {.runs_max = 3},
+          .seal_bytes = 16384,
+          .seal_segments = 41};
+}
 
 struct SyncRace {
   TransactionalStore& store;

@@ -205,7 +205,7 @@ void Cluster::BringHome(std::vector<Server*>& servers) {
 
 absl::Status Cluster::Sync() {
   std::vector<Server*> servers = ServersToSync();
-  // In the order of all servers: nobody waits in a circle, and nobody for a server that is not his.
+  // In the order of all servers: nobody waits in a circle.
   std::vector<std::unique_lock<std::mutex>> locks;
   for (Server* const server : servers) locks.emplace_back(server->witness_mutex());
   std::vector<Server*> newcomers = servers;

@@ -56,6 +56,15 @@ RedisClaimers::RedisClaimers(std::string url, std::uint64_t seed)
   }
 }
 
+bool RedisClaimers::AwaitWork(absl::Duration patience) const {
+  const std::int64_t before = completed();
+  const absl::Time deadline = absl::Now() + patience;
+  while (completed() == before && absl::Now() < deadline) {
+    absl::SleepFor(absl::Microseconds(200));
+  }
+  return completed() != before;
+}
+
 std::string RedisClaimers::KeyOf(std::int64_t id) {
   const std::string text = absl::StrCat(id);
   const redis::KeyNames names(redis::StoreOptions{}.key_prefix);

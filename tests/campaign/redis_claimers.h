@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "once/dedup_store.h"
 #include "tests/campaign/campaign.h"
 
@@ -28,6 +29,8 @@ class RedisClaimers {
   void Finish(CampaignReport& report);
 
   std::int64_t completed() const { return completed_; }
+  // Until more is completed than when it was called; false: nothing was, for so long.
+  bool AwaitWork(absl::Duration patience) const;
   // Where the server keeps an id, by its number.
   static std::string KeyOf(std::int64_t id);
 

@@ -21,12 +21,7 @@ CampaignReport Run(const CampaignOptions& options) {
   RedisClaimers claimers(server.url(), options.seed);
   for (std::int64_t kill = 1; kill <= options.runs; ++kill) {
     // Not before somebody has come back, and is at work.
-    const std::int64_t completed = claimers.completed();
-    const absl::Time deadline = absl::Now() + kPatience;
-    while (claimers.completed() == completed && absl::Now() < deadline) {
-      absl::SleepFor(absl::Microseconds(200));
-    }
-    if (claimers.completed() == completed) {
+    if (!claimers.AwaitWork(kPatience)) {
       report.violations.emplace_back("nobody works although the server serves");
       break;
     }

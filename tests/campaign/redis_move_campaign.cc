@@ -20,15 +20,6 @@ constexpr std::int64_t kMovesPerKill = 20;
 constexpr std::int64_t kIdsAhead = 100;
 constexpr absl::Duration kPatience = absl::Minutes(1);
 
-bool AwaitWork(const RedisClaimers& claimers) {
-  const std::int64_t completed = claimers.completed();
-  const absl::Time deadline = absl::Now() + kPatience;
-  while (claimers.completed() == completed && absl::Now() < deadline) {
-    absl::SleepFor(absl::Microseconds(200));
-  }
-  return claimers.completed() != completed;
-}
-
 void KillAndStart(redis::testing::RedisCluster& cluster, Dice& dice) {
   const int node = static_cast<int>(dice.Below(cluster.size()));
   cluster.node(node).Kill();
@@ -59,7 +50,7 @@ CampaignReport Run(const CampaignOptions& options) {
       ++kills;
     }
     if (move % kSayEvery == 0) Say(absl::StrCat(move, " of ", options.runs, " moves"));
-    if (!AwaitWork(claimers)) {
+    if (!claimers.AwaitWork(kPatience)) {
       report.violations.emplace_back("nobody works although the cluster serves");
       break;
     }

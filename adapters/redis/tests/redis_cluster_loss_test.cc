@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/keys.h"
 #include "adapters/redis/tests/claim_words.h"
+#include "adapters/redis/tests/loss_words.h"
 #include "adapters/redis/tests/redis_cluster.h"
 #include "once/redis/store.h"
 
@@ -21,6 +22,8 @@ namespace {
 
 using ::testing::AllOf;
 using testing::Ask;
+using testing::AwaitThat;
+using testing::ExpectSyncFailsOnce;
 using ::testing::HasSubstr;
 using testing::LeaveCompleted;
 using testing::MustOpen;
@@ -28,15 +31,6 @@ using testing::RedisCluster;
 using testing::WatchfulOptions;
 
 constexpr std::chrono::seconds kPatience(30);
-
-template <typename Condition>
-void AwaitThat(const Condition& is_so, const char* what) {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!is_so()) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << what;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-}
 
 int SlotOfId(const std::string& id) {
   return SlotOf(KeyNames("once:").OfId({.scope = "scope", .id = id}));
@@ -60,14 +54,6 @@ std::string IdAt(const RedisCluster& cluster, int node, const std::string& name)
       return id;
     }
   }
-}
-
-void ExpectSyncFailsOnce(DedupStore& store, const char* reason) {
-  const absl::Status first = store.claims()->Sync();
-  EXPECT_TRUE(absl::IsUnavailable(first)) << first;
-  EXPECT_THAT(first.ToString(), HasSubstr(reason));
-  const absl::Status second = store.claims()->Sync();
-  EXPECT_TRUE(second.ok()) << second;
 }
 
 // Workers that all want all ids, in one order.
@@ -271,7 +257,7 @@ class ClusterFailover : public ::testing::Test {
           };
           return offset(cluster_.node(0)) == offset(cluster_.node(3));
         },
-        "the replica catches up");
+        "the replica catches up", kPatience);
   }
   using RedisServer = testing::RedisServer;
 
@@ -283,7 +269,7 @@ class ClusterFailover : public ::testing::Test {
           return !cluster_.node(3).Ask({"CLUSTER", "FAILOVER", "TAKEOVER"}).is_error() &&
                  cluster_.node(3).Ask({"ROLE"}).elements[0].text == "master";
         },
-        "the replica is promoted");
+        "the replica is promoted", kPatience);
   }
 
   RedisCluster cluster_{{.has_replicas = true}};
@@ -353,7 +339,7 @@ TEST_F(ClusterFailover, AnOrderlyFailoverIsNoticedToo) {
         next_order = std::chrono::steady_clock::now() + std::chrono::seconds(6);
         return false;
       },
-      "the failover ends");
+      "the failover ends", kPatience);
   EXPECT_EQ(Ask(*store_, id_), ClaimVerdict::kDuplicate);
   EXPECT_EQ(store_->traits().durability, Durability::kNothing);
   ExpectSyncFailsOnce(*store_, "failover");

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/redis/tests/claim_words.h"
 #include "adapters/redis/tests/cut_proxy.h"
+#include "adapters/redis/tests/loss_words.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "once/redis/store.h"
 
@@ -19,6 +20,8 @@ namespace once::redis {
 namespace {
 
 using testing::Ask;
+using testing::AwaitThat;
+using testing::ExpectSyncFailsOnce;
 using ::testing::HasSubstr;
 using testing::LeaveCompleted;
 using testing::MustOpen;
@@ -26,23 +29,6 @@ using testing::RedisServer;
 using testing::WatchfulOptions;
 
 constexpr std::chrono::seconds kPatience(20);
-
-// Until `is_so` says so; a failure when it takes too long.
-template <typename Condition>
-void AwaitThat(const Condition& is_so, const char* what) {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!is_so()) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << what;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-}
-
-void ExpectSyncFailsOnce(DedupStore& store, const char* reason) {
-  const absl::Status first = store.claims()->Sync();
-  EXPECT_TRUE(absl::IsUnavailable(first)) << first;
-  EXPECT_THAT(first.ToString(), HasSubstr(reason));
-  EXPECT_TRUE(store.claims()->Sync().ok());
-}
 
 bool Holds(const RedisServer& server, const char* info) {
   return server.Ask({"INFO"}).text.find(info) != std::string::npos;
@@ -76,7 +62,7 @@ TEST(RedisLoss, ARestartWithNothingUnsyncedFailsNoSync) {
 
 // With everysec a write to the file waits for a sync that is under way.
 void CopyFile(const RedisServer& server) {
-  AwaitThat([&] { return Holds(server, "aof_buffer_length:0"); }, "the file is written");
+  AwaitThat([&] { return Holds(server, "aof_buffer_length:0"); }, "the file is written", kPatience);
   std::filesystem::copy(server.File("appendonlydir"), server.File("copy"),
                         std::filesystem::copy_options::recursive);
 }
@@ -153,7 +139,8 @@ class Failover : public ::testing::Test {
   void Follow() {
     port_ = PortOf(master_);
     replica_.Ask({"REPLICAOF", "127.0.0.1", port_});
-    AwaitThat([&] { return Holds(replica_, "master_link_status:up"); }, "the replica follows");
+    AwaitThat([&] { return Holds(replica_, "master_link_status:up"); }, "the replica follows",
+              kPatience);
   }
   static std::string PortOf(RedisServer& server) {
     for (int port = 20000 + getpid() % 20000;; ++port) {
@@ -168,7 +155,7 @@ class Failover : public ::testing::Test {
         [&] {
           return replica_.Ask({"GET", "mark"}).text == std::to_string(marks_);
         },
-        "the replica catches up");
+        "the replica catches up", kPatience);
   }
   // The replica hears nothing more, and becomes the master.
   void Promote() {
@@ -286,7 +273,7 @@ TEST(RedisWatch, AFirstReplicaIsNoFailoverButIsNoted) {
   int port = 20000 + getpid() % 20000;
   while (server.Ask({"CONFIG", "SET", "port", std::to_string(port)}).is_error()) ++port;
   replica.Ask({"REPLICAOF", "127.0.0.1", std::to_string(port)});
-  AwaitThat([&] { return Holds(server, "connected_slaves:1"); }, "the replica arrives");
+  AwaitThat([&] { return Holds(server, "connected_slaves:1"); }, "the replica arrives", kPatience);
   EXPECT_EQ(Ask(*store, "id"), ClaimVerdict::kDuplicate);
   EXPECT_EQ(store->traits().durability, Durability::kProcess);
   EXPECT_TRUE(store->claims()->Sync().ok());

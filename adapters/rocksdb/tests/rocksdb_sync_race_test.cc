@@ -16,12 +16,7 @@ class RocksSyncRace : public StoreScene {
  protected:
   RocksSyncRace() {
     // Seldom enough that commits lie unsynced: flushes and the sealing of ids sync them.
-    SetIdLogOptionsForTest(stores::IdLogOptions{.recent = {.bytes_max = 4096, .chunk_bytes = 512},
-                                                .reload_bytes = 1024,
-                                                .page_bytes = 512,
-                                                .merge = {.runs_max = 3},
-                                                .seal_bytes = 16384,
-                                                .seal_segments = 41});
+    SetIdLogOptionsForTest(testing::RaceIdLogOptions());
   }
   ~RocksSyncRace() override {
     store_.reset();

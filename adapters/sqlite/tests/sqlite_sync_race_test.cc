@@ -17,12 +17,7 @@ class SqliteSyncRace : public IdsScene {
     vfs_.KeepSynced();
     // Seldom enough that commits lie unsynced: checkpoints and the sealing of ids sync them.
     SetCheckpointPagesForTest(150);
-    SetIdLogOptionsForTest(stores::IdLogOptions{.recent = {.bytes_max = 4096, .chunk_bytes = 512},
-                                                .reload_bytes = 1024,
-                                                .page_bytes = 512,
-                                                .merge = {.runs_max = 3},
-                                                .seal_bytes = 16384,
-                                                .seal_segments = 41});
+    SetIdLogOptionsForTest(testing::RaceIdLogOptions());
   }
   ~SqliteSyncRace() override {
     store_.reset();
