@@ -10,6 +10,7 @@
 #include "once/executor.h"
 #include "src/memory/memory_claims.h"
 #include "src/memory/memory_operations.h"
+#include "src/stores/notes.h"
 
 namespace once::memory {
 
@@ -18,6 +19,13 @@ void Contents::Apply(StagedWrites& writes) {
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
   for (auto& [key, row] : writes.positions) positions.Set(key, std::move(row));
+  for (auto& [key, value] : writes.notes) {
+    if (value.empty()) {
+      notes.erase(key);
+    } else {
+      notes.insert_or_assign(key, std::move(value));
+    }
+  }
 }
 
 // The timeout is clamped, because an endless wait overflows the clock's arithmetic.
@@ -86,6 +94,32 @@ absl::Status MemoryTransaction::PutIds(std::span<const IdWrite> writes) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryTransaction::FindNotes(std::span<const std::string_view> keys,
+                                          std::span<std::string> values) {
+  if (!state_.ok()) return state_;
+  assert(values.size() == keys.size());
+  data_->Access([&](const Contents& contents) {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto found = contents.notes.find(keys[i]);
+      values[i] = found == contents.notes.end() ? std::string() : found->second;
+    }
+  });
+  for (std::size_t i = 0; i < keys.size() && !staged_.notes.empty(); ++i) {
+    const auto staged = staged_.notes.find(keys[i]);
+    if (staged != staged_.notes.end()) values[i] = staged->second;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryTransaction::PutNotes(std::span<const Note> notes) {
+  if (!state_.ok()) return state_;
+  for (const Note& note : notes) {
+    if (absl::Status valid = stores::CheckNote(note); !valid.ok()) return Fail(valid);
+    staged_.notes.insert_or_assign(std::string(note.key), std::string(note.value));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MemoryTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   if (!state_.ok()) return state_;
   for (const OutboxRow& row : rows) {
@@ -102,7 +136,8 @@ absl::Status MemoryTransaction::SetSavepoint() {
   savepoint_ = Savepoint{.outgoing = staged_.outgoing.size(),
                          .records = staged_.records.size(),
                          .ids = staged_.ids.size(),
-                         .positions = staged_.positions};
+                         .positions = staged_.positions,
+                         .notes = staged_.notes};
   return absl::OkStatus();
 }
 
@@ -117,6 +152,7 @@ absl::Status MemoryTransaction::RollbackToSavepoint() {
   }
   staged_.records.resize(savepoint_->records);
   staged_.positions = savepoint_->positions;
+  staged_.notes = savepoint_->notes;
   staged_.ids.Truncate(savepoint_->ids);
   return absl::OkStatus();
 }

@@ -39,6 +39,7 @@ struct StagedWrites {
   std::set<OutboxOrigin> origins;  // of `outgoing`
   std::vector<std::pair<std::string, std::string>> records;
   std::map<PartitionKey, PositionRow> positions;
+  std::map<std::string, std::string, std::less<>> notes;  // empty: to be forgotten
 };
 
 // What is committed.
@@ -47,6 +48,7 @@ struct Contents {
   IdTable ids;
   OutboxTable outbox;
   std::map<std::string, std::vector<std::string>, std::less<>> records;
+  std::map<std::string, std::string, std::less<>> notes;
 
   void Apply(StagedWrites& writes);
 };
@@ -100,6 +102,9 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
 
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override;
+  absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
@@ -117,6 +122,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
     std::size_t records = 0;
     std::size_t ids = 0;
     std::map<PartitionKey, PositionRow> positions;
+    std::map<std::string, std::string, std::less<>> notes;
   };
 
   absl::Status Fail(absl::Status error);
