@@ -61,12 +61,7 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
       is_changed_ = true;
       return;
     case RetryAction::kSkip:
-      failed.state = IdState::kDiscarded;
-      staged_.Put(candidate.staged, failed);
-      candidate.item->verdict = Verdict::kDiscarded;
-      is_changed_ = true;
-      Note(LogLevel::kInfo, "discarded",
-           "skipped by the handler: " + std::string(ToStd(outcome.status().message())), candidate);
+      Discard(candidate, failed, DescribeSkip(outcome));
       return;
     case RetryAction::kPause:
       partition.stop =
@@ -80,6 +75,27 @@ void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& recor
     case RetryAction::kDone:
       return;
   }
+}
+
+void BatchTransaction::Discard(Candidate& candidate, IdRecord record, std::string reason) {
+  record.state = IdState::kDiscarded;
+  staged_.Put(candidate.staged, record);
+  candidate.item->verdict = Verdict::kDiscarded;
+  is_changed_ = true;
+  Note(LogLevel::kInfo, "discarded", std::move(reason), candidate);
+}
+
+void BatchTransaction::BuryExhausted(Candidate& candidate, const IdRecord& record) {
+  constexpr const char* kReason =
+      "all attempts were used up earlier; a last one without an outcome ended with its process";
+  const RetryDecision decision = GiveUpAs(context_.retry, Disposition::kRetriesExhausted);
+  if (decision.action == RetryAction::kSkip) return Discard(candidate, record, kReason);
+  if (!DeadLetter(candidate, record, decision.disposition, absl::ResourceExhaustedError(kReason))) {
+    return;
+  }
+  IdRecord dead = record;
+  dead.state = IdState::kDead;
+  staged_.Put(candidate.staged, dead);
 }
 
 // Takes back an attempt that was recorded in advance and has had no outcome that counts.

@@ -217,14 +217,7 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
       return true;
     case Judgement::kExhausted:
       if (ONCE_PLANTED_BUG("exhausted-invoked")) break;
-      if (DeadLetter(candidate, record, Disposition::kRetriesExhausted,
-                     absl::ResourceExhaustedError(
-                         "all attempts were used up earlier; a last one without an outcome ended "
-                         "with its process"))) {
-        IdRecord dead = record;
-        dead.state = IdState::kDead;
-        staged_.Put(candidate.staged, dead);
-      }
+      BuryExhausted(candidate, record);
       return true;
     case Judgement::kWait:
       if (record.state == IdState::kDying) WarnOfDying(candidate);

@@ -91,6 +91,8 @@ class BatchTransaction {
   PassEnd JudgeTogether(const BatchOutcome& outcome, const absl::Status& open);
   void RememberFailure(Candidate& candidate, Outcome outcome);
   void DecideFailure(Candidate& candidate, const IdRecord& record, const Outcome& outcome);
+  void Discard(Candidate& candidate, IdRecord record, std::string reason);
+  void BuryExhausted(Candidate& candidate, const IdRecord& record);
   void LeaveUncounted(const Candidate& candidate, const IdRecord& record);
   bool DeadLetter(Candidate& candidate, const IdRecord& record, Disposition disposition,
                   const absl::Status& error);

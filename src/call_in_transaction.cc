@@ -119,9 +119,13 @@ TransactionalCall::Pass TransactionalCall::RunTransaction(StoreTransaction& tran
     return Confirm(transaction, *std::move(answer));
   }
   if (judgement == Judgement::kExhausted) {
-    Ending dead{.record = record, .answer = SettledEarlier(CallVerdict::kDead, call_)};
-    dead.record.state = IdState::kDead;
-    return Commit(transaction, std::move(dead));
+    const bool is_discarded =
+        GiveUpAs(context_.retry, Disposition::kRetriesExhausted).action == RetryAction::kSkip;
+    Ending end{.record = record,
+               .answer = SettledEarlier(is_discarded ? CallVerdict::kDiscarded : CallVerdict::kDead,
+                                        call_)};
+    end.record.state = is_discarded ? IdState::kDiscarded : IdState::kDead;
+    return Commit(transaction, std::move(end));
   }
   if (failed_) return Commit(transaction, EndFailed(record, *failed_));
   return Handle(transaction, record);

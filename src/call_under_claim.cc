@@ -51,6 +51,7 @@ class ClaimedCall {
   Answer Complete(const std::optional<std::string>& result, CallAnswer answer);
   Answer RecordFailure(const ClaimResult& claimed, const Outcome& outcome);
   // `attempt`: invocations so far.
+  Answer Discard(CallAnswer answer);
   Answer Bury(Disposition disposition, int attempt, CallAnswer answer);
   Answer Kill(CallAnswer answer);
   Answer Finish(const Heard& heard, CallAnswer answer);
@@ -129,8 +130,11 @@ Answer ClaimedCall::RunClaimed(const ClaimResult& claimed) {
     if (std::optional<Answer> settled = SettleLost(claimed)) return *std::move(settled);
   }
   if (claimed.attempt > context_.retry.max_attempts) {
-    return Bury(Disposition::kRetriesExhausted, claimed.attempt - 1,
-                SettledEarlier(CallVerdict::kDead, call_));
+    const RetryDecision decision = GiveUpAs(context_.retry, Disposition::kRetriesExhausted);
+    return decision.action == RetryAction::kSkip
+               ? Discard(SettledEarlier(CallVerdict::kDiscarded, call_))
+               : Bury(decision.disposition, claimed.attempt - 1,
+                      SettledEarlier(CallVerdict::kDead, call_));
   }
   return Invoke(claimed);
 }
@@ -203,6 +207,13 @@ Answer ClaimedCall::Complete(const std::optional<std::string>& result, CallAnswe
                 std::move(answer));
 }
 
+Answer ClaimedCall::Discard(CallAnswer answer) {
+  return Finish(
+      Tell(Patience::kAnyTrouble,
+           [&](auto claims, auto outcomes) { return terms_.store.Discard(claims, outcomes); }),
+      std::move(answer));
+}
+
 Answer ClaimedCall::RecordFailure(const ClaimResult& claimed, const Outcome& outcome) {
   const FailurePlan plan = PlanFailure(context_, outcome, claimed.attempt, claimed.first_failed_at);
   CallAnswer answer{.verdict = CallVerdict::kFailed,
@@ -215,10 +226,7 @@ Answer ClaimedCall::RecordFailure(const ClaimResult& claimed, const Outcome& out
   }
   if (plan.decision.action == RetryAction::kSkip) {
     answer.verdict = CallVerdict::kDiscarded;
-    return Finish(
-        Tell(Patience::kAnyTrouble,
-             [&](auto claims, auto outcomes) { return terms_.store.Discard(claims, outcomes); }),
-        std::move(answer));
+    return Discard(std::move(answer));
   }
   const FailedClaim failed{
       .claim = claim_, .delay = plan.decision.delay, .first_failed_at = plan.first_failed_at};

@@ -167,9 +167,7 @@ bool ClaimBatch::SettleVerdict(ClaimCandidate& candidate) {
       break;
   }
   if (is_exhausted) {
-    return Die(candidate, Disposition::kRetriesExhausted,
-               absl::ResourceExhaustedError("all attempts were used up earlier"),
-               result.attempt - 1);
+    return BuryExhausted(candidate, "all attempts were used up earlier");
   }
   return Invoke(candidate);
 }

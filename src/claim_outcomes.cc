@@ -61,10 +61,8 @@ bool ClaimBatch::TakeOver(ClaimCandidate& candidate) {
   const bool is_exhausted =
       result.attempt > context_.retry.max_attempts && !ONCE_PLANTED_BUG("exhausted-claim-invoked");
   if (is_exhausted) {
-    return Die(candidate, Disposition::kRetriesExhausted,
-               absl::ResourceExhaustedError(
-                   "all attempts were used up, the last of them by a process that died"),
-               result.attempt - 1);
+    return BuryExhausted(candidate,
+                         "all attempts were used up, the last of them by a process that died");
   }
   return Invoke(candidate);
 }
@@ -125,10 +123,7 @@ bool ClaimBatch::ApplyOutcome(ClaimCandidate& candidate, const Outcome& outcome)
       held.verdict = Verdict::kProcessed;
       return Advance(candidate);
     case RetryAction::kSkip:
-      held.stage = ClaimStage::kDiscarded;
-      held.verdict = Verdict::kDiscarded;
-      Note(LogLevel::kInfo, "discarded", "skipped by the handler: " + reason, candidate);
-      return Advance(candidate);
+      return Discard(candidate, DescribeSkip(outcome));
     case RetryAction::kDeadLetter:
       return Die(candidate, decision.disposition, outcome.status(), result.attempt);
     case RetryAction::kRetry:
@@ -148,6 +143,21 @@ bool ClaimBatch::ApplyOutcome(ClaimCandidate& candidate, const Outcome& outcome)
   held.delay = decision.delay;
   WaitUntil(candidate, now + decision.delay);
   return Advance(candidate);
+}
+
+bool ClaimBatch::Discard(ClaimCandidate& candidate, std::string reason) {
+  HeldClaim& held = *candidate.held();
+  held.stage = ClaimStage::kDiscarded;
+  held.verdict = Verdict::kDiscarded;
+  Note(LogLevel::kInfo, "discarded", std::move(reason), candidate);
+  return Advance(candidate);
+}
+
+bool ClaimBatch::BuryExhausted(ClaimCandidate& candidate, const char* reason) {
+  const RetryDecision decision = GiveUpAs(context_.retry, Disposition::kRetriesExhausted);
+  if (decision.action == RetryAction::kSkip) return Discard(candidate, reason);
+  return Die(candidate, decision.disposition, absl::ResourceExhaustedError(reason),
+             candidate.result.attempt - 1);
 }
 
 // Fenced first, then published, then recorded: no message is both dead and done.

@@ -68,6 +68,8 @@ class ClaimBatch {
   bool TakeOver(ClaimCandidate& candidate);
   bool Invoke(ClaimCandidate& candidate);
   bool ApplyOutcome(ClaimCandidate& candidate, const Outcome& outcome);
+  bool Discard(ClaimCandidate& candidate, std::string reason);
+  bool BuryExhausted(ClaimCandidate& candidate, const char* reason);
   bool Die(ClaimCandidate& candidate, Disposition disposition, const absl::Status& error,
            int attempt);
   void BuryUnclaimed(ClaimCandidate& candidate, Disposition disposition, const absl::Status& error);

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "src/engine.h"
 #include "src/lease_keeper.h"
@@ -95,6 +96,38 @@ absl::Status ValidateProtocol(const ConsumerOptions& options, const Handler& han
       "transactional store such as sqlite");
 }
 
+std::string_view NameOf(Durability durability) {
+  switch (durability) {
+    case Durability::kNothing:
+      return "nothing, not even the end of the process";
+    case Durability::kProcess:
+      return "the process, not the machine";
+    case Durability::kMachine:
+      return "the machine";
+  }
+  return "nobody knows what";
+}
+
+absl::Status ValidateFloor(const ConsumerOptions& options) {
+  const StoreFloor& floor = options.store_floor;
+  const StoreTraits store = options.store->traits();
+  if (store.durability < floor.durability) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Consumer::Create: store ", store.name, " survives ", ToAbsl(NameOf(store.durability)),
+        ", and store_floor.durability wants it to survive ", ToAbsl(NameOf(floor.durability)),
+        store.weakness.empty() ? "" : ": ", store.weakness, "; choose another store, set it so, ",
+        "or lower the floor"));
+  }
+  if (store.retention < floor.retention) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("Consumer::Create: store ", store.name, " forgets ids after ",
+                     absl::FormatDuration(store.retention), ", and store_floor.retention is ",
+                     absl::FormatDuration(floor.retention),
+                     "; raise the store's retention, or lower the floor"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   if (options.source == nullptr) return Bad("source", "is null; open one, e.g. kafka::Subscribe");
   if (options.store == nullptr) return Bad("store", "is null; open one, e.g. sqlite::OpenStore");
@@ -114,6 +147,7 @@ absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   absl::Status status = ValidateProtocol(options, handler);
   status.Update(Annotate(options.id.status(), "ConsumerOptions::id"));
   status.Update(Annotate(ValidateRetryPolicy(options.retry), "ConsumerOptions"));
+  status.Update(ValidateFloor(options));
   status.Update(ValidateLimits(options.limits));
   status.Update(ValidateTimes(options.times, options.source->traits().poll_interval_max));
   return status;

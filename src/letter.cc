@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "src/invoke_handler.h"
 
@@ -35,6 +36,12 @@ absl::StatusOr<OutboxRow> MakeLetter(const LetterRequest& request) {
     row.id = std::string(reason.id);
   }
   return row;
+}
+
+std::string DescribeSkip(const Outcome& outcome) {
+  const bool is_word = outcome.kind() == OutcomeKind::kSkip;
+  return absl::StrCat(is_word ? "skipped by the handler: " : "given up (retry.give_up): ",
+                      outcome.status().message());
 }
 
 }  // namespace once

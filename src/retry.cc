@@ -12,16 +12,12 @@ absl::Status BadField(const char* field, const char* rule) {
   return absl::InvalidArgumentError(std::string("retry.") + field + ": " + rule);
 }
 
-RetryDecision DeadLetterAs(Disposition disposition) {
-  return {.action = RetryAction::kDeadLetter, .disposition = disposition};
-}
-
 // Another attempt after `delay`, unless attempts or time have run out.
 RetryDecision RetryIn(absl::Duration delay, const RetryPolicy& policy,
                       const FailedAttempt& failed) {
   const bool attempts_left = failed.attempt < policy.max_attempts;
   const bool time_left = failed.now + delay - failed.first_failed_at <= policy.max_elapsed;
-  if (!attempts_left || !time_left) return DeadLetterAs(Disposition::kRetriesExhausted);
+  if (!attempts_left || !time_left) return GiveUpAs(policy, Disposition::kRetriesExhausted);
   return {.action = RetryAction::kRetry, .delay = delay};
 }
 
@@ -70,6 +66,12 @@ absl::Duration BackoffDelay(const Backoff& backoff, int attempt, double random) 
   return delay * (1 + backoff.jitter * (2 * random - 1));
 }
 
+RetryDecision GiveUpAs(const RetryPolicy& policy, Disposition disposition) {
+  const bool is_discarded = policy.give_up == GiveUp::kDiscard;
+  return {.action = is_discarded ? RetryAction::kSkip : RetryAction::kDeadLetter,
+          .disposition = disposition};
+}
+
 RetryDecision Decide(const RetryPolicy& policy, const Outcome& outcome,
                      const FailedAttempt& failed) {
   const absl::Duration backoff = BackoffDelay(policy.backoff, failed.attempt, failed.random);
@@ -79,7 +81,7 @@ RetryDecision Decide(const RetryPolicy& policy, const Outcome& outcome,
     case OutcomeKind::kRetryAfter:
       return RetryIn(std::max(outcome.delay(), absl::ZeroDuration()), policy, failed);
     case OutcomeKind::kReject:
-      return DeadLetterAs(Disposition::kRejected);
+      return GiveUpAs(policy, Disposition::kRejected);
     case OutcomeKind::kSkip:
       return {.action = RetryAction::kSkip};
     case OutcomeKind::kPause:
@@ -90,7 +92,7 @@ RetryDecision Decide(const RetryPolicy& policy, const Outcome& outcome,
   if (outcome.status().ok()) return {.action = RetryAction::kDone};
   return policy.classify(outcome.status()) == FailureClass::kTransient
              ? RetryIn(backoff, policy, failed)
-             : DeadLetterAs(Disposition::kRejected);
+             : GiveUpAs(policy, Disposition::kRejected);
 }
 
 }  // namespace once

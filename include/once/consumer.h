@@ -113,9 +113,17 @@ struct ConsumerTimes {
   absl::Duration handler_deadline = absl::InfiniteDuration();
 };
 
+// What a store must be at least; Consumer::Create refuses one that is less. The default takes any,
+// and leaves it to the guarantee to say what it is worth.
+struct StoreFloor {
+  Durability durability = Durability::kNothing;
+  absl::Duration retention = absl::ZeroDuration();  // StoreTraits::retention
+};
+
 struct ConsumerOptions {
   std::unique_ptr<LogSource> source;
   std::shared_ptr<DedupStore> store;
+  StoreFloor store_floor;
   IdExtractor id = StandardIdHeaders();
   RetryPolicy retry;
   DeadLetterSink dead_letters;

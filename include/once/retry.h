@@ -27,12 +27,21 @@ enum class FailureClass : std::uint8_t { kTransient, kPermanent };
 // (which is also what an exception becomes) are transient; all other codes are permanent.
 FailureClass ClassifyStatus(const absl::Status& status);
 
+// What becomes of a message that was rejected, or is out of attempts.
+enum class GiveUp : std::uint8_t {
+  kDeadLetter,  // it goes to the dead letters: the default
+  // It is skipped on record and counted as discarded. Its content is gone when the broker removes
+  // it: only for messages that nobody would ever look for.
+  kDiscard
+};
+
 struct RetryPolicy {
   int max_attempts = 5;  // handler invocations in all, 1 = never retry
   Backoff backoff;
   // No further attempt begins later than this after the first failure.
   absl::Duration max_elapsed = absl::InfiniteDuration();
   std::function<FailureClass(const absl::Status&)> classify = ClassifyStatus;
+  GiveUp give_up = GiveUp::kDeadLetter;
 };
 
 // kInvalidArgument, naming the field, unless max_attempts >= 1, multiplier >= 1, 0 <= jitter <= 1
@@ -46,7 +55,7 @@ enum class RetryAction : std::uint8_t {
   kDone,
   kRetry,       // after `delay`
   kDeadLetter,  // with `disposition`
-  kSkip,
+  kSkip,        // by the handler's word, or by RetryPolicy::give_up
   kPause,
 };
 
@@ -73,6 +82,9 @@ struct FailedAttempt {
   absl::Time now;
   double random = 0.5;  // in [0, 1)
 };
+
+// What becomes of a message that has failed for good.
+RetryDecision GiveUpAs(const RetryPolicy& policy, Disposition disposition);
 
 // What becomes of a message whose handler said `outcome`.
 RetryDecision Decide(const RetryPolicy& policy, const Outcome& outcome,

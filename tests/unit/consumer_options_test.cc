@@ -9,6 +9,7 @@
 
 #include "once/consumer.h"
 #include "once/memory/store.h"
+#include "tests/forwarding_seams.h"
 #include "tests/unit/scripted_source.h"
 
 namespace once {
@@ -22,6 +23,16 @@ class ClaimsOnlyStore : public DedupStore {
 
  private:
   const StoreTraits traits_ = {.name = "redis"};
+};
+
+class ForgetfulStore : public testing::ForwardingStore {
+ public:
+  using ForwardingStore::ForwardingStore;
+  StoreTraits traits() const override {
+    StoreTraits traits = ForwardingStore::traits();
+    traits.retention = absl::Hours(24);
+    return traits;
+  }
 };
 
 class NullPublisher : public Publisher {
@@ -74,6 +85,24 @@ TEST(ConsumerOptions, AnIdOrScopeThatCannotWorkIsNamed) {
   ExpectRefused({{"ConsumerOptions::id: JsonPointerId", [](auto& o) { o.id = JsonPointerId("x"); }},
                  {"ConsumerOptions::id: HeaderId", [](auto& o) { o.id = HeaderId(""); }},
                  {"ConsumerOptions::scope", [](auto& o) { o.scope = ""; }}});
+}
+
+TEST(ConsumerOptions, AStoreBelowTheFloorIsRefusedAndTheReasonIsItsOwn) {
+  ExpectRefused(
+      {{"store memory survives nothing",
+        [](auto& o) { o.store_floor.durability = Durability::kProcess; },
+        absl::StatusCode::kFailedPrecondition},
+       {"use a store on disk", [](auto& o) { o.store_floor.durability = Durability::kMachine; },
+        absl::StatusCode::kFailedPrecondition},
+       {"forgets ids after 24h",
+        [](auto& o) {
+          o.store = std::make_shared<ForgetfulStore>(memory::OpenStore());
+          o.store_floor.retention = absl::Hours(25);
+        },
+        absl::StatusCode::kFailedPrecondition}});
+  ConsumerOptions options = GoodOptions();
+  options.store_floor.retention = absl::Hours(24 * 365);
+  EXPECT_TRUE(StatusOf(std::move(options)).ok()) << "a store that keeps ids for ever";
 }
 
 TEST(ConsumerOptions, ABadRetryPolicyIsNamed) {

@@ -196,6 +196,21 @@ TEST_F(EngineClaims, ASkippedMessageIsRecordedAndItsCopiesAreAcknowledged) {
   EXPECT_EQ(stats().discarded, 2u);
 }
 
+TEST_F(EngineClaims, WhereGivingUpMeansToDiscardThereIsNoLetter) {
+  options_.retry.give_up = GiveUp::kDiscard;
+  When("a", [](const Message&) -> Outcome { return absl::UnavailableError("never"); });
+  Send(kOrders0, "a");
+  for (int process = 0; process < 3; ++process) {
+    StartAndSettle({kOrders0});
+    if (process < 2) consumer_.reset();
+    clock_->Advance(absl::Minutes(1));
+  }
+  EXPECT_THAT(invoked_, ElementsAre("a#1", "a#2", "a#3"));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+  EXPECT_EQ(RecordOf("a").state, IdState::kDiscarded);
+  EXPECT_EQ(stats().discarded, 1u);
+}
+
 TEST_F(EngineClaims, APauseStopsThePartitionAndKeepsTheMessage) {
   When("b", [](const Message&) { return Pause("ledger closed"); });
   for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);

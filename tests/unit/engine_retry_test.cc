@@ -215,6 +215,43 @@ TEST_F(EngineRetry, SkipSettlesWithoutEffectOnRecord) {
   EXPECT_EQ(RecordOf("a").state, IdState::kDiscarded);
 }
 
+TEST_F(EngineRetry, WhereGivingUpMeansToDiscardThereIsNoLetterAndTheNextMessageGoesOn) {
+  options_.retry.give_up = GiveUp::kDiscard;
+  options_.dead_letters = {};
+  When("a", FailingFirst(9, Reject("no such account")));
+  When("b", FailingFirst(9, Retry("down")));
+  Send(kOrders0, "a");
+  Send(kOrders0, "b");
+  Send(kOrders0, "c");
+  Send(kOrders0, "b");
+  StartAndSettle({kOrders0});
+  for (int i = 0; i < 3; ++i) {
+    Advance(absl::Seconds(5));
+    Settle();
+  }
+  EXPECT_THAT(effects(), ElementsAre("c"));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+  EXPECT_EQ(stats().discarded, 3U);
+  EXPECT_EQ(stats().dead_lettered, 0U);
+  EXPECT_EQ(RecordOf("a").state, IdState::kDiscarded);
+  EXPECT_EQ(RecordOf("b").state, IdState::kDiscarded);
+  EXPECT_EQ(PositionOf(kOrders0), 4);
+}
+
+TEST_F(EngineRetry, UsedUpAttemptsAreDiscardedTooWhereGivingUpMeansThat) {
+  When("a", FailingFirst(9, Retry("down")));
+  Send(kOrders0, "a");
+  StartAndSettle({kOrders0});
+  ASSERT_TRUE(consumer_->Stop().ok());
+  options_.retry.max_attempts = 1;
+  options_.retry.give_up = GiveUp::kDiscard;
+  StartAndSettle({kOrders0});
+  EXPECT_THAT(invoked(), SizeIs(1));
+  EXPECT_THAT(publisher_->published(), IsEmpty());
+  EXPECT_EQ(RecordOf("a").state, IdState::kDiscarded);
+  EXPECT_EQ(PositionOf(kOrders0), 1);
+}
+
 TEST_F(EngineRetry, PauseStopsThePartitionAndSettlesNothing) {
   When("b", FailingFirst(9, Pause("ledger is closed")));
   for (const char* id : {"a", "b", "c"}) Send(kOrders0, id);

@@ -81,6 +81,14 @@ TEST(Decide, MaxElapsedIsMeasuredToTheNextAttempt) {
   EXPECT_EQ(Decide(policy, Retry("x"), failed).disposition, Disposition::kRetriesExhausted);
 }
 
+TEST(Decide, GivingUpMayMeanToDiscard) {
+  const RetryPolicy policy = {.max_attempts = 2, .backoff = kPlain, .give_up = GiveUp::kDiscard};
+  EXPECT_EQ(Decide(policy, Retry("x"), AtAttempt(1)).action, RetryAction::kRetry);
+  EXPECT_EQ(Decide(policy, Retry("x"), AtAttempt(2)).action, RetryAction::kSkip);
+  EXPECT_EQ(Decide(policy, Reject("x"), AtAttempt(1)).action, RetryAction::kSkip);
+  EXPECT_EQ(Decide(policy, absl::NotFoundError("x"), AtAttempt(1)).action, RetryAction::kSkip);
+}
+
 TEST(Decide, TheUsersClassificationReplacesOurs) {
   RetryPolicy policy = {.backoff = kPlain};
   policy.classify = [](const absl::Status& status) {

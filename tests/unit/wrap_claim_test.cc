@@ -137,6 +137,19 @@ TEST_F(WrapUnderClaim, AFunctionThatKillsItsProcessEveryTimeIsDeadAfterTheLastAt
   EXPECT_THAT(attempts_, IsEmpty());
 }
 
+TEST_F(WrapUnderClaim, WhereGivingUpMeansToDiscardTheLastAttemptDiscards) {
+  WrapOptions<Charge> options = Options();
+  options.retry.max_attempts = 1;
+  options.retry.give_up = GiveUp::kDiscard;
+  DieInside({.id = "b"});
+  const Wrapped<Charge> charge = WrapOutcome(std::move(options), [] { return Retry("closed"); });
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDiscarded));
+  EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDiscarded));
+  EXPECT_EQ(attempts_.size(), 1);
+  EXPECT_THAT(charge({.id = "b"}), IsAnswer(CallVerdict::kDiscarded)) << "its process died in it";
+  EXPECT_EQ(attempts_.size(), 1);
+}
+
 TEST_F(WrapUnderClaim, AnotherContentUnderTheSameIdIsAConflictAndNeverRuns) {
   const Wrapped<Charge> charge = WrapCharging();
   EXPECT_THAT(charge({.id = "a"}), IsAnswer(CallVerdict::kDone));
