@@ -28,6 +28,9 @@ class ForwardingTransaction : public StoreTransaction {
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override {
     return inner_->PutOutgoing(rows);
   }
+  absl::Status Publish(const OutgoingMessage& message) override {
+    return inner_->Publish(message);
+  }
   absl::Status SetSavepoint() override { return inner_->SetSavepoint(); }
   absl::Status RollbackToSavepoint() override { return inner_->RollbackToSavepoint(); }
   absl::Status CheckOpen() override { return inner_->CheckOpen(); }
@@ -66,6 +69,7 @@ class ForwardingStore : public DedupStore, public TransactionalStore {
   bool syncs_beside() const override { return inner_->transactions()->syncs_beside(); }
   absl::Status Sync() override { return inner().Sync(); }
   Outbox& outbox() override { return inner().outbox(); }
+  OutgoingLog* outgoing() override { return inner().outgoing(); }
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
     return inner().Begin(locks);
   }

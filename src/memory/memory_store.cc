@@ -10,14 +10,17 @@
 #include "once/executor.h"
 #include "src/memory/memory_claims.h"
 #include "src/memory/memory_operations.h"
+#include "src/memory/memory_outgoing.h"
+#include "src/stores/single_lane_log.h"
 
 namespace once::memory {
 
-void Contents::Apply(StagedWrites& writes) {
+void Contents::Apply(StagedWrites& writes, absl::Time now) {
   ids.Put(writes.ids);
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
   for (auto& [key, row] : writes.positions) positions.Set(key, std::move(row));
+  for (OutgoingMessage& message : writes.published) outgoing.Append(std::move(message), now);
 }
 
 // The timeout is clamped, because an endless wait overflows the clock's arithmetic.
@@ -97,12 +100,20 @@ absl::Status MemoryTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryTransaction::Publish(const OutgoingMessage& message) {
+  if (!state_.ok()) return state_;
+  if (absl::Status valid = ValidateOutgoing(message); !valid.ok()) return valid;
+  staged_.published.push_back(message);
+  return absl::OkStatus();
+}
+
 absl::Status MemoryTransaction::SetSavepoint() {
   if (!state_.ok()) return state_;
   savepoint_ = Savepoint{.outgoing = staged_.outgoing.size(),
                          .records = staged_.records.size(),
                          .ids = staged_.ids.size(),
-                         .positions = staged_.positions};
+                         .positions = staged_.positions,
+                         .published = staged_.published.size()};
   return absl::OkStatus();
 }
 
@@ -117,6 +128,7 @@ absl::Status MemoryTransaction::RollbackToSavepoint() {
   }
   staged_.records.resize(savepoint_->records);
   staged_.positions = savepoint_->positions;
+  staged_.published.resize(savepoint_->published);
   staged_.ids.Truncate(savepoint_->ids);
   return absl::OkStatus();
 }
@@ -144,7 +156,8 @@ absl::Status MemoryTransaction::Commit(Durability /*wanted*/) {
     Rollback();
     return error;
   }
-  data_->Access([&](Contents& contents) { contents.Apply(staged_); });
+  const absl::Time now = data_->Now();
+  data_->Access([&](Contents& contents) { contents.Apply(staged_, now); });
   Finish(absl::FailedPreconditionError("memory: the transaction was committed already"));
   return absl::OkStatus();
 }
@@ -173,10 +186,19 @@ void MemoryTransaction::Finish(absl::Status state) {
 
 namespace {
 
+// Rows of an opening are published by it or never.
+std::string NewProducerId() {
+  return absl::StrCat("memory-", absl::Hex(SystemRandom()->Next(), absl::kZeroPad16));
+}
+
 class MemoryStore final : public Store, public TransactionalStore, public Outbox {
  public:
   explicit MemoryStore(const StoreOptions& options)
-      : data_(std::make_shared<MemoryData>(options)), claims_(data_), operations_(data_) {}
+      : data_(std::make_shared<MemoryData>(options)),
+        claims_(data_),
+        operations_(data_),
+        outgoing_rows_(data_),
+        outgoing_(outgoing_rows_, NewProducerId(), [data = data_] { return data->Now(); }) {}
 
   StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
@@ -219,6 +241,7 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
   }
 
   Outbox& outbox() override { return *this; }
+  OutgoingLog* outgoing() override { return &outgoing_; }
 
   absl::StatusOr<std::vector<PendingRow>> FindPending(std::size_t rows_max) override {
     return data_->Access(
@@ -248,6 +271,8 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
   const std::shared_ptr<MemoryData> data_;
   MemoryClaims claims_;
   MemoryOperations operations_;
+  MemoryOutgoing outgoing_rows_;
+  stores::SingleLaneLog outgoing_;
 };
 
 }  // namespace

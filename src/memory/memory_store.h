@@ -27,6 +27,7 @@
 #include "once/memory/store.h"
 #include "src/memory/id_table.h"
 #include "src/memory/outbox_table.h"
+#include "src/memory/outgoing_table.h"
 #include "src/memory/position_table.h"
 #include "src/memory/staged_id_writes.h"
 
@@ -39,6 +40,7 @@ struct StagedWrites {
   std::set<OutboxOrigin> origins;  // of `outgoing`
   std::vector<std::pair<std::string, std::string>> records;
   std::map<PartitionKey, PositionRow> positions;
+  std::vector<OutgoingMessage> published;
 };
 
 // What is committed.
@@ -47,8 +49,9 @@ struct Contents {
   IdTable ids;
   OutboxTable outbox;
   std::map<std::string, std::vector<std::string>, std::less<>> records;
+  OutgoingTable outgoing;
 
-  void Apply(StagedWrites& writes);
+  void Apply(StagedWrites& writes, absl::Time now);
 };
 
 // The contents behind one mutex, and the turn to change them: an open transaction has it until it
@@ -101,6 +104,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override { return state_; }
@@ -117,6 +121,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
     std::size_t records = 0;
     std::size_t ids = 0;
     std::map<PartitionKey, PositionRow> positions;
+    std::size_t published = 0;
   };
 
   absl::Status Fail(absl::Status error);

@@ -58,6 +58,7 @@ class CrashTransaction : public StoreTransaction {
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;
