@@ -2,15 +2,14 @@
 #include "adapters/kafka/producer.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "adapters/kafka/errors.h"
+#include "adapters/kafka/produce.h"
 #include "adapters/kafka/settings.h"
 #include "once/abseil.h"
 
@@ -19,55 +18,6 @@ namespace {
 
 constexpr absl::Duration kServeTime = absl::Milliseconds(50);
 constexpr absl::Duration kDropTime = absl::Seconds(1);
-
-constexpr std::string_view kAcknowledged =
-    "OK must mean that every in-sync replica has the message, once";
-
-constexpr std::array kFixed = {
-    FixedProperty{"bootstrap.servers", "use .brokers"},
-    FixedProperty{"metadata.broker.list", "use .brokers"},
-    FixedProperty{"acks", kAcknowledged},
-    FixedProperty{"request.required.acks", kAcknowledged},
-    FixedProperty{"enable.idempotence", kAcknowledged},
-    FixedProperty{"transactional.id", "a publisher has no transactions"},
-    FixedProperty{"delivery.timeout.ms", "use .delivery_timeout"},
-    FixedProperty{"message.timeout.ms", "use .delivery_timeout"},
-    FixedProperty{"linger.ms", "use .linger"},
-    FixedProperty{"queue.buffering.max.ms", "use .linger"},
-    FixedProperty{"delivery.report.only.error", kAcknowledged},
-    FixedProperty{"log.queue", "use .log"},
-};
-
-// README.md gives the reason for every value.
-void Apply(const PublisherOptions& options, Settings& settings) {
-  settings.Set("partitioner", "murmur2_random");
-  settings.Set("queue.buffering.max.kbytes", "65536");
-  settings.Set("topic.metadata.propagation.max.ms", "5000");
-  settings.SetProperties(options.properties, kFixed);
-  settings.Set("bootstrap.servers", options.brokers);
-  settings.Set("enable.idempotence", "true");
-  settings.Set("acks", "all");
-  settings.Set("delivery.timeout.ms", options.delivery_timeout);
-  settings.Set("linger.ms", options.linger);
-}
-
-// Null stays null; an empty value gets an address, or it would be null too.
-const void* BytesOf(const std::optional<std::string>& value) {
-  return value.has_value() ? value->data() : nullptr;
-}
-std::size_t SizeOf(const std::optional<std::string>& value) {
-  return value.has_value() ? value->size() : 0;
-}
-
-Owned<rd_kafka_headers_t> HeadersOf(const OutgoingMessage& message) {
-  if (message.headers.empty()) return nullptr;
-  Owned<rd_kafka_headers_t> headers(rd_kafka_headers_new(message.headers.size()));
-  for (const OwnedHeader& header : message.headers) {
-    rd_kafka_header_add(headers.get(), header.name.data(), static_cast<ssize_t>(header.name.size()),
-                        BytesOf(header.value), static_cast<ssize_t>(SizeOf(header.value)));
-  }
-  return headers;
-}
 
 }  // namespace
 
@@ -80,7 +30,11 @@ absl::StatusOr<std::shared_ptr<Producer>> Producer::Open(const PublisherOptions&
   }
   if (!status.ok()) return status;
   Settings settings;
-  Apply(options, settings);
+  ApplyProducerSettings({.brokers = options.brokers,
+                         .linger = options.linger,
+                         .delivery_timeout = options.delivery_timeout,
+                         .properties = options.properties},
+                        settings);
   if (!settings.status().ok()) return settings.status();
   absl::StatusOr<std::shared_ptr<Client>> client =
       Client::Create(RD_KAFKA_PRODUCER, settings, options.log);
@@ -117,30 +71,6 @@ void Producer::OnError(rd_kafka_resp_err_t error, std::string_view text) {
                absl::StrCat(rd_kafka_err2name(error), ": ", ToAbsl(text)));
 }
 
-// On success the client owns `ticket` until the message's report.
-rd_kafka_resp_err_t Producer::TrySend(const OutgoingMessage& message, Ticket* ticket) {
-  Owned<rd_kafka_headers_t> headers = HeadersOf(message);
-  // Copied: the client keeps the message longer than a caller whose deadline has passed.
-  std::array<rd_kafka_vu_t, 7> fields{};
-  std::size_t count = 0;
-  const auto add = [&](rd_kafka_vtype_t type) -> rd_kafka_vu_t& {
-    fields[count].vtype = type;
-    return fields[count++];
-  };
-  add(RD_KAFKA_VTYPE_TOPIC).u.cstr = message.topic.c_str();
-  add(RD_KAFKA_VTYPE_MSGFLAGS).u.i = RD_KAFKA_MSG_F_COPY;
-  add(RD_KAFKA_VTYPE_PARTITION).u.i32 = message.partition.value_or(RD_KAFKA_PARTITION_UA);
-  add(RD_KAFKA_VTYPE_OPAQUE).u.ptr = ticket;
-  add(RD_KAFKA_VTYPE_KEY).u.mem = {const_cast<void*>(BytesOf(message.key)), SizeOf(message.key)};
-  add(RD_KAFKA_VTYPE_VALUE).u.mem = {const_cast<void*>(BytesOf(message.value)),
-                                     SizeOf(message.value)};
-  if (headers != nullptr) add(RD_KAFKA_VTYPE_HEADERS).u.headers = headers.get();
-  const Owned<rd_kafka_error_t> error(rd_kafka_produceva(handle(), fields.data(), count));
-  if (error != nullptr) return rd_kafka_error_code(error.get());
-  static_cast<void>(headers.release());
-  return RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
 // OK when the client has taken the message; its report follows. Waits for room in the queue.
 absl::Status Producer::Send(const OutgoingMessage& message, const std::shared_ptr<Call>& call,
                             std::size_t index, absl::Time deadline) {
@@ -150,7 +80,11 @@ absl::Status Producer::Send(const OutgoingMessage& message, const std::shared_pt
       const std::lock_guard<std::mutex> lock(mutex_);
       ++call->outstanding;
     }
-    const rd_kafka_resp_err_t error = TrySend(message, ticket.get());
+    // Copied: the client keeps the message longer than a caller whose deadline has passed.
+    const rd_kafka_resp_err_t error =
+        kafka::Produce(handle(), {.message = message,
+                                  .partition = message.partition.value_or(RD_KAFKA_PARTITION_UA),
+                                  .opaque = ticket.get()});
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
       static_cast<void>(ticket.release());
       return absl::OkStatus();

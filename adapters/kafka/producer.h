@@ -58,7 +58,6 @@ class Producer final : private ClientListener {
   void OnDelivered(const rd_kafka_message_t& message) override;
   void OnError(rd_kafka_resp_err_t error, std::string_view text) override;
 
-  rd_kafka_resp_err_t TrySend(const OutgoingMessage& message, Ticket* ticket);
   absl::Status Send(const OutgoingMessage& message, const std::shared_ptr<Call>& call,
                     std::size_t index, absl::Time deadline);
   void WaitFor(const Call& call, absl::Time deadline);

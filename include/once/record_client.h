@@ -53,7 +53,7 @@ class RecordClient {
   RecordClient() = default;
   RecordClient(const RecordClient&) = delete;
   RecordClient& operator=(const RecordClient&) = delete;
-  // Drops what it still has, without reports.
+  // Drops what it still has, without reports. Nothing points at a record's bytes any more then.
   virtual ~RecordClient() = default;
 
   // How many partitions the topic has, as last heard; asks the brokers where that is not known,
@@ -68,7 +68,8 @@ class RecordClient {
   virtual absl::Status TrySend(const OutgoingRecord& record) = 0;
 
   // Calls `listener`, on this thread and not holding any lock, with what has become known, in any
-  // number of calls; returns after the first reports, or at `deadline`.
+  // number of calls; returns after the first reports, or at `deadline`, or earlier for reasons of
+  // its own: callers loop.
   virtual void Poll(absl::Time deadline, const Listener& listener) = 0;
   // Makes a running Poll() return, or the next one.
   virtual void Wake() = 0;
@@ -87,6 +88,7 @@ class RecordClient {
 struct RecordClientOptions {
   // After this time a record is given up. Infinite: only Purge() does that.
   absl::Duration delivery_timeout = absl::InfiniteDuration();
+  // May need an infinite delivery_timeout.
   bool has_no_gaps = false;
 };
 

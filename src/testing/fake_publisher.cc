@@ -41,9 +41,9 @@ absl::Status FakePublisher::PublishOne(const OutgoingMessage& message) {
     return absl::UnavailableError("fake publisher: failure");
   }
   if (fault != Fault::kUnknownNotApplied) {
-    topics_.messages_.push_back(message);
-    topics_.messages_.back().partition = partition;
-    topics_.observer_->OnPublish(*process_, message);
+    OutgoingMessage stored = message;
+    stored.partition = partition;
+    topics_.Store(*process_, std::move(stored));
   }
   if (fault == Fault::kCrashAfter) {
     topics_.gate_.Crash(*process_);
@@ -53,9 +53,21 @@ absl::Status FakePublisher::PublishOne(const OutgoingMessage& message) {
   return absl::UnknownError("fake publisher: the answer was lost");
 }
 
+std::int32_t FakeTopics::CountPartitions(const std::string& topic) const {
+  const auto it = partitions_.find(topic);
+  return it == partitions_.end() ? options_.default_partitions : it->second;
+}
+
+std::int64_t FakeTopics::Store(const Process& process, OutgoingMessage message) {
+  const std::int64_t offset = ends_[{message.topic, *message.partition}]++;
+  messages_.push_back(std::move(message));
+  offsets_.push_back(offset);
+  observer_->OnPublish(process, messages_.back());
+  return offset;
+}
+
 std::optional<std::int32_t> FakeTopics::Place(const OutgoingMessage& message) const {
-  const auto it = partitions_.find(message.topic);
-  const std::int32_t count = it == partitions_.end() ? options_.default_partitions : it->second;
+  const std::int32_t count = CountPartitions(message.topic);
   if (count == 0 || SizeBytes(message) > options_.message_bytes_max) return std::nullopt;
   if (message.partition.has_value()) {
     const bool is_there = *message.partition >= 0 && *message.partition < count;

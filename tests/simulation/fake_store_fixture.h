@@ -20,15 +20,22 @@ class ArmedOracle final : public Oracle {
  public:
   ArmedOracle() : Oracle({.faults = 1'000'000, .preemptions = 0}) {}
   void Arm(bool is_armed) { is_armed_ = is_armed; }
+  // Only a question of this name.
+  void ArmAt(std::string_view tag) {
+    is_armed_ = true;
+    tag_ = tag;
+  }
   bool is_armed() const { return is_armed_; }
 
  protected:
-  int Pick(std::string_view /*tag*/, int /*choices*/, Cost cost) override {
-    return cost == Cost::kFault && std::exchange(is_armed_, false) ? 1 : 0;
+  int Pick(std::string_view tag, int /*choices*/, Cost cost) override {
+    if (cost != Cost::kFault || (!tag_.empty() && tag != tag_)) return 0;
+    return std::exchange(is_armed_, false) ? 1 : 0;
   }
 
  private:
   bool is_armed_ = false;
+  std::string_view tag_;
 };
 
 template <StoreModel kModel>

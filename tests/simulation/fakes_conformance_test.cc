@@ -10,7 +10,9 @@
 #include "once/testing/claims_conformance.h"
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_publisher.h"
+#include "once/testing/fake_record_client.h"
 #include "once/testing/publisher_conformance.h"
+#include "once/testing/record_client_conformance.h"
 #include "once/testing/source_conformance.h"
 #include "once/testing/store_conformance.h"
 #include "once/testing/trouble_conformance.h"
@@ -35,6 +37,7 @@ class FaultlessWorld {
     gate_.set_faults({fault});
     oracle_.Arm(true);
   }
+  void ArmAt(std::string_view tag) { oracle_.ArmAt(tag); }
   bool is_armed() const { return oracle_.is_armed(); }
 
  private:
@@ -119,6 +122,43 @@ class FakeTopicsFixture : public PublisherFixture {
   int topic_count_ = 0;
 };
 
+class FakeRecordsFixture : public RecordClientFixture {
+ public:
+  void Run(const std::function<void()>& body) override { world_.Run(body); }
+  Executor& executor() override { return *world_.process(); }
+  std::unique_ptr<RecordClient> Open(const RecordClientOptions& options) override {
+    topics_.set_is_reachable(true);
+    return *FakeRecordClients(topics_, world_.process(), {})(options);
+  }
+  std::string CreateTopic(std::int32_t partitions) override {
+    const std::string topic = "topic-" + std::to_string(++topic_count_);
+    topics_.CreateTopic(topic, partitions);
+    return topic;
+  }
+  std::vector<StoredMessage> Dump(const std::string& topic) override {
+    std::vector<StoredMessage> stored;
+    for (std::size_t i = 0; i < topics_.messages().size(); ++i) {
+      if (topics_.messages()[i].topic != topic) continue;
+      stored.push_back({.offset = topics_.offsets()[i], .message = topics_.messages()[i]});
+    }
+    std::stable_sort(stored.begin(), stored.end(), [](const auto& a, const auto& b) {
+      return a.message.partition < b.message.partition;
+    });
+    return stored;
+  }
+  std::unique_ptr<RecordClient> OpenUnreachable(const RecordClientOptions& options) override {
+    topics_.set_is_reachable(false);
+    return *FakeRecordClients(topics_, world_.process(), {.records_max = records_max()})(options);
+  }
+  std::size_t records_max() override { return 10; }
+  void BreakNext(RecordClient&) override { world_.ArmAt("client-breaks"); }
+
+ private:
+  FaultlessWorld world_;
+  FakeTopics topics_{world_.gate(), {.default_partitions = 0}, nullptr};
+  int topic_count_ = 0;
+};
+
 template <RebalanceProtocol kProtocol>
 LogSourceUnderTest FakeLogUnderTest(std::string name) {
   return {.name = std::move(name),
@@ -162,3 +202,10 @@ INSTANTIATE_TEST_SUITE_P(
         .name = "fake",
         .make = [] { return std::make_unique<once::testing::FakeTopicsFixture>(); }}),
     once::testing::PublisherName);
+
+INSTANTIATE_TEST_SUITE_P(
+    FakeTopics, RecordClientConformance,
+    ::testing::Values(once::testing::RecordClientUnderTest{
+        .name = "fake",
+        .make = [] { return std::make_unique<once::testing::FakeRecordsFixture>(); }}),
+    once::testing::RecordClientName);

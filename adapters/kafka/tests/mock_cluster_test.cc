@@ -2,9 +2,7 @@
 // which are the caller's, which end the source or the producer. No broker is needed. The mock is no
 // evidence for fencing: there conformance_test.cc asks a real one.
 #include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "adapters/kafka/errors.h"
+#include "adapters/kafka/tests/mock_broker.h"
 #include "once/kafka/dead_letter_topic.h"
 #include "once/kafka/publisher.h"
 #include "once/kafka/source.h"
@@ -24,39 +23,13 @@
 namespace once::kafka {
 namespace {
 
+using testing::MockBroker;
+
 // Kafka's numbers of requests: https://kafka.apache.org/protocol#protocol_api_keys
 constexpr std::int16_t kProduce = 0;
 constexpr std::int16_t kFetch = 1;
 constexpr std::int16_t kListOffsets = 2;
 constexpr std::int16_t kOffsetCommit = 8;
-
-class MockBroker {
- public:
-  MockBroker() {
-    std::array<char, 512> reason{};
-    handle_ = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), reason.data(), reason.size());
-    cluster_ = rd_kafka_mock_cluster_new(handle_, 1);
-  }
-  ~MockBroker() {
-    rd_kafka_mock_cluster_destroy(cluster_);
-    rd_kafka_destroy(handle_);
-  }
-  MockBroker(const MockBroker&) = delete;
-  MockBroker& operator=(const MockBroker&) = delete;
-
-  std::string brokers() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
-  void CreateTopic(const std::string& topic, int partitions) {
-    rd_kafka_mock_topic_create(cluster_, topic.c_str(), partitions, 1);
-  }
-  // The next requests of this kind get these answers.
-  void Fail(std::int16_t request, const std::vector<rd_kafka_resp_err_t>& errors) {
-    rd_kafka_mock_push_request_errors_array(cluster_, request, errors.size(), errors.data());
-  }
-
- private:
-  rd_kafka_t* handle_ = nullptr;
-  rd_kafka_mock_cluster_t* cluster_ = nullptr;
-};
 
 class Publishing : public ::testing::Test {
  protected:

@@ -1,5 +1,6 @@
 // A FakeTopics is the broker side of a Publisher in a simulation: what it has stored survives the
-// processes that publish. Every process connects for itself and gets a Publisher.
+// processes that publish. Every process connects for itself and gets a Publisher, or a RecordClient
+// (fake_record_client.h).
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "once/publisher.h"
@@ -38,14 +40,22 @@ class FakeTopics {
   // False: every message fails, not stored.
   void set_is_reachable(bool is_reachable) { is_reachable_ = is_reachable; }
 
+  // 0: there is no such topic.
+  std::int32_t CountPartitions(const std::string& topic) const;
+
   // In the order in which they were stored, of all topics; each names its partition.
   const std::vector<OutgoingMessage>& messages() const { return messages_; }
+  // Where each of them lies in its partition.
+  const std::vector<std::int64_t>& offsets() const { return offsets_; }
 
  private:
   friend class FakePublisher;
+  friend class FakeRecordClient;
 
   // Where the message lies; nullopt: nowhere, ever.
   std::optional<std::int32_t> Place(const OutgoingMessage& message) const;
+  // The offset it gets. REQUIRES: it names its partition, which there is.
+  std::int64_t Store(const Process& process, OutgoingMessage message);
 
   SeamGate& gate_;
   FakeTopicsOptions options_;
@@ -54,6 +64,8 @@ class FakeTopics {
   bool is_reachable_ = true;
   std::map<std::string, std::int32_t> partitions_;
   std::vector<OutgoingMessage> messages_;
+  std::vector<std::int64_t> offsets_;
+  std::map<std::pair<std::string, std::int32_t>, std::int64_t> ends_;
 };
 
 }  // namespace once::testing

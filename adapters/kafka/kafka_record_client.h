@@ -1,0 +1,66 @@
+// KafkaRecordClient: records from where their values lie into librdkafka, delivery reports out of
+// it, a batch at a time.
+// Thread-safety: as RecordClient.
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "adapters/kafka/client.h"
+#include "adapters/kafka/handles.h"
+#include "once/kafka/record_client.h"
+#include "once/record_client.h"
+
+namespace once::kafka {
+
+class KafkaRecordClient final : public RecordClient, private ClientListener {
+ public:
+  static absl::StatusOr<std::unique_ptr<KafkaRecordClient>> Open(
+      const RecordClientSettings& settings, const RecordClientOptions& options);
+  ~KafkaRecordClient() override;
+
+  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
+                                               absl::Time deadline) override;
+  absl::Status TrySend(const OutgoingRecord& record) override;
+  void Poll(absl::Time deadline, const Listener& listener) override;
+  void Wake() override;
+  void Purge() override;
+  std::size_t CountInside() const override;
+  absl::Status status() const override;
+
+  rd_kafka_t* handle() const { return client_->handle(); }
+
+ private:
+  KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps);
+
+  void OnDelivered(const rd_kafka_message_t& message) override;
+  void OnError(rd_kafka_resp_err_t error, std::string_view text) override;
+
+  rd_kafka_topic_t* TopicOf(const std::string& name);
+  bool is_broken() const;
+
+  const std::shared_ptr<Client> client_;
+  const bool has_no_gaps_;
+  std::atomic<bool> has_gap_ = false;
+  std::atomic<std::size_t> inside_ = 0;
+  std::vector<RecordReport> reports_;  // of the Poll() that runs
+
+  struct KnownTopics {
+    std::map<std::string, std::int32_t> counts;
+    absl::Time asked = absl::InfinitePast();
+  };
+  std::mutex mutex_;
+  KnownTopics known_;
+  // Bounded by the topics that there are. They go before the client does.
+  absl::flat_hash_map<std::string, Owned<rd_kafka_topic_t>> topics_;
+  const Owned<rd_kafka_queue_t> queue_;
+};
+
+}  // namespace once::kafka

@@ -1,0 +1,207 @@
+// The client's queue, its reports, its end.
+#include "once/kafka/record_client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "adapters/kafka/errors.h"
+#include "adapters/kafka/kafka_record_client.h"
+#include "adapters/kafka/produce.h"
+#include "adapters/kafka/settings.h"
+#include "adapters/kafka/topics.h"
+#include "once/abseil.h"
+
+namespace once::kafka {
+namespace {
+
+// Topics may get more partitions: what was heard longer ago is asked again.
+constexpr absl::Duration kCountsAge = absl::Minutes(5);
+constexpr absl::Duration kDropTime = absl::Seconds(1);
+// A wait of Poll() ends after this, so that a client that has broken meanwhile is noticed.
+constexpr absl::Duration kServeTime = absl::Milliseconds(500);
+
+absl::Status Validate(const RecordClientSettings& settings, const RecordClientOptions& options) {
+  absl::Status status = RequireText("brokers", settings.brokers);
+  const bool is_infinite = options.delivery_timeout == absl::InfiniteDuration();
+  if (!is_infinite) {
+    status.Update(RequireDuration("delivery_timeout", options.delivery_timeout));
+  }
+  if (settings.linger < absl::ZeroDuration() || settings.linger >= options.delivery_timeout) {
+    status.Update(absl::InvalidArgumentError(
+        "kafka: .linger must be at least 0 and less than .delivery_timeout"));
+  }
+  if (settings.queue_records_max < 1 || settings.queue_bytes_max < 1024) {
+    status.Update(absl::InvalidArgumentError(
+        "kafka: .queue_records_max must be at least 1, .queue_bytes_max at least 1024"));
+  }
+  if (options.has_no_gaps && !is_infinite) {
+    status.Update(absl::InvalidArgumentError(
+        "kafka: .has_no_gaps needs an infinite .delivery_timeout: give up with Purge()"));
+  }
+  return status;
+}
+
+}  // namespace
+
+RecordClientFactory RecordClients(RecordClientSettings settings) {
+  return [settings = std::move(settings)](
+             const RecordClientOptions& options) -> absl::StatusOr<std::unique_ptr<RecordClient>> {
+    return KafkaRecordClient::Open(settings, options);
+  };
+}
+
+std::function<absl::Status(const std::string& topic, absl::Time deadline)> MarksTopics(
+    MarksTopicSettings from) {
+  return [from = std::move(from)](const std::string& topic, absl::Time deadline) {
+    absl::Status status = RequireText("brokers", from.brokers);
+    if (!status.ok()) return status;
+    Settings settings;
+    settings.SetProperties(from.properties, {});
+    settings.Set("bootstrap.servers", from.brokers);
+    if (!settings.status().ok()) return settings.status();
+    const auto client = Client::Create(RD_KAFKA_PRODUCER, settings, from.log);
+    if (!client.ok()) return client.status();
+    const NewTopic wanted{
+        .name = topic,
+        .kind = "topic of marks",
+        .partitions = 1,
+        .replication = from.replication,
+        .configuration = {
+            {"cleanup.policy", "compact,delete"},
+            {"retention.ms", absl::StrCat(absl::ToInt64Milliseconds(from.retention))}}};
+    return CreateTopic(wanted, (*client)->handle(), deadline);
+  };
+}
+
+absl::StatusOr<std::unique_ptr<KafkaRecordClient>> KafkaRecordClient::Open(
+    const RecordClientSettings& from, const RecordClientOptions& options) {
+  if (absl::Status status = Validate(from, options); !status.ok()) return status;
+  Settings settings;
+  ApplyProducerSettings({.brokers = from.brokers,
+                         .linger = from.linger,
+                         .delivery_timeout = options.delivery_timeout,
+                         .properties = from.properties},
+                        settings);
+  settings.Set("queue.buffering.max.messages", absl::StrCat(from.queue_records_max));
+  settings.Set("queue.buffering.max.kbytes", absl::StrCat(from.queue_bytes_max / 1024));
+  if (options.has_no_gaps) settings.Set("enable.gapless.guarantee", "true");
+  if (!settings.status().ok()) return settings.status();
+  auto client = Client::Create(RD_KAFKA_PRODUCER, settings, from.log);
+  if (!client.ok()) return client.status();
+  return std::unique_ptr<KafkaRecordClient>(
+      new KafkaRecordClient(*std::move(client), options.has_no_gaps));
+}
+
+KafkaRecordClient::KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps)
+    : client_(std::move(client)),
+      has_no_gaps_(has_no_gaps),
+      queue_(rd_kafka_queue_get_main(client_->handle())) {
+  client_->set_listener(this);
+}
+
+KafkaRecordClient::~KafkaRecordClient() {
+  // Nothing may point at the values of records any more when this returns.
+  Purge();
+  const absl::Time deadline = absl::Now() + kDropTime;
+  while (rd_kafka_outq_len(handle()) > 0 && absl::Now() < deadline) rd_kafka_poll(handle(), 10);
+  client_->set_listener(nullptr);
+}
+
+absl::StatusOr<std::int32_t> KafkaRecordClient::CountPartitions(const std::string& topic,
+                                                                absl::Time deadline) {
+  const absl::Time now = absl::Now();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto known = known_.counts.find(topic);
+    if (known != known_.counts.end() && now - known_.asked < kCountsAge) return known->second;
+  }
+  auto topics = ListTopicsWith(topic, handle(), deadline);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (topics.ok()) known_ = {.counts = *std::move(topics), .asked = now};
+  const auto known = known_.counts.find(topic);
+  if (known != known_.counts.end()) return known->second;
+  if (!topics.ok()) return absl::UnavailableError(topics.status().message());
+  return absl::InvalidArgumentError(
+      absl::StrCat("kafka: there is no topic ", topic, ", or it may not be seen"));
+}
+
+rd_kafka_topic_t* KafkaRecordClient::TopicOf(const std::string& name) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Owned<rd_kafka_topic_t>& topic = topics_[name];
+  if (topic == nullptr) topic.reset(rd_kafka_topic_new(handle(), name.c_str(), nullptr));
+  return topic.get();
+}
+
+absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
+  if (has_gap_.load()) return status();
+  rd_kafka_topic_t* topic = TopicOf(record.message.topic);
+  if (topic == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kafka: publishing to ", record.message.topic, ": no name of a topic"));
+  }
+  ++inside_;
+  const rd_kafka_resp_err_t error = Produce(handle(), {.message = record.message,
+                                                       .partition = record.partition,
+                                                       .stamp = record.stamp,
+                                                       .topic = topic,
+                                                       .is_copied = false,
+                                                       .opaque = record.cookie});
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return absl::OkStatus();
+  --inside_;
+  if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+    return absl::ResourceExhaustedError("kafka: the client's queue is full");
+  }
+  if (absl::Status broken = status(); !broken.ok()) return broken;
+  return DeliveryStatus(error, RD_KAFKA_MSG_STATUS_NOT_PERSISTED, record.message.topic);
+}
+
+void KafkaRecordClient::OnDelivered(const rd_kafka_message_t& message) {
+  RecordReport& report = reports_.emplace_back();
+  report.cookie = message._private;
+  if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    report.offset = message.offset;
+    return;
+  }
+  report.status = DeliveryStatus(message.err, rd_kafka_message_status(&message),
+                                 rd_kafka_topic_name(message.rkt));
+  if (has_no_gaps_) has_gap_.store(true);
+}
+
+void KafkaRecordClient::OnError(rd_kafka_resp_err_t error, std::string_view text) {
+  client_->Log(LogLevel::kWarning, "client_error",
+               absl::StrCat(rd_kafka_err2name(error), ": ", ToAbsl(text)));
+}
+
+bool KafkaRecordClient::is_broken() const {
+  return has_gap_.load() || rd_kafka_fatal_error(handle(), nullptr, 0) != 0;
+}
+
+void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
+  // A broken client keeps its records until they time out.
+  if (inside_.load() > 0 && is_broken()) Purge();
+  const absl::Duration wait = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kServeTime);
+  rd_kafka_poll(handle(), static_cast<int>(
+                              absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)))));
+  if (reports_.empty()) return;
+  listener(reports_);
+  inside_ -= reports_.size();
+  reports_.clear();
+}
+
+void KafkaRecordClient::Wake() { rd_kafka_queue_yield(queue_.get()); }
+
+void KafkaRecordClient::Purge() {
+  rd_kafka_purge(handle(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+}
+
+std::size_t KafkaRecordClient::CountInside() const { return inside_.load(); }
+
+absl::Status KafkaRecordClient::status() const {
+  if (absl::Status fatal = client_->FatalStatus(); !fatal.ok() || !has_gap_.load()) return fatal;
+  return absl::FailedPreconditionError(
+      "kafka: a record was not stored, and none may be stored behind it; open another client");
+}
+
+}  // namespace once::kafka

@@ -1,0 +1,35 @@
+// FakeRecordClients connect the processes of a simulation to FakeTopics record by record, as a
+// broker's client library does: a bounded queue, batches that are in flight, reports that come
+// later, and a client that breaks.
+//
+//   auto open = once::testing::FakeRecordClients(topics, process, {});
+//   auto client = open({.has_no_gaps = true});
+//
+// A record passes the gate (Seam::kPublish) when it arrives at the broker, inside Poll(): it may
+// fail, be stored without anybody hearing of it, or meet the death of its process. The oracle also
+// decides, as faults, that the queue is full, that the client breaks, and what a purge or a break
+// leaves behind. The value's bytes are read when they are stored, from where they lay at TrySend().
+//
+// Thread-safety: none; see fiber_executor.h.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "once/record_client.h"
+#include "once/testing/fake_publisher.h"
+#include "once/testing/fiber_executor.h"
+
+namespace once::testing {
+
+struct FakeRecordClientOptions {
+  std::size_t records_max = 1000;  // the queue's bound
+  // True: the oracle decides how many of the records inside one Poll() brings to the broker.
+  bool is_partial = false;
+};
+
+// Each client it opens belongs to `process` and dies with it. `topics` must outlive them all.
+RecordClientFactory FakeRecordClients(FakeTopics& topics, std::shared_ptr<Process> process,
+                                      FakeRecordClientOptions options);
+
+}  // namespace once::testing

@@ -1,0 +1,207 @@
+// Records on their way, and what becomes of them.
+#include "src/testing/fake_record_client.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "once/sequence.h"
+
+namespace once::testing {
+namespace {
+
+constexpr int kDeliveredTogetherMax = 8;
+
+absl::Status Dead() { return absl::CancelledError("fake client: the process is dead"); }
+
+}  // namespace
+
+RecordClientFactory FakeRecordClients(FakeTopics& topics, std::shared_ptr<Process> process,
+                                      FakeRecordClientOptions options) {
+  return [&topics, process = std::move(process), options](
+             const RecordClientOptions& contract) -> absl::StatusOr<std::unique_ptr<RecordClient>> {
+    return std::make_unique<FakeRecordClient>(topics, process, options, contract);
+  };
+}
+
+absl::StatusOr<std::int32_t> FakeRecordClient::CountPartitions(const std::string& topic,
+                                                               absl::Time deadline) {
+  while (!process_->is_dead() && !topics_.is_reachable_ && !known_topics_.contains(topic)) {
+    if (!changed_.WaitUntil(deadline)) break;
+  }
+  if (process_->is_dead()) return Dead();
+  if (!topics_.is_reachable_ && !known_topics_.contains(topic)) {
+    return absl::UnavailableError("fake client: nobody answers");
+  }
+  const std::int32_t count = topics_.CountPartitions(topic);
+  if (count == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("fake client: there is no topic ", topic));
+  }
+  known_topics_.insert(topic);
+  return count;
+}
+
+bool FakeRecordClient::Strikes(std::string_view what) {
+  return oracle().Choose(what, 2, Cost::kFault) == 1;
+}
+
+absl::Status FakeRecordClient::TrySend(const OutgoingRecord& record) {
+  if (!process_->is_dead()) process_->scheduler().Preempt();
+  if (process_->is_dead()) return Dead();
+  if (is_broken()) return broken_;
+  if (SizeBytes(record.message) > topics_.options_.message_bytes_max) {
+    return absl::InvalidArgumentError("fake client: the record is too large");
+  }
+  const bool is_full = queue_.size() >= options_.records_max;
+  if (is_full || Strikes("queue-full")) {
+    return absl::ResourceExhaustedError("fake client: the queue is full");
+  }
+  const OutgoingMessage& message = record.message;
+  Inside inside{.message = {.topic = message.topic,
+                            .partition = record.partition,
+                            .key = message.key,
+                            .value = std::nullopt,
+                            .headers = message.headers},
+                .value = message.value,
+                .cookie = record.cookie,
+                .expires = process_->Now() + contract_.delivery_timeout};
+  if (!record.stamp.empty()) {
+    inside.message.headers.push_back({std::string(kSequenceHeader), std::string(record.stamp)});
+  }
+  queue_.push_back(std::move(inside));
+  changed_.NotifyAll();
+  return absl::OkStatus();
+}
+
+absl::Time FakeRecordClient::NextExpiry() const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const Inside& record : queue_) next = std::min(next, record.expires);
+  return next;
+}
+
+// Records are sent in order, so the first ones are the first to expire.
+void FakeRecordClient::Expire() {
+  while (!queue_.empty() && queue_.front().expires <= process_->Now()) {
+    reports_.push_back({.cookie = queue_.front().cookie,
+                        .status = absl::UnavailableError("fake client: not sent in time")});
+    queue_.pop_front();
+    if (contract_.has_no_gaps) Break("a record expired");
+  }
+}
+
+void FakeRecordClient::Poll(absl::Time deadline, const Listener& listener) {
+  while (reports_.empty() && !std::exchange(is_woken_, false)) {
+    if (process_->is_dead()) {
+      GiveUp(Dead());
+      break;
+    }
+    Expire();
+    const bool can_deliver = !queue_.empty() && topics_.is_reachable_;
+    if (can_deliver && reports_.empty()) DeliverSome();
+    if (can_deliver || !reports_.empty()) continue;
+    const absl::Time until = std::min(deadline, NextExpiry());
+    const bool is_changed = changed_.WaitUntil(until);
+    if (!is_changed && !process_->is_dead() && process_->Now() >= deadline) break;
+    if (!is_changed && process_->is_dead() && queue_.empty()) break;
+  }
+  const std::vector<RecordReport> told = std::exchange(reports_, {});
+  if (!told.empty()) listener(told);
+}
+
+void FakeRecordClient::DeliverSome() {
+  std::size_t count = queue_.size();
+  if (options_.is_partial) {
+    const int most = static_cast<int>(std::min<std::size_t>(count, kDeliveredTogetherMax));
+    count = static_cast<std::size_t>(most - oracle().Choose("delivered", most, Cost::kFree));
+  }
+  for (; count > 0 && !queue_.empty() && !process_->is_dead(); --count) DeliverFirst();
+}
+
+void FakeRecordClient::DeliverFirst() {
+  const Inside record = std::move(queue_.front());
+  queue_.pop_front();
+  is_delivering_ = true;
+  const RecordReport report = Deliver(record);
+  is_delivering_ = false;
+  reports_.push_back(report);
+  if (report.status.ok() || process_->is_dead() || is_broken()) return;
+  if (contract_.has_no_gaps) Break("a record was not stored");
+}
+
+RecordReport FakeRecordClient::Deliver(const Inside& record) {
+  if (Strikes("client-breaks")) {
+    Break("by an oracle");
+    return {.cookie = record.cookie,
+            .status = absl::UnavailableError("fake client: not sent by a client that broke")};
+  }
+  const Fault fault = topics_.gate_.Pass(*process_, Seam::kPublish);
+  if (process_->is_dead()) return {.cookie = record.cookie, .status = Dead()};
+  return Judge(record, fault);
+}
+
+RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {
+  RecordReport report{.cookie = record.cookie};
+  if (!topics_.Place(record.message).has_value()) {
+    report.status = absl::InvalidArgumentError("fake client: no such topic or partition");
+    return report;
+  }
+  if (fault == Fault::kFailure) {
+    report.status = absl::UnavailableError("fake client: failure");
+    return report;
+  }
+  if (fault != Fault::kUnknownNotApplied) report.offset = Store(record);
+  if (fault == Fault::kNone) return report;
+  report.offset = -1;
+  if (fault == Fault::kCrashAfter) topics_.gate_.Crash(*process_);
+  report.status = process_->is_dead() ? Dead() : absl::UnknownError("fake client: no answer");
+  return report;
+}
+
+std::int64_t FakeRecordClient::Store(const Inside& record) {
+  OutgoingMessage message = record.message;
+  message.value = record.value;
+  return topics_.Store(*process_, std::move(message));
+}
+
+void FakeRecordClient::Break(std::string_view why) {
+  broken_ = absl::FailedPreconditionError(
+      absl::StrCat("fake client: broken (", ToAbsl(why), "); open another one"));
+  GiveUp(absl::UnavailableError("fake client: not sent by a client that broke"));
+}
+
+void FakeRecordClient::Purge() {
+  if (process_->is_dead()) return;
+  GiveUp(absl::UnavailableError("fake client: purged"));
+}
+
+// Of each partition a first part may have been on its way, and of that a first part is stored.
+void FakeRecordClient::GiveUp(const absl::Status& not_stored) {
+  std::set<std::pair<std::string, std::int32_t>> ended;
+  for (; !queue_.empty(); queue_.pop_front()) {
+    const Inside& record = queue_.front();
+    const std::pair partition(record.message.topic, *record.message.partition);
+    RecordReport report{.cookie = record.cookie, .status = not_stored};
+    const bool can_be_stored = !process_->is_dead() && !is_delivering_ &&
+                               !ended.contains(partition) &&
+                               topics_.Place(record.message).has_value();
+    const int fate = can_be_stored ? oracle().Choose("given-up", 3, Cost::kFault) : 0;
+    if (fate != 0) report.status = absl::UnknownError("fake client: given up on its way");
+    if (fate == 1) Store(record);
+    if (fate != 1) ended.insert(partition);
+    reports_.push_back(report);
+  }
+  changed_.NotifyAll();
+}
+
+void FakeRecordClient::Wake() {
+  is_woken_ = true;
+  changed_.NotifyAll();
+}
+
+std::size_t FakeRecordClient::CountInside() const {
+  return queue_.size() + reports_.size() + (is_delivering_ ? 1 : 0);
+}
+
+absl::Status FakeRecordClient::status() const { return process_->is_dead() ? Dead() : broken_; }
+
+}  // namespace once::testing

@@ -1,0 +1,73 @@
+// FakeRecordClient: one client of one simulated process.
+// Thread-safety: none; see fiber_executor.h.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "once/testing/fake_record_client.h"
+
+namespace once::testing {
+
+class FakeRecordClient final : public RecordClient {
+ public:
+  FakeRecordClient(FakeTopics& topics, std::shared_ptr<Process> process,
+                   FakeRecordClientOptions options, RecordClientOptions contract)
+      : topics_(topics),
+        process_(std::move(process)),
+        options_(options),
+        contract_(contract),
+        changed_(process_->scheduler()) {}
+
+  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
+                                               absl::Time deadline) override;
+  absl::Status TrySend(const OutgoingRecord& record) override;
+  void Poll(absl::Time deadline, const Listener& listener) override;
+  void Wake() override;
+  void Purge() override;
+  std::size_t CountInside() const override;
+  absl::Status status() const override;
+
+ private:
+  struct Inside {
+    OutgoingMessage message;  // without its value
+    std::optional<std::string_view> value;
+    void* cookie = nullptr;
+    absl::Time expires;
+  };
+
+  bool is_broken() const { return !broken_.ok(); }
+  Oracle& oracle() { return process_->scheduler().oracle(); }
+  // True with a fault of the budget.
+  bool Strikes(std::string_view what);
+  absl::Time NextExpiry() const;
+  void Expire();
+  void DeliverSome();
+  void DeliverFirst();
+  RecordReport Deliver(const Inside& record);
+  RecordReport Judge(const Inside& record, Fault fault);
+  std::int64_t Store(const Inside& record);
+  void Break(std::string_view why);
+  // Every record inside gets its report.
+  void GiveUp(const absl::Status& not_stored);
+
+  FakeTopics& topics_;
+  std::shared_ptr<Process> process_;
+  const FakeRecordClientOptions options_;
+  const RecordClientOptions contract_;
+  std::deque<Inside> queue_;
+  std::vector<RecordReport> reports_;  // not yet told
+  bool is_delivering_ = false;         // one record is at the gate
+  bool is_woken_ = false;
+  absl::Status broken_;
+  std::set<std::string> known_topics_;
+  Condition changed_;
+};
+
+}  // namespace once::testing
