@@ -26,6 +26,11 @@ class ForwardingTransaction : public StoreTransaction {
     return inner_->FindIds(keys, records);
   }
   absl::Status PutIds(std::span<const IdWrite> writes) override { return inner_->PutIds(writes); }
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override {
+    return inner_->FindNotes(keys, values);
+  }
+  absl::Status PutNotes(std::span<const Note> notes) override { return inner_->PutNotes(notes); }
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override {
     return inner_->PutOutgoing(rows);
   }

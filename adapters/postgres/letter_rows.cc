@@ -1,4 +1,4 @@
-// Columns in the order of SelectLetters() in statements.cc.
+// Columns in the order of SelectLetters() in statements_outbox.cc.
 #include "adapters/postgres/letter_rows.h"
 
 #include <string>

@@ -7,6 +7,7 @@
 #include "adapters/postgres/id_rows.h"
 #include "adapters/postgres/letter_rows.h"
 #include "adapters/postgres/position_rows.h"
+#include "src/stores/notes.h"
 
 namespace once::postgres {
 
@@ -61,6 +62,27 @@ absl::StatusOr<std::vector<StoredFailure>> PostgresOperations::FindFailures(
     failures.push_back(std::move(letter->failure));
   }
   return failures;
+}
+
+absl::StatusOr<std::vector<StoredNote>> PostgresOperations::ListNotes(const NoteQuery& query) {
+  const stores::NoteStart start = stores::StartOf(query);
+  const std::string end = stores::BehindPrefix(query.prefix);
+  Params params;
+  params.Bytes(start.key).Bytes(start.is_behind ? start.key : std::string());
+  if (end.empty()) {
+    params.Null();
+  } else {
+    params.Bytes(end);
+  }
+  params.Int8(static_cast<std::int64_t>(std::min<std::size_t>(query.notes_max, 1'000'000)));
+  const auto answer = Ask(database_->statements().list_notes, std::move(params));
+  if (!answer.ok()) return answer.status();
+  std::vector<StoredNote> notes;
+  for (int row = 0; row < answer->found.rows(); ++row) {
+    notes.push_back({.key = std::string(answer->found.Bytes(row, 0)),
+                     .value = std::string(answer->found.Bytes(row, 1))});
+  }
+  return notes;
 }
 
 absl::StatusOr<std::vector<StoreOperations::FoundId>> PostgresOperations::FindId(

@@ -23,6 +23,7 @@ class PostgresOperations final : public stores::RowOperations {
   absl::StatusOr<std::vector<StoredPosition>> ListPositions() override;
   absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override;
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override;
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override;
 
  private:
   // One query and the server's clock.

@@ -5,6 +5,7 @@
 #include "adapters/postgres/letter_rows.h"
 #include "adapters/postgres/position_rows.h"
 #include "once/abseil.h"
+#include "src/stores/notes.h"
 
 namespace once::postgres {
 namespace {
@@ -131,9 +132,63 @@ absl::Status PostgresRows::PutPosition(const StoredPosition& row) {
   return absl::OkStatus();
 }
 
+absl::Status PostgresRows::FindNotes(std::span<const std::string_view> keys,
+                                     std::span<std::string> values) {
+  Column column(Column::Type::kBytes);
+  for (const std::string_view key : keys) column.AddBytes(key);
+  session_.Queue(database_.statements().find_notes, std::move(Params().Array(column)));
+  const auto results = Run();
+  if (!results.ok()) return results.status();
+  for (std::string& value : values) value.clear();
+  const Result& found = results->back();
+  for (int row = 0; row < found.rows(); ++row) {
+    values[static_cast<std::size_t>(found.Int(row, 0) - 1)] = found.Bytes(row, 1);
+  }
+  for (std::size_t i = 0; i < keys.size() && !notes_.empty(); ++i) {
+    const auto written = notes_.find(keys[i]);
+    if (written != notes_.end()) values[i] = written->second;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PostgresRows::PutNotes(std::span<const Note> notes) {
+  for (const Note& note : notes) {
+    if (absl::Status valid = stores::CheckNote(note); !valid.ok()) return valid;
+    notes_.insert_or_assign(std::string(note.key), std::string(note.value));
+  }
+  return absl::OkStatus();
+}
+
+void PostgresRows::FlushNotes() {
+  if (notes_.empty()) return;
+  Column forgotten(Column::Type::kBytes);
+  Column keys(Column::Type::kBytes);
+  Column values(Column::Type::kBytes);
+  std::size_t kept = 0;
+  for (const auto& [key, value] : notes_) {
+    if (value.empty()) {
+      forgotten.AddBytes(key);
+      continue;
+    }
+    keys.AddBytes(key);
+    values.AddBytes(value);
+    ++kept;
+  }
+  const Statements& statements = database_.statements();
+  if (kept < notes_.size()) {
+    session_.Queue(statements.forget_notes, std::move(Params().Array(forgotten)));
+  }
+  if (kept > 0) {
+    session_.Queue(statements.put_notes, std::move(Params().Array(keys).Array(values)));
+  }
+  notes_.clear();
+  has_written_ = true;
+}
+
 bool PostgresRows::Flush() {
   has_written_ = ids_.Flush() || has_written_;
   FlushVoids();
+  FlushNotes();
   if (!positions_.empty()) {
     std::vector<StoredPosition> rows;
     for (const auto& [key, row] : positions_) rows.push_back(row);
@@ -150,6 +205,7 @@ void PostgresRows::Undo() {
   ids_.Undo();
   voids_.clear();
   positions_.clear();
+  notes_.clear();
 }
 
 absl::Status PostgresTransactions::Write(std::string_view operation, Durability wanted,

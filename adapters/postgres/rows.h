@@ -52,6 +52,10 @@ class PostgresRows final : public stores::Rows {
   absl::StatusOr<std::optional<StoredPosition>> FindPosition(const PartitionKey& key) override;
   absl::Status PutPosition(const StoredPosition& row) override;
 
+  // As StoreTransaction says of each.
+  absl::Status FindNotes(std::span<const std::string_view> keys, std::span<std::string> values);
+  absl::Status PutNotes(std::span<const Note> notes);
+
   // As PutOutboxRow(), and nobody asks whether the row was there.
   void QueueOutboxRow(const OutboxRow& row);
   // The rows of `keys` under their locks, in that order.
@@ -71,12 +75,14 @@ class PostgresRows final : public stores::Rows {
     return session_.Run(database_.options().answer_timeout);
   }
   void FlushVoids();
+  void FlushNotes();
 
   Database& database_;
   Session& session_;
   IdTable ids_;
-  std::set<std::pair<std::int64_t, std::string>> voids_;  // ids whose letters are to be let go of
-  std::map<PartitionKey, StoredPosition> positions_;      // to be written
+  std::set<std::pair<std::int64_t, std::string>> voids_;   // ids whose letters are to be let go of
+  std::map<PartitionKey, StoredPosition> positions_;       // to be written
+  std::map<std::string, std::string, std::less<>> notes_;  // to be written; empty: forgotten
   bool has_written_ = false;
   bool has_put_letters_ = false;  // of this transaction
 };

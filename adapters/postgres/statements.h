@@ -56,6 +56,7 @@ struct Statements {
       find_letter, last_redrive, find_failures;
   Statement find_pending, count_pending, mark_published, park;
   Statement try_relay, release_relay;
+  Statement find_notes, put_notes, forget_notes, list_notes;
 
   Statement count_word, read_words, put_opening, sync_words;
 };

@@ -78,6 +78,17 @@ absl::Status PostgresTransaction::PutIds(std::span<const IdWrite> writes) {
   });
 }
 
+absl::Status PostgresTransaction::FindNotes(std::span<const std::string_view> keys,
+                                            std::span<std::string> values) {
+  assert(values.size() == keys.size());
+  if (keys.empty()) return CheckOpen();
+  return Do([&] { return rows_->FindNotes(keys, values); });
+}
+
+absl::Status PostgresTransaction::PutNotes(std::span<const Note> notes) {
+  return Do([&] { return rows_->PutNotes(notes); });
+}
+
 absl::Status PostgresTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return Do([&]() -> absl::Status {
     for (const OutboxRow& row : rows) rows_->QueueOutboxRow(row);

@@ -61,6 +61,10 @@ absl::StatusOr<std::vector<StoredPosition>> RedisOperations::ListPositions() {
   return NoPositions();
 }
 
+absl::StatusOr<std::vector<StoredNote>> RedisOperations::ListNotes(const NoteQuery& /*query*/) {
+  return absl::UnimplementedError("redis: a claim store keeps no notes of its consumers");
+}
+
 absl::Status RedisOperations::OrderPosition(const PositionOrder& /*order*/) {
   return NoPositions();
 }

@@ -27,6 +27,7 @@ class RedisOperations final : public StoreOperations {
   absl::StatusOr<std::vector<StoredPosition>> ListPositions() override;
   absl::Status OrderPosition(const PositionOrder& order) override;
   absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override;
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override;
   absl::Status DropLetter(std::int64_t number) override;
 
   // Under the scopes that are noted. Where none of them knows the id, all keys of the servers are

@@ -18,7 +18,7 @@
 namespace once::rocksdb {
 namespace {
 
-constexpr std::uint64_t kFormat = 3;
+constexpr std::uint64_t kFormat = 4;
 
 // Few enough bytes that sorting them takes little memory and time.
 constexpr std::uint64_t kSealBytes = std::uint64_t{16} << 20;

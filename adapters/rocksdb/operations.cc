@@ -6,6 +6,7 @@
 
 #include "adapters/rocksdb/outbox_rows.h"
 #include "adapters/rocksdb/row_codec.h"
+#include "src/stores/notes.h"
 
 namespace once::rocksdb {
 namespace {
@@ -58,6 +59,24 @@ absl::StatusOr<std::vector<StoredFailure>> RocksOperations::FindFailures(
     }
   }
   return failures;
+}
+
+absl::StatusOr<std::vector<StoredNote>> RocksOperations::ListNotes(const NoteQuery& query) {
+  const Database::ReadScope reading(*database_);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  const stores::NoteStart start = stores::StartOf(query);
+  std::vector<StoredNote> notes;
+  if (query.notes_max == 0) return notes;
+  const std::string first = Key(kNoteTable, start.key);
+  const absl::Status scanned = reading.view().Scan(
+      kRowsFamily, first, stores::BehindPrefix(Key(kNoteTable, query.prefix)),
+      [&](std::string_view key, std::string_view value) {
+        if (start.is_behind && key == first) return true;
+        notes.push_back({.key = std::string(key.substr(1)), .value = std::string(value)});
+        return notes.size() < query.notes_max;
+      });
+  if (!scanned.ok()) return scanned;
+  return notes;
 }
 
 absl::StatusOr<std::vector<StoreOperations::FoundId>> RocksOperations::FindId(

@@ -22,6 +22,7 @@ class RocksOperations final : public stores::RowOperations {
   absl::StatusOr<std::vector<StoredPosition>> ListPositions() override;
   absl::StatusOr<std::vector<StoredFailure>> FindFailures(const FailureQuery& query) override;
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override;
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override;
 
  private:
   // REQUIRES: inside of a ReadScope.

@@ -13,6 +13,7 @@
 //     k sequence                     → (nothing) it is a letter that is kept
 //     l scope, id, sequence          → (nothing) the same by id
 //     r scope, id                    → redrives of that id
+//     n note                         → what the engine remembers under that key
 //
 // Numbers in keys are big-endian, so that they are in order. Pure functions; decoding answers
 // kDataLoss for what encoding never produces.
@@ -42,6 +43,7 @@ inline constexpr char kWaitingTable = 'w';
 inline constexpr char kKeptTable = 'k';
 inline constexpr char kLetterTable = 'l';
 inline constexpr char kRedriveTable = 'r';
+inline constexpr char kNoteTable = 'n';
 
 // `table` in front of `rest`.
 std::string Key(char table, std::string_view rest);

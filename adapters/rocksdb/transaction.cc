@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/rocksdb/row_codec.h"
 #include "once/abseil.h"
+#include "src/stores/notes.h"
 #include "src/stores/position_rules.h"
 #include "src/stores/retention.h"
 
@@ -50,6 +52,34 @@ absl::Status RocksTransaction::PutIds(std::span<const IdWrite> writes) {
     rows_->ids().Reserve(writes.size());
     for (const IdWrite& write : writes) {
       if (absl::Status put = stores::WriteId(*rows_, write); !put.ok()) return put;
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status RocksTransaction::FindNotes(std::span<const std::string_view> keys,
+                                         std::span<std::string> values) {
+  assert(values.size() == keys.size());
+  return Do([&]() -> absl::Status {
+    const View view = rows_->batch().view();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      absl::StatusOr<std::optional<std::string>> value =
+          view.Get(kRowsFamily, Key(kNoteTable, keys[i]));
+      if (!value.ok()) return value.status();
+      values[i] = std::move(*value).value_or("");
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status RocksTransaction::PutNotes(std::span<const Note> notes) {
+  return Do([&]() -> absl::Status {
+    for (const Note& note : notes) {
+      if (absl::Status valid = stores::CheckNote(note); !valid.ok()) return valid;
+      const std::string key = Key(kNoteTable, note.key);
+      absl::Status put = note.value.empty() ? rows_->batch().Delete(kRowsFamily, key)
+                                            : rows_->batch().Put(kRowsFamily, key, note.value);
+      if (!put.ok()) return put;
     }
     return absl::OkStatus();
   });

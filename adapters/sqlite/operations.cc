@@ -5,6 +5,7 @@
 
 #include "adapters/sqlite/letter_rows.h"
 #include "adapters/sqlite/position_rows.h"
+#include "src/stores/notes.h"
 
 namespace once::sqlite {
 namespace {
@@ -53,6 +54,29 @@ absl::StatusOr<std::vector<StoredFailure>> SqliteOperations::FindFailures(
   if (!damage.ok()) return damage;
   if (!has_row.ok()) return has_row.status();
   return failures;
+}
+
+absl::StatusOr<std::vector<StoredNote>> SqliteOperations::ListNotes(const NoteQuery& query) {
+  Database::ReadScope reading(*database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  const stores::NoteStart start = stores::StartOf(query);
+  const std::string end = stores::BehindPrefix(query.prefix);
+  Statement& list = reading.statements().list_notes;
+  list.BindBytes(1, start.key);
+  list.BindBytes(2, start.is_behind ? std::string_view(start.key) : std::string_view());
+  if (end.empty()) {
+    list.BindNull(3);
+  } else {
+    list.BindBytes(3, end);
+  }
+  list.Bind(4, static_cast<std::int64_t>(std::min<std::size_t>(query.notes_max, 1'000'000)));
+  std::vector<StoredNote> notes;
+  absl::StatusOr<bool> has_row = list.Step();
+  for (; has_row.ok() && *has_row; has_row = list.Step()) {
+    notes.push_back({.key = std::string(list.Bytes(0)), .value = std::string(list.Bytes(1))});
+  }
+  if (!has_row.ok()) return has_row.status();
+  return notes;
 }
 
 absl::StatusOr<std::vector<StoreOperations::FoundId>> SqliteOperations::FindId(

@@ -119,8 +119,15 @@ constexpr const char* kVersion4 = R"sql(
     bytes BLOB NOT NULL);
 )sql";
 
-constexpr std::array<Migration, 4> kMigrations = {
-    {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4, &MoveIds}}};
+// What the engine remembers (Note); the store understands nothing of it.
+constexpr const char* kVersion5 = R"sql(
+  CREATE TABLE main.once_notes(
+    key BLOB PRIMARY KEY,
+    value BLOB NOT NULL) WITHOUT ROWID;
+)sql";
+
+constexpr std::array<Migration, 5> kMigrations = {
+    {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4, &MoveIds}, {5, kVersion5}}};
 
 // As StoreTraits::id promises it.
 bool IsStoreId(std::string_view id) {

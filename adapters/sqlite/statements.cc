@@ -73,6 +73,10 @@ absl::Status PrepareIds(WriterStatements& s, sqlite3* connection, const std::str
        {&s.add_scope, "add scope to", "INSERT INTO main.once_scopes(name) VALUES(?1)"},
        {&s.find_result, "find result in",
         absl::StrCat("SELECT scope, id, result FROM main.once_results", kOfId)},
+       {&s.find_note, "find note in", "SELECT value FROM main.once_notes WHERE key = ?1"},
+       {&s.put_note, "put note into",
+        "INSERT OR REPLACE INTO main.once_notes(key, value) VALUES(?1, ?2)"},
+       {&s.forget_note, "forget note in", "DELETE FROM main.once_notes WHERE key = ?1"},
        {&s.put_result, "put result into",
         "INSERT OR REPLACE INTO main.once_results(scope, id, result) VALUES(?1, ?2, ?3)"},
        {&s.drop_result, "drop result from", absl::StrCat("DELETE FROM main.once_results", kOfId)}});
@@ -158,7 +162,10 @@ absl::Status ReaderStatements::Prepare(sqlite3* connection, const std::string& p
         absl::StrCat(SelectLetters(),
                      "WHERE o.kept = 1 AND o.sequence > ?1 AND (?2 IS NULL OR o.id = ?2)"
                      " AND (?3 IS NULL OR s.name = ?3)"
-                     " ORDER BY o.sequence")}});
+                     " ORDER BY o.sequence")},
+       {&list_notes, "list notes in",
+        "SELECT key, value FROM main.once_notes WHERE key >= ?1 AND key <> ?2 AND "
+        "(?3 IS NULL OR key < ?3) ORDER BY key LIMIT ?4"}});
 }
 
 }  // namespace once::sqlite

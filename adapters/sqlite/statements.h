@@ -21,6 +21,7 @@ struct WriterStatements {
   Statement find_position, find_other_cluster, add_position, take_position, set_position;
   Statement put_position;
   Statement put_outgoing, mark_published, park;
+  Statement find_note, put_note, forget_note;
   Statement hold_letter, publish_letter, void_letters, drop_letter, find_letter, last_redrive;
 
   // `path` is for error messages.
@@ -31,6 +32,7 @@ struct ReaderStatements {
   Statement find_position, list_positions;
   Statement find_pending, count_pending;
   Statement find_failures;
+  Statement list_notes;
 
   absl::Status Prepare(sqlite3* connection, const std::string& path);
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/sqlite/position_rows.h"
 #include "once/abseil.h"
+#include "src/stores/notes.h"
 #include "src/stores/retention.h"
 
 namespace once::sqlite {
@@ -47,6 +48,36 @@ absl::Status SqliteTransaction::PutIds(std::span<const IdWrite> writes) {
   return Do([&]() -> absl::Status {
     for (const IdWrite& write : writes) {
       if (absl::Status put = stores::WriteId(rows_, write); !put.ok()) return put;
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteTransaction::FindNotes(std::span<const std::string_view> keys,
+                                          std::span<std::string> values) {
+  assert(values.size() == keys.size());
+  return Do([&]() -> absl::Status {
+    Statement& find = database_->statements().find_note;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      find.BindBytes(1, keys[i]);
+      const absl::StatusOr<bool> has_row = find.Step();
+      if (!has_row.ok()) return has_row.status();
+      values[i] = *has_row ? std::string(find.Bytes(0)) : std::string();
+      find.Reset();
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteTransaction::PutNotes(std::span<const Note> notes) {
+  return Do([&]() -> absl::Status {
+    for (const Note& note : notes) {
+      if (absl::Status valid = stores::CheckNote(note); !valid.ok()) return valid;
+      Statement& put = note.value.empty() ? database_->statements().forget_note
+                                          : database_->statements().put_note;
+      put.BindBytes(1, note.key);
+      if (!note.value.empty()) put.BindBytes(2, note.value);
+      if (absl::Status done = put.Run(); !done.ok()) return done;
     }
     return absl::OkStatus();
   });

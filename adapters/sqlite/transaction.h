@@ -32,6 +32,9 @@ class SqliteTransaction final : public StoreTransaction {
 
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override;
+  absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;

@@ -66,6 +66,20 @@ struct RedriveRequest {
   OutboxRow row;
 };
 
+struct StoredNote {
+  std::string key;
+  std::string value;
+
+  friend bool operator==(const StoredNote&, const StoredNote&) = default;
+};
+
+// Notes of the engine (Note), in the order of their keys' bytes.
+struct NoteQuery {
+  std::string prefix;            // of the key
+  std::string after;             // keys behind this one only
+  std::size_t notes_max = 1000;  // at most so many
+};
+
 class StoreOperations {
  public:
   virtual ~StoreOperations() = default;
@@ -95,6 +109,8 @@ class StoreOperations {
   virtual absl::Status Discard(const IdKey& key) = 0;
   // uncertain → completed: it did happen.
   virtual absl::Status Resolve(const IdKey& key) = 0;
+
+  virtual absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) = 0;
 
   // Forgets the letter of a message that has no id record: no-id, invalid-id, conflict.
   virtual absl::Status DropLetter(std::int64_t number) = 0;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -79,6 +80,15 @@ struct IdWrite {
   IdRecord record;
 };
 
+// What the engine remembers beside ids and positions, such as how far a stream of numbered messages
+// has come: bytes under a key that only the engine understands. Views: during the call.
+struct Note {
+  std::string_view key;    // 1 to kNoteKeyBytesMax bytes
+  std::string_view value;  // at most kNoteValueBytesMax bytes; empty: forgotten
+};
+inline constexpr std::size_t kNoteKeyBytesMax = 1024;
+inline constexpr std::size_t kNoteValueBytesMax = 1024 * 1024;
+
 // Between Begin and Commit or Rollback. Destroying it unfinished rolls back.
 // After any call but Commit that fails, only Rollback may follow.
 class StoreTransaction : public Transaction {
@@ -92,6 +102,16 @@ class StoreTransaction : public Transaction {
 
   // Inserts or replaces; a record in kAbsent is forgotten. Times keep microseconds.
   virtual absl::Status PutIds(std::span<const IdWrite> writes) = 0;
+
+  // values[i] becomes what the store holds under keys[i], this transaction's own writes included;
+  // empty where it holds nothing. Two transactions that write one note are kept apart by the row of
+  // a partition that both have locked; without one the last commit counts.
+  // REQUIRES: values.size() == keys.size().
+  virtual absl::Status FindNotes(std::span<const std::string_view> keys,
+                                 std::span<std::string> values) = 0;
+
+  // Inserts, replaces or forgets, in order. kInvalidArgument: a key or a value beyond its bounds.
+  virtual absl::Status PutNotes(std::span<const Note> notes) = 0;
 
   // Appends outbox rows. A row whose origin is already there, published or not, is left as it is:
   // one delivery has one dead letter.

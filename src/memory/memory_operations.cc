@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "src/stores/notes.h"
 
 namespace once::memory {
 namespace {
@@ -153,6 +154,20 @@ absl::Status MemoryOperations::Resolve(const IdKey& key) {
                            .first_failed_at = former->first_failed_at});
     if (const auto letter = contents.outbox.FindLetterOf(key)) contents.outbox.DropLetter(*letter);
     return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::vector<StoredNote>> MemoryOperations::ListNotes(const NoteQuery& query) {
+  return data_->Access([&](const Contents& contents) {
+    const stores::NoteStart start = stores::StartOf(query);
+    auto note = start.is_behind ? contents.notes.upper_bound(start.key)
+                                : contents.notes.lower_bound(start.key);
+    std::vector<StoredNote> notes;
+    for (; note != contents.notes.end() && notes.size() < query.notes_max; ++note) {
+      if (!note->first.starts_with(query.prefix)) break;
+      notes.push_back({.key = note->first, .value = note->second});
+    }
+    return notes;
   });
 }
 

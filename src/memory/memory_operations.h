@@ -27,6 +27,7 @@ class MemoryOperations final : public StoreOperations {
   absl::Status Redrive(const RedriveRequest& request) override;
   absl::Status Discard(const IdKey& key) override;
   absl::Status Resolve(const IdKey& key) override;
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override;
   absl::Status DropLetter(std::int64_t number) override;
 
  private:

@@ -11,6 +11,7 @@
 #include "src/memory/memory_claims.h"
 #include "src/memory/memory_operations.h"
 #include "src/memory/memory_outgoing.h"
+#include "src/stores/notes.h"
 #include "src/stores/single_lane_log.h"
 
 namespace once::memory {
@@ -20,6 +21,13 @@ void Contents::Apply(StagedWrites& writes, absl::Time now) {
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
   for (auto& [key, row] : writes.positions) positions.Set(key, std::move(row));
+  for (auto& [key, value] : writes.notes) {
+    if (value.empty()) {
+      notes.erase(key);
+    } else {
+      notes.insert_or_assign(key, std::move(value));
+    }
+  }
   for (OutgoingMessage& message : writes.published) outgoing.Append(std::move(message), now);
 }
 
@@ -89,6 +97,32 @@ absl::Status MemoryTransaction::PutIds(std::span<const IdWrite> writes) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryTransaction::FindNotes(std::span<const std::string_view> keys,
+                                          std::span<std::string> values) {
+  if (!state_.ok()) return state_;
+  assert(values.size() == keys.size());
+  data_->Access([&](const Contents& contents) {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto found = contents.notes.find(keys[i]);
+      values[i] = found == contents.notes.end() ? std::string() : found->second;
+    }
+  });
+  for (std::size_t i = 0; i < keys.size() && !staged_.notes.empty(); ++i) {
+    const auto staged = staged_.notes.find(keys[i]);
+    if (staged != staged_.notes.end()) values[i] = staged->second;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryTransaction::PutNotes(std::span<const Note> notes) {
+  if (!state_.ok()) return state_;
+  for (const Note& note : notes) {
+    if (absl::Status valid = stores::CheckNote(note); !valid.ok()) return Fail(valid);
+    staged_.notes.insert_or_assign(std::string(note.key), std::string(note.value));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MemoryTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   if (!state_.ok()) return state_;
   for (const OutboxRow& row : rows) {
@@ -113,6 +147,7 @@ absl::Status MemoryTransaction::SetSavepoint() {
                          .records = staged_.records.size(),
                          .ids = staged_.ids.size(),
                          .positions = staged_.positions,
+                         .notes = staged_.notes,
                          .published = staged_.published.size()};
   return absl::OkStatus();
 }
@@ -128,6 +163,7 @@ absl::Status MemoryTransaction::RollbackToSavepoint() {
   }
   staged_.records.resize(savepoint_->records);
   staged_.positions = savepoint_->positions;
+  staged_.notes = savepoint_->notes;
   staged_.published.resize(savepoint_->published);
   staged_.ids.Truncate(savepoint_->ids);
   return absl::OkStatus();

@@ -40,6 +40,7 @@ struct StagedWrites {
   std::set<OutboxOrigin> origins;  // of `outgoing`
   std::vector<std::pair<std::string, std::string>> records;
   std::map<PartitionKey, PositionRow> positions;
+  std::map<std::string, std::string, std::less<>> notes;  // empty: to be forgotten
   std::vector<OutgoingMessage> published;
 };
 
@@ -49,6 +50,7 @@ struct Contents {
   IdTable ids;
   OutboxTable outbox;
   std::map<std::string, std::vector<std::string>, std::less<>> records;
+  std::map<std::string, std::string, std::less<>> notes;
   OutgoingTable outgoing;
 
   void Apply(StagedWrites& writes, absl::Time now);
@@ -103,6 +105,9 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
 
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override;
+  absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
   absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
@@ -121,6 +126,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
     std::size_t records = 0;
     std::size_t ids = 0;
     std::map<PartitionKey, PositionRow> positions;
+    std::map<std::string, std::string, std::less<>> notes;
     std::size_t published = 0;
   };
 

@@ -20,6 +20,7 @@ using nlohmann::json;
 // Letters read from the store for one answer, and bytes after which no further one joins it: far
 // below the longest line, so that one more letter of any usual size still fits.
 constexpr std::size_t kLettersPerAnswer = 32;
+constexpr std::size_t kNotesPerAnswer = 1000;
 constexpr std::size_t kLetterBytesPerAnswer = 8 * 1024 * 1024;
 
 constexpr const char* kDone = "done";
@@ -59,6 +60,26 @@ absl::StatusOr<json> FindFailures(StoreOperations& operations, const json& from)
   const bool is_cut = letters.size() < found->size();
   const bool may_be_more = found->size() == query.letters_max && query.letters_max < wanted;
   return json{{kLettersName, std::move(letters)}, {kHasMoreName, is_cut || may_be_more}};
+}
+
+// Likewise of notes.
+absl::StatusOr<json> ListNotes(StoreOperations& operations, const json& from) {
+  NoteQuery query;
+  if (!Decode(from, query)) return BadArgument(kListNotes);
+  const std::size_t wanted = query.notes_max;
+  query.notes_max = std::min(wanted, kNotesPerAnswer);
+  const absl::StatusOr<std::vector<StoredNote>> found = operations.ListNotes(query);
+  if (!found.ok()) return found.status();
+  json notes = json::array();
+  std::size_t bytes = 0;
+  for (const StoredNote& note : *found) {
+    if (bytes > kLetterBytesPerAnswer) break;
+    bytes += note.key.size() + note.value.size();
+    notes.push_back(Encode(note));
+  }
+  const bool is_cut = notes.size() < found->size();
+  const bool may_be_more = found->size() == query.notes_max && query.notes_max < wanted;
+  return json{{kNotesName, std::move(notes)}, {kHasMoreName, is_cut || may_be_more}};
 }
 
 absl::StatusOr<json> FindId(StoreOperations& operations, const json& from) {
@@ -104,6 +125,7 @@ absl::StatusOr<json> Call(StoreOperations& operations, MaintenanceDesk* desk, st
   }
   if (call == kFindFailures) return FindFailures(operations, from);
   if (call == kFindId) return FindId(operations, from);
+  if (call == kListNotes) return ListNotes(operations, from);
   if (call == kOrderPosition) {
     return Apply<PositionOrder>(
         call, from, [&](const PositionOrder& order) { return operations.OrderPosition(order); });

@@ -210,6 +210,31 @@ class OwnerClient final : public StoreOperations {
     return all;
   }
 
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override {
+    std::vector<StoredNote> all;
+    NoteQuery rest = query;
+    bool has_more = query.notes_max > 0;
+    while (has_more) {
+      const absl::StatusOr<json> page =
+          owner_->Call(operators::kListNotes, operators::Encode(rest), CallKind::kReads);
+      if (!page.ok()) return page.status();
+      std::vector<StoredNote> notes;
+      const bool is_whole = operators::DecodeMember(*page, operators::kNotesName, notes) &&
+                            operators::DecodeMember(*page, operators::kHasMoreName, has_more) &&
+                            notes.size() <= rest.notes_max &&
+                            std::all_of(notes.begin(), notes.end(), [&](const StoredNote& note) {
+                              return note.key > rest.after;
+                            });
+      if (!is_whole) return owner_->NotUnderstood(operators::kListNotes);
+      if (notes.empty()) break;
+      rest.after = notes.back().key;
+      rest.notes_max -= notes.size();
+      has_more = has_more && rest.notes_max > 0;
+      std::move(notes.begin(), notes.end(), std::back_inserter(all));
+    }
+    return all;
+  }
+
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override {
     return owner_->Find<std::vector<FoundId>>(operators::kFindId, operators::Encode(id));
   }

@@ -259,6 +259,25 @@ bool Decode(const json& from, FailureQuery& to) {
          DecodeMember(from, "scope", to.scope);
 }
 
+json Encode(const StoredNote& note) {
+  return {{"key", Encode(note.key)}, {"value", Encode(note.value)}};
+}
+
+bool Decode(const json& from, StoredNote& to) {
+  return DecodeMember(from, "key", to.key) && DecodeMember(from, "value", to.value);
+}
+
+json Encode(const NoteQuery& query) {
+  return {{"prefix", Encode(query.prefix)},
+          {"after", Encode(query.after)},
+          {"notes_max", query.notes_max}};
+}
+
+bool Decode(const json& from, NoteQuery& to) {
+  return DecodeMember(from, "prefix", to.prefix) && DecodeMember(from, "after", to.after) &&
+         DecodeMember(from, "notes_max", to.notes_max);
+}
+
 json Encode(const RedriveRequest& request) {
   return {{"number", request.number}, {"row", Encode(request.row)}};
 }

@@ -20,7 +20,7 @@
 namespace once::operators {
 
 // Of the protocol. Raise it with every change of what is encoded here.
-inline constexpr std::int64_t kVersion = 2;
+inline constexpr std::int64_t kVersion = 3;
 
 // Member names of the outer documents.
 inline constexpr const char* kVersionName = "once_operator";
@@ -31,6 +31,8 @@ inline constexpr const char* kErrorName = "error";
 // Members of the result of kFindFailures: what fitted, and whether the store had more.
 inline constexpr const char* kLettersName = "letters";
 inline constexpr const char* kHasMoreName = "has_more";
+// … and of kListNotes, with kHasMoreName.
+inline constexpr const char* kNotesName = "notes";
 
 // The calls.
 inline constexpr std::string_view kGreet = "greet";
@@ -38,6 +40,7 @@ inline constexpr std::string_view kListPositions = "list_positions";
 inline constexpr std::string_view kOrderPosition = "order_position";
 inline constexpr std::string_view kFindFailures = "find_failures";
 inline constexpr std::string_view kFindId = "find_id";
+inline constexpr std::string_view kListNotes = "list_notes";
 inline constexpr std::string_view kRedrive = "redrive";
 inline constexpr std::string_view kDiscard = "discard";
 inline constexpr std::string_view kResolve = "resolve";
@@ -69,6 +72,8 @@ nlohmann::json Encode(const StoredFailure& failure);
 nlohmann::json Encode(const FailureQuery& query);
 nlohmann::json Encode(const RedriveRequest& request);
 nlohmann::json Encode(const StoreOperations::FoundId& found);
+nlohmann::json Encode(const StoredNote& note);
+nlohmann::json Encode(const NoteQuery& query);
 nlohmann::json Encode(const OwnedIdKey& key);
 nlohmann::json Encode(const StoreFigure& figure);
 nlohmann::json Encode(const JobRequest& request);
@@ -87,6 +92,8 @@ bool Decode(const nlohmann::json& from, StoredFailure& to);
 bool Decode(const nlohmann::json& from, FailureQuery& to);
 bool Decode(const nlohmann::json& from, RedriveRequest& to);
 bool Decode(const nlohmann::json& from, StoreOperations::FoundId& to);
+bool Decode(const nlohmann::json& from, StoredNote& to);
+bool Decode(const nlohmann::json& from, NoteQuery& to);
 bool Decode(const nlohmann::json& from, OwnedIdKey& to);
 bool Decode(const nlohmann::json& from, StoreFigure& to);
 bool Decode(const nlohmann::json& from, JobRequest& to);

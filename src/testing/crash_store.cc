@@ -50,6 +50,15 @@ absl::Status CrashTransaction::PutIds(std::span<const IdWrite> writes) {
   });
 }
 
+absl::Status CrashTransaction::FindNotes(std::span<const std::string_view> keys,
+                                         std::span<std::string> values) {
+  return store_.Call(Seam::kFindNotes, [&] { return inner_->FindNotes(keys, values); });
+}
+
+absl::Status CrashTransaction::PutNotes(std::span<const once::Note> notes) {
+  return store_.Call(Seam::kPutNotes, [&] { return inner_->PutNotes(notes); });
+}
+
 absl::Status CrashTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return store_.Call(Seam::kPutOutgoing, [&] { return inner_->PutOutgoing(rows); });
 }

@@ -57,6 +57,9 @@ class CrashTransaction : public StoreTransaction {
 
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override;
+  absl::Status PutNotes(std::span<const once::Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
   absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;

@@ -42,6 +42,9 @@ class FakeTransaction : public StoreTransaction, public EffectWriter {
 
   absl::Status FindIds(std::span<const IdKey> keys, std::span<IdRecord> records) override;
   absl::Status PutIds(std::span<const IdWrite> writes) override;
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override;
+  absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
@@ -65,6 +68,7 @@ class FakeTransaction : public StoreTransaction, public EffectWriter {
     std::size_t ids = 0;
     std::size_t effects = 0;
     std::size_t outgoing = 0;
+    std::size_t notes = 0;
     std::size_t positions = 0;
   };
 

@@ -20,7 +20,8 @@ OutboxEntry* FindEntry(StoreState& state, std::int64_t sequence) {
 
 bool IsEmpty(const StoreChange& change) {
   return change.positions.empty() && change.ids.empty() && change.effects.empty() &&
-         change.outgoing.empty() && change.published.empty() && change.parked.empty();
+         change.outgoing.empty() && change.notes.empty() && change.published.empty() &&
+         change.parked.empty();
 }
 
 }  // namespace
@@ -34,6 +35,13 @@ void Apply(const StoreChange& change, StoreState& state) {
       state.ids.erase(id.key);
     } else {
       state.ids.insert_or_assign(id.key, id.entry);
+    }
+  }
+  for (const StoredNote& note : change.notes) {
+    if (note.value.empty()) {
+      state.notes.erase(note.key);
+    } else {
+      state.notes.insert_or_assign(note.key, note.value);
     }
   }
   state.effects.insert(state.effects.end(), change.effects.begin(), change.effects.end());

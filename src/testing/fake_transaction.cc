@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "src/stores/notes.h"
 #include "src/testing/fake_connection.h"
 
 namespace once::testing {
@@ -89,6 +90,32 @@ absl::Status FakeTransaction::PutIds(std::span<const IdWrite> writes) {
   return absl::OkStatus();
 }
 
+absl::Status FakeTransaction::FindNotes(std::span<const std::string_view> keys,
+                                        std::span<std::string> values) {
+  assert(keys.size() == values.size());
+  if (absl::Status status = Enter(Seam::kFindNotes); !status.ok()) return status;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const auto staged = std::find_if(change_.notes.rbegin(), change_.notes.rend(),
+                                     [&](const StoredNote& note) { return note.key == keys[i]; });
+    const auto stored = store_.state_.notes.find(keys[i]);
+    if (staged != change_.notes.rend()) {
+      values[i] = staged->value;
+    } else {
+      values[i] = stored == store_.state_.notes.end() ? std::string() : stored->second;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeTransaction::PutNotes(std::span<const Note> notes) {
+  if (absl::Status status = EnterWrite(Seam::kPutNotes); !status.ok()) return status;
+  for (const Note& note : notes) {
+    if (absl::Status valid = stores::CheckNote(note); !valid.ok()) return Fail(valid);
+    change_.notes.push_back({.key = std::string(note.key), .value = std::string(note.value)});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FakeTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   if (absl::Status status = EnterWrite(Seam::kPutOutgoing); !status.ok()) return status;
   change_.outgoing.insert(change_.outgoing.end(), rows.begin(), rows.end());
@@ -100,6 +127,7 @@ absl::Status FakeTransaction::SetSavepoint() {
   savepoint_ = {.ids = change_.ids.size(),
                 .effects = change_.effects.size(),
                 .outgoing = change_.outgoing.size(),
+                .notes = change_.notes.size(),
                 .positions = change_.positions.size()};
   return absl::OkStatus();
 }
@@ -113,6 +141,7 @@ absl::Status FakeTransaction::RollbackToSavepoint() {
   change_.ids.resize(savepoint_->ids);
   change_.effects.resize(savepoint_->effects);
   change_.outgoing.resize(savepoint_->outgoing);
+  change_.notes.resize(savepoint_->notes);
   change_.positions.resize(savepoint_->positions);
   return absl::OkStatus();
 }

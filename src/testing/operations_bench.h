@@ -63,6 +63,7 @@ bool ListOperationsCheck(std::string_view name, void (*run)(const StoreUnderTest
 
 // So that a linker that takes the suite out of an archive takes all its files.
 void LinkPositionChecks();
+void LinkNoteChecks();
 void LinkLetterChecks();
 void LinkRedriveChecks();
 

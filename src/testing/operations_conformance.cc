@@ -31,6 +31,7 @@ bool ListOperationsCheck(std::string_view name, void (*run)(const StoreUnderTest
 
 bool LinkOperationsSuite() {
   LinkPositionChecks();
+  LinkNoteChecks();
   LinkLetterChecks();
   LinkRedriveChecks();
   return true;

@@ -11,45 +11,21 @@ namespace once::testing {
 namespace {
 
 // In the order of Seam …
-constexpr std::string_view kSeamNames[] = {"poll",
-                                           "describe",
-                                           "start",
-                                           "pause",
-                                           "commit-hint",
-                                           "commit-verified",
-                                           "close",
-                                           "begin",
-                                           "find-ids",
-                                           "put-ids",
-                                           "put-outgoing",
-                                           "set-savepoint",
-                                           "rollback-to-savepoint",
-                                           "check-open",
-                                           "set-positions",
-                                           "commit",
-                                           "rollback",
-                                           "take",
-                                           "read-positions",
-                                           "find-pending",
-                                           "count-pending",
-                                           "mark-published",
-                                           "park",
-                                           "handler",
-                                           "publish",
-                                           "plain-handler",
-                                           "try-claim",
-                                           "begun",
-                                           "renew",
-                                           "complete",
-                                           "fail",
-                                           "dying",
-                                           "kill",
-                                           "discard",
-                                           "release",
-                                           "sync",
-                                           "get",
-                                           "ack",
-                                           "requeue"};
+constexpr std::string_view kSeamNames[] = {
+    "poll",          "describe",      "start",
+    "pause",         "commit-hint",   "commit-verified",
+    "close",         "begin",         "find-ids",
+    "put-ids",       "find-notes",    "put-notes",
+    "put-outgoing",  "set-savepoint", "rollback-to-savepoint",
+    "check-open",    "set-positions", "commit",
+    "rollback",      "take",          "read-positions",
+    "find-pending",  "count-pending", "mark-published",
+    "park",          "handler",       "publish",
+    "plain-handler", "try-claim",     "begun",
+    "renew",         "complete",      "fail",
+    "dying",         "kill",          "discard",
+    "release",       "sync",          "get",
+    "ack",           "requeue"};
 static_assert(std::size(kSeamNames) == kSeamCount);
 
 // … and of Fault.
@@ -95,6 +71,8 @@ constexpr FaultSet FineMenu(Seam seam) {
       return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kStall, Fault::kNoSpace});
     case Seam::kFindIds:
     case Seam::kPutIds:
+    case Seam::kFindNotes:
+    case Seam::kPutNotes:
     case Seam::kPutOutgoing:
     case Seam::kSetSavepoint:
     case Seam::kRollbackToSavepoint:

@@ -16,8 +16,9 @@ class ScriptedOperations : public StoreOperations {
   std::vector<StoredPosition> positions;
   std::vector<StoredFailure> failures;  // ascending numbers
   std::vector<FoundId> ids;
-  absl::Status changed;  // of every change
-  absl::Status listed;   // of FindFailures
+  std::vector<StoredNote> notes;  // ascending keys
+  absl::Status changed;           // of every change
+  absl::Status listed;            // of FindFailures
 
   // What came.
   std::vector<PositionOrder> orders;
@@ -48,6 +49,16 @@ class ScriptedOperations : public StoreOperations {
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override {
     asked_ids.push_back(id);
     return ids;
+  }
+
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override {
+    if (!listed.ok()) return listed;
+    std::vector<StoredNote> found;
+    for (const StoredNote& note : notes) {
+      const bool is_meant = note.key.starts_with(query.prefix) && note.key > query.after;
+      if (is_meant && found.size() < query.notes_max) found.push_back(note);
+    }
+    return found;
   }
 
   absl::Status Redrive(const RedriveRequest& request) override {

@@ -26,6 +26,17 @@ class FaultyTransaction final : public StoreTransaction, public memory::RecordWr
     return inner_->PutIds(writes);
   }
 
+  absl::Status FindNotes(std::span<const std::string_view> keys,
+                         std::span<std::string> values) override {
+    return inner_->FindNotes(keys, values);
+  }
+
+  absl::Status PutNotes(std::span<const Note> notes) override {
+    if (is_broken_) return Broken();
+    for (const once::Note& note : notes) written_.notes.emplace_back(note.key, note.value);
+    return inner_->PutNotes(notes);
+  }
+
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override {
     if (is_broken_) return Broken();
     written_.letters.insert(written_.letters.end(), rows.begin(), rows.end());
@@ -167,6 +178,10 @@ void FaultyStore::Replay(memory::Store& store, const Operation& operation) {
   for (const Write& write : committed.ids) {
     const IdWrite put{.key = {.scope = write.scope, .id = write.id}, .record = write.record};
     ASSERT_TRUE(transaction.PutIds(std::span(&put, 1)).ok());
+  }
+  for (const auto& [key, value] : committed.notes) {
+    const Note note{.key = key, .value = value};
+    ASSERT_TRUE(transaction.PutNotes(std::span(&note, 1)).ok());
   }
   ASSERT_TRUE(transaction.PutOutgoing(committed.letters).ok());
   ASSERT_TRUE(transaction.SetPositions(committed.positions).ok());

@@ -111,6 +111,7 @@ class FaultyStore : public DedupStore, public TransactionalStore {
   struct Committed {
     std::vector<Write> ids;
     std::vector<OutboxRow> letters;
+    std::vector<std::pair<std::string, std::string>> notes;
     std::vector<PositionUpdate> positions;
     std::vector<std::pair<std::string, std::string>> records;
   };

@@ -32,6 +32,9 @@ class OperationsWrapper : public StoreOperations {
   absl::StatusOr<std::vector<FoundId>> FindId(const std::string& id) override {
     return inner().FindId(id);
   }
+  absl::StatusOr<std::vector<StoredNote>> ListNotes(const NoteQuery& query) override {
+    return inner().ListNotes(query);
+  }
   absl::Status Redrive(const RedriveRequest& request) override { return inner().Redrive(request); }
   absl::Status Discard(const IdKey& key) override { return inner().Discard(key); }
   absl::Status Resolve(const IdKey& key) override { return inner().Resolve(key); }

@@ -32,6 +32,8 @@ enum class Seam : std::uint8_t {
   kBegin,
   kFindIds,
   kPutIds,
+  kFindNotes,
+  kPutNotes,
   kPutOutgoing,
   kSetSavepoint,
   kRollbackToSavepoint,

@@ -58,6 +58,8 @@ class TransactionalStoreConformance : public ::testing::TestWithParam<StoreUnder
   static IdRecord Find(StoreTransaction& transaction, const IdKey& key);
   static void Put(StoreTransaction& transaction, const IdKey& key, const IdRecord& record);
   static void PutOutgoing(StoreTransaction& transaction, const OutboxRow& row);
+  static std::string FindNote(StoreTransaction& transaction, std::string_view key);
+  static void PutNote(StoreTransaction& transaction, std::string_view key, std::string_view value);
   void AppendEffect(StoreTransaction& transaction, std::string_view row);
   // Moves the position by one and commits; the stamp that is expected next.
   static PositionStamp Commit(std::unique_ptr<StoreTransaction> transaction,

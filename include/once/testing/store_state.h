@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "once/claims.h"
+#include "once/operations.h"
 #include "once/outbox.h"
 #include "once/position.h"
 #include "once/transaction.h"
@@ -66,6 +67,7 @@ struct StoreState {
   std::map<std::string, IdEntry> ids;  // by EncodeIdKey()
   std::vector<EffectRow> effects;
   std::vector<OutboxEntry> outbox;  // by sequence
+  std::map<std::string, std::string, std::less<>> notes;
   std::int64_t next_sequence = 1;
 };
 
@@ -83,6 +85,7 @@ struct StoreChange {
   };
   std::vector<Position> positions;
   std::vector<Id> ids;
+  std::vector<StoredNote> notes;  // in the order of the writes; an empty value: forgotten
   std::vector<EffectRow> effects;
   std::vector<OutboxRow> outgoing;
   std::vector<std::int64_t> published;
