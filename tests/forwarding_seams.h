@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,9 @@ class ForwardingTransaction : public StoreTransaction {
   absl::Status PutNotes(std::span<const Note> notes) override { return inner_->PutNotes(notes); }
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override {
     return inner_->PutOutgoing(rows);
+  }
+  absl::Status Publish(const OutgoingMessage& message) override {
+    return inner_->Publish(message);
   }
   absl::Status SetSavepoint() override { return inner_->SetSavepoint(); }
   absl::Status RollbackToSavepoint() override { return inner_->RollbackToSavepoint(); }
@@ -71,6 +75,7 @@ class ForwardingStore : public DedupStore, public TransactionalStore {
   bool syncs_beside() const override { return inner_->transactions()->syncs_beside(); }
   absl::Status Sync() override { return inner().Sync(); }
   Outbox& outbox() override { return inner().outbox(); }
+  OutgoingLog* outgoing() override { return inner().outgoing(); }
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
     return inner().Begin(locks);
   }
@@ -87,6 +92,41 @@ class ForwardingStore : public DedupStore, public TransactionalStore {
 
  private:
   std::shared_ptr<DedupStore> inner_;
+};
+
+class ForwardingOutgoingLog : public OutgoingLog {
+ public:
+  explicit ForwardingOutgoingLog(OutgoingLog& inner) : inner_(inner) {}
+  std::string producer_id() const override { return inner_.producer_id(); }
+  absl::StatusOr<std::vector<int>> HoldLanes() override { return inner_.HoldLanes(); }
+  void GiveUpLanes(std::span<const int> lanes) override { inner_.GiveUpLanes(lanes); }
+  absl::StatusOr<std::vector<UnfinishedRound>> FindUnfinished(int lane) override {
+    return inner_.FindUnfinished(lane);
+  }
+  absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override {
+    return inner_.FindUnplaced(lane, bound);
+  }
+  absl::Status Advance(const OutgoingProgress& progress) override {
+    return inner_.Advance(progress);
+  }
+  absl::StatusOr<std::vector<StreamProgress>> ListStreams() override {
+    return inner_.ListStreams();
+  }
+  absl::StatusOr<std::vector<OwedVoid>> ListOwed() override { return inner_.ListOwed(); }
+  absl::StatusOr<bool> IsEpochInUse(std::uint64_t epoch) override {
+    return inner_.IsEpochInUse(epoch);
+  }
+  absl::Status CloseEpoch(std::uint64_t epoch) override { return inner_.CloseEpoch(epoch); }
+  absl::StatusOr<OutgoingCounts> Count() override { return inner_.Count(); }
+  absl::StatusOr<std::vector<ParkedRow>> ListParked(std::int64_t after,
+                                                    std::size_t rows_max) override {
+    return inner_.ListParked(after, rows_max);
+  }
+  absl::Status Unpark(std::int64_t number) override { return inner_.Unpark(number); }
+  absl::Status Discard(std::int64_t number) override { return inner_.Discard(number); }
+
+ protected:
+  OutgoingLog& inner_;
 };
 
 class ForwardingClaims : public ClaimStore {

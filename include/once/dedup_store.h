@@ -22,6 +22,7 @@
 #include "once/maintenance.h"
 #include "once/operations.h"
 #include "once/outbox.h"
+#include "once/outgoing_log.h"
 #include "once/position.h"
 #include "once/transaction.h"
 
@@ -86,6 +87,10 @@ class TransactionalStore {
   }
 
   virtual Outbox& outbox() = 0;
+
+  // Where Transaction::Publish() leaves its messages; null when the store has no such log. Lives as
+  // long as the store.
+  virtual OutgoingLog* outgoing() { return nullptr; }
 };
 
 class DedupStore {

@@ -1,6 +1,7 @@
 // A Transaction is what a transactional handler gets: its writes through the store's typed access
 // function (once::sqlite::Connection(transaction), once::memory::Records(transaction)) become
 // visible together with the message's id and position, or not at all. A handler cannot end it.
+// Publish() sends a message with them.
 //
 // StoreTransaction is the engine's side of the same object: ids, positions, outbox rows, savepoints
 // and the end. Adapters implement it; handlers never see it.
@@ -18,6 +19,7 @@
 #include "once/message_id.h"
 #include "once/outbox.h"
 #include "once/position.h"
+#include "once/publisher.h"
 
 namespace once {
 
@@ -34,7 +36,20 @@ class Transaction {
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
   virtual ~Transaction() = default;
+
+  // The message is published, at least once, after the transaction has committed and never if it
+  // has not (outgoing_log.h): of one topic and key in the order of commits, within a transaction in
+  // the order of the calls. Costs one insert. kInvalidArgument: ValidateOutgoing() says why, and
+  // nothing has changed; kUnimplemented: the store has no log of outgoing messages. After any other
+  // error the transaction cannot commit.
+  virtual absl::Status Publish(const OutgoingMessage& message);
 };
+
+// OK for a message that may be published through a transaction; else kInvalidArgument: a topic that
+// Kafka knows no name for, or that holds marks (MarksTopic); a negative partition; the header of
+// stamps; more than kOutgoingBytesMax.
+absl::Status ValidateOutgoing(const OutgoingMessage& message);
+inline constexpr std::size_t kOutgoingBytesMax = 64 * 1024 * 1024;
 
 enum class IdState : std::uint8_t {
   kAbsent = 0,     // never seen, or every trace was rolled back: handle it

@@ -10,11 +10,13 @@
 #include "once/executor.h"
 #include "src/memory/memory_claims.h"
 #include "src/memory/memory_operations.h"
+#include "src/memory/memory_outgoing.h"
 #include "src/stores/notes.h"
+#include "src/stores/single_lane_log.h"
 
 namespace once::memory {
 
-void Contents::Apply(StagedWrites& writes) {
+void Contents::Apply(StagedWrites& writes, absl::Time now) {
   ids.Put(writes.ids);
   for (OutboxRow& row : writes.outgoing) outbox.Append(std::move(row));
   for (auto& [table, row] : writes.records) records[table].push_back(std::move(row));
@@ -26,6 +28,7 @@ void Contents::Apply(StagedWrites& writes) {
       notes.insert_or_assign(key, std::move(value));
     }
   }
+  for (OutgoingMessage& message : writes.published) outgoing.Append(std::move(message), now);
 }
 
 // The timeout is clamped, because an endless wait overflows the clock's arithmetic.
@@ -131,13 +134,21 @@ absl::Status MemoryTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryTransaction::Publish(const OutgoingMessage& message) {
+  if (!state_.ok()) return state_;
+  if (absl::Status valid = ValidateOutgoing(message); !valid.ok()) return valid;
+  staged_.published.push_back(message);
+  return absl::OkStatus();
+}
+
 absl::Status MemoryTransaction::SetSavepoint() {
   if (!state_.ok()) return state_;
   savepoint_ = Savepoint{.outgoing = staged_.outgoing.size(),
                          .records = staged_.records.size(),
                          .ids = staged_.ids.size(),
                          .positions = staged_.positions,
-                         .notes = staged_.notes};
+                         .notes = staged_.notes,
+                         .published = staged_.published.size()};
   return absl::OkStatus();
 }
 
@@ -153,6 +164,7 @@ absl::Status MemoryTransaction::RollbackToSavepoint() {
   staged_.records.resize(savepoint_->records);
   staged_.positions = savepoint_->positions;
   staged_.notes = savepoint_->notes;
+  staged_.published.resize(savepoint_->published);
   staged_.ids.Truncate(savepoint_->ids);
   return absl::OkStatus();
 }
@@ -180,7 +192,8 @@ absl::Status MemoryTransaction::Commit(Durability /*wanted*/) {
     Rollback();
     return error;
   }
-  data_->Access([&](Contents& contents) { contents.Apply(staged_); });
+  const absl::Time now = data_->Now();
+  data_->Access([&](Contents& contents) { contents.Apply(staged_, now); });
   Finish(absl::FailedPreconditionError("memory: the transaction was committed already"));
   return absl::OkStatus();
 }
@@ -209,10 +222,19 @@ void MemoryTransaction::Finish(absl::Status state) {
 
 namespace {
 
+// Rows of an opening are published by it or never.
+std::string NewProducerId() {
+  return absl::StrCat("memory-", absl::Hex(SystemRandom()->Next(), absl::kZeroPad16));
+}
+
 class MemoryStore final : public Store, public TransactionalStore, public Outbox {
  public:
   explicit MemoryStore(const StoreOptions& options)
-      : data_(std::make_shared<MemoryData>(options)), claims_(data_), operations_(data_) {}
+      : data_(std::make_shared<MemoryData>(options)),
+        claims_(data_),
+        operations_(data_),
+        outgoing_rows_(data_),
+        outgoing_(outgoing_rows_, NewProducerId(), [data = data_] { return data->Now(); }) {}
 
   StoreTraits traits() const override { return traits_; }
   TransactionalStore* transactions() override { return this; }
@@ -255,6 +277,7 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
   }
 
   Outbox& outbox() override { return *this; }
+  OutgoingLog* outgoing() override { return &outgoing_; }
 
   absl::StatusOr<std::vector<PendingRow>> FindPending(std::size_t rows_max) override {
     return data_->Access(
@@ -284,6 +307,8 @@ class MemoryStore final : public Store, public TransactionalStore, public Outbox
   const std::shared_ptr<MemoryData> data_;
   MemoryClaims claims_;
   MemoryOperations operations_;
+  MemoryOutgoing outgoing_rows_;
+  stores::SingleLaneLog outgoing_;
 };
 
 }  // namespace

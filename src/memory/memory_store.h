@@ -27,6 +27,7 @@
 #include "once/memory/store.h"
 #include "src/memory/id_table.h"
 #include "src/memory/outbox_table.h"
+#include "src/memory/outgoing_table.h"
 #include "src/memory/position_table.h"
 #include "src/memory/staged_id_writes.h"
 
@@ -40,6 +41,7 @@ struct StagedWrites {
   std::vector<std::pair<std::string, std::string>> records;
   std::map<PartitionKey, PositionRow> positions;
   std::map<std::string, std::string, std::less<>> notes;  // empty: to be forgotten
+  std::vector<OutgoingMessage> published;
 };
 
 // What is committed.
@@ -49,8 +51,9 @@ struct Contents {
   OutboxTable outbox;
   std::map<std::string, std::vector<std::string>, std::less<>> records;
   std::map<std::string, std::string, std::less<>> notes;
+  OutgoingTable outgoing;
 
-  void Apply(StagedWrites& writes);
+  void Apply(StagedWrites& writes, absl::Time now);
 };
 
 // The contents behind one mutex, and the turn to change them: an open transaction has it until it
@@ -106,6 +109,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
                          std::span<std::string> values) override;
   absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override { return state_; }
@@ -123,6 +127,7 @@ class MemoryTransaction final : public StoreTransaction, public RecordWriter {
     std::size_t ids = 0;
     std::map<PartitionKey, PositionRow> positions;
     std::map<std::string, std::string, std::less<>> notes;
+    std::size_t published = 0;
   };
 
   absl::Status Fail(absl::Status error);

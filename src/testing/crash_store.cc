@@ -63,6 +63,10 @@ absl::Status CrashTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return store_.Call(Seam::kPutOutgoing, [&] { return inner_->PutOutgoing(rows); });
 }
 
+absl::Status CrashTransaction::Publish(const OutgoingMessage& message) {
+  return store_.Call(Seam::kPutOutgoing, [&] { return inner_->Publish(message); });
+}
+
 absl::Status CrashTransaction::SetSavepoint() {
   return store_.Call(Seam::kSetSavepoint, [&] {
     runs_before_savepoint_ = runs_.size();

@@ -61,6 +61,7 @@ class CrashTransaction : public StoreTransaction {
                          std::span<std::string> values) override;
   absl::Status PutNotes(std::span<const once::Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;

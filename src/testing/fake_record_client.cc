@@ -129,7 +129,10 @@ void FakeRecordClient::DeliverFirst() {
   is_delivering_ = false;
   reports_.push_back(report);
   if (report.status.ok() || process_->is_dead() || is_broken()) return;
-  if (contract_.has_no_gaps) Break("a record was not stored");
+  // What is behind it in its partition is not stored either, unless the record itself was.
+  if (contract_.has_no_gaps) {
+    Break("a record was not stored", {{record.message.topic, *record.message.partition}});
+  }
 }
 
 RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {
@@ -156,10 +159,10 @@ std::int64_t FakeRecordClient::Store(const Inside& record) {
   return topics_.Store(*process_, std::move(message));
 }
 
-void FakeRecordClient::Break(std::string_view why) {
+void FakeRecordClient::Break(std::string_view why, Partitions ended) {
   broken_ = absl::FailedPreconditionError(
       absl::StrCat("fake client: broken (", ToAbsl(why), "); open another one"));
-  GiveUp(absl::UnavailableError("fake client: not sent by a client that broke"));
+  GiveUp(absl::UnavailableError("fake client: not sent by a client that broke"), std::move(ended));
 }
 
 void FakeRecordClient::Purge() {
@@ -168,8 +171,7 @@ void FakeRecordClient::Purge() {
 }
 
 // Of each partition a first part may have been on its way, and of that a first part is stored.
-void FakeRecordClient::GiveUp(const absl::Status& not_stored) {
-  std::set<std::pair<std::string, std::int32_t>> ended;
+void FakeRecordClient::GiveUp(const absl::Status& not_stored, Partitions ended) {
   for (; !queue_.empty(); queue_.pop_front()) {
     const Inside& record = queue_.front();
     const std::pair partition(record.message.topic, *record.message.partition);

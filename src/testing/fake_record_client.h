@@ -52,9 +52,11 @@ class FakeRecordClient final : public RecordClient {
   void DeliverFirst();
   RecordReport Judge(const Inside& record, Fault fault);
   std::int64_t Store(const Inside& record);
-  void Break(std::string_view why);
+  // In partitions that have ended nothing more is stored.
+  using Partitions = std::set<std::pair<std::string, std::int32_t>>;
+  void Break(std::string_view why, Partitions ended = {});
   // Every record inside gets its report.
-  void GiveUp(const absl::Status& not_stored);
+  void GiveUp(const absl::Status& not_stored, Partitions ended = {});
 
   FakeTopics& topics_;
   std::shared_ptr<Process> process_;

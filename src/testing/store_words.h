@@ -36,6 +36,8 @@ namespace once::testing {
 // So that a linker that takes one suite out of an archive takes all their files.
 bool LinkClaimSuite();
 bool LinkOperationsSuite();
+bool LinkOutgoingSuite();
+bool LinkOutgoingParkingSuite();
 
 inline constexpr IdRecord kCompletedRecord = {.state = IdState::kCompleted};
 

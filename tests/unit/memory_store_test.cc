@@ -6,6 +6,7 @@
 
 #include "once/testing/claims_conformance.h"
 #include "once/testing/operations_conformance.h"
+#include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
 #include "tests/unit/memory_fixture.h"
 
@@ -21,6 +22,9 @@ INSTANTIATE_TEST_SUITE_P(Memory, TransactionalStoreConformance,
 INSTANTIATE_TEST_SUITE_P(Memory, ClaimStoreConformance, ::testing::Values(MemoryUnderTest()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Memory, StoreOperationsConformance, ::testing::Values(MemoryUnderTest()),
+                         once::testing::StoreName);
+
+INSTANTIATE_TEST_SUITE_P(Memory, OutgoingLogConformance, ::testing::Values(MemoryUnderTest()),
                          once::testing::StoreName);
 
 class OtherTransaction final : public Transaction {};

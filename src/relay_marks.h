@@ -1,0 +1,75 @@
+// RelayMarks publishes marks and voids to the side topics, with a client of its own: no trouble of
+// theirs disturbs what a relay is there for.
+// Thread-safety: none of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "once/executor.h"
+#include "once/log.h"
+#include "once/outgoing_log.h"
+#include "once/record_client.h"
+#include "once/sequence.h"
+
+namespace once {
+
+class RelayMarks {
+ public:
+  struct Context {
+    RecordClientFactory clients;
+    Executor& executor;
+    LogSink& log;
+    std::function<absl::Status(const std::string& topic, absl::Time deadline)> create_topic;
+    absl::Duration retry_interval;
+  };
+  explicit RelayMarks(Context context) : context_(std::move(context)) {}
+
+  // `topic`: the one that is marked. A mark that waits is replaced by a later one of its stream.
+  void Mark(const std::string& topic, const std::string& stream, const StreamMark& mark);
+  void Void(const OwedVoid& owed, const std::string& stream);
+
+  // Sends what waits and hears reports, without waiting.
+  void Step();
+  // Neither waits nor is on its way.
+  bool is_empty() const { return waiting_.empty() && inside_.empty(); }
+  // Voids that are published, or can never be.
+  std::vector<OwedVoid> TakeDeclared() { return std::exchange(declared_, {}); }
+  void Reset();
+
+ private:
+  struct Note {
+    OutgoingMessage message;  // of the side topic
+    std::vector<OwedVoid> owed;  // one, of a void
+  };
+
+  void Put(Note note);
+  void Send();
+  void Report(const RecordReport& report);
+  // There is no such topic: creates it, or gives its notes up.
+  void GiveUp(Note note, const absl::Status& why);
+  void Settle(const Note& note);
+  void Retry();
+
+  Context context_;
+  std::unique_ptr<RecordClient> client_;
+  absl::Time retry_at_ = absl::InfinitePast();
+  std::list<Note> waiting_;
+  std::map<std::string, std::list<Note>::iterator> waiting_keys_;
+  std::list<Note> inside_;  // whose addresses are the cookies
+  std::set<std::string> created_;
+  std::set<std::string> disabled_;
+  std::vector<OwedVoid> declared_;
+};
+
+}  // namespace once

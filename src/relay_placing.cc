@@ -1,0 +1,92 @@
+// Where messages go: partitions and numbers.
+#include <algorithm>
+#include <utility>
+
+#include "src/relay_work.h"
+#include "src/stores/outgoing_codec.h"
+
+namespace once {
+namespace {
+
+// How long the brokers are asked for the partitions of a topic that nobody has met yet.
+constexpr absl::Duration kPartitionsTimeout = absl::Seconds(2);
+// Messages without a key go to one partition, so many at a time.
+constexpr std::size_t kKeylessTogether = 200;
+
+}  // namespace
+
+absl::Status RelayWork::DraftPlaced(Draft& draft) {
+  found_nothing_ = false;
+  const auto rounds_max = static_cast<std::size_t>(options_.rounds_in_flight_max);
+  bool has_found = false;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    if (sender_.flights().size() + draft.flights.size() >= rounds_max) return absl::OkStatus();
+    if (sender_.client() == nullptr) return absl::OkStatus();
+    const int lane = lanes_[next_lane_++ % lanes_.size()];
+    absl::StatusOr<std::vector<OutgoingRow>> rows = log_.FindUnplaced(
+        lane, {.rows_max = options_.round_rows_max, .bytes_max = options_.round_bytes_max});
+    if (!rows.ok()) return rows.status();
+    has_found = has_found || !rows->empty();
+    if (rows->empty()) continue;
+    if (absl::Status placed = Place(lane, *std::move(rows), draft); !placed.ok()) return placed;
+  }
+  found_nothing_ = !has_found;
+  return absl::OkStatus();
+}
+
+absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& draft) {
+  auto flight = std::make_unique<Flight>();
+  flight->round = {.lane = lane, .epoch = streams_.epoch()};
+  flight->rows.reserve(rows.size());
+  OutgoingRound round = flight->round;
+  round.placements.reserve(rows.size());
+  absl::flat_hash_set<std::uint64_t> refused_orders;
+  for (OutgoingRow& row : rows) {
+    const std::uint64_t order = refused_orders.empty() ? 0 : stores::OrderOf(row.message);
+    // The store has it wait behind the refused one.
+    if (order != 0 && refused_orders.contains(order)) continue;
+    const absl::StatusOr<std::int32_t> partition = ChoosePartition(row.message);
+    if (partition.status().code() == absl::StatusCode::kInvalidArgument) {
+      draft.refused.push_back({.number = row.number, .reason = partition.status()});
+      if (row.message.key) refused_orders.insert(stores::OrderOf(row.message));
+      continue;
+    }
+    // The order of keys does not permit to go on without it.
+    if (!partition.ok()) return partition.status();
+    RelayStream& stream = streams_.Open(row.message.topic, *partition);
+    const Placement placement{.number = row.number,
+                              .partition = *partition,
+                              .sequence = streams_.GiveNumber(stream)};
+    round.placements.push_back(placement);
+    FlyingRow& flying = flight->rows.emplace_back();
+    flying.row = std::move(row);
+    flying.placement = placement;
+    flying.stream = &stream;
+  }
+  if (flight->rows.empty()) return absl::OkStatus();
+  draft.placed.push_back(std::move(round));
+  draft.flights.push_back(std::move(flight));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::int32_t> RelayWork::ChoosePartition(const OutgoingMessage& message) {
+  if (message.partition) return *message.partition;
+  const absl::StatusOr<std::int32_t> count = CountPartitions(message.topic);
+  if (!count.ok()) return count.status();
+  if (message.key) return PartitionOfKey(*message.key, *count);
+  return keyless_.Take(*count, kKeylessTogether, [this] { return options_.random->Next(); });
+}
+
+absl::StatusOr<std::int32_t> RelayWork::CountPartitions(const std::string& topic) {
+  if (const auto known = partition_counts_.find(topic); known != partition_counts_.end()) {
+    return known->second;
+  }
+  RecordClient* const client = sender_.client();
+  if (client == nullptr) return absl::UnavailableError("no client to ask for partitions");
+  absl::StatusOr<std::int32_t> count = client->CountPartitions(topic, Now() + kPartitionsTimeout);
+  if (count.ok() && *count <= 0) count = absl::InternalError("a topic without partitions");
+  partition_counts_.emplace(topic, count);
+  return count;
+}
+
+}  // namespace once

@@ -1,0 +1,107 @@
+// RelaySender has the rounds of a relay that are on their way: it sends their rows in order, hears
+// what became of each, and opens another client when one has broken. It sends; what is refused or
+// finished it only tells.
+// Thread-safety: none of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "once/executor.h"
+#include "once/outgoing_log.h"
+#include "once/record_client.h"
+#include "src/relay_streams.h"
+
+namespace once {
+
+struct Flight;
+
+struct FlyingRow {
+  enum class State : std::uint8_t {
+    kUnsent,
+    kSent,
+    kAcknowledged,
+    kRefused,  // no retry can publish it
+    kBehind,   // not sent: behind a refused one of its order
+    kGone,     // it has left its round
+  };
+
+  OutgoingRow row;
+  Placement placement;
+  RelayStream* stream = nullptr;
+  Flight* flight = nullptr;
+  State state = State::kUnsent;
+  std::int64_t offset = -1;
+  absl::Status refusal = {};
+};
+
+// A round on its way. Stays where it is as long as a client may report of it.
+struct Flight {
+  OutgoingRound round;  // its placements lie in the rows
+  std::vector<FlyingRow> rows;
+  std::size_t next = 0;       // before it, nothing is unsent
+  std::size_t unsettled = 0;  // neither acknowledged nor gone
+};
+
+class RelaySender {
+ public:
+  RelaySender(RecordClientFactory clients, Executor& executor, absl::Duration retry_interval)
+      : clients_(std::move(clients)), executor_(executor), retry_interval_(retry_interval) {}
+
+  void Add(std::unique_ptr<Flight> flight);
+  const std::deque<std::unique_ptr<Flight>>& flights() const { return flights_; }
+
+  // Null: none could be opened; status() says why, and retry_at() when it is worth another try.
+  RecordClient* client();
+  const absl::Status& status() const { return status_; }
+  // Why the last client broke, told once; OK: none has.
+  absl::Status TakeTrouble() { return std::exchange(trouble_, absl::OkStatus()); }
+
+  // Hands over what is unsent and finds room.
+  void Send();
+  // Hears reports until the first ones, at the latest until `deadline`.
+  void Poll(absl::Time deadline);
+  // True while reports are to come.
+  bool is_waiting() const { return client_ != nullptr && client_->CountInside() > 0; }
+  void Wake() {
+    if (client_ != nullptr) client_->Wake();
+  }
+
+  // Refused rows, and those behind one of them, by state. Stay what they are until DropRefused().
+  std::vector<FlyingRow*> FindRefused();
+  void DropRefused();
+  // Rounds that are settled, oldest first.
+  std::vector<std::unique_ptr<Flight>> TakeFinished();
+
+  // Forgets everything. Records on their way may still be stored.
+  void Reset();
+
+ private:
+  // False: go no further now.
+  bool SendRow(FlyingRow& row);
+  void Report(const RecordReport& report);
+  // Hears the last of a client that is no good any more; what it has not stored is unsent again.
+  void Replace();
+  void Refuse(FlyingRow& row, const absl::Status& why);
+
+  const RecordClientFactory clients_;
+  Executor& executor_;
+  const absl::Duration retry_interval_;
+  std::deque<std::unique_ptr<Flight>> flights_;
+  std::unique_ptr<RecordClient> client_;
+  absl::Time retry_at_ = absl::InfinitePast();
+  absl::Status status_;
+  absl::Status trouble_;
+  bool must_replace_ = false;
+  bool has_refused_ = false;
+};
+
+}  // namespace once

@@ -1,0 +1,340 @@
+// Lanes, turns, and what a turn writes down. Where messages go: relay_placing.cc.
+#include "src/relay_work.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "src/test_hooks.h"
+
+namespace once {
+namespace {
+
+// How often lanes are asked for: those of a relay that has gone are taken by then.
+constexpr absl::Duration kLanesInterval = absl::Seconds(1);
+
+bool IsDoubt(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnknown ||
+         status.code() == absl::StatusCode::kAborted;
+}
+
+}  // namespace
+
+bool RelayWork::Draft::is_empty() const {
+  return finished.empty() && placed.empty() && refused.empty() && waiting.empty();
+}
+
+RelayWork::RelayWork(OutboxRelayOptions options)
+    : options_(std::move(options)),
+      log_(*options_.store->transactions()->outgoing()),
+      streams_(log_.producer_id()),
+      sender_(options_.clients, *options_.executor, options_.retry_interval),
+      marks_({.clients = options_.clients,
+              .executor = *options_.executor,
+              .log = *options_.log,
+              .create_topic = options_.create_marks_topic,
+              .retry_interval = options_.retry_interval}),
+      pause_(options_.executor->NewEvent()) {}
+
+RelayWork::~RelayWork() { log_.ReleaseRelay(); }
+
+void RelayWork::Log(LogLevel level, std::string_view action, std::string message) const {
+  options_.log->Log({.level = level,
+                     .time = Now(),
+                     .action = action,
+                     .message = std::move(message),
+                     .fields = {{"once.producer", log_.producer_id()}}});
+}
+
+absl::Status RelayWork::Step(bool may_place) {
+  partition_counts_.clear();
+  sender_.Poll(Now());
+  if (const absl::Status trouble = sender_.TakeTrouble(); !trouble.ok()) {
+    Log(LogLevel::kWarning, "outbox_client_broken",
+        "another client sends again what was not acknowledged: " + trouble.ToString());
+  }
+  absl::Status status;
+  if (Now() >= retry_at_) {
+    status = RefreshLanes();
+    if (status.ok()) status = Advance(may_place);
+    if (status.ok()) status = CloseFormerEpochs();
+    if (!status.ok()) retry_at_ = Now() + options_.retry_interval;
+  }
+  if (is_recovered_) {
+    sender_.Send();
+    ONCE_KILL_POINT("outbox_relay.sent");
+    TendMarks();
+    CountWaiting();
+  }
+  return status;
+}
+
+void RelayWork::Wait(bool is_stopping) {
+  const absl::Time until = Now() + options_.poll_interval;
+  if (sender_.is_waiting()) {
+    sender_.Poll(until);
+  } else if (is_idle() || (is_settled() && is_stopping) || Now() < retry_at_ ||
+             sender_.client() == nullptr) {
+    pause_->WaitUntil(until);
+  }
+}
+
+bool RelayWork::is_settled() const {
+  return is_recovered_ && sender_.flights().empty() && finished_.empty() && declared_.empty();
+}
+
+bool RelayWork::is_idle() const { return is_settled() && found_nothing_; }
+
+absl::Status RelayWork::RefreshLanes() {
+  if (is_recovered_ && Now() < lanes_at_) return absl::OkStatus();
+  absl::StatusOr<std::vector<int>> held = log_.HoldLanes();
+  if (!held.ok()) return held.status();
+  const bool has_lost = std::any_of(lanes_.begin(), lanes_.end(), [&held](int lane) {
+    return std::find(held->begin(), held->end(), lane) == held->end();
+  });
+  if (has_lost) {
+    Log(LogLevel::kWarning, "outbox_lanes_lost", "begins anew: its session with the store is gone");
+    Reset();
+    return absl::OkStatus();
+  }
+  if (!is_recovered_) {
+    if (absl::Status recovered = Recover(); !recovered.ok()) return recovered;
+  }
+  for (const int lane : *held) {
+    if (std::find(lanes_.begin(), lanes_.end(), lane) != lanes_.end()) continue;
+    if (absl::Status taken = TakeLane(lane); !taken.ok()) return taken;
+  }
+  is_recovered_ = true;
+  lanes_at_ = Now() + kLanesInterval;
+  return absl::OkStatus();
+}
+
+absl::Status RelayWork::Recover() {
+  const absl::StatusOr<std::vector<StreamProgress>> streams = log_.ListStreams();
+  if (!streams.ok()) return streams.status();
+  const absl::StatusOr<std::vector<OwedVoid>> owed = log_.ListOwed();
+  if (!owed.ok()) return owed.status();
+  streams_.Load(*streams);
+  const auto is_known = [&streams](std::uint64_t epoch) {
+    return std::any_of(streams->begin(), streams->end(), [epoch](const StreamProgress& stream) {
+      return stream.epoch == epoch;
+    });
+  };
+  std::uint64_t epoch = options_.random->Next();
+  while (is_known(epoch)) ++epoch;
+  streams_.BeginEpoch(epoch);
+  for (const OwedVoid& gone : *owed) {
+    marks_.Void(gone, streams_.Find(gone.epoch, gone.topic, gone.partition).name);
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<Flight> RelayWork::MakeFlight(UnfinishedRound unfinished) {
+  auto flight = std::make_unique<Flight>();
+  flight->rows.reserve(unfinished.rows.size());
+  for (std::size_t i = 0; i < unfinished.rows.size(); ++i) {
+    FlyingRow& row = flight->rows.emplace_back();
+    row.row = std::move(unfinished.rows[i]);
+    row.placement = unfinished.round.placements[i];
+    row.stream =
+        &streams_.Find(unfinished.round.epoch, row.row.message.topic, row.placement.partition);
+  }
+  flight->round = std::move(unfinished.round);
+  return flight;
+}
+
+absl::Status RelayWork::TakeLane(int lane) {
+  absl::StatusOr<std::vector<UnfinishedRound>> unfinished = log_.FindUnfinished(lane);
+  if (!unfinished.ok()) return unfinished.status();
+  for (UnfinishedRound& round : *unfinished) sender_.Add(MakeFlight(std::move(round)));
+  lanes_.push_back(lane);
+  return absl::OkStatus();
+}
+
+void RelayWork::Reset() {
+  sender_.Reset();
+  marks_.Reset();
+  finished_.clear();
+  declared_.clear();
+  last_marked_.clear();
+  log_.GiveUpLanes(lanes_);
+  lanes_.clear();
+  is_recovered_ = false;
+}
+
+void RelayWork::GiveUpLanes() {
+  log_.GiveUpLanes(lanes_);
+  lanes_.clear();
+}
+
+absl::Status RelayWork::Advance(bool may_place) {
+  if (!is_recovered_) return absl::OkStatus();
+  for (OwedVoid& owed : marks_.TakeDeclared()) declared_.push_back(std::move(owed));
+  Draft draft;
+  DraftFinished(draft);
+  DraftRefused(draft);
+  // What is refused must be known to the store before it is asked what may go next.
+  if (may_place && draft.refused.empty()) {
+    if (absl::Status placed = DraftPlaced(draft); !placed.ok()) {
+      streams_.TakeNumbersBack();
+      return placed;
+    }
+  }
+  if (draft.is_empty() && declared_.empty()) return absl::OkStatus();
+  const absl::Status written = Write(draft);
+  if (written.ok()) {
+    Keep(draft);
+  } else if (IsDoubt(written)) {
+    Log(LogLevel::kWarning, "outbox_doubt",
+        "begins anew, after asking the store what it has: " + written.ToString());
+    Reset();
+  } else {
+    // Nothing was written, so nothing of it was sent.
+    streams_.TakeNumbersBack();
+  }
+  return written;
+}
+
+void RelayWork::DraftFinished(Draft& draft) {
+  for (std::unique_ptr<Flight>& flight : sender_.TakeFinished()) {
+    for (FlyingRow& row : flight->rows) {
+      RelayStreams::Finish(*row.stream, row.placement.sequence, row.offset);
+    }
+    finished_.push_back(std::move(flight));
+  }
+  for (const std::unique_ptr<Flight>& flight : finished_) {
+    draft.finished.push_back({.lane = flight->round.lane, .round = flight->round.round});
+  }
+}
+
+void RelayWork::DraftRefused(Draft& draft) {
+  for (const FlyingRow* row : sender_.FindRefused()) {
+    if (row->state == FlyingRow::State::kRefused) {
+      draft.refused.push_back({.number = row->row.number, .reason = row->refusal});
+    } else {
+      draft.waiting.push_back(row->row.number);
+    }
+    draft.owed.push_back({.epoch = row->flight->round.epoch,
+                          .topic = row->row.message.topic,
+                          .partition = row->placement.partition,
+                          .sequence = row->placement.sequence});
+  }
+}
+
+absl::Status RelayWork::Write(Draft& draft) {
+  const std::vector<StreamProgress> streams = streams_.ListChanged();
+  ONCE_KILL_POINT("outbox_relay.before_advance");
+  const absl::Status written = log_.Advance({.finished = draft.finished,
+                                             .placed = draft.placed,
+                                             .refused = draft.refused,
+                                             .waiting = draft.waiting,
+                                             .owed = draft.owed,
+                                             .declared = declared_,
+                                             .streams = streams});
+  ONCE_KILL_POINT("outbox_relay.advanced");
+  return written;
+}
+
+void RelayWork::Keep(Draft& draft) {
+  streams_.KeepNumbers();
+  double published = 0;
+  for (const std::unique_ptr<Flight>& flight : finished_) {
+    for (const FlyingRow& row : flight->rows) {
+      published += row.state == FlyingRow::State::kAcknowledged ? 1 : 0;
+    }
+  }
+  if (published > 0) options_.metrics->Add("once_outbox_published_total", {}, published);
+  finished_.clear();
+  declared_.clear();
+  if (!draft.refused.empty()) LogRefused(draft);
+  // Rows that were refused before they were placed are in no flight.
+  if (!draft.owed.empty()) sender_.DropRefused();
+  for (const OwedVoid& gone : draft.owed) {
+    marks_.Void(gone, streams_.Find(gone.epoch, gone.topic, gone.partition).name);
+  }
+  for (std::size_t i = 0; i < draft.flights.size(); ++i) {
+    draft.flights[i]->round.round = draft.placed[i].round;
+    sender_.Add(std::move(draft.flights[i]));
+  }
+}
+
+void RelayWork::LogRefused(const Draft& draft) const {
+  options_.metrics->Add("once_outbox_parked_total", {}, static_cast<double>(draft.refused.size()));
+  const RefusedRow& first = draft.refused.front();
+  Log(LogLevel::kError, "outbox_parked",
+      absl::StrCat("no retry can publish ", draft.refused.size(), " outgoing messages, the first of ",
+                   "them number ", first.number, " (", first.reason.ToString(),
+                   "); they are parked, and what is behind them of their keys waits: see `once "
+                   "outbox list`"));
+}
+
+void RelayWork::TendMarks() {
+  if (Now() >= marks_at_) {
+    marks_at_ = Now() + options_.mark_interval;
+    for (const RelayStream* stream : streams_.TakeDue()) {
+      // Former epochs get one mark, the last.
+      if (stream->progress.epoch != streams_.epoch()) continue;
+      if (const auto mark = RelayStreams::MarkOf(*stream, stream->finished_last)) {
+        marks_.Mark(stream->progress.topic, stream->name, *mark);
+      }
+    }
+  }
+  marks_.Step();
+}
+
+void RelayWork::PutLastMarks(std::uint64_t epoch) {
+  for (const RelayStream* stream : streams_.StreamsOf(epoch)) {
+    if (const auto mark = RelayStreams::MarkOf(*stream, stream->progress.last)) {
+      marks_.Mark(stream->progress.topic, stream->name, *mark);
+    }
+  }
+  last_marked_.insert(epoch);
+}
+
+absl::Status RelayWork::CloseFormerEpochs() {
+  for (const std::uint64_t epoch : streams_.FindFormerEpochs()) {
+    if (last_marked_.contains(epoch)) {
+      // Also its voids are declared: they are written down before its name is forgotten.
+      if (!marks_.is_empty() || !declared_.empty()) continue;
+      if (absl::Status closed = log_.CloseEpoch(epoch); !closed.ok()) return closed;
+      streams_.Forget(epoch);
+      last_marked_.erase(epoch);
+      continue;
+    }
+    const auto is_of_it = [epoch](const std::unique_ptr<Flight>& flight) {
+      return flight->round.epoch == epoch;
+    };
+    const auto& flights = sender_.flights();
+    if (std::any_of(flights.begin(), flights.end(), is_of_it) ||
+        std::any_of(finished_.begin(), finished_.end(), is_of_it)) {
+      continue;
+    }
+    const absl::StatusOr<bool> is_in_use = log_.IsEpochInUse(epoch);
+    if (!is_in_use.ok()) return is_in_use.status();
+    if (!*is_in_use) PutLastMarks(epoch);
+  }
+  return absl::OkStatus();
+}
+
+bool RelayWork::CloseEpoch() {
+  if (!is_settled()) return false;
+  const std::uint64_t epoch = streams_.epoch();
+  if (!last_marked_.contains(epoch)) PutLastMarks(epoch);
+  marks_.Step();
+  if (!marks_.is_empty()) return false;
+  return log_.CloseEpoch(epoch).ok();
+}
+
+void RelayWork::CountWaiting() {
+  if (Now() < count_at_) return;
+  count_at_ = Now() + options_.count_interval;
+  const absl::StatusOr<OutgoingCounts> counts = log_.Count();
+  if (!counts.ok()) return;
+  options_.metrics->Set("once_outbox_pending_messages", {}, static_cast<double>(counts->waiting));
+  options_.metrics->Set("once_outbox_parked_messages", {}, static_cast<double>(counts->parked));
+  const absl::Duration age = std::max(absl::ZeroDuration(), Now() - counts->oldest);
+  options_.metrics->Set("once_outbox_oldest_age_seconds", {}, absl::ToDoubleSeconds(age));
+}
+
+}  // namespace once

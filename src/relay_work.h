@@ -1,0 +1,112 @@
+// RelayWork is an OutboxRelay at work: the control flow between the log of outgoing messages, which
+// remembers, and the sender, which sends. Every turn hears what has become of what was sent, writes
+// down in one transaction what is settled and what comes next, and sends that.
+//
+// Doubt ends an incarnation: after an unknown Advance() or lost lanes everything in memory is
+// dropped, the store is asked what there is, and new numbers are of a new epoch.
+// Thread-safety: none of its own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "once/outbox_relay.h"
+#include "src/partitioner.h"
+#include "src/relay_marks.h"
+#include "src/relay_sender.h"
+#include "src/relay_streams.h"
+
+namespace once {
+
+class RelayWork {
+ public:
+  // REQUIRES: the options are checked, and TryAcquireRelay() was true. Releases it.
+  explicit RelayWork(OutboxRelayOptions options);
+  ~RelayWork();
+
+  // One turn; `may_place` false: nothing new is sent.
+  absl::Status Step(bool may_place);
+  // Waits for a report, or for poll_interval; not at all while there is something to do.
+  void Wait(bool is_stopping);
+  bool is_idle() const;
+  // Nothing is on its way, and nothing has to be written down.
+  bool is_settled() const;
+
+  // For the end: last marks of this incarnation, in as many turns as they take. True: it is closed.
+  bool CloseEpoch();
+  void GiveUpLanes();
+
+  const OutboxRelayOptions& options() const { return options_; }
+  absl::Time Now() const { return options_.executor->Now(); }
+  void Log(LogLevel level, std::string_view action, std::string message) const;
+
+ private:
+  // What one Advance() is to write.
+  struct Draft {
+    std::vector<OutgoingProgress::Finished> finished;
+    std::vector<OutgoingRound> placed;
+    std::vector<RefusedRow> refused;
+    std::vector<std::int64_t> waiting;
+    std::vector<OwedVoid> owed;
+    std::vector<std::unique_ptr<Flight>> flights;  // of the rounds that are placed
+    bool is_empty() const;
+  };
+
+  absl::Status RefreshLanes();
+  absl::Status Recover();
+  absl::Status TakeLane(int lane);
+  std::unique_ptr<Flight> MakeFlight(UnfinishedRound unfinished);
+
+  absl::Status Advance(bool may_place);
+  void DraftFinished(Draft& draft);
+  void DraftRefused(Draft& draft);
+  absl::Status DraftPlaced(Draft& draft);
+  absl::Status Place(int lane, std::vector<OutgoingRow> rows, Draft& draft);
+  // kInvalidArgument: never.
+  absl::StatusOr<std::int32_t> ChoosePartition(const OutgoingMessage& message);
+  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic);
+  absl::Status Write(Draft& draft);
+  void Keep(Draft& draft);
+  void LogRefused(const Draft& draft) const;
+  // Everything is asked again.
+  void Reset();
+
+  void TendMarks();
+  absl::Status CloseFormerEpochs();
+  void PutLastMarks(std::uint64_t epoch);
+  void CountWaiting();
+
+  const OutboxRelayOptions options_;
+  OutgoingLog& log_;
+  RelayStreams streams_;
+  RelaySender sender_;
+  RelayMarks marks_;
+  std::unique_ptr<Event> pause_;
+
+  bool is_recovered_ = false;
+  std::vector<int> lanes_;
+  std::size_t next_lane_ = 0;
+  absl::Time lanes_at_ = absl::InfinitePast();  // when they are asked for again
+  absl::Time retry_at_ = absl::InfinitePast();  // after trouble with the store
+  absl::Time marks_at_ = absl::InfinitePast();
+  absl::Time count_at_ = absl::InfinitePast();
+  // Settled, and not written down yet.
+  std::vector<std::unique_ptr<Flight>> finished_;
+  std::vector<OwedVoid> declared_;
+  bool found_nothing_ = false;  // when it looked last
+
+  // During one turn.
+  absl::flat_hash_map<std::string, absl::StatusOr<std::int32_t>> partition_counts_;
+  StickyPartition keyless_;
+  std::set<std::uint64_t> last_marked_;  // epochs
+};
+
+}  // namespace once
