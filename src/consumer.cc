@@ -114,6 +114,7 @@ absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   absl::Status status = ValidateProtocol(options, handler);
   status.Update(Annotate(options.id.status(), "ConsumerOptions::id"));
   status.Update(Annotate(ValidateRetryPolicy(options.retry), "ConsumerOptions"));
+  status.Update(Annotate(ValidateLossOptions(options.loss), "ConsumerOptions"));
   status.Update(ValidateLimits(options.limits));
   status.Update(ValidateTimes(options.times, options.source->traits().poll_interval_max));
   return status;
@@ -137,6 +138,9 @@ ConsumerStats& ConsumerStats::operator+=(const ConsumerStats& other) {
   taken_over += other.taken_over;
   uncertain += other.uncertain;
   overdue += other.overdue;
+  suspected += other.suspected;
+  recovered += other.recovered;
+  unstamped += other.unstamped;
   return *this;
 }
 
