@@ -9,6 +9,7 @@
 #include "once/abseil.h"
 #include "src/invoke_handler.h"
 #include "src/judge.h"
+#include "src/judge_losses.h"
 #include "src/row_marks.h"
 #include "src/store_errors.h"
 #include "src/test_hooks.h"
@@ -22,7 +23,7 @@ constexpr absl::Duration kOpenClaimRecheck = absl::Seconds(1);
 // A record dated after its receipt counts as of its receipt. While a backlog is read that bounds
 // nothing, so of several messages the one that is dated earliest counts: a single one that is dated
 // 2099 ages nothing.
-std::int64_t LogTimeOf(const Message& message, std::int64_t received_ms) {
+std::int64_t DatedAt(const Message& message, std::int64_t received_ms) {
   return std::min(message.timestamp_ms(), received_ms);
 }
 
@@ -42,7 +43,7 @@ PositionUpdate NextPosition(const WorkPartition& partition, std::int64_t foresee
     update.position = is_settled ? message.offset() + 1 : message.offset();
     if (!is_settled && !ONCE_PLANTED_BUG("position-past-waiting")) break;
     last = &message;
-    earliest_ms = std::min(earliest_ms, LogTimeOf(message, now_ms));
+    earliest_ms = std::min(earliest_ms, DatedAt(message, now_ms));
   }
   if (last != nullptr) {
     const std::int64_t before =
@@ -65,6 +66,7 @@ void BatchTransaction::Prepare() {
   candidates_.clear();
   candidates_.reserve(count);  // ids may point into Candidate::scratch: it must not move
   for (WorkPartition& partition : order_.partitions) {
+    if (partition.sequences != nullptr) ReadNumbers(partition);
     for (WorkItem& item : partition.items) {
       Candidate& candidate = candidates_.emplace_back();
       candidate.partition = &partition;
@@ -320,6 +322,7 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   staged_.CopyWrites(writes);
   absl::Status status = transaction.PutIds(writes);
   if (status.ok()) status = transaction.PutOutgoing(letters_);
+  if (status.ok()) status = StageNumbers(transaction, updates);
   if (status.ok()) status = transaction.SetPositions(updates);
   if (status.ok()) status = transaction.CheckOpen();
   if (!status.ok()) return EndWith(PassEnd::kStoreTrouble, status);
@@ -344,6 +347,7 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
       partition.last_applied = updates[i].last_applied;
     }
     for (const LogEvent& event : events_) context_.log.Log(event);
+    AdoptNumbers(updates);
     if (status.ok()) return PassEnd::kCommitted;
   }
   if (status.code() == absl::StatusCode::kUnknown) return EndWith(PassEnd::kUnknown, status);

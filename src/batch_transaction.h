@@ -97,6 +97,9 @@ class BatchTransaction {
   bool DeadLetter(Candidate& candidate, const IdRecord& record, Disposition disposition,
                   const absl::Status& error);
   PassEnd Finish(StoreTransaction& transaction);
+  absl::Status StageNumbers(StoreTransaction& transaction,
+                            const std::vector<PositionUpdate>& updates);
+  void AdoptNumbers(const std::vector<PositionUpdate>& updates);
   void WarnOfDying(const Candidate& candidate);
   PassEnd EndWith(PassEnd end, const absl::Status& error);
   void Note(LogLevel level, std::string_view action, std::string message,

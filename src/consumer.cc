@@ -148,6 +148,7 @@ absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   status.Update(Annotate(options.id.status(), "ConsumerOptions::id"));
   status.Update(Annotate(ValidateRetryPolicy(options.retry), "ConsumerOptions"));
   status.Update(ValidateFloor(options));
+  status.Update(Annotate(ValidateLossOptions(options.loss), "ConsumerOptions"));
   status.Update(ValidateLimits(options.limits));
   status.Update(ValidateTimes(options.times, options.source->traits().poll_interval_max));
   return status;
@@ -171,6 +172,9 @@ ConsumerStats& ConsumerStats::operator+=(const ConsumerStats& other) {
   taken_over += other.taken_over;
   uncertain += other.uncertain;
   overdue += other.overdue;
+  suspected += other.suspected;
+  recovered += other.recovered;
+  unstamped += other.unstamped;
   return *this;
 }
 

@@ -8,6 +8,7 @@
 #include "once/abseil.h"
 #include "src/batch_succession.h"
 #include "src/claim_batch.h"
+#include "src/judge_losses.h"
 #include "src/relay.h"
 #include "src/row_marks.h"
 #include "src/store_errors.h"
@@ -145,6 +146,9 @@ void Engine::Turn() {
   }
   SubmitAudit();
   Collect();
+  PollMarks(executor_.Now());
+  SubmitLossCheck();
+  Collect();
   ReportGuarantee(executor_.Now());
   SubmitBatch();
   PrepareBatch();
@@ -201,6 +205,7 @@ void Engine::Execute(WorkOrder& order) {
                   .batch_max_duration = options_.limits.batch_max_duration,
                   .publish_timeout = options_.times.publish_timeout},
                  order);
+    AdoptUnkept(*order.batch, executor_.Now());
   } else if (order.batch) {
     SettleBatch({.store = store(),
                  .handler = per_message_,
@@ -215,6 +220,7 @@ void Engine::Execute(WorkOrder& order) {
                  .group = source_.traits().group,
                  .batch_max_duration = options_.limits.batch_max_duration,
                  .has_deadline = options_.times.handler_deadline < absl::InfiniteDuration(),
+                 .keeps_numbers = keeps_numbers(),
                  .is_synced_later = syncer_.has_task(),
                  .buffers = settle_buffers_},
                 order);
@@ -225,6 +231,8 @@ void Engine::Execute(WorkOrder& order) {
     std::vector<PartitionKey> keys;
     for (const PositionLock& lock : order.audit->locks) keys.push_back(lock.key);
     order.audit->result = store().ReadPositions(keys);
+  } else if (order.loss) {
+    JudgeLosses(keeps_numbers() ? &store() : nullptr, *order.loss);
   } else if (order.rows) {
     ONCE_KILL_POINT("rows.before_write");
     WriteRows(store(), *order.rows);
@@ -389,6 +397,12 @@ void Engine::Publish(const ConsumerStats& delta) {
   if (delta.lease_lost > 0) {
     options_.metrics->Add("once_lease_lost_total", {}, static_cast<double>(delta.lease_lost));
   }
+  const auto count_all = [this](std::string_view name, std::uint64_t number) {
+    if (number > 0) options_.metrics->Add(name, {}, static_cast<double>(number));
+  };
+  count_all("once_loss_suspected_total", delta.suspected);
+  count_all("once_loss_recovered_total", delta.recovered);
+  count_all("once_loss_unstamped_messages_total", delta.unstamped);
   if (delta.published > 0) {
     options_.metrics->Add("once_dead_letter_messages_total", {},
                           static_cast<double>(delta.published));

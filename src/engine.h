@@ -3,7 +3,7 @@
 // A full batch is chosen while the worker has the one before it, and follows that by itself.
 // engine.cc has the loop, engine_intake.cc what the source says, engine_rows.cc the position rows,
 // engine_start.cc where a partition goes on, engine_batches.cc the batches, engine_sync.cc what
-// becomes of them after that.
+// becomes of them after that, engine_loss.cc the numbered messages that are missing.
 //
 // A transactional handler's authority is the store's position row; a plain handler's is the
 // broker's committed offset, and its partitions have no row.
@@ -143,6 +143,21 @@ class Engine : private SourceListener {
   void RereadUnsynced();
   void FinishSync(absl::Time deadline);
 
+  // engine_loss.cc: numbered messages that are missing.
+  bool keeps_numbers() const;
+  void BeginSequences(Partition& partition, bool is_taken);
+  void FollowMarks(absl::Time now);
+  void PollMarks(absl::Time now);
+  void KeepMark(const ReceivedMark& received);
+  absl::Duration JudgeInterval() const;
+  bool IsLossDue(const Partition& partition, absl::Time now) const;
+  std::int64_t LogTimeIn(const Partition& partition, absl::Time now);
+  void SubmitLossCheck();
+  void ApplyLoss(const LossOrder& order);
+  void NoteTracked(Partition& partition, const TrackedPartition& tracked);
+  void TellLosses(const std::vector<LossEvent>& losses, std::uint64_t unstamped);
+  void TellLoss(const LossEvent& event);
+
   void ReportGuarantee(absl::Time now);
 
   Partition* Find(const TopicPartition& name);
@@ -184,7 +199,9 @@ class Engine : private SourceListener {
   bool is_sync_due_ = false;       // something was committed after the last sync began
   int sync_failures_ = 0;          // in a row
   bool is_sync_doubtful_ = false;  // one has failed: rows that were to be synced must be read again
-  bool is_flowing_ = true;         // the last batch was settled whole
+  bool is_marks_due_ = false;      // side topics are to be read from their beginning
+  absl::Time next_marks_ = absl::InfinitePast();
+  bool is_flowing_ = true;  // the last batch was settled whole
   bool is_started_ = false;
   bool is_closed_ = false;
 

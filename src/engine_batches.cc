@@ -60,8 +60,9 @@ bool Engine::IsRowDue(absl::Time now) const {
 // Something else than a batch is to be done next.
 bool Engine::IsWorkerNeeded(absl::Time now) const {
   return IsRowDue(now) ||
-         std::any_of(partitions_.begin(), partitions_.end(),
-                     [&](const auto& entry) { return IsAuditDue(entry.second, now); });
+         std::any_of(partitions_.begin(), partitions_.end(), [&](const auto& entry) {
+           return IsAuditDue(entry.second, now) || IsLossDue(entry.second, now);
+         });
 }
 
 // How many messages the next batch may have.
@@ -171,6 +172,9 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
   work.reach = partition.reach;
   work.is_narrowed = partition.is_suspect() && !partition.is_single();
   work.attempt = partition.attempt;
+  work.sequences = partition.sequences;
+  work.is_gap_lost = partition.is_gap_lost;
+  work.tracked = partition.tracked;
   work.items.reserve(count);
   for (std::size_t n = 0; n < count; ++n) {
     work.items.push_back({.delivery = std::move(partition.queue.front())});
@@ -207,6 +211,7 @@ void Engine::Apply(WorkOrder& order) {
   if (order.take) ApplyTake(*order.take);
   if (order.audit) ApplyAudit(*order.audit);
   if (order.rows) ApplyRows(*order.rows);
+  if (order.loss) ApplyLoss(*order.loss);
 }
 
 void Engine::ApplyBatch(BatchOrder& order) {
@@ -219,6 +224,7 @@ void Engine::ApplyBatch(BatchOrder& order) {
     Publish(counts);
     outbox_pending_ += order.letters;
     if (order.letters > 0) relay_wake_->Set();
+    TellLosses(order.losses, order.unstamped);
   }
   Publish({.rollbacks = order.rollbacks});
   if (order.end == BatchEnd::kStoreTrouble && !IsTransientTrouble(order.error)) {
@@ -244,6 +250,8 @@ void Engine::ApplyBatch(BatchOrder& order) {
       case BatchEnd::kCommitted:
         NoteCommitted(*partition, work, order.is_unsynced);
         partition->last_applied = work.last_applied;
+        partition->is_gap_lost = false;
+        NoteTracked(*partition, work.tracked);
         partition->last_checked = now;
         partition->trouble = 0;
         partition->restarts = 0;
@@ -288,6 +296,7 @@ void Engine::ApplyClaims(BatchOrder& order) {
   Publish(counts);
   const bool is_in_trouble = order.end == BatchEnd::kStoreTrouble;
   if (is_in_trouble && !IsTransientTrouble(order.error)) fatal_ = Annotate(order.error, "store");
+  TellLosses(order.losses, order.unstamped);
   AdaptClaimRoom(order);
   for (WorkPartition& work : order.partitions) {
     Partition* partition = FindIfCurrent(work.lock.key.partition, work.assignment);
@@ -298,6 +307,8 @@ void Engine::ApplyClaims(BatchOrder& order) {
     }
     Return(*partition, work);
     partition->expected.position = partition->tracker.watermark();
+    partition->is_gap_lost = false;
+    NoteTracked(*partition, work.tracked);
     partition->trimmed_messages = 0;
     if (is_in_trouble) {
       ApplyTrouble(*partition, order.error, now);

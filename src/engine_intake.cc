@@ -210,6 +210,7 @@ void Engine::OnAssigned(const Assignment& assignment) {
   last_buffered_ = nullptr;
   PutBack(worker_.TakeBack());  // of what is assigned anew nothing of before begins
   const SourceTraits& traits = source_.traits();
+  is_marks_due_ = true;
   for (const TopicPartition& name : assignment.partitions) {
     if (Partition* former = Find(name)) Forget(*former);
     Unlist(name);

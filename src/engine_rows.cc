@@ -158,6 +158,7 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
         taken.reach > taken.current.position ? std::max(known, taken.reach) : known;
     partition.attempt.reset();
   }
+  BeginSequences(partition, true);
   const bool is_made = partition.plan && !taken.previous;
   partition.was_taken = true;
   partition.is_row_lost = false;

@@ -139,6 +139,7 @@ void Engine::CarryOut(Partition& partition, StartPlan plan) {
   partition.beyond_end_checks = 0;
   MisreportGap(plan, stats().gaps > 0);
   if (plan.gap) Publish({.gaps = 1});
+  partition.is_gap_lost = plan.gap.has_value();
   if (plan.is_retention_short) is_retention_short_ = true;
   for (const StartFinding& finding : plan.findings) {
     Log(finding.level, finding.action, finding.message, &partition.name(), FieldsOf(plan.gap));
@@ -180,6 +181,7 @@ void Engine::BeginPlanned(Partition& partition) {
   partition.last_checked = executor_.Now();
   partition.began = plan.began;
   partition.bounds.reset();
+  BeginSequences(partition, false);
   Realign(partition, plan.position, plan.witness);
 }
 

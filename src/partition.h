@@ -76,6 +76,14 @@ struct Partition {
   absl::Time hinted = absl::InfinitePast();  // … and when
   absl::Status stop_reason;
 
+  // Null: nobody looks for losses in it.
+  std::shared_ptr<SequenceTracker> sequences;
+  bool is_compacted = false;  // a number that is missing there proves nothing
+  bool is_gap_lost = false;   // it went on behind a gap, and has not committed there yet
+  TrackedPartition tracked;
+  std::vector<SideRecord> side_records;  // not with the tracker yet
+  absl::Time judged = absl::InfinitePast();
+
   const TopicPartition& name() const { return key.partition; }
   // What the broker may be told.
   std::int64_t durable_position() const { return synced_position.value_or(expected.position); }

@@ -30,6 +30,7 @@ struct SettleContext {
   std::string_view group;
   absl::Duration batch_max_duration;
   bool has_deadline = false;     // ConsumerTimes::handler_deadline is finite
+  bool keeps_numbers = false;    // what is known of streams goes into the store
   bool is_synced_later = false;  // what may wait for it is committed without a sync
   SettleBuffers& buffers;
 };

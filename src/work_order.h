@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,9 +14,11 @@
 #include "absl/time/time.h"
 #include "once/consumer.h"
 #include "once/dedup_store.h"
+#include "once/loss.h"
 #include "once/position.h"
 #include "src/cancellation.h"
 #include "src/delivery.h"
+#include "src/sequence_tracker.h"
 #include "src/verdict.h"
 
 namespace once {
@@ -30,6 +33,13 @@ struct WorkItem {
 struct RecordedAttempt {
   std::int64_t offset = 0;
   int attempt = 0;
+};
+
+// What the polling thread knows of a partition's SequenceTracker.
+struct TrackedPartition {
+  std::int64_t log_time_ms = -1;  // after its last message; -1: unknown
+  bool is_waiting = false;        // has_waiting() or has_judgeable()
+  std::uint64_t missing = 0;
 };
 
 // One partition's share of a batch: consecutive messages, in order.
@@ -48,12 +58,16 @@ struct WorkPartition {
   // Of a batch that is to follow another one: where this partition is in that one. What the row
   // then is only that one's end tells.
   std::optional<std::size_t> place_before;
+  // Null: nobody looks for losses. The worker's while it has the order.
+  std::shared_ptr<SequenceTracker> sequences;
+  bool is_gap_lost = false;  // TrackedStep
 
   // Results. `committed` is what the row became, or would have become when the end is kUnknown.
   bool is_committed = false;
   PositionStamp committed;
   absl::Time not_before = absl::InfinitePast();  // its first unsettled message waits until then
   absl::Status stop = absl::OkStatus();          // why it must not go on
+  TrackedPartition tracked;
 };
 
 enum class BatchEnd : std::uint8_t {
@@ -74,12 +88,14 @@ struct BatchOrder {
   BatchEnd end = BatchEnd::kPending;
   std::vector<BeginResult::Mismatch> mismatches;
   absl::Status error;
-  std::uint64_t retries = 0;    // failed attempts that will be followed by another
-  std::uint64_t rollbacks = 0;  // transactions rolled back on the way
-  std::uint64_t letters = 0;    // outbox rows committed
-  bool is_unsynced = false;     // committed, and a SyncOrder is still to follow
-  ConsumerStats claims;         // plain handlers: what claims met on the way
-  bool is_cut_short = false;    // plain handlers: time ran out before all messages had their turn
+  std::uint64_t retries = 0;      // failed attempts that will be followed by another
+  std::uint64_t rollbacks = 0;    // transactions rolled back on the way
+  std::uint64_t letters = 0;      // outbox rows committed
+  bool is_unsynced = false;       // committed, and a SyncOrder is still to follow
+  ConsumerStats claims;           // plain handlers: what claims met on the way
+  bool is_cut_short = false;      // plain handlers: time ran out before all messages had their turn
+  std::vector<LossEvent> losses;  // what the transaction has made known
+  std::uint64_t unstamped = 0;
 };
 
 struct TakeOrder {
@@ -118,7 +134,29 @@ struct SyncOrder {
   absl::Status end = absl::UnknownError("not run");
 };
 
-// Exactly one of the five is set.
+// Looks for numbers that have been missing for too long, and obeys the side topic.
+struct LossOrder {
+  struct Item {
+    PositionLock lock;  // only compared: the row stays as it is
+    std::uint64_t assignment = 0;
+    std::shared_ptr<SequenceTracker> sequences;
+    bool is_gap_lost = false;
+    std::int64_t log_time_ms = 0;
+    std::int64_t seen_until_ms = 0;
+    std::vector<SideRecord> side_records;
+
+    TrackedPartition tracked;  // result
+  };
+  std::vector<Item> items;
+
+  // Results. Items of `mismatches` were left out; `end` says what became of the others.
+  std::vector<BeginResult::Mismatch> mismatches;
+  std::vector<LossEvent> losses;
+  std::uint64_t unstamped = 0;
+  absl::Status end = absl::UnknownError("not run");
+};
+
+// Exactly one of the six is set.
 //
 // Thread-safety: the worker's from Submit() or Follow() until it is collected or taken back. Of a
 // running batch the polling thread may read what neither changes then: which partitions and how
@@ -135,6 +173,7 @@ struct WorkOrder {
   std::optional<AuditOrder> audit;
   std::optional<RowsOrder> rows;
   std::optional<SyncOrder> sync;
+  std::optional<LossOrder> loss;
   // Set by the polling thread while the worker runs. `finish_early`: begin no further message,
   // commit what is done. `doomed`: commit nothing.
   std::atomic<bool> finish_early = false;

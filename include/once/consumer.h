@@ -30,6 +30,7 @@
 #include "once/handler.h"
 #include "once/id_extractor.h"
 #include "once/log.h"
+#include "once/loss.h"
 #include "once/metrics.h"
 #include "once/retry.h"
 #include "once/source.h"
@@ -138,6 +139,7 @@ struct ConsumerOptions {
   absl::Duration redelivery_horizon = absl::Hours(24);
   ShortRetention short_retention = ShortRetention::kStop;
   ClaimOptions claims;
+  LossOptions loss;
   // With an embedded store and in Run(): a batch is synced while the next one runs, and only then
   // acknowledged. Until then a power failure undoes it, to be handled anew, and other readers of
   // the store may have seen it. False: no batch begins before the one before it is synced.
@@ -169,6 +171,10 @@ struct ConsumerStats {
   std::uint64_t taken_over = 0;  // … and messages met whose earlier invocation was lost
   std::uint64_t uncertain = 0;   // dead-lettered because of that; in dead_lettered too
   std::uint64_t overdue = 0;     // handlers cancelled at their deadline
+  // Loss detection: numbers of messages that were suspected to be lost …
+  std::uint64_t suspected = 0;
+  std::uint64_t recovered = 0;  // … and of those that arrived after all, or were declared void
+  std::uint64_t unstamped = 0;  // messages without a number that belongs to their partition
 
   ConsumerStats& operator+=(const ConsumerStats& other);
 };

@@ -143,6 +143,7 @@ inline ConsumerOptions CopyWithoutSource(const ConsumerOptions& options) {
           .redelivery_horizon = options.redelivery_horizon,
           .short_retention = options.short_retention,
           .claims = options.claims,
+          .loss = options.loss,
           .overlaps_syncs = options.overlaps_syncs,
           .limits = options.limits,
           .times = options.times,

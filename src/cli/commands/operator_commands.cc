@@ -17,6 +17,7 @@
 #include "once/executor.h"
 #include "src/cli/commands/command_context.h"
 #include "src/cli/commands/failures_command.h"
+#include "src/cli/commands/loss_command.h"
 #include "src/cli/commands/message_command.h"
 #include "src/cli/commands/plain_bytes.h"
 #include "src/cli/commands/position_command.h"
@@ -86,6 +87,8 @@ struct OperatorCommands::Flags {
   std::int32_t partition = 0;
   std::string offset;
 
+  LossSelector loss;
+
   FailureListOptions list;
   std::string list_id;
   std::string shown_id;
@@ -104,6 +107,7 @@ struct OperatorCommands::Flags {
   CLI::App* position_adopt = nullptr;
   CLI::App* failures_list = nullptr;
   CLI::App* failures_show = nullptr;
+  CLI::App* loss_report = nullptr;
   CLI::App* redrive = nullptr;
   CLI::App* discard = nullptr;
   CLI::App* resolve = nullptr;
@@ -112,17 +116,19 @@ struct OperatorCommands::Flags {
   CLI::App* store_compact = nullptr;
   CLI::App* store_backup = nullptr;
   CLI::Option* partition_option = nullptr;
+  CLI::Option* loss_partition_option = nullptr;
   CLI::Option* shown_number_option = nullptr;
 
   std::vector<CLI::App*> All() const {
-    return {position_show, position_set, position_adopt, failures_list,
-            failures_show, redrive,      discard,        resolve,
-            store_stats,   store_verify, store_compact,  store_backup};
+    return {position_show, position_set,  position_adopt, failures_list, failures_show,
+            loss_report,   redrive,       discard,        resolve,       store_stats,
+            store_verify,  store_compact, store_backup};
   }
 
   void AddCommon(CLI::App& command);
   void AddPosition(CLI::App& app);
   void AddFailures(CLI::App& app);
+  void AddLoss(CLI::App& app);
   void AddDecision(CLI::App& command);
   void AddDecisions(CLI::App& app);
   void AddStore(CLI::App& app);
@@ -205,6 +211,22 @@ void OperatorCommands::Flags::AddFailures(CLI::App& app) {
           ->check(CheckNumber<std::int64_t>(1, std::numeric_limits<std::int64_t>::max()));
   failures_show->add_option("--scope", scope, "where several scopes have the id");
   failures_show->add_flag("--payload", is_payload, "show the payload too");
+}
+
+void OperatorCommands::Flags::AddLoss(CLI::App& app) {
+  CLI::App& group =
+      *app.add_subcommand("loss", "Messages that numbering producers sent and nobody received");
+  group.require_subcommand(1);
+  loss_report = group.add_subcommand("report", "Which are missing; exit with 7 when any is");
+  AddCommon(*loss_report);
+  loss_report->add_option("TOPIC", loss.topic, "names with other bytes as hex:…")
+      ->check(CheckBytes);
+  loss_partition_option = loss_report->add_option("PARTITION", partition, "its number")
+                              ->check(CheckNumber<std::int32_t>(0, 1'000'000'000));
+  loss_report->add_option("--group", loss.group, "as this consumer group read it")
+      ->check(CheckBytes);
+  loss_report->add_option("--cluster", loss.cluster, "the broker's cluster id")->check(CheckBytes);
+  loss_report->add_option("--producer", loss.producer, "of this producer only")->check(CheckBytes);
 }
 
 void OperatorCommands::Flags::AddDecision(CLI::App& command) {
@@ -294,6 +316,10 @@ Report OperatorCommands::Flags::ExecuteStore(CommandContext& context) {
 
 Report OperatorCommands::Flags::Execute(CommandContext& context) {
   if (store_stats->get_parent()->parsed()) return ExecuteStore(context);
+  if (loss_report->parsed()) {
+    if (loss_partition_option->count() > 0) loss.partition = partition;
+    return ReportLosses(context, loss);
+  }
   if (failures_list->parsed()) {
     if (!list_id.empty()) list.id = ReadBytes(list_id);
     return ListFailures(context, list);
@@ -327,6 +353,7 @@ Report OperatorCommands::Flags::Execute(CommandContext& context) {
 OperatorCommands::OperatorCommands(CLI::App& app) : flags_(std::make_unique<Flags>()) {
   flags_->AddPosition(app);
   flags_->AddFailures(app);
+  flags_->AddLoss(app);
   flags_->AddDecisions(app);
   flags_->AddStore(app);
 }

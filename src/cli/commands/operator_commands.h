@@ -8,7 +8,8 @@
 
 namespace once::cli {
 
-// Adds `position`, `failures`, `redrive`, `discard` and `resolve` to an app, which must outlive it.
+// Adds `position`, `failures`, `loss`, `redrive`, `discard`, `resolve` and `store` to an app, which
+// must outlive it.
 class OperatorCommands {
  public:
   explicit OperatorCommands(CLI::App& app);

@@ -1,0 +1,153 @@
+// The notes of streams with missing numbers, page by page.
+#include "src/cli/commands/loss_command.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "src/cli/commands/plain_bytes.h"
+#include "src/loss_notes.h"
+#include "src/stream_state.h"
+#include "src/stream_table.h"
+
+namespace once::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::size_t kPage = 100;
+// Ranges in one row of the table; the document has them all.
+constexpr std::size_t kRangesShown = 8;
+
+struct FoundStream {
+  LossNoteName name;
+  ProducerEpoch by;
+  StreamLosses losses;
+};
+
+bool IsMeant(const LossSelector& selector, const FoundStream& stream) {
+  const PartitionKey& key = stream.name.partition;
+  const auto is_any_or = [](const std::string& wanted, std::string_view is) {
+    return wanted.empty() || ReadBytes(wanted) == std::string(is);
+  };
+  return is_any_or(selector.cluster, key.cluster) && is_any_or(selector.group, key.group) &&
+         is_any_or(selector.topic, key.partition.topic) &&
+         (!selector.partition || *selector.partition == key.partition.partition) &&
+         is_any_or(selector.producer, stream.by.producer);
+}
+
+absl::StatusOr<FoundStream> ReadNote(const StoredNote& note) {
+  FoundStream stream;
+  std::optional<LossNoteName> name = ParseLossNoteKey(note.key);
+  std::optional<ProducerEpoch> by = name ? UnpackStream(name->stream) : std::nullopt;
+  std::optional<StreamLosses> losses = DecodeLosses(note.value);
+  if (!by || !losses) {
+    return absl::DataLossError(absl::StrCat("the note under ", ShowBytes(note.key),
+                                            " is damaged; `once store verify` reads all of it"));
+  }
+  return FoundStream{*std::move(name), *by, *std::move(losses)};
+}
+
+absl::Status VisitStreams(StoreOperations& operations,
+                          const std::function<void(const FoundStream&)>& visit) {
+  NoteQuery query{.prefix = LossNotePrefix(LossNoteKind::kLosses), .notes_max = kPage};
+  while (true) {
+    const absl::StatusOr<std::vector<StoredNote>> page = operations.ListNotes(query);
+    if (!page.ok()) return page.status();
+    for (const StoredNote& note : *page) {
+      const absl::StatusOr<FoundStream> stream = ReadNote(note);
+      if (!stream.ok()) return stream.status();
+      visit(*stream);
+    }
+    if (page->size() < kPage) return absl::OkStatus();
+    query.after = page->back().key;
+  }
+}
+
+std::uint64_t CountKind(const StreamLosses& losses, MissingKind kind) {
+  std::uint64_t count = 0;
+  for (const MissingRange& range : losses.missing) {
+    if (range.kind == kind) count += range.size();
+  }
+  return count;
+}
+
+ordered_json RangesOf(const StreamLosses& losses, MissingKind kind) {
+  ordered_json ranges = ordered_json::array();
+  for (const MissingRange& range : losses.missing) {
+    if (range.kind != kind) continue;
+    ranges.push_back({{"first", range.first}, {"last", range.last}, {"since_ms", range.seen_ms}});
+  }
+  return ranges;
+}
+
+std::string ShowRanges(const StreamLosses& losses, MissingKind kind) {
+  std::string text;
+  std::size_t count = 0;
+  for (const MissingRange& range : losses.missing) {
+    if (range.kind != kind || count++ >= kRangesShown) continue;
+    absl::StrAppend(&text, text.empty() ? "" : ",", range.first);
+    if (range.last != range.first) absl::StrAppend(&text, "-", range.last);
+  }
+  if (count > kRangesShown) absl::StrAppend(&text, ", … ", count - kRangesShown, " more");
+  return text.empty() ? "-" : text;
+}
+
+std::string ShowEpoch(std::uint64_t epoch) {
+  return absl::StrCat(absl::Hex(epoch, absl::kZeroPad16));
+}
+
+ordered_json Describe(const FoundStream& stream) {
+  const PartitionKey& key = stream.name.partition;
+  return {{"cluster", ShowBytes(key.cluster)},
+          {"group", ShowBytes(key.group)},
+          {"topic", ShowBytes(key.partition.topic)},
+          {"partition", key.partition.partition},
+          {"producer", std::string(stream.by.producer)},
+          {"epoch", ShowEpoch(stream.by.epoch)},
+          {"missing", RangesOf(stream.losses, MissingKind::kReported)},
+          {"waiting", RangesOf(stream.losses, MissingKind::kWaiting)},
+          {"given_up", stream.losses.given_up}};
+}
+
+}  // namespace
+
+Report ReportLosses(CommandContext& context, const LossSelector& selector) {
+  Report report;
+  ordered_json streams = ordered_json::array();
+  std::uint64_t missing = 0;
+  std::uint64_t waiting = 0;
+  Table table({"GROUP", "PARTITION", "PRODUCER", "EPOCH", "MISSING", "WAITING", "GIVEN UP"});
+  const absl::Status visited = VisitStreams(context.operations, [&](const FoundStream& stream) {
+    const std::uint64_t lost =
+        CountKind(stream.losses, MissingKind::kReported) + stream.losses.given_up;
+    const std::uint64_t late = CountKind(stream.losses, MissingKind::kWaiting);
+    if (!IsMeant(selector, stream) || lost + late == 0) return;
+    missing += lost;
+    waiting += late;
+    streams.push_back(Describe(stream));
+    table.Add(
+        {ShowBytes(stream.name.partition.group),
+         ShowBytes(ToString(stream.name.partition.partition)), std::string(stream.by.producer),
+         ShowEpoch(stream.by.epoch), ShowRanges(stream.losses, MissingKind::kReported),
+         ShowRanges(stream.losses, MissingKind::kWaiting), absl::StrCat(stream.losses.given_up)});
+  });
+  if (!visited.ok()) return ReportError(visited);
+  report.document = {{"missing_messages", missing},
+                     {"waiting_messages", waiting},
+                     {"streams", std::move(streams)}};
+  if (!table.is_empty()) report.text = table.Render();
+  report.notes.push_back(missing == 0
+                             ? "no message is missing"
+                             : absl::StrCat(missing, " messages that were sent did not arrive"));
+  if (waiting > 0) {
+    report.notes.push_back(absl::StrCat(waiting, " may only be late: loss.gap_grace is not over"));
+  }
+  if (missing > 0) report.code = kFoundProblems;
+  return report;
+}
+
+}  // namespace once::cli

@@ -1,0 +1,26 @@
+// `once loss report`: which numbered messages are missing, as the store knows it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "src/cli/commands/command_context.h"
+#include "src/cli/commands/report.h"
+
+namespace once::cli {
+
+// Empty fields select everything.
+struct LossSelector {
+  std::string cluster;
+  std::string group;
+  std::string topic;
+  std::optional<std::int32_t> partition = std::nullopt;
+  std::string producer;
+};
+
+// kFoundProblems when anything is missing: suspected, and neither arrived nor excused. What is only
+// waited for is listed apart, and is no problem yet.
+Report ReportLosses(CommandContext& context, const LossSelector& selector);
+
+}  // namespace once::cli

@@ -1,0 +1,221 @@
+// Losses: who looks for them and when, and telling of what was found. What is missing is
+// SequenceTracker's business, on the worker.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "once/sequence.h"
+#include "src/engine.h"
+#include "src/store_errors.h"
+#include "src/test_hooks.h"
+
+namespace once {
+namespace {
+
+// How often side topics are looked at, and how soon again after trouble.
+constexpr absl::Duration kMarksInterval = absl::Milliseconds(200);
+constexpr absl::Duration kMarksRetry = absl::Seconds(5);
+// In hand per partition, and read at once.
+constexpr std::size_t kSideRecordsMax = 5000;
+
+std::string RangeOf(const LossEvent& event) {
+  if (event.first == event.last) return absl::StrCat("number ", event.first);
+  return absl::StrCat("numbers ", event.first, " to ", event.last);
+}
+
+}  // namespace
+
+bool Engine::keeps_numbers() const { return has_rows() && options_.loss.mode == LossMode::kReport; }
+
+// The row has been taken, or a fetch begins without one. What others may have written since is in
+// the store; what only memory knows lasts as long as the assignment.
+void Engine::BeginSequences(Partition& partition, bool is_taken) {
+  if (options_.loss.mode == LossMode::kOff || partition.is_compacted) return;
+  if (partition.sequences != nullptr && !(is_taken && keeps_numbers())) return;
+  // What the former one was told of may concern this one too.
+  is_marks_due_ = is_marks_due_ || partition.sequences != nullptr;
+  partition.sequences =
+      std::make_shared<SequenceTracker>(partition.key, options_.loss, keeps_numbers());
+  partition.tracked = {.is_waiting = true};
+  partition.judged = absl::InfinitePast();
+}
+
+// Every instance reads all side topics of its topics, from the beginning whenever a partition comes
+// or its row is read again: what was heard before was for others, or was lost with them.
+void Engine::FollowMarks(absl::Time now) {
+  std::set<std::string> topics;
+  for (const auto& [name, partition] : partitions_) topics.insert(name.topic);
+  const absl::Status followed =
+      options_.loss.marks->Follow(std::vector<std::string>(topics.begin(), topics.end()));
+  if (followed.ok()) {
+    is_marks_due_ = false;
+    return;
+  }
+  next_marks_ = now + kMarksRetry;
+  Log(LogLevel::kWarning, "marks_unreadable", followed.ToString());
+}
+
+void Engine::PollMarks(absl::Time now) {
+  const bool is_wanted = options_.loss.marks != nullptr && options_.loss.mode != LossMode::kOff;
+  if (!is_wanted || now < next_marks_) return;
+  next_marks_ = now + kMarksInterval;
+  if (is_marks_due_) FollowMarks(now);
+  // More is read once what is in hand is with the trackers.
+  const bool is_full = std::any_of(partitions_.begin(), partitions_.end(), [](const auto& entry) {
+    return entry.second.side_records.size() >= kSideRecordsMax;
+  });
+  if (is_marks_due_ || is_full) return;
+  const absl::StatusOr<std::vector<ReceivedMark>> received =
+      options_.loss.marks->Poll(kSideRecordsMax);
+  if (!received.ok()) {
+    is_marks_due_ = true;
+    next_marks_ = now + kMarksRetry;
+    Log(LogLevel::kWarning, "marks_unreadable", received.status().ToString());
+    return;
+  }
+  for (const ReceivedMark& mark : *received) KeepMark(mark);
+  if (received->size() == kSideRecordsMax) next_marks_ = now;
+}
+
+// Of a partition that is somebody else's it is read again should that become ours.
+void Engine::KeepMark(const ReceivedMark& received) {
+  const std::optional<DecodedMark> decoded =
+      DecodeMark(received.key, received.value, received.topic);
+  if (!decoded) return;
+  Partition* partition = Find({received.topic, decoded->partition});
+  if (partition == nullptr) return;
+  partition->side_records.push_back(
+      {.stream = PackStream(decoded->by), .mark = decoded->mark, .gone = decoded->gone});
+}
+
+// Often enough for the grace to be kept, and seldom enough to cost nothing.
+absl::Duration Engine::JudgeInterval() const {
+  return std::clamp(options_.loss.gap_grace / 4, absl::Milliseconds(10), absl::Seconds(1));
+}
+
+bool Engine::IsLossDue(const Partition& partition, absl::Time now) const {
+  const bool is_wanted = partition.tracked.is_waiting || !partition.side_records.empty();
+  return partition.sequences != nullptr && partition.phase == PartitionPhase::kActive &&
+         is_wanted && now - partition.judged >= JudgeInterval();
+}
+
+// Log time stands still where nothing arrives; a partition that is read to its end has seen
+// everything that was written until now.
+std::int64_t Engine::LogTimeIn(const Partition& partition, absl::Time now) {
+  const std::int64_t now_ms = absl::ToUnixMillis(now);
+  const bool is_at_end = partition.queue.empty() && source_.Lag(partition.name()) == 0;
+  const std::int64_t log_time_ms =
+      partition.last_applied ? partition.last_applied->log_time_ms : partition.tracked.log_time_ms;
+  return is_at_end || log_time_ms < 0 ? now_ms : log_time_ms;
+}
+
+void Engine::SubmitLossCheck() {
+  if (worker_.is_busy() || !fatal_.ok() || is_sync_doubtful_) return;
+  const absl::Time now = executor_.Now();
+  // Until then what is missing may have been given up.
+  const bool may_report =
+      options_.loss.marks == nullptr || (!is_marks_due_ && options_.loss.marks->has_caught_up());
+  LossOrder loss;
+  for (auto& [name, partition] : partitions_) {
+    if (!IsLossDue(partition, now)) continue;
+    partition.judged = now;
+    const std::int64_t log_time_ms = LogTimeIn(partition, now);
+    loss.items.push_back({.lock = {.key = partition.key, .expected = partition.expected},
+                          .assignment = partition.assignment,
+                          .sequences = partition.sequences,
+                          .is_gap_lost = partition.is_gap_lost,
+                          .log_time_ms = log_time_ms,
+                          .seen_until_ms = may_report ? log_time_ms - absl::ToInt64Milliseconds(
+                                                                          options_.loss.gap_grace)
+                                                      : std::numeric_limits<std::int64_t>::min(),
+                          .side_records = std::exchange(partition.side_records, {})});
+  }
+  if (loss.items.empty()) return;
+  auto order = std::make_unique<WorkOrder>();
+  order->loss = std::move(loss);
+  worker_.Submit(std::move(order));
+}
+
+void Engine::ApplyLoss(const LossOrder& order) {
+  TellLosses(order.losses, order.unstamped);
+  const bool is_unknown = order.end.code() == absl::StatusCode::kUnknown;
+  if (!order.end.ok() && order.mismatches.empty()) {
+    if (!IsTransientTrouble(order.end)) fatal_ = Annotate(order.end, "looking for losses");
+    Log(LogLevel::kWarning, "loss_check_failed", order.end.ToString());
+  }
+  for (std::size_t i = 0; i < order.items.size(); ++i) {
+    const LossOrder::Item& item = order.items[i];
+    Partition* partition = FindIfCurrent(item.lock.key.partition, item.assignment);
+    const bool is_current = partition != nullptr && partition->sequences == item.sequences &&
+                            partition->phase == PartitionPhase::kActive;
+    if (!is_current) continue;
+    if (order.end.ok()) {
+      NoteTracked(*partition, item.tracked);
+    } else if (is_unknown) {
+      Reread(*partition);
+    }
+  }
+  for (const BeginResult::Mismatch& mismatch : order.mismatches) {
+    const LossOrder::Item& item = order.items[mismatch.lock];
+    Partition* partition = FindIfCurrent(item.lock.key.partition, item.assignment);
+    const bool is_active = partition != nullptr && partition->phase == PartitionPhase::kActive &&
+                           partition->expected == item.lock.expected;
+    if (is_active) HandleMismatch(*partition, mismatch.actual);
+  }
+}
+
+void Engine::NoteTracked(Partition& partition, const TrackedPartition& tracked) {
+  const bool is_other = partition.tracked.missing != tracked.missing;
+  partition.tracked = tracked;
+  if (!is_other) return;
+  const std::string number = std::to_string(partition.name().partition);
+  const Label labels[] = {{"destination", partition.name().topic}, {"partition", number}};
+  options_.metrics->Set("once_loss_missing_messages", labels, static_cast<double>(tracked.missing));
+}
+
+void Engine::TellLosses(const std::vector<LossEvent>& losses, std::uint64_t unstamped) {
+  ConsumerStats counts{.unstamped = unstamped};
+  for (const LossEvent& event : losses) {
+    const std::uint64_t size = event.last - event.first + 1;
+    if (event.kind == LossKind::kSuspected) counts.suspected += size;
+    if (event.kind == LossKind::kRecovered) counts.recovered += size;
+    TellLoss(event);
+  }
+  if (unstamped > 0 || !losses.empty()) Publish(counts);
+}
+
+void Engine::TellLoss(const LossEvent& event) {
+  const std::vector<LogField> fields = {{"once.loss.producer", event.producer},
+                                        {"once.loss.epoch", std::to_string(event.epoch)},
+                                        {"once.loss.first", std::to_string(event.first)},
+                                        {"once.loss.last", std::to_string(event.last)}};
+  const std::string of = absl::StrCat(RangeOf(event), " of producer ", event.producer);
+  switch (event.kind) {
+    case LossKind::kSuspected:
+      Log(LogLevel::kError, "loss_suspected",
+          of + " did not arrive, and others behind it did; `once loss report` has the whole list",
+          &event.partition, fields);
+      break;
+    case LossKind::kRecovered:
+      Log(LogLevel::kInfo, "loss_recovered",
+          of + " was missing and is accounted for: it arrived late, or its producer gave it up",
+          &event.partition, fields);
+      break;
+    case LossKind::kGivenUp:
+      Log(LogLevel::kError, "loss_given_up",
+          of + " is missing and no longer looked for: the stream has more gaps than "
+               "loss.ranges_max",
+          &event.partition, fields);
+      break;
+  }
+  if (options_.loss.on_loss) options_.loss.on_loss(event);
+}
+
+}  // namespace once

@@ -1,0 +1,150 @@
+// Transactions that compare rows and write notes.
+#include "src/judge_losses.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "src/test_hooks.h"
+
+namespace once {
+namespace {
+
+std::int64_t LogTimeOf(const WorkPartition& partition, std::int64_t now_ms) {
+  std::int64_t earliest_ms = now_ms;
+  for (const WorkItem& item : partition.items) {
+    earliest_ms = std::min(earliest_ms, item.delivery.message().timestamp_ms());
+  }
+  return earliest_ms < 0 ? now_ms : earliest_ms;
+}
+
+absl::Status StageItem(LossOrder::Item& item, StoreTransaction* transaction,
+                       std::vector<OwnedNote>& notes) {
+  item.sequences->Begin();
+  item.sequences->Judge(item.seen_until_ms);
+  return item.sequences->Stage(transaction,
+                               {.position_before = item.lock.expected.position,
+                                .position_after = item.lock.expected.position,
+                                .log_time_ms = item.log_time_ms,
+                                .is_gap_lost = item.is_gap_lost},
+                               notes);
+}
+
+void Adopt(LossOrder& order, LossOrder::Item& item) {
+  item.tracked =
+      AdoptStaged(*item.sequences, item.lock.expected.position, order.losses, order.unstamped);
+  item.tracked.log_time_ms = item.log_time_ms;
+}
+
+// What a power failure undoes is found, and told of, once more.
+absl::Status CommitNotes(StoreTransaction& transaction) {
+  ONCE_KILL_POINT("losses.before_commit");
+  absl::Status end = transaction.Commit(Durability::kProcess);
+  ONCE_KILL_POINT("losses.committed");
+  return end;
+}
+
+void JudgeUnkept(LossOrder& order) {
+  std::vector<OwnedNote> none;
+  for (LossOrder::Item& item : order.items) {
+    order.end = StageItem(item, nullptr, none);
+    if (!order.end.ok()) return;
+    Adopt(order, item);
+  }
+}
+
+}  // namespace
+
+void ReadNumbers(WorkPartition& partition) {
+  partition.sequences->Begin();
+  for (const WorkItem& item : partition.items) partition.sequences->Read(item.delivery.message());
+}
+
+std::int64_t LogTimeOf(const std::optional<AppliedRecord>& last_applied, absl::Time now) {
+  const bool is_known = last_applied && last_applied->log_time_ms >= 0;
+  return is_known ? last_applied->log_time_ms : absl::ToUnixMillis(now);
+}
+
+absl::Status PutNotes(StoreTransaction& transaction, const std::vector<OwnedNote>& notes) {
+  if (notes.empty()) return absl::OkStatus();
+  std::vector<Note> views;
+  views.reserve(notes.size());
+  for (const OwnedNote& note : notes) views.push_back({.key = note.key, .value = note.value});
+  return transaction.PutNotes(views);
+}
+
+TrackedPartition AdoptStaged(SequenceTracker& sequences, std::int64_t position,
+                             std::vector<LossEvent>& losses, std::uint64_t& unstamped) {
+  sequences.Adopt(losses);
+  unstamped += sequences.TakeUnstamped();
+  return {.is_waiting = sequences.has_waiting() || sequences.has_judgeable(position),
+          .missing = sequences.missing()};
+}
+
+void AdoptUnkept(BatchOrder& order, absl::Time now) {
+  std::vector<OwnedNote> none;
+  for (WorkPartition& partition : order.partitions) {
+    if (partition.sequences == nullptr || partition.items.empty()) continue;
+    ReadNumbers(partition);
+    const std::int64_t log_time_ms =
+        std::max(partition.tracked.log_time_ms, LogTimeOf(partition, absl::ToUnixMillis(now)));
+    std::int64_t position = partition.lock.expected.position;
+    for (const WorkItem& item : partition.items) {
+      if (item.verdict == Verdict::kUnsettled) break;
+      position = item.delivery.message().offset() + 1;
+    }
+    const absl::Status staged =
+        partition.sequences->Stage(nullptr,
+                                   {.position_before = partition.lock.expected.position,
+                                    .position_after = position,
+                                    .log_time_ms = log_time_ms,
+                                    .is_gap_lost = partition.is_gap_lost},
+                                   none);
+    if (!staged.ok()) continue;  // only notes can fail
+    partition.tracked = AdoptStaged(*partition.sequences, position, order.losses, order.unstamped);
+    partition.tracked.log_time_ms = log_time_ms;
+  }
+}
+
+void JudgeLosses(TransactionalStore* store, LossOrder& order) {
+  for (LossOrder::Item& item : order.items) {
+    for (const SideRecord& record : std::exchange(item.side_records, {})) {
+      item.sequences->Hold(record);
+    }
+  }
+  order.end = absl::OkStatus();
+  if (store == nullptr) {
+    JudgeUnkept(order);
+    return;
+  }
+  std::vector<PositionLock> locks;
+  for (const LossOrder::Item& item : order.items) locks.push_back(item.lock);
+  absl::StatusOr<BeginResult> begun = store->Begin(locks);
+  if (!begun.ok()) {
+    order.end = begun.status();
+    return;
+  }
+  if (begun->transaction == nullptr) {
+    // The others are looked at again soon.
+    order.mismatches = std::move(begun->mismatches);
+    order.end = absl::AbortedError("a row is not as it was expected");
+    return;
+  }
+  StoreTransaction& transaction = *begun->transaction;
+  std::vector<OwnedNote> notes;
+  for (LossOrder::Item& item : order.items) {
+    if (order.end.ok()) order.end = StageItem(item, &transaction, notes);
+  }
+  if (order.end.ok()) order.end = PutNotes(transaction, notes);
+  if (!order.end.ok() || notes.empty()) transaction.Rollback();
+  if (!order.end.ok()) return;
+  if (!notes.empty()) order.end = CommitNotes(transaction);
+  // What may have been committed is told of: better twice than not at all. The row is read anew.
+  const bool is_unknown = order.end.code() == absl::StatusCode::kUnknown;
+  if (!order.end.ok() && !is_unknown) return;
+  for (LossOrder::Item& item : order.items) Adopt(order, item);
+}
+
+}  // namespace once
