@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
-#include "once/message_id.h"
 #include "once/sequence.h"
 #include "src/client_keeper.h"
 #include "src/mark_writer.h"
 #include "src/pending_send.h"
+#include "src/send_id.h"
 #include "src/send_queue.h"
 
 namespace once {
@@ -69,17 +69,6 @@ class PartitionChoice {
   std::uint64_t state_;
 };
 
-std::string DrawnId(Random& random) {
-  constexpr std::size_t kDigits = 16;
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string id(2 * kDigits, '0');
-  for (std::size_t half = 0; half < 2; ++half) {
-    std::uint64_t bits = random.Next();
-    for (std::size_t i = kDigits; i-- > 0; bits >>= 4) id[half * kDigits + i] = kHex[bits & 15];
-  }
-  return id;
-}
-
 class QueueProducer final : public Producer {
  public:
   explicit QueueProducer(ProducerOptions options)
@@ -131,7 +120,6 @@ class QueueProducer final : public Producer {
   }
   SendQueueOptions QueueOptions();
   void Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message);
-  absl::Status FindId(PendingSend& pending) const;
   void AwaitMarks(absl::Time deadline);
   void LogUndelivered(const Undelivered& undelivered);
 
@@ -154,29 +142,10 @@ SendQueueOptions QueueProducer::QueueOptions() {
           .random = PartitionChoice(options_.random->Next())};
 }
 
-// The id's place among the headers; stamps of another life are taken out on the way.
-absl::Status QueueProducer::FindId(PendingSend& pending) const {
-  std::vector<OwnedHeader>& headers = pending.message.headers;
-  std::erase_if(headers, [](const OwnedHeader& header) { return header.name == kSequenceHeader; });
-  const auto found = std::find_if(headers.rbegin(), headers.rend(), [&](const OwnedHeader& header) {
-    return header.name == options_.ids.header;
-  });
-  if (found == headers.rend() || !found->value.has_value()) {
-    pending.id_header = headers.size();
-    if (!options_.ids.is_drawn) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("producer: no header ", options_.ids.header, "; set it, or .ids.is_drawn"));
-    }
-    headers.push_back({options_.ids.header, DrawnId(*options_.random)});
-    return absl::OkStatus();
-  }
-  pending.id_header = static_cast<std::size_t>(headers.rend() - found) - 1;
-  return ValidateMessageId(*found->value);
-}
-
 void QueueProducer::Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message) {
   pending->message = std::move(message);
-  if (absl::Status valid = FindId(*pending); !valid.ok()) {
+  absl::Status valid = IdentifySend(*pending, options_.ids, *options_.random);
+  if (!valid.ok()) {
     queue_.Refuse(pending, std::move(valid));
     return;
   }

@@ -85,8 +85,11 @@ IdExtractor Sha256Of(IdExtractor inner);
 // First hit wins.
 IdExtractor FirstOf(std::vector<IdExtractor> extractors);
 
+// The header that Producer writes where a message has no id of its own.
+inline constexpr std::string_view kProducerIdHeader = "once-id";
+
 // The default of ConsumerOptions: CloudEvents, Debezium's outbox, Idempotency-Key, the broker's own
-// message id, in that order.
+// message id, and last, since it may have been drawn at random, kProducerIdHeader.
 IdExtractor StandardIdHeaders();
 
 }  // namespace once

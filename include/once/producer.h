@@ -33,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "once/executor.h"
+#include "once/id_extractor.h"
 #include "once/log.h"
 #include "once/metrics.h"
 #include "once/publisher.h"
@@ -63,7 +64,7 @@ struct StampOptions {
 
 struct IdOptions {
   // The header of the id. StandardIdHeaders() finds the default.
-  std::string header = "once-id";
+  std::string header = std::string(kProducerIdHeader);
   // A message without an id gets 128 random bits, as 32 hex digits. False: it is refused
   // (kInvalidArgument). An id of the caller's own also covers what the caller sends again.
   bool is_drawn = true;
@@ -102,7 +103,8 @@ struct ProducerOptions {
 
 // What became of a message.
 struct SendOutcome {
-  // OK                  acknowledged: stored as durably as the client's settings say
+  // OK                  acknowledged: stored as durably as the client's settings say; or, if
+  //                     is_spooled, on this machine's disk, to be published from there (spool.h)
   // kUnknown            given up, and it may be stored
   // kDeadlineExceeded   given up at delivery_timeout, not stored
   // kResourceExhausted  no room within send_timeout; not sent
@@ -116,6 +118,7 @@ struct SendOutcome {
   std::int32_t partition = -1;  // -1: it never had one
   std::int64_t offset = -1;     // -1: not stored, or not known
   std::uint64_t sequence = 0;   // 0: it has no number
+  bool is_spooled = false;
 };
 
 struct PendingSend;

@@ -213,7 +213,10 @@ TEST(FirstOf, IdentifiesDeliveriesWhenOneMemberDoes) {
 }
 
 TEST(StandardIdHeaders, TriesTheConventionsInTheirOrder) {
-  std::vector<OwnedHeader> headers = {{"KEYS", "5"}, {"message_id", "4"}};
+  std::vector<OwnedHeader> headers = {{"once-id", "6"}};
+  EXPECT_EQ(IdOf(StandardIdHeaders(), {.headers = headers}), "6");
+  headers.push_back({"KEYS", "5"});
+  headers.push_back({"message_id", "4"});
   EXPECT_EQ(IdOf(StandardIdHeaders(), {.headers = headers}), "4");
   headers.push_back({"Idempotency-Key", "3"});
   EXPECT_EQ(IdOf(StandardIdHeaders(), {.headers = headers}), "3");
