@@ -23,8 +23,8 @@ std::uint32_t Mixed(std::uint32_t block) {
 std::uint32_t Murmur2(std::string_view bytes) {
   std::uint32_t hash = kSeed ^ static_cast<std::uint32_t>(bytes.size());
   while (bytes.size() >= 4) {
-    const std::uint32_t block = ByteAt(bytes, 0) | ByteAt(bytes, 1) << 8 | ByteAt(bytes, 2) << 16 |
-                                ByteAt(bytes, 3) << 24;
+    const std::uint32_t block =
+        ByteAt(bytes, 0) | ByteAt(bytes, 1) << 8 | ByteAt(bytes, 2) << 16 | ByteAt(bytes, 3) << 24;
     hash = (hash * kMultiplier) ^ Mixed(block);
     bytes.remove_prefix(4);
   }

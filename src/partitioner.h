@@ -17,11 +17,11 @@ std::int32_t PartitionOfKey(std::string_view key, std::int32_t partitions);
 // none.
 class StickyPartition {
  public:
-  // REQUIRES: partitions > 0, messages > 0. `random` is for a change, which takes one number.
+  // REQUIRES: partitions > 0, messages > 0. `draw` gives a number for a change.
   template <typename NextRandom>
-  std::int32_t Take(std::int32_t partitions, std::size_t messages, NextRandom random) {
+  std::int32_t Take(std::int32_t partitions, std::size_t messages, NextRandom draw) {
     if (left_ == 0 || partition_ >= partitions) {
-      partition_ = static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(partitions));
+      partition_ = static_cast<std::int32_t>(draw() % static_cast<std::uint64_t>(partitions));
       left_ = messages;
     }
     --left_;

@@ -1,41 +1,53 @@
-// The contiguous front of what is settled, and the mark it allows.
+// Runs of settled numbers, and the mark that the first of them allows.
 #include "src/stream_progress.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace once {
 
 void StreamProgress::Acknowledge(std::uint64_t number, std::int64_t offset) {
-  Settle(number, offset < 0 ? kNowhere : offset);
+  const bool is_known = offset >= 0;
+  const std::int64_t place = is_known ? offset : -1;
+  Settle(number, {.last = number,
+                  .first_offset = place,
+                  .last_offset = place,
+                  .begins_anywhere = !is_known,
+                  .ends_anywhere = !is_known});
 }
 
-void StreamProgress::Settle(std::uint64_t number, std::int64_t offset) {
-  if (number <= settled_) return;
-  if (number != settled_ + 1) {
-    ahead_.emplace(number, offset);
-    return;
-  }
-  Advance(offset);
-  for (auto next = ahead_.begin(); next != ahead_.end() && next->first == settled_ + 1;
-       next = ahead_.erase(next)) {
-    Advance(next->second);
-  }
+void StreamProgress::Declare(std::uint64_t number) { Settle(number, {.last = number}); }
+
+void StreamProgress::Append(Run& front, const Run& back) {
+  front.last = back.last;
+  if (!back.has_records()) return;
+  const bool is_first = !front.has_records();
+  if (is_first) front.begins_anywhere = back.begins_anywhere;
+  front.ends_anywhere = back.ends_anywhere;
+  if (back.last_offset < 0) return;
+  front.first_offset =
+      front.first_offset < 0 ? back.first_offset : std::min(front.first_offset, back.first_offset);
+  front.last_offset = std::max(front.last_offset, back.last_offset);
 }
 
-void StreamProgress::Advance(std::int64_t offset) {
-  ++settled_;
-  if (offset == kNowhere) {
-    // It is stored in front of the next one, wherever that is; a first one may be anywhere.
-    if (!first_offset_) first_offset_ = 0;
-    is_end_known_ = false;
-  } else if (offset != kVoid) {
-    first_offset_ = std::min(first_offset_.value_or(offset), offset);
-    last_offset_ = std::max(last_offset_, offset);
-    is_end_known_ = true;
+void StreamProgress::Settle(std::uint64_t number, const Run& one) {
+  auto next = runs_.upper_bound(number);
+  auto run = next == runs_.begin() ? runs_.end() : std::prev(next);
+  if (run != runs_.end() && run->second.last >= number) return;
+  if (run != runs_.end() && run->second.last + 1 == number) {
+    Append(run->second, one);
+  } else {
+    run = runs_.emplace_hint(next, number, one);
   }
-  if (last_offset_ < 0 || !is_end_known_) return;
-  mark_ = StreamMark{
-      .last = settled_, .last_offset = last_offset_, .first_offset = *first_offset_};
+  if (next != runs_.end() && next->first == number + 1) {
+    Append(run->second, next->second);
+    runs_.erase(next);
+  }
+  const auto& [first, front] = *runs_.begin();
+  if (run != runs_.begin() || first != 1 || front.last_offset < 0 || front.ends_anywhere) return;
+  mark_ = StreamMark{.last = front.last,
+                     .last_offset = front.last_offset,
+                     .first_offset = front.begins_anywhere ? 0 : front.first_offset};
 }
 
 }  // namespace once

@@ -16,26 +16,27 @@ class StreamProgress {
   // The record with this number is stored at `offset`; negative: nobody knows where.
   void Acknowledge(std::uint64_t number, std::int64_t offset);
   // It is said that it may be missing.
-  void Declare(std::uint64_t number) { Settle(number, kVoid); }
+  void Declare(std::uint64_t number);
 
   // The mark that is true now. nullopt: nothing is acknowledged up to any number.
-  std::optional<StreamMark> mark() const { return mark_; }
-  // Every number up to here is settled.
-  std::uint64_t settled() const { return settled_; }
+  const std::optional<StreamMark>& mark() const { return mark_; }
 
  private:
-  static constexpr std::int64_t kVoid = -2;
-  static constexpr std::int64_t kNowhere = -1;
+  // Settled numbers without a gap between them, and the offsets of those that are records.
+  struct Run {
+    std::uint64_t last = 0;
+    std::int64_t first_offset = -1;  // the least that is known; -1: none is
+    std::int64_t last_offset = -1;   // the greatest
+    bool begins_anywhere = false;    // before the first known offset lies one that is not
+    bool ends_anywhere = false;      // likewise behind the last
 
-  void Settle(std::uint64_t number, std::int64_t offset);
-  void Advance(std::int64_t offset);
+    bool has_records() const { return last_offset >= 0 || ends_anywhere; }
+  };
 
-  std::uint64_t settled_ = 0;
-  // Of those up to settled_: bounds of their offsets, and whether the greatest may be beyond.
-  std::optional<std::int64_t> first_offset_;
-  std::int64_t last_offset_ = -1;
-  bool is_end_known_ = true;
-  std::map<std::uint64_t, std::int64_t> ahead_;  // settled beyond a gap
+  void Settle(std::uint64_t number, const Run& one);
+  static void Append(Run& front, const Run& back);
+
+  std::map<std::uint64_t, Run> runs_;  // by first number; never adjacent
   std::optional<StreamMark> mark_;
 };
 

@@ -118,10 +118,14 @@ void FakeRecordClient::DeliverSome() {
 }
 
 void FakeRecordClient::DeliverFirst() {
+  if (Strikes("client-breaks")) return Break("by an oracle");
   const Inside record = std::move(queue_.front());
   queue_.pop_front();
   is_delivering_ = true;
-  const RecordReport report = Deliver(record);
+  const Fault fault = topics_.gate_.Pass(*process_, Seam::kPublish);
+  const bool is_dead = process_->is_dead();
+  const RecordReport report =
+      is_dead ? RecordReport{.cookie = record.cookie, .status = Dead()} : Judge(record, fault);
   is_delivering_ = false;
   reports_.push_back(report);
   if (report.status.ok() || process_->is_dead() || is_broken()) return;
@@ -129,17 +133,6 @@ void FakeRecordClient::DeliverFirst() {
   if (contract_.has_no_gaps) {
     Break("a record was not stored", {{record.message.topic, *record.message.partition}});
   }
-}
-
-RecordReport FakeRecordClient::Deliver(const Inside& record) {
-  if (Strikes("client-breaks")) {
-    Break("by an oracle");
-    return {.cookie = record.cookie,
-            .status = absl::UnavailableError("fake client: not sent by a client that broke")};
-  }
-  const Fault fault = topics_.gate_.Pass(*process_, Seam::kPublish);
-  if (process_->is_dead()) return {.cookie = record.cookie, .status = Dead()};
-  return Judge(record, fault);
 }
 
 RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {

@@ -50,7 +50,6 @@ class FakeRecordClient final : public RecordClient {
   void Expire();
   void DeliverSome();
   void DeliverFirst();
-  RecordReport Deliver(const Inside& record);
   RecordReport Judge(const Inside& record, Fault fault);
   std::int64_t Store(const Inside& record);
   // In partitions that have ended nothing more is stored.

@@ -27,7 +27,8 @@ TEST(Partitioner, HashesAsJavaClientsDo) {
 
 TEST(Partitioner, KeysGoToAPartitionThatThereIs) {
   std::set<std::int32_t> seen;
-  for (const std::string_view key : {"", "a", "ab", "abc", "abcd", "abcde", "\xff\xff\xff\xff\xff"}) {
+  for (const std::string_view key :
+       {"", "a", "ab", "abc", "abcd", "abcde", "\xff\xff\xff\xff\xff"}) {
     for (std::int32_t partitions = 1; partitions < 50; ++partitions) {
       const std::int32_t partition = PartitionOfKey(key, partitions);
       EXPECT_GE(partition, 0);

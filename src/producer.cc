@@ -1,0 +1,255 @@
+// Options, ids, and the end of a producer.
+#include "once/producer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "once/message_id.h"
+#include "once/sequence.h"
+#include "src/client_keeper.h"
+#include "src/mark_writer.h"
+#include "src/pending_send.h"
+#include "src/send_queue.h"
+
+namespace once {
+namespace {
+
+// What Close() adds to its deadline: for the reports of what it gives up, and for marks.
+constexpr absl::Duration kPurgeTime = absl::Seconds(2);
+constexpr absl::Duration kMarksTime = absl::Seconds(2);
+// Log lines about what Close() leaves undelivered.
+constexpr std::size_t kUndeliveredLoggedMax = 100;
+
+absl::Status Refused(std::string_view field, const std::string& why) {
+  return absl::InvalidArgumentError(absl::StrCat("producer: .", ToAbsl(field), " ", why));
+}
+
+absl::Status Validate(const ProducerOptions& options) {
+  if (options.clients == nullptr) return Refused("clients", "is not set");
+  if (options.ids.header.empty()) return Refused("ids.header", "is empty");
+  if (options.sticky_messages < 1) return Refused("sticky_messages", "must be at least 1");
+  if (options.limits.messages_max < 1 || options.limits.bytes_max < 1) {
+    return Refused("limits", "must be at least 1");
+  }
+  const ProducerTimes& times = options.times;
+  if (times.delivery_timeout < absl::Seconds(1) || times.delivery_timeout > absl::Hours(24)) {
+    return Refused("times.delivery_timeout", "must be between a second and a day");
+  }
+  if (times.send_timeout < absl::ZeroDuration() || times.close_timeout < absl::ZeroDuration()) {
+    return Refused("times", "must not be negative");
+  }
+  if (absl::Status valid = ValidateRetryPolicy({.backoff = times.reopen}); !valid.ok()) {
+    return Refused("times.reopen", std::string(valid.message()));
+  }
+  if (options.stamps.mode == Stamping::kOff) return absl::OkStatus();
+  if (options.stamps.mark_interval < absl::Milliseconds(10)) {
+    return Refused("stamps.mark_interval", "must be at least 10 ms");
+  }
+  absl::Status valid = ValidateProducerId(options.stamps.producer);
+  return valid.ok() ? valid : Refused("stamps.producer", std::string(valid.message()));
+}
+
+// SplitMix64: for choices that need no seam. Source: https://prng.di.unimi.it/splitmix64.c
+class PartitionChoice {
+ public:
+  explicit PartitionChoice(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t operator()() {
+    std::uint64_t number = state_ += 0x9e3779b97f4a7c15;
+    number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9;
+    number = (number ^ (number >> 27)) * 0x94d049bb133111eb;
+    return number ^ (number >> 31);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+std::string DrawnId(Random& random) {
+  constexpr std::size_t kDigits = 16;
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string id(2 * kDigits, '0');
+  for (std::size_t half = 0; half < 2; ++half) {
+    std::uint64_t bits = random.Next();
+    for (std::size_t i = kDigits; i-- > 0; bits >>= 4) id[half * kDigits + i] = kHex[bits & 15];
+  }
+  return id;
+}
+
+class QueueProducer final : public Producer {
+ public:
+  explicit QueueProducer(ProducerOptions options)
+      : options_(std::move(options)),
+        unobserved_(std::make_shared<UnobservedSends>(options_.executor, options_.log)),
+        queue_(QueueOptions()),
+        keeper_({.clients = options_.clients,
+                 .times = options_.times,
+                 .queue = queue_,
+                 .unobserved = *unobserved_,
+                 .executor = *options_.executor,
+                 .random = *options_.random,
+                 .log = *options_.log,
+                 .metrics = *options_.metrics}) {}
+  ~QueueProducer() override { Close(options_.executor->Now() + options_.times.close_timeout); }
+
+  absl::Status Start() {
+    if (absl::Status started = keeper_.Start(); !started.ok()) return started;
+    if (!has_marks()) return absl::OkStatus();
+    marks_ = std::make_unique<MarkWriter>(MarkWriter::Options{.stamps = options_.stamps,
+                                                              .queue = queue_,
+                                                              .executor = *options_.executor,
+                                                              .log = *options_.log});
+    marks_->Start();
+    return absl::OkStatus();
+  }
+
+  Ticket Send(OutgoingMessage message) override {
+    auto pending = std::make_shared<PendingSend>();
+    Ticket ticket = TicketOf(pending);
+    pending->unobserved = unobserved_;
+    Submit(std::move(pending), std::move(message));
+    return ticket;
+  }
+  void Send(OutgoingMessage message, std::function<void(const SendOutcome&)> on_outcome) override {
+    auto pending = std::make_shared<PendingSend>();
+    pending->on_outcome = std::move(on_outcome);
+    if (pending->on_outcome == nullptr) pending->on_outcome = [](const SendOutcome&) {};
+    Submit(std::move(pending), std::move(message));
+  }
+
+  Undelivered Flush(absl::Time deadline) override;
+  Undelivered Close(absl::Time deadline) override;
+
+ private:
+  bool has_marks() const {
+    return options_.stamps.mode == Stamping::kOn &&
+           options_.stamps.mark_interval < absl::InfiniteDuration();
+  }
+  SendQueueOptions QueueOptions();
+  void Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message);
+  absl::Status FindId(PendingSend& pending) const;
+  void AwaitMarks(absl::Time deadline);
+  void LogUndelivered(const Undelivered& undelivered);
+
+  const ProducerOptions options_;
+  const std::shared_ptr<UnobservedSends> unobserved_;
+  SendQueue queue_;
+  ClientKeeper keeper_;
+  std::unique_ptr<MarkWriter> marks_;
+  std::atomic<bool> is_closed_ = false;
+};
+
+SendQueueOptions QueueProducer::QueueOptions() {
+  return {.limits = options_.limits,
+          .times = options_.times,
+          .stamping = options_.stamps.mode,
+          .has_marks = has_marks(),
+          .sticky_messages = options_.sticky_messages,
+          .by = {.producer = options_.stamps.producer, .epoch = options_.random->Next()},
+          .executor = *options_.executor,
+          .random = PartitionChoice(options_.random->Next())};
+}
+
+// The id's place among the headers; stamps of another life are taken out on the way.
+absl::Status QueueProducer::FindId(PendingSend& pending) const {
+  std::vector<OwnedHeader>& headers = pending.message.headers;
+  std::erase_if(headers, [](const OwnedHeader& header) { return header.name == kSequenceHeader; });
+  const auto found = std::find_if(headers.rbegin(), headers.rend(), [&](const OwnedHeader& header) {
+    return header.name == options_.ids.header;
+  });
+  if (found == headers.rend() || !found->value.has_value()) {
+    pending.id_header = headers.size();
+    if (!options_.ids.is_drawn) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("producer: no header ", options_.ids.header, "; set it, or .ids.is_drawn"));
+    }
+    headers.push_back({options_.ids.header, DrawnId(*options_.random)});
+    return absl::OkStatus();
+  }
+  pending.id_header = static_cast<std::size_t>(headers.rend() - found) - 1;
+  return ValidateMessageId(*found->value);
+}
+
+void QueueProducer::Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message) {
+  pending->message = std::move(message);
+  if (absl::Status valid = FindId(*pending); !valid.ok()) {
+    queue_.Refuse(pending, std::move(valid));
+    return;
+  }
+  pending->bytes = SizeBytes(pending->message);
+  pending->give_up_at = options_.executor->Now() + options_.times.delivery_timeout;
+  queue_.Add(std::move(pending));
+}
+
+void QueueProducer::AwaitMarks(absl::Time deadline) {
+  if (marks_ == nullptr) return;
+  const absl::Time soon = options_.executor->Now() + kMarksTime;
+  queue_.AwaitMarks(std::min(deadline, soon), [this] { marks_->Request(); });
+}
+
+Undelivered QueueProducer::Flush(absl::Time deadline) {
+  Undelivered undelivered;
+  const std::uint64_t up_to = queue_.AwaitOutcomes(deadline, undelivered);
+  queue_.ListWaiting(up_to, undelivered);
+  AwaitMarks(deadline);
+  return undelivered;
+}
+
+Undelivered QueueProducer::Close(absl::Time deadline) {
+  if (is_closed_.exchange(true)) return {};
+  Undelivered undelivered;
+  queue_.Refuse();
+  const std::uint64_t up_to = queue_.AwaitOutcomes(deadline, undelivered);
+  if (queue_.HasWaiting(up_to)) {
+    queue_.GiveUp();
+    keeper_.Purge();
+    queue_.AwaitOutcomes(options_.executor->Now() + kPurgeTime, undelivered);
+  }
+  AwaitMarks(absl::InfiniteFuture());
+  marks_ = nullptr;
+  keeper_.Stop();
+  queue_.ListWaiting(up_to, undelivered);
+  queue_.Abandon(absl::UnknownError("producer: closed before there was an answer"));
+  LogUndelivered(undelivered);
+  return undelivered;
+}
+
+void QueueProducer::LogUndelivered(const Undelivered& undelivered) {
+  if (undelivered.count == 0) return;
+  const absl::Time now = options_.executor->Now();
+  options_.metrics->Add("once_producer_undelivered_total", {},
+                        static_cast<double>(undelivered.count));
+  const std::size_t listed = std::min(undelivered.messages.size(), kUndeliveredLoggedMax);
+  for (const SendOutcome& outcome : std::span(undelivered.messages).first(listed)) {
+    options_.log->Log({.level = LogLevel::kError,
+                       .time = now,
+                       .action = "send_undelivered",
+                       .message = outcome.status.ToString(),
+                       .fields = {{"once.id", outcome.id}, {"once.topic", outcome.topic}}});
+  }
+  options_.log->Log({.level = LogLevel::kError,
+                     .time = now,
+                     .action = "closed_undelivered",
+                     .message = absl::StrCat("the producer was closed, and ", undelivered.count,
+                                             " messages are not delivered"),
+                     .fields = {}});
+}
+
+}  // namespace
+
+Ticket Producer::TicketOf(std::shared_ptr<PendingSend> pending) {
+  return Ticket(std::move(pending));
+}
+
+absl::StatusOr<std::unique_ptr<Producer>> Producer::Create(ProducerOptions options) {
+  if (absl::Status valid = Validate(options); !valid.ok()) return valid;
+  auto producer = std::make_unique<QueueProducer>(std::move(options));
+  if (absl::Status started = producer->Start(); !started.ok()) return started;
+  return producer;
+}
+
+}  // namespace once

@@ -1,0 +1,286 @@
+// What senders see: room, topics, partitions; and the waits of Flush().
+#include "src/send_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace once {
+namespace {
+
+constexpr absl::Duration kPumpWait = absl::Milliseconds(10);
+constexpr int kPumpWaitsMax = 1000;
+
+absl::Status Closed() {
+  return absl::FailedPreconditionError("producer: closed; not sent. Send before Close()");
+}
+absl::Status Dead() { return absl::CancelledError("producer: the process is dead"); }
+
+}  // namespace
+
+SendQueue::SendQueue(SendQueueOptions options) : options_(std::move(options)) {}
+
+SendQueue::~SendQueue() { Abandon(absl::UnknownError("producer: destroyed")); }
+
+bool SendQueue::HasRoom(const PendingSend& pending) const {
+  return counts_.messages < options_.limits.messages_max &&
+         counts_.bytes + pending.bytes <= options_.limits.bytes_max;
+}
+
+// True: something has changed. False: `deadline`.
+bool SendQueue::Await(Lock& lock, Listener& listener, absl::Time deadline) {
+  listeners_.push_back(&listener);
+  lock.unlock();
+  const bool is_changed = listener.event->WaitUntil(deadline);
+  lock.lock();
+  std::erase(listeners_, &listener);
+  return is_changed;
+}
+
+SendQueue::Wakeup SendQueue::AllListeners() const {
+  Wakeup wakeup;
+  for (const Listener* listener : listeners_) wakeup.push_back(listener->event);
+  return wakeup;
+}
+
+void SendQueue::Wake(const Wakeup& wakeup) {
+  for (const std::shared_ptr<Event>& event : wakeup) event->Set();
+}
+
+// Whoever pumps when no more is added ends soon.
+void SendQueue::AwaitPumps(Lock& lock) {
+  if (pumping_ == 0) return;
+  lock.unlock();
+  const std::shared_ptr<Event> event = options_.executor.NewEvent();
+  lock.lock();
+  Listener listener{.event = event};
+  for (int i = 0; pumping_ > 0 && i < kPumpWaitsMax; ++i) {
+    lock.unlock();
+    const absl::Time soon = options_.executor.Now() + kPumpWait;
+    lock.lock();
+    Await(lock, listener, soon);
+  }
+}
+
+absl::Status SendQueue::LearnTopic(Lock& lock, const std::string& topic, absl::Time deadline) {
+  const std::shared_ptr<RecordClient> client = client_;
+  lock.unlock();
+  absl::StatusOr<std::int32_t> count =
+      client == nullptr ? absl::UnavailableError("producer: there is no client yet")
+                        : client->CountPartitions(topic, deadline);
+  lock.lock();
+  if (!count.ok()) {
+    return absl::Status(count.status().code(),
+                        absl::StrCat("producer: the partitions of ", topic, ": ",
+                                     count.status().message(), "; not sent"));
+  }
+  std::unique_ptr<SendTopic>& card = topics_[topic];
+  if (card == nullptr) card = std::make_unique<SendTopic>();
+  card->partitions = std::max(card->partitions, *count);
+  card->streams.resize(static_cast<std::size_t>(card->partitions));
+  return absl::OkStatus();
+}
+
+absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending) {
+  const OutgoingMessage& message = pending.message;
+  if (pending.bytes > options_.limits.bytes_max) {
+    return absl::InvalidArgumentError("producer: larger than .limits.bytes_max");
+  }
+  std::shared_ptr<Event> event;
+  const absl::Time send_by =
+      pending.give_up_at - options_.times.delivery_timeout + options_.times.send_timeout;
+  while (true) {
+    if (is_dead_) return Dead();
+    if (is_closed_) return Closed();
+    const auto card = topics_.find(message.topic);
+    if (card == topics_.end() && client_ != nullptr) {
+      if (absl::Status learnt = LearnTopic(lock, message.topic, send_by); !learnt.ok()) {
+        return learnt;
+      }
+      continue;
+    }
+    if (card != topics_.end() && HasRoom(pending)) return Place(*card->second, pending);
+    if (event == nullptr) {
+      lock.unlock();
+      event = options_.executor.NewEvent();
+      lock.lock();
+      continue;
+    }
+    Listener listener{.event = event};
+    if (Await(lock, listener, send_by)) continue;
+    if (card != topics_.end() && HasRoom(pending)) continue;
+    return absl::ResourceExhaustedError(
+        "producer: no room within .times.send_timeout; not sent. The brokers are slower than the "
+        "senders, or cannot be reached");
+  }
+}
+
+// Chooses the partition.
+absl::Status SendQueue::Place(SendTopic& topic, PendingSend& pending) {
+  const OutgoingMessage& message = pending.message;
+  if (message.partition) {
+    pending.partition = *message.partition;
+  } else if (message.key) {
+    pending.partition = PartitionOfKey(*message.key, topic.partitions);
+  } else {
+    pending.partition =
+        topic.sticky.Take(topic.partitions, options_.sticky_messages, options_.random);
+  }
+  if (pending.partition < 0 || pending.partition >= topic.partitions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("producer: ", message.topic, " has no partition ",
+                     std::exchange(pending.partition, -1), "; it has ", topic.partitions));
+  }
+  pending.stream = &StreamOf(message.topic, topic, pending.partition);
+  return absl::OkStatus();
+}
+
+SendStream& SendQueue::StreamOf(const std::string& topic, SendTopic& card, std::int32_t partition) {
+  std::unique_ptr<SendStream>& stream = card.streams[static_cast<std::size_t>(partition)];
+  if (stream == nullptr) {
+    stream = std::make_unique<SendStream>();
+    stream->topic = topic;
+    stream->partition = partition;
+    if (options_.stamping != Stamping::kOff) {
+      stream->name = StreamName(topic, partition, options_.by);
+    }
+  }
+  return *stream;
+}
+
+void SendQueue::Link(std::shared_ptr<PendingSend> pending) {
+  PendingSend& one = *pending;
+  one.ordinal = ++last_ordinal_;
+  one.before = last_;
+  (last_ == nullptr ? first_ : last_->after) = &one;
+  last_ = &one;
+  ++counts_.messages;
+  counts_.bytes += one.bytes;
+  one.self = std::move(pending);
+}
+
+std::shared_ptr<PendingSend> SendQueue::Unlink(PendingSend& pending) {
+  (pending.before == nullptr ? first_ : pending.before->after) = pending.after;
+  (pending.after == nullptr ? last_ : pending.after->before) = pending.before;
+  --counts_.messages;
+  counts_.bytes -= pending.bytes;
+  return std::move(pending.self);
+}
+
+void SendQueue::Add(std::shared_ptr<PendingSend> pending) {
+  Finished finished;
+  Lock lock(mutex_);
+  if (absl::Status admitted = Admit(lock, *pending); !admitted.ok()) {
+    lock.unlock();
+    Refuse(pending, std::move(admitted));
+    return;
+  }
+  SendStream& stream = *pending->stream;
+  stream.waiting.push_back(pending.get());
+  Link(std::move(pending));
+  Pump(lock, stream, finished);
+  const Wakeup wakeup = finished.empty() && !is_closed_ ? Wakeup() : AllListeners();
+  lock.unlock();
+  CompleteAll(finished);
+  Wake(wakeup);
+}
+
+void SendQueue::Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status status) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++counts_.refused;
+  }
+  pending->Describe(std::move(status), -1);
+  pending->Complete();
+}
+
+std::uint64_t SendQueue::AwaitOutcomes(absl::Time deadline, Undelivered& failed) {
+  Listener listener{.failed = &failed, .event = options_.executor.NewEvent()};
+  Lock lock(mutex_);
+  listener.up_to = last_ordinal_;
+  while (first_ != nullptr && first_->ordinal <= listener.up_to &&
+         Await(lock, listener, deadline)) {
+  }
+  return listener.up_to;
+}
+
+bool SendQueue::HasWaiting(std::uint64_t up_to) const {
+  const std::lock_guard lock(mutex_);
+  return first_ != nullptr && first_->ordinal <= up_to;
+}
+
+void SendQueue::ListWaiting(std::uint64_t up_to, Undelivered& undelivered) const {
+  const std::lock_guard lock(mutex_);
+  for (const PendingSend* one = first_; one != nullptr && one->ordinal <= up_to; one = one->after) {
+    if (++undelivered.count > kUndeliveredListedMax) continue;
+    SendOutcome& outcome = undelivered.messages.emplace_back();
+    outcome.status = one->may_be_stored || one->sequence != 0
+                         ? absl::UnknownError("producer: no answer yet, may be stored")
+                         : absl::DeadlineExceededError("producer: not sent yet");
+    outcome.id = one->message.headers[one->id_header].value.value_or("");
+    outcome.topic = one->message.topic;
+    outcome.partition = one->partition;
+    outcome.sequence = one->sequence;
+  }
+}
+
+bool SendQueue::HasNews() const {
+  for (const auto& [name, topic] : topics_) {
+    for (const auto& stream : topic->streams) {
+      if (stream != nullptr && stream->has_news()) return true;
+    }
+  }
+  return false;
+}
+
+void SendQueue::AwaitMarks(absl::Time deadline, const std::function<void()>& request) {
+  Listener listener{.event = options_.executor.NewEvent()};
+  request();
+  Lock lock(mutex_);
+  while (!is_dead_ && HasNews() && Await(lock, listener, deadline)) {
+    lock.unlock();
+    request();
+    lock.lock();
+  }
+}
+
+std::shared_ptr<RecordClient> SendQueue::client() const {
+  const std::lock_guard lock(mutex_);
+  return client_;
+}
+
+void SendQueue::SetClient(std::shared_ptr<RecordClient> client) {
+  Lock lock(mutex_);
+  client_.swap(client);
+  const Wakeup wakeup = AllListeners();
+  lock.unlock();
+  Wake(wakeup);
+}
+
+bool SendQueue::TakeSuccess() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(has_success_, false);
+}
+
+SendCounts SendQueue::TakeCounts() {
+  const std::lock_guard lock(mutex_);
+  const SendCounts taken = counts_;
+  counts_ = {.messages = taken.messages, .bytes = taken.bytes};
+  return taken;
+}
+
+void SendQueue::Refuse() {
+  Lock lock(mutex_);
+  is_closed_ = true;
+  const Wakeup wakeup = AllListeners();
+  lock.unlock();
+  Wake(wakeup);
+}
+
+bool SendQueue::is_dead() const {
+  const std::lock_guard lock(mutex_);
+  return is_dead_;
+}
+
+}  // namespace once

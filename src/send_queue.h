@@ -1,0 +1,173 @@
+// A SendQueue has every message of a producer that has no outcome yet: it bounds them, hands them
+// to the client in the order of their partition, numbers those that the client takes, and decides
+// what is sent again.
+//
+// Thread-safety: safe for concurrent use. No lock is held while the client is called, or while
+// outcomes are told.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "once/executor.h"
+#include "once/producer.h"
+#include "once/record_client.h"
+#include "src/pending_send.h"
+#include "src/send_stream.h"
+
+namespace once {
+
+struct SendQueueOptions {
+  ProducerLimits limits;
+  ProducerTimes times;
+  Stamping stamping = Stamping::kOn;
+  bool has_marks = true;
+  std::size_t sticky_messages = 1000;
+  ProducerEpoch by;  // views: must outlive the queue
+  Executor& executor;
+  std::function<std::uint64_t()> random;  // called under the lock: no seam
+};
+
+// Since the last TakeCounts(), but for the gauges.
+struct SendCounts {
+  std::uint64_t delivered = 0;
+  std::uint64_t failed = 0;   // not stored
+  std::uint64_t unknown = 0;  // given up, may be stored
+  std::uint64_t refused = 0;  // never given to the client
+  std::uint64_t numbered = 0;
+  std::uint64_t retries = 0;
+  std::uint64_t marks = 0;
+  std::uint64_t voids = 0;  // numbers
+  std::size_t messages = 0;
+  std::size_t bytes = 0;
+};
+
+class SendQueue {
+ public:
+  explicit SendQueue(SendQueueOptions options);
+  ~SendQueue();
+
+  // -- For senders --
+
+  // Takes the message, or completes it at once with the reason why not. Waits for room, and for the
+  // partition count of a topic that is new.
+  void Add(std::shared_ptr<PendingSend> pending);
+  // The same for a message that is refused before it comes to that.
+  void Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status status);
+
+  // Waits until all that was added so far, up to the ordinal that it returns, has its outcome, and
+  // collects those that are not OK meanwhile.
+  std::uint64_t AwaitOutcomes(absl::Time deadline, Undelivered& failed);
+  bool HasWaiting(std::uint64_t up_to) const;
+  // Appends those that have no outcome.
+  void ListWaiting(std::uint64_t up_to, Undelivered& undelivered) const;
+  // Waits until the marks are written; `request` asks for that, again and again.
+  void AwaitMarks(absl::Time deadline, const std::function<void()>& request);
+
+  // -- For the polling task --
+
+  std::shared_ptr<RecordClient> client() const;
+  // Null: there is none now, everything waits.
+  void SetClient(std::shared_ptr<RecordClient> client);
+  void Apply(std::span<const RecordReport> reports);
+  // Hands over what waits, and gives up what has waited too long.
+  void PumpWaiting();
+  // True once after an acknowledgement.
+  bool TakeSuccess();
+  SendCounts TakeCounts();
+
+  // -- The end --
+
+  // Nothing is added any more.
+  void Refuse();
+  // What has no outcome yet gets one as soon as the client has reported it.
+  void GiveUp();
+  // Everything that is left gets its outcome, after the senders that are at it. REQUIRES: no client
+  // has anything of it any more, nor will have.
+  void Abandon(const absl::Status& reason);
+  // The process is dead: as Refuse() and Abandon().
+  void Die();
+  bool is_dead() const;
+
+  // -- For marks --
+
+  // What is to be said now, voids first. Each comes back by Apply(), or by ReturnMark().
+  std::vector<MarkSend*> TakeMarks();
+  void ReturnMark(MarkSend* mark);
+  // There is no topic for the marks of `topic` (or there is one now); voids are forgotten then.
+  void SetMarkless(const std::string& topic, bool is_markless);
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  using Finished = std::vector<std::shared_ptr<PendingSend>>;
+
+  struct Listener {
+    std::uint64_t up_to = 0;  // collects failures of messages up to this one
+    Undelivered* failed = nullptr;
+    std::shared_ptr<Event> event;
+  };
+  // Events to be set when the lock is free again.
+  using Wakeup = std::vector<std::shared_ptr<Event>>;
+
+  absl::Status Admit(Lock& lock, PendingSend& pending);
+  absl::Status LearnTopic(Lock& lock, const std::string& topic, absl::Time deadline);
+  absl::Status Place(SendTopic& topic, PendingSend& pending);
+  bool HasRoom(const PendingSend& pending) const;
+  bool HasNews() const;
+  bool Await(Lock& lock, Listener& listener, absl::Time deadline);
+  void AwaitPumps(Lock& lock);
+  Wakeup AllListeners() const;
+  static void Wake(const Wakeup& wakeup);
+
+  SendStream& StreamOf(const std::string& topic, SendTopic& card, std::int32_t partition);
+  void Link(std::shared_ptr<PendingSend> pending);
+  std::shared_ptr<PendingSend> Unlink(PendingSend& pending);
+  void List(SendStream& stream);
+
+  void Pump(Lock& lock, SendStream& stream, Finished& finished);
+  absl::Status HandOver(Lock& lock, SendStream& stream, PendingSend& pending,
+                        const std::shared_ptr<RecordClient>& client);
+  // False: no other one can be sent now.
+  bool TakeBack(SendStream& stream, PendingSend& pending, const absl::Status& refused,
+                Finished& finished);
+  void Expire(SendStream& stream, absl::Time now, Finished& finished);
+
+  void ApplyOne(const RecordReport& report, absl::Time now, Finished& finished);
+  void ApplyMark(const RecordReport& report);
+  void MergeFailed(SendStream& stream);
+  void AddVoid(SendStream& stream, std::uint64_t number);
+  void Finish(PendingSend& pending, absl::Status status, std::int64_t offset, Finished& finished);
+  void FinishGivenUp(PendingSend& pending, const absl::Status& last, Finished& finished);
+  void Count(const PendingSend& pending, const absl::Status& status);
+  static void CompleteAll(Finished& finished);
+
+  const SendQueueOptions options_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<RecordClient> client_;
+  absl::flat_hash_map<std::string, std::unique_ptr<SendTopic>> topics_;
+  std::vector<SendStream*> listed_;  // for PumpWaiting()
+  // All that have no outcome, in the order of Add().
+  PendingSend* first_ = nullptr;
+  PendingSend* last_ = nullptr;
+  std::uint64_t last_ordinal_ = 0;
+  std::vector<Listener*> listeners_;
+  absl::flat_hash_map<MarkSend*, std::unique_ptr<MarkSend>> marks_;
+  SendCounts counts_;
+  std::size_t pumping_ = 0;
+  bool has_success_ = false;
+  bool is_closed_ = false;
+  bool is_giving_up_ = false;
+  bool is_dead_ = false;
+};
+
+}  // namespace once

@@ -1,0 +1,205 @@
+// Clients that break, answers that are lost, processes that die: what is sent again, in which
+// order, and under which number.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/unit/producer_world.h"
+
+namespace once {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using testing::Fault;
+using ::testing::SizeIs;
+
+class ProducerTrouble : public ::testing::Test {
+ protected:
+  NamedFaults faults_;
+  ProducerWorld world_{faults_};
+};
+
+TEST_F(ProducerTrouble, ABrokenClientIsReplacedAndWhatHasNoAnswerIsSentAgainInItsOldOrder) {
+  world_.Run([this](Producer& producer) {
+    faults_.Arm("client-breaks", 1, 2);  // at the third record
+    faults_.Arm("given-up", 1);          // which is stored, and nobody hears of it
+    std::vector<Ticket> tickets;
+    for (int i = 1; i <= 5; ++i) tickets.push_back(producer.Send(MessageOf(absl::StrCat(i))));
+    EXPECT_EQ(producer.Flush(world_.In(absl::Seconds(30))).count, 0U);
+    for (std::size_t i = 0; i < tickets.size(); ++i) {
+      ASSERT_TRUE(tickets[i].is_done());
+      EXPECT_TRUE(tickets[i].TryGet()->status.ok()) << tickets[i].TryGet()->status;
+      EXPECT_EQ(tickets[i].TryGet()->sequence, i + 1) << "the same number as at first";
+    }
+  });
+  EXPECT_THAT(world_.Values("t"), ElementsAre("1", "2", "3", "3", "4", "5"));
+  EXPECT_THAT(world_.log().actions(), Contains("client_replaced"));
+  EXPECT_EQ(world_.metrics().counter("once_producer_clients_replaced_total"), 1);
+}
+
+TEST_F(ProducerTrouble, WhatComesWhileThereIsNoClientWaitsForTheNextOne) {
+  world_.Run([this](Producer& producer) {
+    faults_.Arm("client-breaks");
+    Ticket first = producer.Send(MessageOf("1"));
+    while (world_.metrics().counter("once_producer_clients_replaced_total") == 0) {
+      world_.Sleep(absl::Milliseconds(1));
+    }
+    Ticket second = producer.Send(MessageOf("2"));
+    Ticket other = producer.Send(MessageOf("3", "t.once-marks"));
+    ASSERT_NE(second.Wait(world_.In(absl::Seconds(30))), nullptr);
+    EXPECT_TRUE(second.TryGet()->status.ok());
+    EXPECT_TRUE(first.TryGet()->status.ok());
+    ASSERT_NE(other.Wait(world_.In(absl::Seconds(30))), nullptr);
+    EXPECT_TRUE(other.TryGet()->status.ok()) << other.TryGet()->status;
+  });
+  EXPECT_THAT(world_.Values("t"), ElementsAre("1", "2"));
+}
+
+TEST_F(ProducerTrouble, ALostAnswerIsAResendUnderTheSameIdAndNumber) {
+  world_.gate().set_faults({Fault::kUnknownApplied});
+  world_.Run([this](Producer& producer) {
+    faults_.Arm("publish");
+    Ticket ticket = producer.Send(MessageOf("1"));
+    ASSERT_NE(ticket.Wait(world_.In(absl::Seconds(5))), nullptr);
+    EXPECT_TRUE(ticket.TryGet()->status.ok());
+    EXPECT_EQ(ticket.TryGet()->offset, 1);
+  });
+  const auto& stored = world_.topics().messages();
+  ASSERT_GE(stored.size(), 2U);
+  EXPECT_EQ(stored[0], stored[1]);
+  EXPECT_EQ(world_.metrics().counter("once_producer_retries_total"), 1);
+}
+
+TEST_F(ProducerTrouble, NothingNewOvertakesWhatIsSentAgain) {
+  world_.gate().set_faults({Fault::kFailure});
+  world_.Run([this](Producer& producer) {
+    faults_.Arm("publish");
+    std::vector<Ticket> tickets;
+    tickets.push_back(producer.Send(MessageOf("1")));
+    tickets.push_back(producer.Send(MessageOf("2")));
+    // Sent as soon as the first report is there, while the second record is inside.
+    ASSERT_NE(tickets[1].Wait(world_.In(absl::Seconds(5))), nullptr);
+    tickets.push_back(producer.Send(MessageOf("3")));
+    ASSERT_NE(tickets[2].Wait(world_.In(absl::Seconds(5))), nullptr);
+    EXPECT_TRUE(tickets[0].TryGet()->status.ok());
+  });
+  EXPECT_THAT(world_.Values("t"), ElementsAre("2", "1", "3"));
+}
+
+TEST_F(ProducerTrouble, AfterTheDeliveryTimeoutTheTicketSaysWhetherItMayBeStored) {
+  ProducerOptions options = world_.Options();
+  options.times.delivery_timeout = absl::Seconds(5);
+  world_.gate().set_faults({Fault::kUnknownNotApplied});
+  world_.Run(std::move(options), [this](Producer& producer) {
+    ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world_.In(absl::Seconds(5)))->status.ok());
+    faults_.Arm("publish");
+    std::optional<Ticket> maybe = producer.Send(MessageOf("maybe"));
+    world_.scheduler().Yield();
+    world_.topics().set_is_reachable(false);
+    std::optional<Ticket> never = producer.Send(MessageOf("never"));
+    ASSERT_NE(maybe->Wait(world_.In(absl::Seconds(60))), nullptr);
+    ASSERT_NE(never->Wait(world_.In(absl::Seconds(60))), nullptr);
+    EXPECT_TRUE(absl::IsDeadlineExceeded(never->TryGet()->status)) << never->TryGet()->status;
+    world_.topics().set_is_reachable(true);
+  });
+}
+
+TEST_F(ProducerTrouble, WhatIsGivenUpIsDeclaredVoidAndMarksGoOn) {
+  ProducerOptions options = world_.Options();
+  options.times.delivery_timeout = absl::Seconds(5);
+  world_.Run(std::move(options), [this](Producer& producer) {
+    ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world_.In(absl::Seconds(5)))->status.ok());
+    world_.topics().set_is_reachable(false);
+    Ticket lost = producer.Send(MessageOf("lost"));
+    ASSERT_NE(lost.Wait(world_.In(absl::Seconds(60))), nullptr);
+    EXPECT_EQ(lost.TryGet()->sequence, 2U);
+    world_.topics().set_is_reachable(true);
+    Ticket third = producer.Send(MessageOf("2"));
+    EXPECT_EQ(third.Wait(world_.In(absl::Seconds(5)))->sequence, 3U);
+    EXPECT_EQ(producer.Flush(world_.In(absl::Seconds(5))).count, 0U);
+  });
+  std::vector<DecodedMark> marks;
+  for (const OutgoingMessage& message : world_.topics().messages()) {
+    if (message.topic != "t.once-marks") continue;
+    const auto mark = DecodeMark(*message.key, *message.value, "t");
+    ASSERT_TRUE(mark.has_value()) << *message.value;
+    marks.push_back(*mark);
+  }
+  ASSERT_GE(marks.size(), 2U);
+  EXPECT_THAT(marks,
+              Contains(::testing::Field(&DecodedMark::gone, StreamVoid{.first = 2, .last = 2})));
+  EXPECT_EQ(marks.back().mark, (StreamMark{.last = 3, .last_offset = 1, .first_offset = 0}));
+}
+
+TEST_F(ProducerTrouble, MarksComeWithTimeAndOnlyWhenThereIsNews) {
+  world_.Run([this](Producer& producer) {
+    ASSERT_NE(producer.Send(MessageOf("0")).Wait(world_.In(absl::Seconds(5))), nullptr);
+    EXPECT_THAT(world_.Values("t.once-marks"), SizeIs(0));
+    world_.Sleep(absl::Seconds(11));
+    EXPECT_THAT(world_.Values("t.once-marks"), ElementsAre("mark/1/0/0"));
+    world_.Sleep(absl::Seconds(60));
+    EXPECT_THAT(world_.Values("t.once-marks"), SizeIs(1));
+    producer.Close(world_.In(absl::Seconds(5)));
+    EXPECT_THAT(world_.Values("t.once-marks"), SizeIs(1));
+  });
+}
+
+TEST_F(ProducerTrouble, ATopicOfMarksThatIsMissingIsReportedOnceAndDisturbsNothing) {
+  world_.topics().CreateTopic("bare", 1);
+  ProducerOptions options = world_.Options();
+  options.times.delivery_timeout = absl::Seconds(5);
+  world_.Run(std::move(options), [this](Producer& producer) {
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(
+          producer.Send(MessageOf("v", "bare")).Wait(world_.In(absl::Seconds(5)))->status.ok());
+      world_.Sleep(absl::Minutes(2));
+    }
+    // Once somebody has created it, marks are written.
+    world_.topics().CreateTopic("bare.once-marks", 1);
+    world_.Sleep(absl::Minutes(2));
+    EXPECT_THAT(world_.Values("bare.once-marks"), ElementsAre("mark/3/2/0"));
+  });
+  const auto actions = world_.log().actions();
+  EXPECT_EQ(std::count(actions.begin(), actions.end(), "marks_missing"), 1);
+}
+
+TEST_F(ProducerTrouble, ATopicOfMarksIsCreatedWhereThatIsWanted) {
+  world_.topics().CreateTopic("bare", 1);
+  ProducerOptions options = world_.Options();
+  options.stamps.create_marks_topic = [this](const std::string& topic, absl::Time) {
+    world_.topics().CreateTopic(topic, 1);
+    return absl::OkStatus();
+  };
+  world_.Run(std::move(options), [this](Producer& producer) {
+    ASSERT_NE(producer.Send(MessageOf("v", "bare")).Wait(world_.In(absl::Seconds(5))), nullptr);
+    producer.Flush(world_.In(absl::Seconds(5)));
+  });
+  EXPECT_THAT(world_.Values("bare.once-marks"), ElementsAre("mark/1/0/0"));
+}
+
+TEST_F(ProducerTrouble, ADeadProcessEndsEveryWait) {
+  for (const bool is_after : {false, true}) {
+    NamedFaults faults;
+    ProducerWorld world(faults);
+    world.gate().set_faults({is_after ? Fault::kCrashAfter : Fault::kCrashBefore});
+    int cancelled = 0;
+    world.Run([&](Producer& producer) {
+      faults.Arm("publish", 1, 1);  // at the second record
+      std::vector<Ticket> tickets;
+      for (int i = 0; i < 3; ++i) tickets.push_back(producer.Send(MessageOf(absl::StrCat(i))));
+      for (Ticket& ticket : tickets) ticket.Wait(world.In(absl::Seconds(5)));
+      producer.Close(world.In(absl::Seconds(5)));
+      for (Ticket& ticket : tickets) {
+        ASSERT_TRUE(ticket.is_done());
+        if (!ticket.TryGet()->status.ok()) ++cancelled;
+      }
+    });
+    EXPECT_GE(cancelled, 2);
+    EXPECT_THAT(world.Values("t"), SizeIs(is_after ? 2 : 1));
+  }
+}
+
+}  // namespace
+}  // namespace once
