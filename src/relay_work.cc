@@ -262,10 +262,10 @@ void RelayWork::LogRefused(const Draft& draft) const {
   const RefusedRow& first = draft.refused.front();
   Log(LogLevel::kError, "outbox_parked",
       absl::StrCat("no retry can publish ", draft.refused.size(),
-                   " outgoing messages, the first of ", "them number ", first.number, " (",
+                   " outgoing messages, the first of them number ", first.number, " (",
                    first.reason.ToString(),
-                   "); they are parked, and what is behind them of their keys waits: see `once "
-                   "outbox list`"));
+                   "); they are parked, and what is behind them of their keys waits: see "
+                   "OutgoingLog::ListParked()"));
 }
 
 void RelayWork::TendMarks() {

@@ -1,5 +1,9 @@
 // Outgoing messages of a process that is really killed: every one that was committed is sent, none
 // that was not, in the order of commits, and a number never names two.
+#include <fcntl.h>
+
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -8,6 +12,7 @@
 #include "adapters/sqlite/tests/kill_scene.h"
 #include "once/outbox_relay.h"
 #include "once/transact.h"
+#include "src/test_hooks.h"
 #include "tests/telling_client.h"
 
 namespace once::sqlite {
@@ -91,6 +96,76 @@ TEST_F(SqliteOutgoing, OfAKilledProcessAreAllSentUnderOneNumberEach) {
   for (int i = 0; i < 10'000 && !relay->is_idle(); ++i) EXPECT_TRUE(relay->Step().ok());
   EXPECT_TRUE(relay->is_idle());
   Judge(told);
+}
+
+// What a child does, in a program of its own: it is told by the environment where to die.
+constexpr const char* kPathVariable = "ONCE_SQLITE_OUTGOING_CHILD";
+
+std::vector<std::string> PointsOfRelays() {
+  std::vector<std::string> points;
+  for (const std::string& point : test_hooks::KillPoints()) {
+    if (absl::StartsWith(point, "outbox_relay.") || absl::StartsWith(point, "transact.")) {
+      points.push_back(point);
+    }
+  }
+  return points;
+}
+
+class SqliteOutgoingPoints : public SqliteOutgoing {
+ protected:
+  // True: it was killed, as it should be.
+  bool RunChild(const std::string& point, int hit, int first) {
+    store_.reset();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::setenv("ONCE_KILL_AT", absl::StrCat(point, ":", hit).c_str(), 1);
+      ::setenv(kPathVariable, absl::StrCat(path(), " ", first).c_str(), 1);
+      ::execl("/proc/self/exe", "child", "--gtest_filter=SqliteOutgoingChild.*", "--gtest_brief=1",
+              static_cast<char*>(nullptr));
+      ::_exit(1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  }
+  std::string sent_path() const { return path() + ".sent"; }
+};
+
+TEST_F(SqliteOutgoingPoints, AtNoPlaceWhereARelayMayDieAnythingIsLostOrRenumbered) {
+  const std::vector<std::string> points = PointsOfRelays();
+  if (points.empty()) GTEST_SKIP() << "built without kill points";
+  int child = 0;
+  for (const std::string& point : points) {
+    for (const int hit : {1, 2, 7}) {
+      EXPECT_TRUE(RunChild(point, hit, 1000 * ++child)) << point << " " << hit;
+    }
+  }
+  std::ifstream file(sent_path());
+  std::vector<std::string> told;
+  for (std::string line; std::getline(file, line);) told.push_back(line);
+  EXPECT_FALSE(told.empty());
+  MustOpen();
+  const auto relay = StartRelay([&told](const std::string& line) { told.push_back(line); });
+  ASSERT_NE(relay, nullptr);
+  for (int i = 0; i < 10'000 && !relay->is_idle(); ++i) EXPECT_TRUE(relay->Step().ok());
+  Judge(told);
+}
+
+class SqliteOutgoingChild : public SqliteOutgoing {};
+
+TEST_F(SqliteOutgoingChild, PublishesUntilItDies) {
+  const char* variable = std::getenv(kPathVariable);
+  if (variable == nullptr) GTEST_SKIP() << "only as a child";
+  const std::vector<std::string> words = absl::StrSplit(variable, ' ');
+  MustOpen(OptionsFor(words.at(0)));
+  const int sent = ::open((words[0] + ".sent").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  const auto relay = StartRelay([sent](const std::string& line) {
+    if (::write(sent, (line + "\n").data(), line.size() + 1) < 0) ::_exit(2);
+  });
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(PublishOne(std::stoi(words.at(1)) + i).ok());
+    if (i % 3 == 0) relay->Step().IgnoreError();
+  }
 }
 
 TEST_F(SqliteOutgoing, MayBePublishedWhileARelayWorks) {
