@@ -38,8 +38,9 @@ absl::Status Check(const OutboxRelayOptions& options) {
 absl::StatusOr<std::unique_ptr<OutboxRelay>> OutboxRelay::Create(OutboxRelayOptions options) {
   if (absl::Status checked = Check(options); !checked.ok()) return checked;
   if (!options.store->transactions()->outgoing()->TryAcquireRelay()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "a relay works on this opening of ", options.store->traits().name, " already; one is enough"));
+    return absl::FailedPreconditionError(absl::StrCat("a relay works on this opening of ",
+                                                      options.store->traits().name,
+                                                      " already; one is enough"));
   }
   auto work = std::make_unique<RelayWork>(std::move(options));
   if (work->options().store->traits().durability < Durability::kMachine) {

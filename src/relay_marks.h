@@ -49,7 +49,7 @@ class RelayMarks {
 
  private:
   struct Note {
-    OutgoingMessage message;  // of the side topic
+    OutgoingMessage message;     // of the side topic
     std::vector<OwedVoid> owed;  // one, of a void
   };
 

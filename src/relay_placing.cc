@@ -54,9 +54,8 @@ absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& dr
     // The order of keys does not permit to go on without it.
     if (!partition.ok()) return partition.status();
     RelayStream& stream = streams_.Open(row.message.topic, *partition);
-    const Placement placement{.number = row.number,
-                              .partition = *partition,
-                              .sequence = streams_.GiveNumber(stream)};
+    const Placement placement{
+        .number = row.number, .partition = *partition, .sequence = streams_.GiveNumber(stream)};
     round.placements.push_back(placement);
     FlyingRow& flying = flight->rows.emplace_back();
     flying.row = std::move(row);

@@ -66,7 +66,7 @@ class RelayStreams {
 
   const std::string producer_;
   std::uint64_t epoch_ = 0;
-  std::map<Key, RelayStream> streams_;  // whose addresses last
+  std::map<Key, RelayStream> streams_;                                // whose addresses last
   absl::flat_hash_map<std::string, std::vector<RelayStream*>> open_;  // by topic, then partition
 };
 

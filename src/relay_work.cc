@@ -15,8 +15,7 @@ namespace {
 constexpr absl::Duration kLanesInterval = absl::Seconds(1);
 
 bool IsDoubt(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kUnknown ||
-         status.code() == absl::StatusCode::kAborted;
+  return status.code() == absl::StatusCode::kUnknown || status.code() == absl::StatusCode::kAborted;
 }
 
 }  // namespace
@@ -117,9 +116,8 @@ absl::Status RelayWork::Recover() {
   if (!owed.ok()) return owed.status();
   streams_.Load(*streams);
   const auto is_known = [&streams](std::uint64_t epoch) {
-    return std::any_of(streams->begin(), streams->end(), [epoch](const StreamProgress& stream) {
-      return stream.epoch == epoch;
-    });
+    return std::any_of(streams->begin(), streams->end(),
+                       [epoch](const StreamProgress& stream) { return stream.epoch == epoch; });
   };
   std::uint64_t epoch = options_.random->Next();
   while (is_known(epoch)) ++epoch;
@@ -263,10 +261,11 @@ void RelayWork::LogRefused(const Draft& draft) const {
   options_.metrics->Add("once_outbox_parked_total", {}, static_cast<double>(draft.refused.size()));
   const RefusedRow& first = draft.refused.front();
   Log(LogLevel::kError, "outbox_parked",
-      absl::StrCat("no retry can publish ", draft.refused.size(), " outgoing messages, the first of ",
-                   "them number ", first.number, " (", first.reason.ToString(),
-                   "); they are parked, and what is behind them of their keys waits: see `once "
-                   "outbox list`"));
+      absl::StrCat("no retry can publish ", draft.refused.size(),
+                   " outgoing messages, the first of them number ", first.number, " (",
+                   first.reason.ToString(),
+                   "); they are parked, and what is behind them of their keys waits: see "
+                   "OutgoingLog::ListParked()"));
 }
 
 void RelayWork::TendMarks() {

@@ -14,14 +14,16 @@ namespace once {
 absl::Status Transact(DedupStore& store, absl::FunctionRef<absl::Status(Transaction&)> body) {
   TransactionalStore* const transactions = store.transactions();
   if (transactions == nullptr) {
-    return absl::UnimplementedError(absl::StrCat(
-        "transact: ", store.traits().name, " has no transactions; use SQLite, RocksDB or PostgreSQL"));
+    return absl::UnimplementedError(
+        absl::StrCat("transact: ", store.traits().name,
+                     " has no transactions; use SQLite, RocksDB or PostgreSQL"));
   }
   absl::StatusOr<BeginResult> begun = transactions->Begin({});
   if (!begun.ok()) return begun.status();
   const std::unique_ptr<StoreTransaction> transaction = std::move(begun->transaction);
   if (transaction == nullptr) {
-    return absl::InternalError("transact: the store opened no transaction, though it locks nothing");
+    return absl::InternalError(
+        "transact: the store opened no transaction, though it locks nothing");
   }
   absl::Status ran;
   const absl::Status threw =

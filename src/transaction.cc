@@ -23,7 +23,8 @@ bool IsTopicName(std::string_view topic) {
 }
 
 absl::Status Refuse(const OutgoingMessage& message, std::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat("publish to \"", message.topic, "\": ", ToAbsl(why)));
+  return absl::InvalidArgumentError(
+      absl::StrCat("publish to \"", message.topic, "\": ", ToAbsl(why)));
 }
 
 }  // namespace

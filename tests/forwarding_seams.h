@@ -34,9 +34,7 @@ class ForwardingTransaction : public StoreTransaction {
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override {
     return inner_->PutOutgoing(rows);
   }
-  absl::Status Publish(const OutgoingMessage& message) override {
-    return inner_->Publish(message);
-  }
+  absl::Status Publish(const OutgoingMessage& message) override { return inner_->Publish(message); }
   absl::Status SetSavepoint() override { return inner_->SetSavepoint(); }
   absl::Status RollbackToSavepoint() override { return inner_->RollbackToSavepoint(); }
   absl::Status CheckOpen() override { return inner_->CheckOpen(); }

@@ -18,7 +18,7 @@
 namespace once::rocksdb {
 namespace {
 
-constexpr std::uint64_t kFormat = 4;
+constexpr std::uint64_t kFormat = 5;
 
 // Few enough bytes that sorting them takes little memory and time.
 constexpr std::uint64_t kSealBytes = std::uint64_t{16} << 20;
@@ -203,9 +203,29 @@ absl::Status Database::LoadCounters() {
     if (!last.ok()) return last.status();
     last_sequence_ = *last;
   }
+  if (read.ok()) read = rows->status();
+  rows->SeekForPrev(EndOfPrefix(std::string(1, kOutgoingTable)));
+  if (rows->Valid() && rows->key()[0] == kOutgoingTable) {
+    const auto last = SequenceOf({rows->key().data(), rows->key().size()});
+    if (!last.ok()) return last.status();
+    last_outgoing_ = *last;
+  }
+  if (absl::Status loaded = LoadLastDropped(); !loaded.ok()) return loaded;
   written_until_ = open_->db().GetLatestSequenceNumber();
   if (read.ok()) read = rows->status();
   return StatusOf(read, absl::StrCat("open ", path()));
+}
+
+// The greatest one's row may be gone, its number is not.
+absl::Status Database::LoadLastDropped() {
+  const View view(*open_, nullptr, nullptr);
+  const auto stored = view.Get(kRowsFamily, Key(kMetaTable, kLastOutgoing));
+  if (!stored.ok()) return stored.status();
+  if (!*stored) return absl::OkStatus();
+  const auto dropped = DecodeNumber(**stored);
+  if (!dropped.ok()) return dropped.status();
+  last_outgoing_ = std::max(last_outgoing_.load(), static_cast<std::int64_t>(*dropped));
+  return absl::OkStatus();
 }
 
 Database::~Database() {

@@ -92,6 +92,9 @@ class Database : private stores::IdOwner {
   absl::Status CheckWritable() const;
   // Ascending; never given to two rows, also not by openings of the folder after trouble.
   std::int64_t NextSequence() { return ++last_sequence_; }
+  // The greatest number of an outgoing message that was ever committed, or may have been.
+  std::int64_t last_outgoing() const { return last_outgoing_; }
+  void set_last_outgoing(std::int64_t number) { last_outgoing_ = number; }
 
   // OK: every commit before survives what StoreOptions::is_synced says. Costs nothing when there is
   // nothing to sync. REQUIRES: this thread has no transaction open.
@@ -163,6 +166,7 @@ class Database : private stores::IdOwner {
   absl::Status Prepare(const StoreOptions& options);
   absl::Status Identify();
   absl::Status LoadCounters();
+  absl::Status LoadLastDropped();
   absl::Status EnterTurnstile(std::string_view operation);
   // Opens the folder again if it must. REQUIRES: our turn.
   absl::Status MakeUsable(std::string_view operation);
@@ -197,6 +201,7 @@ class Database : private stores::IdOwner {
   std::atomic<bool> has_unsynced_ = false;
   // Only in one's turn:
   std::int64_t last_sequence_ = 0;
+  std::atomic<std::int64_t> last_outgoing_ = 0;  // read beside transactions
   Batch::Room batch_room_;
   bool is_lost_ = false;      // writes that were OK are gone
   bool must_resync_ = false;  // ids_ has to read what became of the last commit

@@ -8,6 +8,7 @@
 #include "adapters/rocksdb/maintenance.h"
 #include "adapters/rocksdb/operations.h"
 #include "adapters/rocksdb/outbox.h"
+#include "adapters/rocksdb/outgoing.h"
 #include "adapters/rocksdb/rows.h"
 #include "adapters/rocksdb/transaction.h"
 #include "once/abseil.h"
@@ -15,6 +16,7 @@
 #include "once/rocksdb/store.h"
 #include "src/stores/claims.h"
 #include "src/stores/position_rules.h"
+#include "src/stores/single_lane_log.h"
 
 namespace once::rocksdb {
 namespace {
@@ -59,6 +61,9 @@ class RocksStore final : public DedupStore, public TransactionalStore {
       : database_(std::move(database)),
         traits_(TraitsOf(*database_)),
         outbox_(database_),
+        outgoing_rows_(database_),
+        outgoing_(outgoing_rows_, traits_.id,
+                  [database = database_] { return database->clock().now; }),
         rows_(database_),
         claims_(rows_),
         operations_(database_, rows_),
@@ -85,6 +90,7 @@ class RocksStore final : public DedupStore, public TransactionalStore {
   StoreOperations* operations() override { return &operations_; }
   StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
+  OutgoingLog* outgoing() override { return &outgoing_; }
   bool syncs_beside() const override { return traits_.durability == Durability::kMachine; }
   absl::Status Sync() override { return database_->SyncBeside(); }
   Database& database() { return *database_; }
@@ -132,6 +138,8 @@ class RocksStore final : public DedupStore, public TransactionalStore {
   const std::shared_ptr<Database> database_;
   const StoreTraits traits_;
   RocksOutbox outbox_;
+  RocksOutgoing outgoing_rows_;
+  stores::SingleLaneLog outgoing_;
   RocksTransactions rows_;
   stores::FencedClaims claims_;
   RocksOperations operations_;

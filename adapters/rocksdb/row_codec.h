@@ -4,7 +4,7 @@
 //   once_open      scope, id         → open row of that log
 //   once_runs      run, page         → page of a sorted run
 //   default        one byte that names the table, then
-//     m name                         → format, store, opened, manifest
+//     m name                         → format, store, opened, manifest, outgoing
 //     p cluster, group, topic, number  → position
 //     v scope, id                    → result of a completed claim
 //     o sequence                     → outbox row
@@ -14,6 +14,8 @@
 //     l scope, id, sequence          → (nothing) the same by id
 //     r scope, id                    → redrives of that id
 //     n note                         → what the engine remembers under that key
+//     x number                       → outgoing message
+//     y fact                         → what their log knows (src/stores/single_lane_log.h)
 //
 // Numbers in keys are big-endian, so that they are in order. Pure functions; decoding answers
 // kDataLoss for what encoding never produces.
@@ -44,6 +46,11 @@ inline constexpr char kKeptTable = 'k';
 inline constexpr char kLetterTable = 'l';
 inline constexpr char kRedriveTable = 'r';
 inline constexpr char kNoteTable = 'n';
+inline constexpr char kOutgoingTable = 'x';
+inline constexpr char kOutgoingFactTable = 'y';
+
+// Of kMetaTable: the greatest number of an outgoing message when messages were last dropped.
+inline constexpr const char* kLastOutgoing = "outgoing";
 
 // `table` in front of `rest`.
 std::string Key(char table, std::string_view rest);
@@ -56,7 +63,7 @@ absl::StatusOr<std::uint32_t> RunOf(std::string_view key);
 
 std::string PositionKey(const PartitionKey& key);
 
-// Of the tables of outbox rows, those that wait and those that are kept.
+// Of the tables of outbox rows, those that wait and those that are kept, and of outgoing messages.
 std::string SequenceKey(char table, std::int64_t sequence);
 absl::StatusOr<std::int64_t> SequenceOf(std::string_view key);
 std::string LetterPrefix(const IdKey& key);

@@ -9,6 +9,7 @@
 #include "adapters/rocksdb/row_codec.h"
 #include "once/abseil.h"
 #include "src/stores/notes.h"
+#include "src/stores/outgoing_codec.h"
 #include "src/stores/position_rules.h"
 #include "src/stores/retention.h"
 
@@ -94,11 +95,22 @@ absl::Status RocksTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   });
 }
 
+absl::Status RocksTransaction::Publish(const OutgoingMessage& message) {
+  if (!state_.ok()) return state_;
+  if (absl::Status valid = ValidateOutgoing(message); !valid.ok()) return valid;
+  return Do([&] {
+    const std::int64_t number = database_->last_outgoing() + ++published_;
+    return rows_->batch().Put(kRowsFamily, SequenceKey(kOutgoingTable, number),
+                              stores::EncodeOutgoingRow(message, database_->clock().now));
+  });
+}
+
 absl::Status RocksTransaction::SetSavepoint() {
   return Do([&]() -> absl::Status {
     rows_->batch().SetSavepoint();
     rows_->ids().SetSavepoint();
     has_savepoint_ = true;
+    published_at_savepoint_ = published_;
     return absl::OkStatus();
   });
 }
@@ -111,6 +123,7 @@ absl::Status RocksTransaction::RollbackToSavepoint() {
     }
     rows_->ids().RollbackToSavepoint();
     rows_->batch().RollbackToSavepoint();
+    published_ = published_at_savepoint_;
     return absl::OkStatus();
   });
 }
@@ -151,6 +164,8 @@ absl::Status RocksTransaction::Commit(Durability wanted) {
   const std::shared_ptr<Database> database = std::exchange(database_, nullptr);
   const std::unique_ptr<RocksRows> rows = std::move(rows_);
   End("ended by Commit()");
+  // Also when it fails, or nobody knows: a number must never name two messages.
+  database->set_last_outgoing(database->last_outgoing() + published_);
   return database->Commit(
       rows->batch(), rows->ids().TakeChanges(),
       {.wanted = wanted,

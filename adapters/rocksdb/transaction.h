@@ -47,6 +47,7 @@ class RocksTransaction final : public StoreTransaction {
                          std::span<std::string> values) override;
   absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;
@@ -67,6 +68,9 @@ class RocksTransaction final : public StoreTransaction {
   std::shared_ptr<Table::Access> tables_;
   std::map<PartitionKey, PositionStamp> locks_;
   bool has_savepoint_ = false;
+  // Outgoing messages so far, and up to the savepoint: their numbers follow the database's last.
+  std::int64_t published_ = 0;
+  std::int64_t published_at_savepoint_ = 0;
   std::int64_t log_time_ms_ = stores::kUnknownLogTime;  // of what it settles
   absl::Status state_;                                  // OK while the transaction is usable
 };

@@ -126,8 +126,25 @@ constexpr const char* kVersion5 = R"sql(
     value BLOB NOT NULL) WITHOUT ROWID;
 )sql";
 
-constexpr std::array<Migration, 5> kMigrations = {
-    {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4, &MoveIds}, {5, kVersion5}}};
+// Outgoing messages (src/stores/single_lane_log.h). Numbers are never given twice, also not after
+// the greatest one's row was dropped: AUTOINCREMENT.
+//   once_outgoing: what transactions have published and no relay has yet.
+//   once_outgoing_facts: what the log of them knows.
+constexpr const char* kVersion6 = R"sql(
+  CREATE TABLE main.once_outgoing(
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    row BLOB NOT NULL);
+  CREATE TABLE main.once_outgoing_facts(
+    key BLOB PRIMARY KEY,
+    value BLOB NOT NULL) WITHOUT ROWID;
+)sql";
+
+constexpr std::array<Migration, 6> kMigrations = {{{1, kVersion1},
+                                                   {2, kVersion2},
+                                                   {3, kVersion3},
+                                                   {4, kVersion4, &MoveIds},
+                                                   {5, kVersion5},
+                                                   {6, kVersion6}}};
 
 // As StoreTraits::id promises it.
 bool IsStoreId(std::string_view id) {

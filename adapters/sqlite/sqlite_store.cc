@@ -7,6 +7,7 @@
 #include "adapters/sqlite/maintenance.h"
 #include "adapters/sqlite/operations.h"
 #include "adapters/sqlite/outbox.h"
+#include "adapters/sqlite/outgoing.h"
 #include "adapters/sqlite/position_rows.h"
 #include "adapters/sqlite/rows.h"
 #include "adapters/sqlite/transaction.h"
@@ -14,6 +15,7 @@
 #include "once/operator_socket.h"
 #include "once/sqlite/store.h"
 #include "src/stores/claims.h"
+#include "src/stores/single_lane_log.h"
 
 namespace once::sqlite {
 namespace {
@@ -46,6 +48,9 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
       : database_(std::move(database)),
         traits_(TraitsOf(*database_, options)),
         outbox_(database_),
+        outgoing_rows_(database_),
+        outgoing_(outgoing_rows_, traits_.id,
+                  [database = database_] { return database->clock().now; }),
         rows_(database_),
         claims_(rows_),
         operations_(database_, rows_),
@@ -72,6 +77,7 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   StoreOperations* operations() override { return &operations_; }
   StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
+  OutgoingLog* outgoing() override { return &outgoing_; }
   bool syncs_beside() const override { return traits_.durability == Durability::kMachine; }
   absl::Status Sync() override { return database_->SyncBeside(); }
 
@@ -118,6 +124,8 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
   const std::shared_ptr<Database> database_;
   const StoreTraits traits_;
   SqliteOutbox outbox_;
+  SqliteOutgoing outgoing_rows_;
+  stores::SingleLaneLog outgoing_;
   SqliteTransactions rows_;
   stores::FencedClaims claims_;
   SqliteOperations operations_;

@@ -1,5 +1,5 @@
 // Parameters are numbered as the code that binds them says: position_rows.cc, id_rows.cc,
-// letter_rows.cc, outbox.cc, operations.cc.
+// letter_rows.cc, outbox.cc, outgoing.cc, operations.cc.
 #include "adapters/sqlite/statements.h"
 
 #include <string_view>
@@ -137,6 +137,32 @@ absl::Status PrepareOutbox(WriterStatements& s, sqlite3* connection, const std::
                      " AND ordinal < 0")}});
 }
 
+absl::Status PrepareOutgoing(WriterStatements& s, sqlite3* connection, const std::string& path) {
+  return PrepareAll(
+      connection, path,
+      {{&s.publish, "publish through", "INSERT INTO main.once_outgoing(row) VALUES(?1)"},
+       {&s.drop_outgoing, "drop outgoing messages from",
+        "DELETE FROM main.once_outgoing WHERE number BETWEEN ?1 AND ?2"},
+       {&s.put_outgoing_fact, "note outgoing messages in",
+        "INSERT OR REPLACE INTO main.once_outgoing_facts(key, value) VALUES(?1, ?2)"},
+       {&s.forget_outgoing_fact, "note outgoing messages in",
+        "DELETE FROM main.once_outgoing_facts WHERE key = ?1"}});
+}
+
+absl::Status PrepareOutgoing(ReaderStatements& s, sqlite3* connection, const std::string& path) {
+  return PrepareAll(connection, path,
+                    {{&s.find_outgoing, "find outgoing messages in",
+                      "SELECT number, row FROM main.once_outgoing WHERE number > ?1 "
+                      "ORDER BY number LIMIT ?2"},
+                     {&s.read_outgoing, "read outgoing message in",
+                      "SELECT number, row FROM main.once_outgoing WHERE number = ?1"},
+                     {&s.last_outgoing, "count outgoing messages in",
+                      "SELECT coalesce(max(seq), 0) FROM main.sqlite_sequence "
+                      "WHERE name = 'once_outgoing'"},
+                     {&s.list_outgoing_facts, "read what is known of outgoing messages in",
+                      "SELECT key, value FROM main.once_outgoing_facts"}});
+}
+
 }  // namespace
 
 absl::Status WriterStatements::Prepare(sqlite3* connection, const std::string& path) {
@@ -144,10 +170,13 @@ absl::Status WriterStatements::Prepare(sqlite3* connection, const std::string& p
   if (status.ok()) status = PrepareIds(*this, connection, path);
   if (status.ok()) status = PreparePositions(*this, connection, path);
   if (status.ok()) status = PrepareOutbox(*this, connection, path);
+  if (status.ok()) status = PrepareOutgoing(*this, connection, path);
   return status;
 }
 
 absl::Status ReaderStatements::Prepare(sqlite3* connection, const std::string& path) {
+  absl::Status status = PrepareOutgoing(*this, connection, path);
+  if (!status.ok()) return status;
   return PrepareAll(
       connection, path,
       {{&find_position, "read position in", FindPosition()},

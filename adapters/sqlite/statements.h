@@ -22,6 +22,7 @@ struct WriterStatements {
   Statement put_position;
   Statement put_outgoing, mark_published, park;
   Statement find_note, put_note, forget_note;
+  Statement publish, drop_outgoing, put_outgoing_fact, forget_outgoing_fact;
   Statement hold_letter, publish_letter, void_letters, drop_letter, find_letter, last_redrive;
 
   // `path` is for error messages.
@@ -33,6 +34,7 @@ struct ReaderStatements {
   Statement find_pending, count_pending;
   Statement find_failures;
   Statement list_notes;
+  Statement find_outgoing, read_outgoing, last_outgoing, list_outgoing_facts;
 
   absl::Status Prepare(sqlite3* connection, const std::string& path);
 };

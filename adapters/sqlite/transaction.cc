@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/sqlite/outgoing.h"
 #include "adapters/sqlite/position_rows.h"
 #include "once/abseil.h"
 #include "src/stores/notes.h"
@@ -90,6 +91,12 @@ absl::Status SqliteTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
     }
     return absl::OkStatus();
   });
+}
+
+absl::Status SqliteTransaction::Publish(const OutgoingMessage& message) {
+  if (!state_.ok()) return state_;
+  if (absl::Status valid = ValidateOutgoing(message); !valid.ok()) return valid;
+  return Do([&] { return PublishRow(*database_, message); });
 }
 
 absl::Status SqliteTransaction::SetSavepoint() {

@@ -18,11 +18,14 @@
 #include "once/metrics.h"         // IWYU pragma: export
 #include "once/offset_tracker.h"  // IWYU pragma: export
 #include "once/outbox.h"          // IWYU pragma: export
+#include "once/outbox_relay.h"    // IWYU pragma: export
 #include "once/outcome.h"         // IWYU pragma: export
+#include "once/outgoing_log.h"    // IWYU pragma: export
 #include "once/position.h"        // IWYU pragma: export
 #include "once/producer.h"        // IWYU pragma: export
 #include "once/publisher.h"       // IWYU pragma: export
 #include "once/retry.h"           // IWYU pragma: export
 #include "once/source.h"          // IWYU pragma: export
+#include "once/transact.h"        // IWYU pragma: export
 #include "once/transaction.h"     // IWYU pragma: export
 #include "once/wrap.h"            // IWYU pragma: export

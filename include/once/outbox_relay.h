@@ -11,7 +11,7 @@
 // topic and key in the order of their commits. Each carries a stamp (sequence.h) whose number is
 // durable before the message is sent: a copy that a crash or a broken connection brings about has
 // the number of the original, and consumers recognise it. A message that no retry can publish is
-// parked, and those behind it of its topic and key wait for an operator (`once outbox`).
+// parked, and those behind it of its topic and key wait until somebody decides (OutgoingLog).
 //
 // What it is not: a producer. Messages that are not bound to a transaction go through Producer.
 #pragma once

@@ -18,8 +18,8 @@ void OutgoingTable::Apply(const stores::OutgoingChange& change) {
   }
 }
 
-absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::FindRows(
-    std::int64_t after, const OutgoingLog::Bound& bound) {
+absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::FindRows(std::int64_t after,
+                                                                  const OutgoingLog::Bound& bound) {
   return data_->Access([&](const Contents& contents) {
     const auto& rows = contents.outgoing.rows();
     std::vector<OutgoingRow> found;
@@ -35,19 +35,17 @@ absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::FindRows(
 
 absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::ReadRows(
     std::span<const std::int64_t> numbers) {
-  return data_->Access(
-      [&](const Contents& contents) -> absl::StatusOr<std::vector<OutgoingRow>> {
-        std::vector<OutgoingRow> found;
-        for (const std::int64_t number : numbers) {
-          const auto row = contents.outgoing.rows().find(number);
-          if (row == contents.outgoing.rows().end()) {
-            return absl::DataLossError(
-                absl::StrCat("memory: outgoing message ", number, " is gone"));
-          }
-          found.push_back(row->second);
-        }
-        return found;
-      });
+  return data_->Access([&](const Contents& contents) -> absl::StatusOr<std::vector<OutgoingRow>> {
+    std::vector<OutgoingRow> found;
+    for (const std::int64_t number : numbers) {
+      const auto row = contents.outgoing.rows().find(number);
+      if (row == contents.outgoing.rows().end()) {
+        return absl::DataLossError(absl::StrCat("memory: outgoing message ", number, " is gone"));
+      }
+      found.push_back(row->second);
+    }
+    return found;
+  });
 }
 
 absl::StatusOr<std::int64_t> MemoryOutgoing::FindLast() {

@@ -138,6 +138,16 @@ std::size_t OutgoingState::CountKnown() const {
   return rows;
 }
 
+std::int64_t OutgoingState::FindFirst() const {
+  std::int64_t first = cursor_ + 1;
+  if (!waiting_.empty()) first = std::min(first, waiting_.begin()->first);
+  if (!parked_.empty()) first = std::min(first, parked_.begin()->first);
+  for (const auto& [number, round] : rounds_) {
+    if (!round.placements.empty()) first = std::min(first, round.placements.front().number);
+  }
+  return first;
+}
+
 bool OutgoingState::MustWait(const OrderedRow& row) const {
   if (parked_.contains(row.number)) return true;
   const auto parked = first_parked_.find(row.order);
@@ -228,11 +238,9 @@ void OutgoingState::TakeOut(std::int64_t number, OutgoingChange& change) {
     return;
   }
   for (auto& [round_number, round] : rounds_) {
-    const auto placed =
-        std::lower_bound(round.placements.begin(), round.placements.end(), number,
-                         [](const Placement& placement, std::int64_t wanted) {
-                           return placement.number < wanted;
-                         });
+    const auto placed = std::lower_bound(
+        round.placements.begin(), round.placements.end(), number,
+        [](const Placement& placement, std::int64_t wanted) { return placement.number < wanted; });
     if (placed == round.placements.end() || placed->number != number) continue;
     round.placements.erase(placed);
     changed_rounds_.insert(round_number);

@@ -1,5 +1,5 @@
 // OutgoingState is what a SingleLaneLog knows beside its rows, and every change of it as facts to
-// be written. Small beside the rows: rounds under way, parked rows, what waits behind them, streams.
+// be written. Small beside them: rounds under way, parked rows, what waits behind those, streams.
 // Thread-safety: none of its own.
 #pragma once
 
@@ -41,6 +41,8 @@ class OutgoingState {
   std::vector<OwedVoid> ListOwed() const { return {owed_.begin(), owed_.end()}; }
   // Rows in rounds, parked or waiting: all there are up to the cursor.
   std::size_t CountKnown() const;
+  // No row there is has a smaller number.
+  std::int64_t FindFirst() const;
 
   // Whether an earlier row of its order is parked, or it is parked itself.
   bool MustWait(const OrderedRow& row) const;

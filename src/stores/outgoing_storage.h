@@ -45,9 +45,10 @@ class OutgoingStorage {
   // The greatest number that was ever committed; 0: none yet.
   virtual absl::StatusOr<std::int64_t> FindLast() = 0;
 
+  // After a Write() that was unknown: what is true from now on.
   virtual absl::StatusOr<std::vector<OutgoingFact>> ReadFacts() = 0;
 
-  // One transaction, synced. kUnknown: it may have happened; later reads show whether it has.
+  // One transaction, synced. kUnknown: it may have happened; ReadFacts() shows whether it has.
   virtual absl::Status Write(const OutgoingChange& change) = 0;
 };
 

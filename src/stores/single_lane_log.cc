@@ -113,8 +113,7 @@ absl::StatusOr<std::vector<OutgoingRow>> SingleLaneLog::FindUnplaced(int /*lane*
   return std::vector<OutgoingRow>();
 }
 
-absl::StatusOr<std::vector<OrderedRow>> SingleLaneLog::OrdersOf(
-    std::vector<std::int64_t> numbers) {
+absl::StatusOr<std::vector<OrderedRow>> SingleLaneLog::OrdersOf(std::vector<std::int64_t> numbers) {
   std::sort(numbers.begin(), numbers.end());
   absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.ReadRows(numbers);
   if (!rows.ok()) return rows.status();
@@ -161,9 +160,8 @@ absl::Status SingleLaneLog::Stage(const OutgoingProgress& progress, OutgoingStat
     placements.insert(placements.end(), round.placements.begin(), round.placements.end());
   }
   if (!progress.placed.empty() || through > state.cursor()) {
-    std::sort(placements.begin(), placements.end(), [](const Placement& a, const Placement& b) {
-      return a.number < b.number;
-    });
+    std::sort(placements.begin(), placements.end(),
+              [](const Placement& a, const Placement& b) { return a.number < b.number; });
     state.MoveCursor(through, seen_, placements, change);
   }
   for (const StreamProgress& stream : progress.streams) state.SetStream(stream, change);
@@ -173,9 +171,8 @@ absl::Status SingleLaneLog::Stage(const OutgoingProgress& progress, OutgoingStat
 }
 
 absl::Status SingleLaneLog::Advance(const OutgoingProgress& progress) {
-  return Change([&](OutgoingState& state, OutgoingChange& change) {
-    return Stage(progress, state, change);
-  });
+  return Change(
+      [&](OutgoingState& state, OutgoingChange& change) { return Stage(progress, state, change); });
 }
 
 absl::StatusOr<std::vector<StreamProgress>> SingleLaneLog::ListStreams() {
@@ -210,14 +207,14 @@ absl::StatusOr<OutgoingCounts> SingleLaneLog::Count() {
   const absl::StatusOr<std::int64_t> last = storage_.FindLast();
   if (!last.ok()) return last.status();
   OutgoingCounts counts{.waiting = state_->CountKnown(), .parked = state_->parked().size()};
-  // Numbers are given without gaps.
+  const auto oldest = storage_.FindRows(state_->FindFirst() - 1, {.rows_max = 1});
+  if (!oldest.ok()) return oldest.status();
+  if (oldest->empty()) return OutgoingCounts{};
+  counts.oldest = oldest->front().put_at;
+  // Numbers have gaps only where a commit has failed.
   if (*last > state_->cursor()) {
     counts.waiting += static_cast<std::size_t>(*last - state_->cursor());
   }
-  if (counts.waiting == 0) return counts;
-  const auto oldest = storage_.FindRows(0, {.rows_max = 1});
-  if (!oldest.ok()) return oldest.status();
-  if (!oldest->empty()) counts.oldest = oldest->front().put_at;
   return counts;
 }
 

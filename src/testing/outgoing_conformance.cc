@@ -27,9 +27,7 @@ void OutgoingLogConformance::SetUp() {
   ASSERT_NE(fixture_->store().transactions()->outgoing(), nullptr) << "the store has no such log";
 }
 
-OutgoingLog& OutgoingLogConformance::log() {
-  return *fixture_->store().transactions()->outgoing();
-}
+OutgoingLog& OutgoingLogConformance::log() { return *fixture_->store().transactions()->outgoing(); }
 
 OutgoingMessage OutgoingLogConformance::Message(std::string_view value,
                                                 std::optional<std::string> key) {
@@ -112,8 +110,7 @@ void OutgoingLogConformance::Finish(const OutgoingRound& round) {
 }
 
 void OutgoingLogConformance::Park(const OutgoingRow& row) {
-  const RefusedRow refused{.number = row.number,
-                           .reason = absl::InvalidArgumentError("too large")};
+  const RefusedRow refused{.number = row.number, .reason = absl::InvalidArgumentError("too large")};
   Advance({.refused = {&refused, 1}});
 }
 

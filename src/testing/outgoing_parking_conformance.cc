@@ -96,8 +96,8 @@ TEST_P(OutgoingLogConformance, ADiscardedRowLetsTheOthersGo) {
 }
 
 TEST_P(OutgoingLogConformance, TheSecondParkedRowOfAnOrderHoldsWhatIsBehindIt) {
-  Publish({Message("bad", "k"), Message("between", "k"), Message("worse", "k"),
-           Message("last", "k")});
+  Publish(
+      {Message("bad", "k"), Message("between", "k"), Message("worse", "k"), Message("last", "k")});
   const std::vector<OutgoingRow> rows = Unplaced();
   const RefusedRow refused[] = {
       {.number = rows[0].number, .reason = absl::InvalidArgumentError("no")},

@@ -169,7 +169,8 @@ TEST(OutboxRelay, MarksHowFarItsStreamsHaveCome) {
     const auto marks = world.ReadMarks().marks;
     ASSERT_THAT(marks, SizeIs(1));
     EXPECT_EQ(marks.begin()->first, world.Read("orders").at(0).stream);
-    EXPECT_EQ(marks.begin()->second, (StreamMark{.last = 12, .last_offset = 11, .first_offset = 0}));
+    EXPECT_EQ(marks.begin()->second,
+              (StreamMark{.last = 12, .last_offset = 11, .first_offset = 0}));
     world.EndRelay();
   });
 }
@@ -239,8 +240,8 @@ TEST(OutboxRelay, IsRefusedWithoutALogOrBesideAnother) {
     world.StartRelay();
     const auto second = OutboxRelay::Create(
         {.store = std::shared_ptr<DedupStore>(&world.store(), [](DedupStore*) {}),
-         .clients = testing::FakeRecordClients(
-             world.topics(), world.process().shared_from_this(), {}),
+         .clients =
+             testing::FakeRecordClients(world.topics(), world.process().shared_from_this(), {}),
          .log = NoLog()});
     EXPECT_EQ(second.status().code(), absl::StatusCode::kFailedPrecondition);
     world.EndRelay();

@@ -72,9 +72,8 @@ class RelayWorld {
   testing::Oracle& oracle() { return oracle_; }
 
   void Publish(OutgoingMessage message) {
-    const absl::Status published = Transact(*store_, [&](Transaction& transaction) {
-      return transaction.Publish(message);
-    });
+    const absl::Status published =
+        Transact(*store_, [&](Transaction& transaction) { return transaction.Publish(message); });
     EXPECT_TRUE(published.ok()) << published;
   }
   void Publish(std::string value, std::optional<std::string> key = std::nullopt) {

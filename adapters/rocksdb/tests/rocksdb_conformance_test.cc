@@ -2,6 +2,7 @@
 #include "adapters/rocksdb/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
 #include "once/testing/operations_conformance.h"
+#include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
 
 namespace once::rocksdb {
@@ -64,6 +65,8 @@ once::testing::StoreUnderTest Rocks() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rocks, TransactionalStoreConformance, ::testing::Values(Rocks()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Rocks, OutgoingLogConformance, ::testing::Values(Rocks()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Rocks, ClaimStoreConformance, ::testing::Values(Rocks()),
                          once::testing::StoreName);

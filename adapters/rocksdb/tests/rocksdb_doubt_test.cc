@@ -1,6 +1,7 @@
 // What a failed write leaves, what is said of it, and how the store comes back.
 #include "adapters/rocksdb/tests/fault_files.h"
 #include "adapters/rocksdb/tests/store_scene.h"
+#include "once/transact.h"
 
 namespace once::rocksdb {
 namespace {
@@ -90,6 +91,26 @@ TEST_F(RocksDoubt, CommitsThatTheSystemHasDroppedAreDataLossUntilTheNextStart) {
   EXPECT_THAT(Effects(), ElementsAre("before"));
   EXPECT_FALSE(IsCompleted("unsynced"));
   MustApply("next");
+}
+
+TEST_F(RocksDoubt, ARoundOfWhichNobodyKnowsWhetherItIsPlacedIsDecidedBeforeItIsAskedFor) {
+  OutgoingLog& log = *store_->transactions()->outgoing();
+  const absl::Status published = Transact(*store_, [](Transaction& transaction) {
+    return transaction.Publish({.topic = "orders", .key = "k", .value = "v"});
+  });
+  ASSERT_TRUE(published.ok()) << published;
+  const auto rows = log.FindUnplaced(0, {.rows_max = 10, .bytes_max = 1000});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 1u);
+  OutgoingRound round{.epoch = 7, .placements = {{.number = rows->at(0).number, .sequence = 1}}};
+  faults_->Arm(Fault::kSyncError, ".log", 1);
+  EXPECT_THAT(log.Advance({.placed = {&round, 1}}), Says(kUnknown, ""));
+  // The record lies in the page cache: it is placed, and must not be placed again.
+  const auto unfinished = log.FindUnfinished(0);
+  ASSERT_TRUE(unfinished.ok()) << unfinished.status();
+  ASSERT_EQ(unfinished->size(), 1u);
+  EXPECT_EQ(unfinished->at(0).round.epoch, 7u);
+  EXPECT_TRUE(log.FindUnplaced(0, {.rows_max = 10, .bytes_max = 1000}).value().empty());
 }
 
 }  // namespace

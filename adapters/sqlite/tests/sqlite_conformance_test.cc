@@ -2,6 +2,7 @@
 #include "adapters/sqlite/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
 #include "once/testing/operations_conformance.h"
+#include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
 
 namespace once::sqlite {
@@ -78,6 +79,8 @@ once::testing::StoreUnderTest Sqlite() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, TransactionalStoreConformance, ::testing::Values(Sqlite()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Sqlite, OutgoingLogConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Sqlite, ClaimStoreConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);

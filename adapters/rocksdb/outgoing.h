@@ -1,0 +1,34 @@
+// Outgoing messages as rows: appended by transactions, read beside them, dropped by the log that
+// knows what they mean (src/stores/single_lane_log.h).
+// Thread-safety: safe for concurrent use.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "adapters/rocksdb/database.h"
+#include "src/stores/outgoing_storage.h"
+
+namespace once::rocksdb {
+
+class RocksOutgoing final : public stores::OutgoingStorage {
+ public:
+  explicit RocksOutgoing(std::shared_ptr<Database> database) : database_(std::move(database)) {}
+
+  absl::StatusOr<std::vector<OutgoingRow>> FindRows(std::int64_t after,
+                                                    const OutgoingLog::Bound& bound) override;
+  absl::StatusOr<std::vector<OutgoingRow>> ReadRows(std::span<const std::int64_t> numbers) override;
+  absl::StatusOr<std::int64_t> FindLast() override;
+  absl::StatusOr<std::vector<stores::OutgoingFact>> ReadFacts() override;
+  absl::Status Write(const stores::OutgoingChange& change) override;
+
+ private:
+  const std::shared_ptr<Database> database_;
+};
+
+}  // namespace once::rocksdb

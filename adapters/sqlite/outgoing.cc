@@ -1,0 +1,132 @@
+// One insert for a message, one range for a round of them.
+#include "adapters/sqlite/outgoing.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "adapters/sqlite/rows.h"
+#include "once/abseil.h"
+#include "src/stores/outgoing_codec.h"
+
+namespace once::sqlite {
+namespace {
+
+// More than any caller asks for.
+constexpr std::size_t kRowsMax = 1'000'000;
+
+absl::Status WriteFact(WriterStatements& statements, const stores::OutgoingFact& fact) {
+  if (!fact.value) {
+    statements.forget_outgoing_fact.BindBytes(1, fact.key);
+    return statements.forget_outgoing_fact.Run();
+  }
+  statements.put_outgoing_fact.BindBytes(1, fact.key);
+  statements.put_outgoing_fact.BindBytes(2, *fact.value);
+  return statements.put_outgoing_fact.Run();
+}
+
+}  // namespace
+
+absl::Status PublishRow(Database& database, const OutgoingMessage& message) {
+  const std::string row = stores::EncodeOutgoingRow(message, database.clock().now);
+  Statement& publish = database.statements().publish;
+  publish.BindBytes(1, row);
+  return publish.Run();
+}
+
+absl::StatusOr<OutgoingRow> SqliteOutgoing::RowAt(const Statement& row) const {
+  absl::StatusOr<OutgoingRow> decoded = stores::DecodeOutgoingRow(row.Int(0), row.Bytes(1));
+  if (decoded.ok()) return decoded;
+  return absl::DataLossError(absl::StrCat("sqlite: outgoing message ", row.Int(0), " in ",
+                                          database_->path(), " is damaged; restore a backup"));
+}
+
+absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::FindRows(std::int64_t after,
+                                                                  const OutgoingLog::Bound& bound) {
+  Database::ReadScope reading(*database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  Statement& find = reading.statements().find_outgoing;
+  find.Bind(1, after);
+  find.Bind(2, static_cast<std::int64_t>(std::min(bound.rows_max, kRowsMax)));
+  std::vector<OutgoingRow> rows;
+  std::size_t bytes = 0;
+  absl::StatusOr<bool> has_row = find.Step();
+  for (; has_row.ok() && *has_row; has_row = find.Step()) {
+    absl::StatusOr<OutgoingRow> row = RowAt(find);
+    if (row.ok()) bytes += SizeBytes(row->message);
+    if (!row.ok() || (!rows.empty() && bytes > bound.bytes_max)) {
+      find.Reset();
+      if (!row.ok()) return row.status();
+      return rows;
+    }
+    rows.push_back(*std::move(row));
+  }
+  if (!has_row.ok()) return has_row.status();
+  return rows;
+}
+
+absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::ReadRows(
+    std::span<const std::int64_t> numbers) {
+  Database::ReadScope reading(*database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  Statement& read = reading.statements().read_outgoing;
+  std::vector<OutgoingRow> rows;
+  for (const std::int64_t number : numbers) {
+    read.Bind(1, number);
+    const absl::StatusOr<bool> has_row = read.Step();
+    if (!has_row.ok()) return has_row.status();
+    if (!*has_row) {
+      return absl::DataLossError(absl::StrCat("sqlite: outgoing message ", number, " in ",
+                                              database_->path(), " is gone; restore a backup"));
+    }
+    absl::StatusOr<OutgoingRow> row = RowAt(read);
+    read.Reset();
+    if (!row.ok()) return row.status();
+    rows.push_back(*std::move(row));
+  }
+  return rows;
+}
+
+absl::StatusOr<std::int64_t> SqliteOutgoing::FindLast() {
+  Database::ReadScope reading(*database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  Statement& find = reading.statements().last_outgoing;
+  const absl::StatusOr<bool> has_row = find.Step();
+  if (!has_row.ok()) return has_row.status();
+  const std::int64_t last = *has_row ? find.Int(0) : 0;
+  find.Reset();
+  return last;
+}
+
+absl::StatusOr<std::vector<stores::OutgoingFact>> SqliteOutgoing::ReadFacts() {
+  Database::ReadScope reading(*database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  Statement& list = reading.statements().list_outgoing_facts;
+  std::vector<stores::OutgoingFact> facts;
+  absl::StatusOr<bool> has_row = list.Step();
+  for (; has_row.ok() && *has_row; has_row = list.Step()) {
+    facts.push_back({.key = std::string(list.Bytes(0)), .value = std::string(list.Bytes(1))});
+  }
+  if (!has_row.ok()) return has_row.status();
+  return facts;
+}
+
+absl::Status SqliteOutgoing::Write(const stores::OutgoingChange& change) {
+  return sqlite::Write(*database_, "relay outgoing messages", Durability::kMachine,
+                       [&](SqliteRows&) -> absl::Status {
+                         WriterStatements& statements = database_->statements();
+                         for (const stores::OutgoingFact& fact : change.facts) {
+                           if (absl::Status written = WriteFact(statements, fact); !written.ok())
+                             return written;
+                         }
+                         for (const stores::OutgoingChange::Range& range : change.dropped) {
+                           statements.drop_outgoing.Bind(1, range.first);
+                           statements.drop_outgoing.Bind(2, range.last);
+                           if (absl::Status gone = statements.drop_outgoing.Run(); !gone.ok())
+                             return gone;
+                         }
+                         return absl::OkStatus();
+                       });
+}
+
+}  // namespace once::sqlite
