@@ -232,7 +232,8 @@ IdExtractor FirstOf(std::vector<IdExtractor> extractors) {
 }
 
 IdExtractor StandardIdHeaders() {
-  return FirstOf({CloudEventsId(), DebeziumOutboxId(), IdempotencyKeyId(), BrokerMessageId()});
+  return FirstOf({CloudEventsId(), DebeziumOutboxId(), IdempotencyKeyId(), BrokerMessageId(),
+                  HeaderId("once-id")});
 }
 
 }  // namespace once

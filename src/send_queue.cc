@@ -38,14 +38,37 @@ bool SendQueue::Await(Lock& lock, Listener& listener, absl::Time deadline) {
   return is_changed;
 }
 
-SendQueue::Wakeup SendQueue::AllListeners() const {
-  Wakeup wakeup;
-  for (const Listener* listener : listeners_) wakeup.push_back(listener->event);
-  return wakeup;
+void SendQueue::Seal(Finished& finished) {
+  // Senders that wait for room wait for some more of it, so that they are not woken for each.
+  const bool has_much_room = counts_.messages <= options_.limits.messages_max / 8 * 7 &&
+                             counts_.bytes <= options_.limits.bytes_max / 8 * 7;
+  for (const Listener* listener : listeners_) {
+    if (listener->waits_for_room && !has_much_room && !is_closed_) continue;
+    finished.events.push_back(listener->event);
+  }
+  if (finished.sends.empty()) return;
+  finished.telling = ++last_telling_;
+  telling_.insert(finished.telling);
 }
 
-void SendQueue::Wake(const Wakeup& wakeup) {
-  for (const std::shared_ptr<Event>& event : wakeup) event->Set();
+void SendQueue::Tell(Lock& lock, Finished& finished) {
+  Seal(finished);
+  lock.unlock();
+  for (const std::shared_ptr<PendingSend>& pending : finished.sends) {
+    if (pending->outcome.status.ok()) pending->Describe(absl::OkStatus(), pending->outcome.offset);
+    pending->Complete();
+  }
+  if (finished.telling != 0) {
+    lock.lock();
+    telling_.erase(finished.telling);
+    // Also those who have begun to wait for this meanwhile.
+    for (const Listener* listener : listeners_) {
+      if (!listener->waits_for_room) finished.events.push_back(listener->event);
+    }
+    lock.unlock();
+  }
+  for (const std::shared_ptr<Event>& event : finished.events) event->Set();
+  finished = {};
 }
 
 // Whoever pumps when no more is added ends soon.
@@ -107,7 +130,7 @@ absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending) {
       lock.lock();
       continue;
     }
-    Listener listener{.event = event};
+    Listener listener{.waits_for_room = card != topics_.end(), .event = event};
     if (Await(lock, listener, send_by)) continue;
     if (card != topics_.end() && HasRoom(pending)) continue;
     return absl::ResourceExhaustedError(
@@ -180,10 +203,8 @@ void SendQueue::Add(std::shared_ptr<PendingSend> pending) {
   stream.waiting.push_back(pending.get());
   Link(std::move(pending));
   Pump(lock, stream, finished);
-  const Wakeup wakeup = finished.empty() && !is_closed_ ? Wakeup() : AllListeners();
-  lock.unlock();
-  CompleteAll(finished);
-  Wake(wakeup);
+  if (finished.sends.empty() && !is_closed_) return;
+  Tell(lock, finished);
 }
 
 void SendQueue::Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status status) {
@@ -253,9 +274,8 @@ std::shared_ptr<RecordClient> SendQueue::client() const {
 void SendQueue::SetClient(std::shared_ptr<RecordClient> client) {
   Lock lock(mutex_);
   client_.swap(client);
-  const Wakeup wakeup = AllListeners();
-  lock.unlock();
-  Wake(wakeup);
+  Finished none;
+  Tell(lock, none);
 }
 
 bool SendQueue::TakeSuccess() {
@@ -273,9 +293,8 @@ SendCounts SendQueue::TakeCounts() {
 void SendQueue::Refuse() {
   Lock lock(mutex_);
   is_closed_ = true;
-  const Wakeup wakeup = AllListeners();
-  lock.unlock();
-  Wake(wakeup);
+  Finished none;
+  Tell(lock, none);
 }
 
 bool SendQueue::is_dead() const {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -109,15 +110,19 @@ class SendQueue {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
-  using Finished = std::vector<std::shared_ptr<PendingSend>>;
 
   struct Listener {
     std::uint64_t up_to = 0;  // collects failures of messages up to this one
     Undelivered* failed = nullptr;
+    bool waits_for_room = false;
     std::shared_ptr<Event> event;
   };
-  // Events to be set when the lock is free again.
-  using Wakeup = std::vector<std::shared_ptr<Event>>;
+  // Outcomes that are decided under the lock and told without it, and who is to be woken then.
+  struct Finished {
+    std::vector<std::shared_ptr<PendingSend>> sends;
+    std::vector<std::shared_ptr<Event>> events;
+    std::uint64_t telling = 0;  // its place in telling_; 0: none
+  };
 
   absl::Status Admit(Lock& lock, PendingSend& pending);
   absl::Status LearnTopic(Lock& lock, const std::string& topic, absl::Time deadline);
@@ -126,8 +131,9 @@ class SendQueue {
   bool HasNews() const;
   bool Await(Lock& lock, Listener& listener, absl::Time deadline);
   void AwaitPumps(Lock& lock);
-  Wakeup AllListeners() const;
-  static void Wake(const Wakeup& wakeup);
+  // The last step under the lock, and the one after it.
+  void Seal(Finished& finished);
+  void Tell(Lock& lock, Finished& finished);
 
   SendStream& StreamOf(const std::string& topic, SendTopic& card, std::int32_t partition);
   void Link(std::shared_ptr<PendingSend> pending);
@@ -149,7 +155,6 @@ class SendQueue {
   void Finish(PendingSend& pending, absl::Status status, std::int64_t offset, Finished& finished);
   void FinishGivenUp(PendingSend& pending, const absl::Status& last, Finished& finished);
   void Count(const PendingSend& pending, const absl::Status& status);
-  static void CompleteAll(Finished& finished);
 
   const SendQueueOptions options_;
   mutable std::mutex mutex_;
@@ -163,6 +168,9 @@ class SendQueue {
   std::vector<Listener*> listeners_;
   absl::flat_hash_map<MarkSend*, std::unique_ptr<MarkSend>> marks_;
   SendCounts counts_;
+  // Batches of outcomes that are being told, in order.
+  std::set<std::uint64_t> telling_;
+  std::uint64_t last_telling_ = 0;
   std::size_t pumping_ = 0;
   bool has_success_ = false;
   bool is_closed_ = false;

@@ -99,9 +99,8 @@ void SendQueue::SetMarkless(const std::string& topic, bool is_markless) {
       DeclareAll(stream->progress, gone);
     }
   }
-  const Wakeup wakeup = AllListeners();
-  lock.unlock();
-  Wake(wakeup);
+  Finished none;
+  Tell(lock, none);
 }
 
 }  // namespace once

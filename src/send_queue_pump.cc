@@ -11,7 +11,7 @@ namespace {
 // One sender hands over at most so many messages of others; the polling task takes the rest.
 constexpr std::size_t kPumpedTogetherMax = 256;
 // The lock is free again after so many.
-constexpr std::size_t kReportsTogetherMax = 500;
+constexpr std::size_t kReportsTogetherMax = 64;
 
 }  // namespace
 
@@ -99,10 +99,8 @@ void SendQueue::PumpWaiting() {
     Expire(*stream, now, finished);
     Pump(lock, *stream, finished);
   }
-  const Wakeup wakeup = finished.empty() && !is_closed_ ? Wakeup() : AllListeners();
-  lock.unlock();
-  CompleteAll(finished);
-  Wake(wakeup);
+  if (finished.sends.empty() && !is_closed_) return;
+  Tell(lock, finished);
 }
 
 // The first ones were sent first, so they expire first.
@@ -120,15 +118,10 @@ void SendQueue::Apply(std::span<const RecordReport> reports) {
   while (!reports.empty()) {
     const std::size_t count = std::min(reports.size(), kReportsTogetherMax);
     Finished finished;
-    finished.reserve(count);
-    Wakeup wakeup;
-    {
-      const std::lock_guard lock(mutex_);
-      for (const RecordReport& report : reports.first(count)) ApplyOne(report, now, finished);
-      wakeup = AllListeners();
-    }
-    CompleteAll(finished);
-    Wake(wakeup);
+    finished.sends.reserve(count);
+    Lock lock(mutex_);
+    for (const RecordReport& report : reports.first(count)) ApplyOne(report, now, finished);
+    Tell(lock, finished);
     reports = reports.subspan(count);
   }
 }
@@ -191,7 +184,7 @@ void SendQueue::Finish(PendingSend& pending, absl::Status status, std::int64_t o
       listener->failed->messages.push_back(pending.outcome);
     }
   }
-  finished.push_back(Unlink(pending));
+  finished.sends.push_back(Unlink(pending));
 }
 
 void SendQueue::Count(const PendingSend& pending, const absl::Status& status) {
@@ -202,14 +195,6 @@ void SendQueue::Count(const PendingSend& pending, const absl::Status& status) {
   } else {
     ++counts_.failed;
   }
-}
-
-void SendQueue::CompleteAll(Finished& finished) {
-  for (const std::shared_ptr<PendingSend>& pending : finished) {
-    if (pending->outcome.status.ok()) pending->Describe(absl::OkStatus(), pending->outcome.offset);
-    pending->Complete();
-  }
-  finished.clear();
 }
 
 void SendQueue::GiveUp() {
@@ -225,28 +210,23 @@ void SendQueue::GiveUp() {
 
 void SendQueue::Abandon(const absl::Status& reason) {
   Finished finished;
-  Wakeup wakeup;
-  {
-    Lock lock(mutex_);
-    is_closed_ = true;
-    is_giving_up_ = true;
-    AwaitPumps(lock);
-    while (first_ != nullptr) {
-      PendingSend& pending = *first_;
-      pending.may_be_stored |= absl::IsUnknown(reason) && pending.sequence != 0;
-      Finish(pending, reason, -1, finished);
-    }
-    for (const auto& [name, topic] : topics_) {
-      for (const auto& stream : topic->streams) {
-        if (stream == nullptr) continue;
-        stream->waiting.clear();
-        stream->failed.clear();
-      }
-    }
-    wakeup = AllListeners();
+  Lock lock(mutex_);
+  is_closed_ = true;
+  is_giving_up_ = true;
+  AwaitPumps(lock);
+  while (first_ != nullptr) {
+    PendingSend& pending = *first_;
+    pending.may_be_stored |= absl::IsUnknown(reason) && pending.sequence != 0;
+    Finish(pending, reason, -1, finished);
   }
-  CompleteAll(finished);
-  Wake(wakeup);
+  for (const auto& [name, topic] : topics_) {
+    for (const auto& stream : topic->streams) {
+      if (stream == nullptr) continue;
+      stream->waiting.clear();
+      stream->failed.clear();
+    }
+  }
+  Tell(lock, finished);
 }
 
 void SendQueue::Die() {

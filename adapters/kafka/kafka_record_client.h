@@ -55,7 +55,10 @@ class KafkaRecordClient final : public RecordClient, private ClientListener {
   struct KnownTopics {
     std::map<std::string, std::int32_t> counts;
     absl::Time asked = absl::InfinitePast();
+    // When each topic was last not found; bounded by forgetting all.
+    absl::flat_hash_map<std::string, absl::Time> missing;
   };
+  absl::StatusOr<std::int32_t> FindCount(const std::string& topic, absl::Time now) const;
   std::mutex mutex_;
   KnownTopics known_;
   // Bounded by the topics that there are. They go before the client does.

@@ -18,6 +18,9 @@ namespace {
 
 // Topics may get more partitions: what was heard longer ago is asked again.
 constexpr absl::Duration kCountsAge = absl::Minutes(5);
+// A topic that is missing is looked for again after this.
+constexpr absl::Duration kMissingAge = absl::Seconds(5);
+constexpr std::size_t kMissingMax = 1000;
 constexpr absl::Duration kDropTime = absl::Seconds(1);
 // A wait of Poll() ends after this, so that a client that has broken meanwhile is noticed.
 constexpr absl::Duration kServeTime = absl::Milliseconds(500);
@@ -109,22 +112,38 @@ KafkaRecordClient::~KafkaRecordClient() {
   client_->set_listener(nullptr);
 }
 
-absl::StatusOr<std::int32_t> KafkaRecordClient::CountPartitions(const std::string& topic,
-                                                                absl::Time deadline) {
-  const absl::Time now = absl::Now();
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto known = known_.counts.find(topic);
-    if (known != known_.counts.end() && now - known_.asked < kCountsAge) return known->second;
-  }
-  auto topics = ListTopicsWith(topic, handle(), deadline);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (topics.ok()) known_ = {.counts = *std::move(topics), .asked = now};
+absl::StatusOr<std::int32_t> KafkaRecordClient::FindCount(const std::string& topic,
+                                                          absl::Time now) const {
   const auto known = known_.counts.find(topic);
-  if (known != known_.counts.end()) return known->second;
-  if (!topics.ok()) return absl::UnavailableError(topics.status().message());
+  if (known != known_.counts.end() && now - known_.asked < kCountsAge) return known->second;
+  const auto missing = known_.missing.find(topic);
+  if (missing == known_.missing.end() || now - missing->second >= kMissingAge) {
+    return absl::UnavailableError("kafka: not known");
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("kafka: there is no topic ", topic, ", or it may not be seen"));
+}
+
+absl::StatusOr<std::int32_t> KafkaRecordClient::CountPartitions(const std::string& topic,
+                                                                absl::Time deadline) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const absl::StatusOr<std::int32_t> known = FindCount(topic, absl::Now());
+    if (!absl::IsUnavailable(known.status())) return known;
+  }
+  auto topics = ListTopicsWith(topic, handle(), deadline);
+  const absl::Time now = absl::Now();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!topics.ok()) {
+    const auto known = known_.counts.find(topic);
+    if (known != known_.counts.end()) return known->second;
+    return absl::UnavailableError(topics.status().message());
+  }
+  known_.counts = *std::move(topics);
+  known_.asked = now;
+  if (known_.missing.size() >= kMissingMax) known_.missing.clear();
+  if (!known_.counts.contains(topic)) known_.missing[topic] = now;
+  return FindCount(topic, now);
 }
 
 rd_kafka_topic_t* KafkaRecordClient::TopicOf(const std::string& name) {

@@ -6,10 +6,16 @@
 // the broker's address, waits until the consumer group GROUP has settled everything, ends the
 // program with SIGTERM and looks whether it ended well and left LETTERS dead letters. Exits with 0
 // if so.
+//
+//   run_with_broker PROGRAM MESSAGES
+//
+// is for an example that sends: it must end by itself, with 0, and leave MESSAGES payments and at
+// least one mark.
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <once/kafka/publisher.h>
 #include <once/once.h>
+#include <once/sequence.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -91,11 +97,16 @@ pid_t StartProgram(char* program, std::string brokers) {
   return pid;
 }
 
-// True when it ended by itself, with 0, after SIGTERM.
-bool StopProgram(pid_t pid) {
+// True when it ends by itself, with 0.
+bool AwaitProgram(pid_t pid) {
   int status = -1;
-  kill(pid, SIGTERM);
   return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// The same after SIGTERM.
+bool StopProgram(pid_t pid) {
+  kill(pid, SIGTERM);
+  return AwaitProgram(pid);
 }
 
 template <typename Condition>
@@ -108,32 +119,47 @@ bool WaitFor(Condition condition) {
   return true;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc != 4) Fail("usage: run_with_broker PROGRAM GROUP LETTERS");
+void RunConsumer(char** argv, const std::string& brokers) {
   const std::string group = argv[2];
   const std::string letters = once::DefaultDeadLetterTopic(kTopic, group);
-  char reason[512];
-  rd_kafka_t* host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), reason, sizeof(reason));
-  rd_kafka_mock_cluster_t* cluster = rd_kafka_mock_cluster_new(host, 1);
-  // The mock cannot create topics by request.
-  rd_kafka_mock_topic_create(cluster, kTopic, 1, 1);
-  rd_kafka_mock_topic_create(cluster, letters.c_str(), 1, 1);
-  const std::string brokers = rd_kafka_mock_cluster_bootstraps(cluster);
   rd_kafka_t* client = OpenClient(brokers, group);
   SendPayments(brokers);
   const std::int64_t end = EndOf(client, kTopic);
-
   const pid_t program = StartProgram(argv[1], brokers);
   const bool is_settled = WaitFor([&] { return CommittedOf(client) == end; });
   const bool has_letters = WaitFor([&] { return EndOf(client, letters) == std::atoi(argv[3]); });
   const bool is_stopped = StopProgram(program);
   rd_kafka_destroy(client);
-  rd_kafka_mock_cluster_destroy(cluster);
-  rd_kafka_destroy(host);
   if (!is_settled) Fail("the example did not settle every message");
   if (!has_letters) Fail("the example left another number of dead letters");
   if (!is_stopped) Fail("the example did not end in order");
+}
+
+void RunSender(char** argv, const std::string& brokers) {
+  if (!AwaitProgram(StartProgram(argv[1], brokers))) Fail("the example did not end well");
+  rd_kafka_t* client = OpenClient(brokers, "readers");
+  const std::int64_t payments = EndOf(client, kTopic);
+  const std::int64_t marks = EndOf(client, once::MarksTopic(kTopic));
+  rd_kafka_destroy(client);
+  if (payments != std::atoi(argv[2])) Fail("the example left another number of payments");
+  if (marks < 1) Fail("the example left no mark");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3 && argc != 4) Fail("usage: run_with_broker PROGRAM GROUP LETTERS | MESSAGES");
+  const bool is_sender = argc == 3;
+  char reason[512];
+  rd_kafka_t* host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), reason, sizeof(reason));
+  rd_kafka_mock_cluster_t* cluster = rd_kafka_mock_cluster_new(host, 1);
+  // The mock cannot create topics by request.
+  const std::string beside =
+      is_sender ? once::MarksTopic(kTopic) : once::DefaultDeadLetterTopic(kTopic, argv[2]);
+  rd_kafka_mock_topic_create(cluster, kTopic, 1, 1);
+  rd_kafka_mock_topic_create(cluster, beside.c_str(), 1, 1);
+  (is_sender ? RunSender : RunConsumer)(argv, rd_kafka_mock_cluster_bootstraps(cluster));
+  rd_kafka_mock_cluster_destroy(cluster);
+  rd_kafka_destroy(host);
   return 0;
 }

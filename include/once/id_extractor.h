@@ -86,7 +86,7 @@ IdExtractor Sha256Of(IdExtractor inner);
 IdExtractor FirstOf(std::vector<IdExtractor> extractors);
 
 // The default of ConsumerOptions: CloudEvents, Debezium's outbox, Idempotency-Key, the broker's own
-// message id, in that order.
+// message id, the `once-id` of once::Producer, in that order.
 IdExtractor StandardIdHeaders();
 
 }  // namespace once

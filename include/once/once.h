@@ -22,6 +22,7 @@
 #include "once/outcome.h"         // IWYU pragma: export
 #include "once/outgoing_log.h"    // IWYU pragma: export
 #include "once/position.h"        // IWYU pragma: export
+#include "once/producer.h"        // IWYU pragma: export
 #include "once/publisher.h"       // IWYU pragma: export
 #include "once/retry.h"           // IWYU pragma: export
 #include "once/source.h"          // IWYU pragma: export
