@@ -76,6 +76,11 @@ void Engine::Start() {
   if (is_started_) return;
   is_started_ = true;
   ReportGuarantee(executor_.Now());
+  if (options_.loss.mode == LossMode::kReport && !keeps_numbers()) {
+    Log(LogLevel::kWarning, "loss_not_kept",
+        "loss.mode is kReport and the handler takes no Transaction&: what is missing is observed, "
+        "not kept in the store, and `once loss report` has none of it");
+  }
   if (options_.store->transactions() == nullptr) return;
   const absl::StatusOr<std::size_t> pending = store().outbox().CountPending();
   if (!pending.ok()) {

@@ -146,6 +146,7 @@ class Engine : private SourceListener {
   // engine_loss.cc: numbered messages that are missing.
   bool keeps_numbers() const;
   void BeginSequences(Partition& partition, bool is_taken);
+  absl::Status AskWhetherCompacted(Partition& partition);
   void FollowMarks(absl::Time now);
   void PollMarks(absl::Time now);
   void KeepMark(const ReceivedMark& received);
@@ -200,6 +201,7 @@ class Engine : private SourceListener {
   int sync_failures_ = 0;          // in a row
   bool is_sync_doubtful_ = false;  // one has failed: rows that were to be synced must be read again
   bool is_marks_due_ = false;      // side topics are to be read from their beginning
+  std::map<std::string, bool> compacted_;  // topics, as far as it was asked
   absl::Time next_marks_ = absl::InfinitePast();
   bool is_flowing_ = true;  // the last batch was settled whole
   bool is_started_ = false;

@@ -47,6 +47,34 @@ void Engine::BeginSequences(Partition& partition, bool is_taken) {
   partition.judged = absl::InfinitePast();
 }
 
+// In a compacted topic a number that is missing may have been there. OK unless the broker must be
+// asked again.
+absl::Status Engine::AskWhetherCompacted(Partition& partition) {
+  if (options_.loss.mode == LossMode::kOff) return absl::OkStatus();
+  const std::string& topic = partition.name().topic;
+  const auto known = compacted_.find(topic);
+  if (known != compacted_.end()) {
+    partition.is_compacted = known->second;
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<bool> told = source_.IsCompacted(topic);
+  if (absl::IsUnavailable(told.status()) || absl::IsDeadlineExceeded(told.status())) {
+    return told.status();
+  }
+  partition.is_compacted = compacted_[topic] = told.ok() && *told;
+  if (partition.is_compacted) {
+    Log(LogLevel::kWarning, "loss_not_tracked",
+        "the topic is compacted: what is missing there proves no loss, and none is reported",
+        &partition.name());
+  } else if (!told.ok()) {
+    Log(LogLevel::kInfo, "compaction_unknown",
+        "should the topic be compacted, losses will be reported that are none: " +
+            told.status().ToString(),
+        &partition.name());
+  }
+  return absl::OkStatus();
+}
+
 // Every instance reads all side topics of its topics, from the beginning whenever a partition comes
 // or its row is read again: what was heard before was for others, or was lost with them.
 void Engine::FollowMarks(absl::Time now) {

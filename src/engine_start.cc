@@ -53,6 +53,7 @@ void Engine::DescribeUnread(absl::Time now) {
     // A broker that is away is asked again; one that does not tell would never.
     const absl::Status& told = partition->log_retention.status();
     if (absl::IsUnavailable(told) || absl::IsDeadlineExceeded(told)) described.Update(told);
+    if (described.ok()) described = AskWhetherCompacted(*partition);
     if (described.ok()) {
       ApplyBounds(*partition, (*bounds)[i]);
       continue;

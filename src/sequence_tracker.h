@@ -93,6 +93,9 @@ class SequenceTracker {
   // Whether Judge() would find something new in what is held.
   bool has_judgeable(std::int64_t position) const;
 
+  // Streams that something is held of.
+  std::size_t held() const { return sides_.size(); }
+
   std::uint64_t missing() const { return progress_.missing; }
   // Messages without a stamp of this partition, of the transactions adopted since the last call.
   std::uint64_t TakeUnstamped();

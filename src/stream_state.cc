@@ -223,6 +223,14 @@ std::uint64_t StreamState::Excuse(std::uint64_t first, std::uint64_t last, std::
   return reported;
 }
 
+void StreamState::Forgive(std::size_t ranges_max) {
+  const Ranges known = missing_;
+  for (const MissingRange& range : known) {
+    if (range.kind == MissingKind::kReported) (void)Excuse(range.first, range.last, ranges_max);
+  }
+  given_up_ = 0;
+}
+
 void StreamState::ReportSeenUntil(std::int64_t seen_until_ms,
                                   std::vector<StreamFinding>& findings) {
   for (MissingRange& range : missing_) {

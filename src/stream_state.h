@@ -91,6 +91,8 @@ class StreamState {
   void SkipTo(std::uint64_t next, std::int64_t seen_ms, std::size_t ranges_max);
   // What of these is missing is excused: an operator has dealt with it. How many were reported.
   std::uint64_t Excuse(std::uint64_t first, std::uint64_t last, std::size_t ranges_max);
+  // What is reported or given up is excused: an operator has dealt with all of it.
+  void Forgive(std::size_t ranges_max);
   // Reports what has been waiting since `seen_until_ms` or before.
   void ReportSeenUntil(std::int64_t seen_until_ms, std::vector<StreamFinding>& findings);
 

@@ -205,6 +205,9 @@ class ForwardingSource : public LogSource {
   absl::Status Commit(std::span<const PartitionOffset> positions, CommitMode mode) override {
     return inner_->Commit(positions, mode);
   }
+  absl::StatusOr<bool> IsCompacted(std::string_view topic) override {
+    return inner_->IsCompacted(topic);
+  }
   absl::StatusOr<absl::Duration> ReadRetention(std::string_view topic) override {
     return inner_->ReadRetention(topic);
   }

@@ -4,7 +4,7 @@
 //   source_rebalance.cc  assignments come and go
 //   source_position.cc   Start and Pause, as the client understands them
 //   source_commit.cc     Describe, Commit, Lag
-//   source_retention.cc  ReadRetention
+//   source_retention.cc  ReadRetention, IsCompacted
 //
 // Why positions are ours: librdkafka's own "application position" is wrong after its batch API was
 // interrupted by a pause or a rebalance (2.0.2). So nothing is ever resumed from it. Whatever may
@@ -57,6 +57,7 @@ class KafkaLogSource final : public LogSource, private ClientListener {
   absl::Status Pause(std::span<const TopicPartition> partitions) override;
   absl::Status Commit(std::span<const PartitionOffset> positions, CommitMode mode) override;
   absl::StatusOr<absl::Duration> ReadRetention(std::string_view topic) override;
+  absl::StatusOr<bool> IsCompacted(std::string_view topic) override;
   std::optional<std::int64_t> Lag(const TopicPartition& partition) override;
 
  private:

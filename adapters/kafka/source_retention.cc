@@ -48,6 +48,12 @@ absl::StatusOr<Configuration> ConfigurationIn(rd_kafka_event_t* event,
   return configuration;
 }
 
+// Of the values of cleanup.policy, which are separated by commas.
+bool HasPolicy(const std::string& policies, std::string_view wanted) {
+  const std::vector<std::string> each = absl::StrSplit(policies, ',');
+  return std::find(each.begin(), each.end(), wanted) != each.end();
+}
+
 absl::StatusOr<absl::Duration> RetentionIn(const Configuration& configuration,
                                            const std::string& question) {
   const auto policy = configuration.find("cleanup.policy");
@@ -60,20 +66,15 @@ absl::StatusOr<absl::Duration> RetentionIn(const Configuration& configuration,
       !absl::SimpleAtoi(segment->second, &segment_ms)) {
     return absl::InternalError(absl::StrCat("kafka: ", question, ": the answer lacks it"));
   }
-  const std::vector<std::string> policies = absl::StrSplit(policy->second, ',');
-  const bool is_deleted = std::find(policies.begin(), policies.end(), "delete") != policies.end();
+  const bool is_deleted = HasPolicy(policy->second, "delete");
   // A topic that is only compacted keeps the newest record of a key whatever its age.
   if (!is_deleted || kept_ms < 0) return absl::InfiniteDuration();
   // Records go with their segment, which may be open for so long.
   return absl::Milliseconds(kept_ms) + absl::Milliseconds(segment_ms);
 }
 
-}  // namespace
-
-absl::StatusOr<absl::Duration> KafkaLogSource::ReadRetention(std::string_view topic) {
-  if (absl::Status status = CheckUsable(); !status.ok()) return status;
-  rd_kafka_t* handle = client_->handle();
-  const std::string question = absl::StrCat("asking for the retention of ", ToAbsl(topic));
+absl::StatusOr<Configuration> AskForConfiguration(rd_kafka_t* handle, std::string_view topic,
+                                                  const std::string& question) {
   const int wait = static_cast<int>(absl::ToInt64Milliseconds(kQuestionTime));
   std::array<char, 512> reason{};
   const Owned<rd_kafka_AdminOptions_t> options(
@@ -88,9 +89,31 @@ absl::StatusOr<absl::Duration> KafkaLogSource::ReadRetention(std::string_view to
   if (event == nullptr) {
     return absl::DeadlineExceededError(absl::StrCat("kafka: ", question, ": no answer"));
   }
-  const absl::StatusOr<Configuration> configuration = ConfigurationIn(event.get(), question);
+  return ConfigurationIn(event.get(), question);
+}
+
+}  // namespace
+
+absl::StatusOr<absl::Duration> KafkaLogSource::ReadRetention(std::string_view topic) {
+  if (absl::Status status = CheckUsable(); !status.ok()) return status;
+  const std::string question = absl::StrCat("asking for the retention of ", ToAbsl(topic));
+  const absl::StatusOr<Configuration> configuration =
+      AskForConfiguration(client_->handle(), topic, question);
   if (!configuration.ok()) return configuration.status();
   return RetentionIn(*configuration, question);
+}
+
+absl::StatusOr<bool> KafkaLogSource::IsCompacted(std::string_view topic) {
+  if (absl::Status status = CheckUsable(); !status.ok()) return status;
+  const std::string question = absl::StrCat("asking whether ", ToAbsl(topic), " is compacted");
+  const absl::StatusOr<Configuration> configuration =
+      AskForConfiguration(client_->handle(), topic, question);
+  if (!configuration.ok()) return configuration.status();
+  const auto policy = configuration->find("cleanup.policy");
+  if (policy == configuration->end()) {
+    return absl::InternalError(absl::StrCat("kafka: ", question, ": the answer lacks it"));
+  }
+  return HasPolicy(policy->second, "compact");
 }
 
 }  // namespace once::kafka

@@ -62,8 +62,7 @@ struct LossOptions {
   // Streams in memory per partition; the others are read from the store when they are met, or, in
   // kObserve, begun anew.
   std::size_t streams_max = 100'000;
-  // Missing ranges per stream, at most kMissingRangesMax; beyond it the oldest is reported and given
-  // up.
+  // Missing ranges per stream, up to kMissingRangesMax; beyond it the oldest is given up.
   std::size_t ranges_max = 4096;
   // Where producers say how far they have come and what they have given up, e.g. kafka::OpenMarks.
   // Null: a lost tail is not seen before something follows it, and what was given up is missing.

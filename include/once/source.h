@@ -109,6 +109,13 @@ class LogSource : public Source {
     return absl::UnimplementedError("the retention of " + std::string(topic) + " is not known");
   }
 
+  // Whether the broker removes records of the topic because a later one has their key: then a
+  // message that is missing proves no loss. kUnimplemented: this source cannot tell. Blocks for at
+  // most a few seconds.
+  virtual absl::StatusOr<bool> IsCompacted(std::string_view topic) {
+    return absl::UnimplementedError("whether " + std::string(topic) + " is compacted is not known");
+  }
+
   // Fetches from these offsets from now on; messages fetched earlier from those partitions are
   // never delivered any more. Starts an assigned partition, seeks one that is running, and resumes
   // a paused one. Partitions that are no longer assigned are ignored.

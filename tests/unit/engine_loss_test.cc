@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -339,6 +340,18 @@ TEST_F(EngineLossTest, EveryIncarnationOfAProducerCountsFromOne) {
   LetTheGraceEnd();
 
   EXPECT_THAT(told_, ElementsAre("suspected 2-2 of shop-1"));
+}
+
+TEST_F(EngineLossTest, InACompactedTopicNothingIsReportedAndThatIsSaidOnce) {
+  log_->Compact();
+  SendNumber(1);
+  SendNumber(3);
+  StartAndSettle({kOrders, {"orders", 1}});
+  LetTheGraceEnd();
+
+  EXPECT_THAT(told_, IsEmpty());
+  const std::vector<std::string> events = events_->actions();
+  EXPECT_EQ(std::count(events.begin(), events.end(), "loss_not_tracked"), 1);
 }
 
 TEST_F(EngineLossTest, ObservingTellsAndKeepsNothing) {

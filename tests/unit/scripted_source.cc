@@ -297,6 +297,16 @@ absl::Status ScriptedSource::Close(absl::Time, SourceListener& listener) {
   return absl::OkStatus();
 }
 
+void ScriptedLog::Compact() {
+  const std::lock_guard lock(mutex_);
+  is_compacted_ = true;
+}
+
+absl::StatusOr<bool> ScriptedSource::IsCompacted(std::string_view) {
+  const std::lock_guard lock(log_->mutex_);
+  return log_->is_compacted_;
+}
+
 absl::StatusOr<absl::Duration> ScriptedSource::ReadRetention(std::string_view topic) {
   const std::lock_guard lock(log_->mutex_);
   if (log_->retention_) return *log_->retention_;

@@ -72,6 +72,8 @@ class ScriptedLog {
   // Of every topic; until then it is not known.
   void SetRetention(absl::Duration retention);
   void FailRetention(absl::Status error);
+  // Every topic is.
+  void Compact();
   // An offset that has no message, as after compaction.
   void AppendHole(const TopicPartition& partition);
   void AnswerDescriptionsOf(const TopicPartition& partition, absl::Status status);
@@ -134,6 +136,7 @@ class ScriptedLog {
   std::function<void()> verified_hook_;
   std::uint64_t assignments_ = 0;
   bool is_blocking_ = false;
+  bool is_compacted_ = false;
   bool is_pausing_ = true;
   bool is_woken_ = false;
 };
@@ -152,6 +155,7 @@ class ScriptedSource : public LogSource {
   void Wake() override;
   absl::Status Close(absl::Time deadline, SourceListener& listener) override;
   absl::StatusOr<absl::Duration> ReadRetention(std::string_view topic) override;
+  absl::StatusOr<bool> IsCompacted(std::string_view topic) override;
   absl::StatusOr<std::vector<PartitionBounds>> Describe(
       std::span<const TopicPartition> partitions) override;
   absl::Status Start(std::span<const PartitionOffset> positions) override;

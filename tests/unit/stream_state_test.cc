@@ -148,6 +148,18 @@ TEST_F(StreamStateTest, BeyondTheBoundTheOldestRangeIsReportedAndGivenUp) {
   EXPECT_EQ(state_.given_up(), 1U);
 }
 
+TEST_F(StreamStateTest, WhatAnOperatorHasDealtWithIsMissingNoMore) {
+  for (std::uint64_t number = 2; number <= 8; number += 2) {
+    (void)state_.Receive(number, static_cast<std::int64_t>(number), 3, findings_);
+  }
+  state_.ReportSeenUntil(6, findings_);
+  state_.Forgive(3);
+
+  EXPECT_EQ(state_.CountMissing(), 0U);
+  EXPECT_EQ(state_.given_up(), 0U);
+  EXPECT_TRUE(state_.is_waiting()) << "what is only waited for is not forgiven";
+}
+
 TEST_F(StreamStateTest, BytesThatNobodyWroteAreRefused) {
   EXPECT_FALSE(StreamState::Decode("", "").has_value());
   EXPECT_FALSE(StreamState::Decode("nonsense", "").has_value());
