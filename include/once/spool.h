@@ -8,9 +8,9 @@
 //        .producer = {.clients = once::kafka::RecordClients({.brokers = "localhost:9092"})}});
 //   once::Ticket ticket = (*producer)->Send({.topic = "orders", .key = "c-7", .value = order});
 //
-// What is spooled is numbered by the relay and carries the store's id as its producer (outbox_relay.h).
-// Messages of one topic and key are published in the order of their Send(). One that no retry can
-// publish is parked, and those behind it of its topic and key wait (`once outbox`).
+// What is spooled is numbered by the relay and carries the store's id as its producer
+// (outbox_relay.h). Messages of one topic and key are published in the order of their Send(). One
+// that no retry can publish is parked, and those behind it of its topic and key wait (docs/outbox.md).
 //
 // What it is not: an outbox. A message and a row of your database, in one transaction, go through
 // Transaction::Publish (transact.h). docs/producing.md compares them.
@@ -33,10 +33,10 @@ enum class SpoolMode : std::uint8_t {
   // Every message goes to the disk first: what had an outcome survives the process, and, with a
   // store that is synced, the machine.
   kWriteAhead,
-  // Messages go to the brokers directly. When these do not answer for a while, everything that they
-  // have not acknowledged goes to the disk, in its order, and what follows behind it; once the relay
-  // has published all of it, they are sent directly again. What is on its way directly dies with
-  // the process.
+  // Messages go to the brokers directly. When these do not answer for a while, everything that
+  // they have not acknowledged goes to the disk, in its order, and what follows behind it; once the
+  // relay has published all of it, they are sent directly again. What is on its way directly dies
+  // with the process.
   kWhenUnreachable
 };
 
@@ -62,8 +62,8 @@ struct SpoolOptions {
   // Required, and of the spool's own: transactions()->outgoing() must not be null. SQLite or
   // RocksDB; the in-memory store forgets at exit and is for tests.
   std::shared_ptr<DedupStore> store;
-  // Clients, ids, stamps of what is sent directly, limits of what is not on the disk yet, times, and
-  // what the program gives it. delivery_timeout counts for what is sent directly.
+  // Clients, ids, stamps of what is sent directly, limits of what is not on the disk yet, times,
+  // and what the program gives it. delivery_timeout counts for what is sent directly.
   ProducerOptions producer;
   SpoolMode mode = SpoolMode::kWriteAhead;
   SpoolLimits limits;

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "once/dedup_store.h"
 #include "once/executor.h"
 #include "once/maintenance.h"
 #include "once/operations.h"
@@ -15,9 +16,11 @@ struct CommandContext {
   StoreOperations& operations;
   Random& random;
   StoreMaintenance* maintenance = nullptr;  // null: the store offers none
-  std::string store;                        // its path, for messages
-  bool is_running = false;                  // reached through the process that has it open
-  bool is_server = false;                   // on a server, which others may be using
+  // Of a store that is open here and nowhere else; else null.
+  TransactionalStore* transactions = nullptr;
+  std::string store;        // its path, for messages
+  bool is_running = false;  // reached through the process that has it open
+  bool is_server = false;   // on a server, which others may be using
   // Asks the person; true: go on. What cannot be taken back is asked first.
   std::function<bool(std::string_view question)> confirm;
 };

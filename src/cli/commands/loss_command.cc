@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
+#include "once/dedup_store.h"
 #include "src/cli/commands/plain_bytes.h"
 #include "src/loss_notes.h"
 #include "src/stream_state.h"
@@ -52,7 +53,7 @@ absl::StatusOr<FoundStream> ReadNote(const StoredNote& note) {
 }
 
 absl::Status VisitStreams(StoreOperations& operations,
-                          const std::function<void(const FoundStream&)>& visit) {
+                          const std::function<void(const FoundStream&, const StoredNote&)>& visit) {
   NoteQuery query{.prefix = LossNotePrefix(LossNoteKind::kLosses), .notes_max = kPage};
   while (true) {
     const absl::StatusOr<std::vector<StoredNote>> page = operations.ListNotes(query);
@@ -60,7 +61,7 @@ absl::Status VisitStreams(StoreOperations& operations,
     for (const StoredNote& note : *page) {
       const absl::StatusOr<FoundStream> stream = ReadNote(note);
       if (!stream.ok()) return stream.status();
-      visit(*stream);
+      visit(*stream, note);
     }
     if (page->size() < kPage) return absl::OkStatus();
     query.after = page->back().key;
@@ -113,7 +114,75 @@ ordered_json Describe(const FoundStream& stream) {
           {"given_up", stream.losses.given_up}};
 }
 
+// One stream's notes, and its partition's, as they are without what was missing.
+absl::Status Forgive(StoreTransaction& transaction, const StoredNote& found) {
+  const std::optional<LossNoteName> name = ParseLossNoteKey(found.key);
+  if (!name) return absl::DataLossError("the key of a note is damaged");
+  const std::string head_key =
+      LossNoteKey(LossNoteKind::kHead, name->partition).append(name->stream);
+  const std::string partition_key = LossNoteKey(LossNoteKind::kPartition, name->partition);
+  const std::string_view keys[] = {head_key, found.key, partition_key};
+  std::string values[3];
+  if (absl::Status status = transaction.FindNotes(keys, values); !status.ok()) return status;
+  std::optional<StreamState> state = StreamState::Decode(values[0], values[1]);
+  std::optional<PartitionProgress> progress = DecodeProgress(values[2]);
+  if (!state || !progress) return absl::DataLossError("a note of the stream is damaged");
+  progress->missing -= std::min(progress->missing, state->CountMissing());
+  state->Forgive(kMissingRangesMax);
+  const std::string head = state->EncodeHead();
+  const std::string losses = state->EncodeLosses();
+  const std::string partition = EncodeProgress(*progress);
+  const Note notes[] = {{.key = head_key, .value = head},
+                        {.key = found.key, .value = losses},
+                        {.key = partition_key, .value = partition}};
+  return transaction.PutNotes(notes);
+}
+
+absl::Status ForgiveAll(TransactionalStore& store, const std::vector<StoredNote>& notes) {
+  absl::StatusOr<BeginResult> begun = store.Begin({});
+  if (!begun.ok()) return begun.status();
+  for (const StoredNote& note : notes) {
+    if (absl::Status status = Forgive(*begun->transaction, note); !status.ok()) {
+      begun->transaction->Rollback();
+      return status;
+    }
+  }
+  return begun->transaction->Commit(Durability::kMachine);
+}
+
 }  // namespace
+
+Report ForgetLosses(CommandContext& context, const LossSelector& selector) {
+  if (context.transactions == nullptr) {
+    return ReportError(absl::FailedPreconditionError(
+        "missing messages are forgotten in a closed store of SQLite or RocksDB: a consumer that "
+        "runs keeps what is missing in its memory; stop it first"));
+  }
+  std::vector<StoredNote> notes;
+  std::uint64_t missing = 0;
+  const absl::Status visited =
+      VisitStreams(context.operations, [&](const FoundStream& stream, const StoredNote& note) {
+        const std::uint64_t lost =
+            CountKind(stream.losses, MissingKind::kReported) + stream.losses.given_up;
+        if (lost == 0 || !IsMeant(selector, stream)) return;
+        missing += lost;
+        notes.push_back(note);
+      });
+  if (!visited.ok()) return ReportError(visited);
+  if (notes.empty()) return ReportError(absl::NotFoundError("no message is missing there"));
+  const std::string question = absl::StrCat("Forget ", missing, " missing messages of ",
+                                            notes.size(), " streams, for good?");
+  if (!context.confirm(question)) {
+    return ReportError(absl::FailedPreconditionError("nobody confirmed it; --yes does"));
+  }
+  if (const absl::Status forgiven = ForgiveAll(*context.transactions, notes); !forgiven.ok()) {
+    return ReportError(forgiven);
+  }
+  Report report;
+  report.document = {{"forgotten_messages", missing}, {"streams", notes.size()}};
+  report.text = absl::StrCat("forgot ", missing, " missing messages\n");
+  return report;
+}
 
 Report ReportLosses(CommandContext& context, const LossSelector& selector) {
   Report report;
@@ -121,7 +190,8 @@ Report ReportLosses(CommandContext& context, const LossSelector& selector) {
   std::uint64_t missing = 0;
   std::uint64_t waiting = 0;
   Table table({"GROUP", "PARTITION", "PRODUCER", "EPOCH", "MISSING", "WAITING", "GIVEN UP"});
-  const absl::Status visited = VisitStreams(context.operations, [&](const FoundStream& stream) {
+  const absl::Status visited = VisitStreams(context.operations, [&](const FoundStream& stream,
+                                                                    const StoredNote&) {
     const std::uint64_t lost =
         CountKind(stream.losses, MissingKind::kReported) + stream.losses.given_up;
     const std::uint64_t late = CountKind(stream.losses, MissingKind::kWaiting);

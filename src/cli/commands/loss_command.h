@@ -1,4 +1,4 @@
-// `once loss report`: which numbered messages are missing, as the store knows it.
+// `once loss report | forget`: which numbered messages are missing, as the store knows it.
 #pragma once
 
 #include <cstdint>
@@ -22,5 +22,10 @@ struct LossSelector {
 // kFoundProblems when anything is missing: suspected, and neither arrived nor excused. What is only
 // waited for is listed apart, and is no problem yet.
 Report ReportLosses(CommandContext& context, const LossSelector& selector);
+
+// What is missing of these is excused, once the person has confirmed it; what is only waited for
+// stays. Refused unless the store is closed: a consumer that runs would know better. kNotFound when
+// nothing is missing.
+Report ForgetLosses(CommandContext& context, const LossSelector& selector);
 
 }  // namespace once::cli

@@ -108,6 +108,7 @@ struct OperatorCommands::Flags {
   CLI::App* failures_list = nullptr;
   CLI::App* failures_show = nullptr;
   CLI::App* loss_report = nullptr;
+  CLI::App* loss_forget = nullptr;
   CLI::App* redrive = nullptr;
   CLI::App* discard = nullptr;
   CLI::App* resolve = nullptr;
@@ -116,13 +117,13 @@ struct OperatorCommands::Flags {
   CLI::App* store_compact = nullptr;
   CLI::App* store_backup = nullptr;
   CLI::Option* partition_option = nullptr;
-  CLI::Option* loss_partition_option = nullptr;
+  std::vector<CLI::Option*> loss_partition_options;
   CLI::Option* shown_number_option = nullptr;
 
   std::vector<CLI::App*> All() const {
-    return {position_show, position_set,  position_adopt, failures_list, failures_show,
-            loss_report,   redrive,       discard,        resolve,       store_stats,
-            store_verify,  store_compact, store_backup};
+    return {position_show, position_set, position_adopt, failures_list, failures_show,
+            loss_report,   loss_forget,  redrive,        discard,       resolve,
+            store_stats,   store_verify, store_compact,  store_backup};
   }
 
   void AddCommon(CLI::App& command);
@@ -218,15 +219,18 @@ void OperatorCommands::Flags::AddLoss(CLI::App& app) {
       *app.add_subcommand("loss", "Messages that numbering producers sent and nobody received");
   group.require_subcommand(1);
   loss_report = group.add_subcommand("report", "Which are missing; exit with 7 when any is");
-  AddCommon(*loss_report);
-  loss_report->add_option("TOPIC", loss.topic, "names with other bytes as hex:…")
-      ->check(CheckBytes);
-  loss_partition_option = loss_report->add_option("PARTITION", partition, "its number")
-                              ->check(CheckNumber<std::int32_t>(0, 1'000'000'000));
-  loss_report->add_option("--group", loss.group, "as this consumer group read it")
-      ->check(CheckBytes);
-  loss_report->add_option("--cluster", loss.cluster, "the broker's cluster id")->check(CheckBytes);
-  loss_report->add_option("--producer", loss.producer, "of this producer only")->check(CheckBytes);
+  loss_forget = group.add_subcommand(
+      "forget", "Missing messages that somebody has dealt with: no longer reported");
+  for (CLI::App* command : {loss_report, loss_forget}) {
+    AddCommon(*command);
+    command->add_option("TOPIC", loss.topic, "names with other bytes as hex:…")->check(CheckBytes);
+    loss_partition_options.push_back(command->add_option("PARTITION", partition, "its number")
+                                         ->check(CheckNumber<std::int32_t>(0, 1'000'000'000)));
+    command->add_option("--group", loss.group, "as this consumer group read it")->check(CheckBytes);
+    command->add_option("--cluster", loss.cluster, "the broker's cluster id")->check(CheckBytes);
+    command->add_option("--producer", loss.producer, "of this producer only")->check(CheckBytes);
+  }
+  loss_forget->add_flag("--yes", is_yes, "without asking");
 }
 
 void OperatorCommands::Flags::AddDecision(CLI::App& command) {
@@ -316,9 +320,11 @@ Report OperatorCommands::Flags::ExecuteStore(CommandContext& context) {
 
 Report OperatorCommands::Flags::Execute(CommandContext& context) {
   if (store_stats->get_parent()->parsed()) return ExecuteStore(context);
-  if (loss_report->parsed()) {
-    if (loss_partition_option->count() > 0) loss.partition = partition;
-    return ReportLosses(context, loss);
+  if (loss_report->parsed() || loss_forget->parsed()) {
+    for (const CLI::Option* option : loss_partition_options) {
+      if (option->count() > 0) loss.partition = partition;
+    }
+    return loss_report->parsed() ? ReportLosses(context, loss) : ForgetLosses(context, loss);
   }
   if (failures_list->parsed()) {
     if (!list_id.empty()) list.id = ReadBytes(list_id);
@@ -379,6 +385,8 @@ ExitCode OperatorCommands::Run() {
       .operations = *access->operations,
       .random = *random,
       .maintenance = access->maintenance,
+      .transactions =
+          access->is_running() || access->is_server ? nullptr : access->store->transactions(),
       .store = access->path,
       .is_running = access->is_running(),
       .is_server = access->is_server,
