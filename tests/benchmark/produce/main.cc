@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "once/sequence.h"
 #include "tests/benchmark/child.h"
 #include "tests/benchmark/produce/senders.h"
 #include "tests/benchmark/report.h"
@@ -62,6 +63,7 @@ Measurement RunContestant(const Contestant& contestant, const Options& options, 
   const ChildResult child = RunSelf(words);
   const std::string wrong = FindWrongRecords(task, contestant.is_stamped);
   DeleteTopic(task.brokers, task.topic);
+  if (contestant.is_stamped) DeleteTopic(task.brokers, MarksTopic(task.topic));
   if (!wrong.empty()) {
     is_exact = false;
     std::fprintf(stderr, "bench: NOT EXACT: %s: %s\n", contestant.name, wrong.c_str());

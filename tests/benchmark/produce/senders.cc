@@ -102,7 +102,9 @@ std::unique_ptr<Producer> OpenProducer(const SendTask& task, Stamping stamping) 
       {.clients = kafka::RecordClients(
            {.brokers = task.brokers, .linger = absl::Milliseconds(kLingerMilliseconds)}),
        .ids = {.header = kIdHeader, .is_drawn = false},
-       .stamps = {.mode = stamping, .producer = "bench", .mark_interval = absl::Minutes(10)},
+       .stamps = {.mode = stamping,
+                  .producer = "bench",
+                  .create_marks_topic = kafka::MarksTopics({.brokers = task.brokers})},
        .limits = {.messages_max = kQueueMessages}});
   if (!producer.ok()) throw std::runtime_error(producer.status().ToString());
   return *std::move(producer);
@@ -118,10 +120,12 @@ double SendWithCallbacks(const SendTask& task, Stamping stamping) {
       if (outcome.status.ok()) acknowledged.fetch_add(1, std::memory_order_relaxed);
     });
   }
-  const Undelivered undelivered =
-      producer->Flush(absl::Now() + absl::Milliseconds(kFlushMilliseconds));
+  const absl::Time deadline = absl::Now() + absl::Milliseconds(kFlushMilliseconds);
+  while (acknowledged != task.messages && absl::Now() < deadline) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
   const double seconds = stopwatch.seconds();
-  if (undelivered.count > 0 || acknowledged != task.messages) {
+  if (producer->Close(deadline).count > 0 || acknowledged != task.messages) {
     throw std::runtime_error("sending: " + std::to_string(acknowledged.load()) + " of " +
                              std::to_string(task.messages) + " messages were acknowledged");
   }
