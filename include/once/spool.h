@@ -10,7 +10,8 @@
 //
 // What is spooled is numbered by the relay and carries the store's id as its producer
 // (outbox_relay.h). Messages of one topic and key are published in the order of their Send(). One
-// that no retry can publish is parked, and those behind it of its topic and key wait (docs/outbox.md).
+// that no retry can publish is parked, and those behind it of its topic and key wait
+// (docs/outbox.md).
 //
 // What it is not: an outbox. A message and a row of your database, in one transaction, go through
 // Transaction::Publish (transact.h). docs/producing.md compares them.
