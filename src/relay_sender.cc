@@ -26,8 +26,23 @@ bool IsUnsettled(const FlyingRow& row) {
 void RelaySender::Add(std::unique_ptr<Flight> flight) {
   flight->next = 0;
   flight->unsettled = flight->rows.size();
-  for (FlyingRow& row : flight->rows) row.flight = flight.get();
+  for (FlyingRow& row : flight->rows) {
+    row.flight = flight.get();
+    GiveId(row);
+  }
   flights_.push_back(std::move(flight));
+}
+
+// Partition, topic, epoch and number, which no other message has, without the producer's name.
+void RelaySender::GiveId(FlyingRow& row) const {
+  std::vector<OwnedHeader>& headers = row.row.message.headers;
+  const bool has_id = id_header_.empty() ||
+                      std::any_of(headers.begin(), headers.end(),
+                                  [&](const auto& header) { return header.name == id_header_; });
+  if (has_id) return;
+  std::string id = row.stream->name.substr(0, row.stream->name.rfind('/') + 1);
+  id += std::to_string(row.placement.sequence);
+  headers.push_back({id_header_, std::move(id)});
 }
 
 RecordClient* RelaySender::client() {

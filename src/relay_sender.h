@@ -53,8 +53,13 @@ struct Flight {
 
 class RelaySender {
  public:
-  RelaySender(RecordClientFactory clients, Executor& executor, absl::Duration retry_interval)
-      : clients_(std::move(clients)), executor_(executor), retry_interval_(retry_interval) {}
+  // `id_header`: OutboxRelayOptions::id_header.
+  RelaySender(RecordClientFactory clients, Executor& executor, absl::Duration retry_interval,
+              std::string id_header)
+      : clients_(std::move(clients)),
+        executor_(executor),
+        retry_interval_(retry_interval),
+        id_header_(std::move(id_header)) {}
 
   void Add(std::unique_ptr<Flight> flight);
   const std::deque<std::unique_ptr<Flight>>& flights() const { return flights_; }
@@ -85,6 +90,7 @@ class RelaySender {
   void Reset();
 
  private:
+  void GiveId(FlyingRow& row) const;
   // False: go no further now.
   bool SendRow(FlyingRow& row);
   void Report(const RecordReport& report);
@@ -95,6 +101,7 @@ class RelaySender {
   const RecordClientFactory clients_;
   Executor& executor_;
   const absl::Duration retry_interval_;
+  const std::string id_header_;
   std::deque<std::unique_ptr<Flight>> flights_;
   std::unique_ptr<RecordClient> client_;
   absl::Time retry_at_ = absl::InfinitePast();

@@ -28,7 +28,7 @@ RelayWork::RelayWork(OutboxRelayOptions options)
     : options_(std::move(options)),
       log_(*options_.store->transactions()->outgoing()),
       streams_(log_.producer_id()),
-      sender_(options_.clients, *options_.executor, options_.retry_interval),
+      sender_(options_.clients, *options_.executor, options_.retry_interval, options_.id_header),
       marks_({.clients = options_.clients,
               .executor = *options_.executor,
               .log = *options_.log,

@@ -12,6 +12,8 @@
 #include "once/handler.h"         // IWYU pragma: export
 #include "once/id_extractor.h"    // IWYU pragma: export
 #include "once/log.h"             // IWYU pragma: export
+#include "once/loss.h"            // IWYU pragma: export
+#include "once/mark_source.h"     // IWYU pragma: export
 #include "once/memory/store.h"    // IWYU pragma: export
 #include "once/message.h"         // IWYU pragma: export
 #include "once/message_id.h"      // IWYU pragma: export
@@ -22,10 +24,14 @@
 #include "once/outcome.h"         // IWYU pragma: export
 #include "once/outgoing_log.h"    // IWYU pragma: export
 #include "once/position.h"        // IWYU pragma: export
+#include "once/presets.h"         // IWYU pragma: export
 #include "once/producer.h"        // IWYU pragma: export
 #include "once/publisher.h"       // IWYU pragma: export
+#include "once/record_client.h"   // IWYU pragma: export
 #include "once/retry.h"           // IWYU pragma: export
+#include "once/sequence.h"        // IWYU pragma: export
 #include "once/source.h"          // IWYU pragma: export
+#include "once/spool.h"           // IWYU pragma: export
 #include "once/transact.h"        // IWYU pragma: export
 #include "once/transaction.h"     // IWYU pragma: export
 #include "once/wrap.h"            // IWYU pragma: export

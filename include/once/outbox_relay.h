@@ -27,6 +27,7 @@
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
 #include "once/executor.h"
+#include "once/id_extractor.h"
 #include "once/log.h"
 #include "once/metrics.h"
 #include "once/record_client.h"
@@ -36,6 +37,10 @@ namespace once {
 struct OutboxRelayOptions {
   std::shared_ptr<DedupStore> store;  // required; transactions()->outgoing() must not be null
   RecordClientFactory clients;        // required: once::kafka::RecordClients
+
+  // A message without this header gets it, made of its number: the same in every copy, so that
+  // consumers that know messages by their ids (StandardIdHeaders) recognise them. Empty: none does.
+  std::string id_header = std::string(kProducerIdHeader);
 
   // A round is read, placed and written down at once. Larger rounds need fewer syncs, and repeat
   // more after a crash.

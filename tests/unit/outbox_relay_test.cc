@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "once/message_id.h"
 #include "tests/unit/relay_world.h"
 
 namespace once {
@@ -46,6 +47,32 @@ TEST(OutboxRelay, NumbersCountUpInEveryPartition) {
       EXPECT_EQ(message.sequence, ++last[message.stream]) << message.stream;
     }
     EXPECT_THAT(last, SizeIs(3));
+    world.EndRelay();
+  });
+}
+
+TEST(OutboxRelay, AMessageWithoutAnIdGetsOneThatItsCopiesShare) {
+  RelayWorld world;
+  world.Play([&] {
+    world.StartRelay();
+    world.Publish("1", "k");
+    world.Publish({.topic = "orders", .key = "k", .value = "2", .headers = {{"once-id", "mine"}}});
+    world.Publish("3", "k");
+    EXPECT_TRUE(world.RunUntilIdle());
+    const std::vector<std::string> ids = world.ReadIds();
+    ASSERT_THAT(ids, SizeIs(3));
+    EXPECT_TRUE(ValidateMessageId(ids[0]).ok()) << ids[0];
+    EXPECT_EQ(ids[1], "mine");
+    EXPECT_NE(ids[2], ids[0]);
+    world.topics().set_is_reachable(false);
+    world.Publish("4", "k");
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(world.StepRelay().ok());
+    // Dies with it on its way; what its client has stored unseen and what comes again are copies.
+    world.topics().set_is_reachable(true);
+    world.StartRelay();
+    EXPECT_TRUE(world.RunUntilIdle());
+    EXPECT_THAT(world.ReadIds(), SizeIs(4));
+    EXPECT_TRUE(world.ReadIds()[3].ends_with("/4")) << "its number is the fourth";
     world.EndRelay();
   });
 }

@@ -140,6 +140,16 @@ class RelayWorld {
     }
     return received;
   }
+  std::vector<std::string> ReadIds(const std::string& topic = "orders") const {
+    std::vector<std::string> ids;
+    for (const OutgoingMessage& message : topics_.messages()) {
+      if (message.topic != topic) continue;
+      for (const OwnedHeader& header : message.headers) {
+        if (header.name == kProducerIdHeader) ids.push_back(header.value.value_or("(null)"));
+      }
+    }
+    return ids;
+  }
   std::vector<std::string> ReadValues(const std::string& topic = "orders") const {
     std::vector<std::string> values;
     for (const Received& message : Read(topic)) values.push_back(message.value);
