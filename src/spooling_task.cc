@@ -111,7 +111,8 @@ void SpoolingProducer::OpenRoad() {
     const std::lock_guard lock(mutex_);
     if (road_ != nullptr || !line_.empty()) return;
   }
-  if (!disk_.Refresh().ok() || !disk_.is_empty()) return;
+  // As last counted; then as it is.
+  if (!disk_.is_empty() || !disk_.Refresh().ok() || !disk_.is_empty()) return;
   ProducerOptions direct = options_.producer;
   // A topic that nobody has heard of must not keep senders waiting longer than that.
   direct.times.send_timeout = std::min(direct.times.send_timeout, options_.unreachable_after);
