@@ -101,6 +101,12 @@ const char* const kGrantAsOnFormerIds =
 //   notes: what the engine remembers (Note); the store understands nothing of it.
 const char* const kVersion4[] = {
     "CREATE TABLE @.notes(key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 50)",
+    // Who works on positions without owning their table leaves notes beside them.
+    ("DO $$ DECLARE one record; BEGIN FOR one IN SELECT a.privilege_type AS word, CASE a.grantee "
+     "WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role, CASE WHEN a.is_grantable "
+     "THEN ' WITH GRANT OPTION' ELSE '' END AS option FROM pg_class c, aclexplode(c.relacl) a "
+     "WHERE c.oid = '@.positions'::regclass AND a.grantee <> c.relowner LOOP EXECUTE format('GRANT "
+     "%s ON @.notes TO %s%s', one.word, one.role, one.option); END LOOP; END $$"),
 };
 
 struct Migration {

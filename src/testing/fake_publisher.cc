@@ -41,9 +41,7 @@ absl::Status FakePublisher::PublishOne(const OutgoingMessage& message) {
     return absl::UnavailableError("fake publisher: failure");
   }
   if (fault != Fault::kUnknownNotApplied) {
-    OutgoingMessage stored = message;
-    stored.partition = partition;
-    topics_.Store(*process_, std::move(stored));
+    topics_.Store(*process_, message, *partition);
   }
   if (fault == Fault::kCrashAfter) {
     topics_.gate_.Crash(*process_);
@@ -58,11 +56,14 @@ std::int32_t FakeTopics::CountPartitions(const std::string& topic) const {
   return it == partitions_.end() ? options_.default_partitions : it->second;
 }
 
-std::int64_t FakeTopics::Store(const Process& process, OutgoingMessage message) {
-  const std::int64_t offset = ends_[{message.topic, *message.partition}]++;
-  messages_.push_back(std::move(message));
+std::int64_t FakeTopics::Store(const Process& process, const OutgoingMessage& message,
+                               std::int32_t partition) {
+  const std::int64_t offset = ends_[{message.topic, partition}]++;
+  messages_.push_back(message);
+  messages_.back().partition = partition;
   offsets_.push_back(offset);
-  observer_->OnPublish(process, messages_.back());
+  // As it was sent: the checker knows it by what was committed.
+  observer_->OnPublish(process, message);
   return offset;
 }
 

@@ -156,7 +156,7 @@ RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {
 std::int64_t FakeRecordClient::Store(const Inside& record) {
   OutgoingMessage message = record.message;
   message.value = record.value;
-  return topics_.Store(*process_, std::move(message));
+  return topics_.Store(*process_, message, *record.message.partition);
 }
 
 void FakeRecordClient::Break(std::string_view why, Partitions ended) {

@@ -30,6 +30,10 @@ void HistoryLog::Log(const LogEvent& event) {
     checker_.Record(who_, absl::StrCat("says ", ToAbsl(event.action), ": ", line), partition,
                     FieldOf(event, "once.id"));
   }
+  if (event.action == "loss_suspected") {
+    checker_.Fail(Check::kLosses,
+                  absl::StrCat("a message is missed that is there: ", event.message), partition);
+  }
   const std::string first = FieldOf(event, "once.gap.first");
   const bool is_told = event.action == "gap" || event.action == "partition_stopped";
   if (!is_told || first.empty()) return;

@@ -14,11 +14,13 @@ namespace once::testing {
 namespace {
 
 constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
-    "one-effect",         "one-outcome",    "acknowledged",  "atomic",
-    "watermark",          "published",      "drained",       "right-outcome",
-    "read-after-unknown", "expected-stamp", "fenced-effect", "order",
-    "handled-again",      "claim-states",   "begun",         "attempts",
-    "identity",           "gap-reported",   "misuse",        "ends"};
+    "one-effect",     "one-outcome",   "acknowledged",
+    "atomic",         "watermark",     "published",
+    "drained",        "right-outcome", "read-after-unknown",
+    "expected-stamp", "fenced-effect", "order",
+    "handled-again",  "claim-states",  "begun",
+    "attempts",       "identity",      "gap-reported",
+    "losses",         "misuse",        "ends"};
 
 std::string Show(const PositionStamp& stamp) {
   return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",

@@ -165,6 +165,7 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
   scenario.has_batch_handler =
       scenario.handler == HandlerKind::kTransactional && !scenario.has_queue && random.OneIn(4);
   scenario.syncs_beside = random.OneIn(2);
+  scenario.numbers_messages = !scenario.has_queue && random.OneIn(3);
   return seeded;
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/log.h"
+#include "once/sequence.h"
 #include "src/testing/simulated_random.h"
 #include "src/testing/simulation_run.h"
 
@@ -84,6 +85,12 @@ void Simulation::Append(const ScenarioMessage& message) {
   record.value = message.value.empty() ? absl::StrCat("value of ", message.id) : message.value;
   if (message.is_too_large) record.value->resize(kLetterBytesMax, 'x');
   if (!message.id.empty()) record.headers.push_back({.name = "id", .value = message.id});
+  if (scenario_.numbers_messages) {
+    const std::string stream =
+        StreamName(FakeLogOptions().topic, message.partition, {.producer = "producer", .epoch = 1});
+    record.headers.push_back({.name = std::string(kSequenceHeader),
+                              .value = EncodeStamp(stream, ++numbers_[message.partition], false)});
+  }
   if (scenario_.has_holes) log_.SkipOffset(message.partition);
   const std::string value = *record.value;
   const std::int64_t offset = log_.Append(message.partition, std::move(record));

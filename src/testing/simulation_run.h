@@ -102,7 +102,8 @@ class Simulation {
   std::vector<Worker> workers_;
   std::map<std::pair<int, std::int64_t>, const ScenarioMessage*> truth_;
   std::map<std::string, int> invocations_;
-  std::map<std::string, int> deaths_;  // of processes, by the message that killed them
+  std::map<std::string, int> deaths_;     // of processes, by the message that killed them
+  std::map<int, std::uint64_t> numbers_;  // by partition, the last one given
   std::size_t not_appended_ = 0;
   std::size_t acts_ = 0;  // of the sequel, that have begun
   bool is_turning_ = false;

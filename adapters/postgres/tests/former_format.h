@@ -17,7 +17,7 @@ namespace once::postgres {
 inline void ReturnToFormat2(const std::string& connection, const std::string& schema) {
   for (const char* const sql :
        {"ALTER TABLE @.positions DROP COLUMN log_time_max_ms", "DROP TABLE @.buckets",
-        "DROP TABLE @.known_ids",
+        "DROP TABLE @.notes", "DROP TABLE @.known_ids",
         "CREATE TABLE @.ids(scope int8 NOT NULL, id bytea NOT NULL, state int2 NOT NULL, "
         "fingerprint_high int8, fingerprint_low int8, attempt int4, first_failed_at int8, "
         "not_before int8, fence_incarnation int8, fence_counter int8, lease_end int8, is_begun "

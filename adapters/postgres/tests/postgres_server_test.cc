@@ -283,6 +283,8 @@ TEST_F(ServerTest, ARoleThatOwnsNoTableWorksOnStoresThatWereMigratedAndOnNewBuck
   EXPECT_TRUE(IsCompleted("former"));
   auto begun = Begin();
   ASSERT_TRUE(Complete(*begun, "of the guest").ok());
+  const Note note{.key = "of the guest", .value = "1-7"};
+  ASSERT_TRUE(begun->PutNotes({&note, 1}).ok());
   const absl::Status committed = begun->Commit(Durability::kMachine);
   EXPECT_TRUE(committed.ok()) << committed;
   EXPECT_TRUE(IsCompleted("of the guest"));

@@ -55,7 +55,8 @@ class FakeTopics {
   // Where the message lies; nullopt: nowhere, ever.
   std::optional<std::int32_t> Place(const OutgoingMessage& message) const;
   // The offset it gets. REQUIRES: it names its partition, which there is.
-  std::int64_t Store(const Process& process, OutgoingMessage message);
+  std::int64_t Store(const Process& process, const OutgoingMessage& message,
+                     std::int32_t partition);
 
   SeamGate& gate_;
   FakeTopicsOptions options_;

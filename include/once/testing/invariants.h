@@ -48,6 +48,7 @@ enum class Check : std::uint8_t {
   kAttempts,          // I11: a handler is invoked so often and no more
   kIdentity,          // no handler runs over a log or a store that is another one
   kGapReported,       // what was deleted unread is told
+  kLosses,            // I9: of numbered messages none is missed that is there
   kMisuse,            // the contract of a seam is kept
   kEnds,              // nobody waits for ever, spins, or survives its own death
 };

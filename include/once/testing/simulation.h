@@ -177,6 +177,9 @@ struct Scenario {
   std::size_t messages_per_poll = 1000;
   bool has_partial_polls = false;
   bool has_holes = false;
+  // Messages carry stamps, as one producer has numbered them, and consumers look for losses, of
+  // which there are none. REQUIRES: a log, and nothing of it is deleted.
+  bool numbers_messages = false;
   // Messages come from a queue, all of partition 0. REQUIRES: make_subject reads it; no sequel.
   bool has_queue = false;
   std::size_t prefetch = 2;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/postgres/schema.h"
 #include "src/cli/exit_code.h"
 #include "tests/once_command.h"
 
@@ -130,7 +131,7 @@ TEST_F(StoreOnPostgres, OfAnEarlierFormatIsLeftToAConsumer) {
   const CommandResult stats = RunOnce({"store", "stats", "--store", url_});
   EXPECT_EQ(stats.code, kRefused) << stats.output;
   EXPECT_THAT(stats.errors, HasSubstr("the store has format 2"));
-  set_format("3");
+  set_format(std::to_string(postgres::kFormat));
   auto store =
       postgres::OpenStore({.connection = std::getenv("ONCE_TEST_POSTGRES"), .schema = schema_});
   ASSERT_TRUE(store.ok()) << store.status();
