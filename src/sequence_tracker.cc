@@ -234,7 +234,7 @@ absl::Status SequenceTracker::Stage(StoreTransaction* transaction, const Tracked
     if (!met.state) continue;
     if (side != sides_.end()) {
       for (const StreamVoid& gone : side->second.voids) {
-        met.state->Void(gone.first, gone.last, met.findings);
+        met.state->Void(gone.first, gone.last, options_.ranges_max, met.findings);
       }
     }
     if (judge_until_ms_) met.state->ReportSeenUntil(*judge_until_ms_, met.findings);

@@ -185,7 +185,7 @@ void StreamState::BeginAtOne(std::int64_t seen_ms, std::size_t ranges_max,
   Miss(front, ranges_max, findings);
 }
 
-void StreamState::Void(std::uint64_t first, std::uint64_t last,
+void StreamState::Void(std::uint64_t first, std::uint64_t last, std::size_t ranges_max,
                        std::vector<StreamFinding>& findings) {
   Fill(first, last, [&](const MissingRange& found) {
     if (found.kind == MissingKind::kReported) {
@@ -193,6 +193,8 @@ void StreamState::Void(std::uint64_t first, std::uint64_t last,
     }
   });
   if (first <= high_ + 1 && last > high_) high_ = last;
+  // One that is split in two may be one too many.
+  while (missing_.size() > ranges_max) GiveUpOldest(findings);
 }
 
 void StreamState::SkipTo(std::uint64_t next, std::int64_t seen_ms, std::size_t ranges_max) {

@@ -86,7 +86,8 @@ class StreamState {
   void BeginAtOne(std::int64_t seen_ms, std::size_t ranges_max,
                   std::vector<StreamFinding>& findings);
   // Its producer has given these up: they may be missing.
-  void Void(std::uint64_t first, std::uint64_t last, std::vector<StreamFinding>& findings);
+  void Void(std::uint64_t first, std::uint64_t last, std::size_t ranges_max,
+            std::vector<StreamFinding>& findings);
   // The partition went on elsewhere by order: what is missing between high() and `next` is excused.
   void SkipTo(std::uint64_t next, std::int64_t seen_ms, std::size_t ranges_max);
   // What of these is missing is excused: an operator has dealt with it. How many were reported.

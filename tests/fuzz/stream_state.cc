@@ -42,7 +42,7 @@ void CheckHistory(FuzzInput& input) {
     const auto seen_ms = static_cast<std::int64_t>(step);
     if (word == 0) state.Expect(number, seen_ms, kRangesMax, findings);
     if (word == 1) state.BeginAtOne(seen_ms, kRangesMax, findings);
-    if (word == 2) state.Void(number, end, findings);
+    if (word == 2) state.Void(number, end, kRangesMax, findings);
     if (word == 3) state.SkipTo(number, seen_ms, kRangesMax);
     if (word == 4) (void)state.Excuse(number, end, kRangesMax);
     if (word == 5) state.ReportSeenUntil(seen_ms - 3, findings);
@@ -62,7 +62,8 @@ std::vector<std::string> FuzzSeeds() {
   (void)state.Receive(3, 41, kRangesMax, findings);
   SeedWriter history;
   history.Put<std::uint64_t>(1);
-  for (const std::uint64_t number : {1, 4, 9, 2}) {
+  for (const std::uint64_t number :
+       {std::uint64_t{1}, std::uint64_t{4}, std::uint64_t{9}, std::uint64_t{2}}) {
     history.Put<std::uint32_t>(6).Put(number);
   }
   history.Put<std::uint32_t>(2).Put<std::uint64_t>(5).Put<std::uint32_t>(5).Put<std::uint64_t>(1);

@@ -76,7 +76,7 @@ TEST_F(StreamStateTest, WhatArrivesAfterItWasReportedIsRecovered) {
 
 TEST_F(StreamStateTest, AVoidMayBeMissing) {
   Receive(5);
-  state_.Void(2, 3, findings_);
+  state_.Void(2, 3, kRangesMax, findings_);
   state_.ReportSeenUntil(0, findings_);
 
   EXPECT_THAT(findings_, ElementsAre(StreamFinding{LossKind::kSuspected, 1, 1},
@@ -85,10 +85,18 @@ TEST_F(StreamStateTest, AVoidMayBeMissing) {
 
 TEST_F(StreamStateTest, AVoidBeyondTheStreamSaysNothingOfWhatLiesBetween) {
   Receive(1);
-  state_.Void(5, 6, findings_);
+  state_.Void(5, 6, kRangesMax, findings_);
 
   EXPECT_EQ(state_.high(), 1U);
   EXPECT_TRUE(state_.is_steady());
+}
+
+TEST_F(StreamStateTest, VoidsThatSplitRangesKeepToTheBound) {
+  Receive(1000);
+  for (std::uint64_t number = 10; number < 900; number += 10) {
+    state_.Void(number, number, 5, findings_);
+    EXPECT_LE(state_.missing().size(), 5u);
+  }
 }
 
 TEST_F(StreamStateTest, AMarkShowsALostTail) {
@@ -222,7 +230,7 @@ TEST(StreamStateOracle, AnyHistoryAgreesWithASetOfNumbersAndSurvivesItsBytes) {
       const std::uint64_t last = first + random() % 6;
       switch (random() % 6) {
         case 0:
-          state.Void(first, last, findings);
+          state.Void(first, last, kRangesMax, findings);
           naive.Void(first, last);
           break;
         case 1:

@@ -19,7 +19,7 @@ StreamState SeenUntil(std::uint64_t high) {
   StreamState state;
   std::vector<StreamFinding> findings;
   state.Expect(high, 0, 10, findings);
-  state.Void(1, high, findings);
+  state.Void(1, high, 10, findings);
   return state;
 }
 
