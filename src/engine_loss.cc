@@ -97,7 +97,10 @@ void Engine::PollMarks(absl::Time now) {
   if (is_marks_due_) FollowMarks(now);
   // More is read once what is in hand is with the trackers.
   const bool is_full = std::any_of(partitions_.begin(), partitions_.end(), [](const auto& entry) {
-    return entry.second.side_records.size() >= kSideRecordsMax;
+    // Of a partition that stands still nothing is taken in hand, however long it does.
+    const Partition& partition = entry.second;
+    return partition.sequences != nullptr && partition.phase == PartitionPhase::kActive &&
+           partition.side_records.size() >= kSideRecordsMax;
   });
   if (is_marks_due_ || is_full) return;
   const absl::StatusOr<std::vector<ReceivedMark>> received =
@@ -118,7 +121,7 @@ void Engine::KeepMark(const ReceivedMark& received) {
       DecodeMark(received.key, received.value, received.topic);
   if (!decoded) return;
   Partition* partition = Find({received.topic, decoded->partition});
-  if (partition == nullptr) return;
+  if (partition == nullptr || partition->is_compacted) return;
   partition->side_records.push_back(
       {.stream = PackStream(decoded->by), .mark = decoded->mark, .gone = decoded->gone});
 }

@@ -19,7 +19,7 @@ class StickyPartition {
  public:
   // REQUIRES: partitions > 0, messages > 0. `draw` gives a number for a change.
   template <typename NextRandom>
-  std::int32_t Take(std::int32_t partitions, std::size_t messages, NextRandom draw) {
+  std::int32_t Take(std::int32_t partitions, std::size_t messages, NextRandom&& draw) {
     if (left_ == 0 || partition_ >= partitions) {
       partition_ = static_cast<std::int32_t>(draw() % static_cast<std::uint64_t>(partitions));
       left_ = messages;

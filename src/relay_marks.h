@@ -62,7 +62,6 @@ class RelayMarks {
   void Retry();
 
   Context context_;
-  std::unique_ptr<RecordClient> client_;
   absl::Time retry_at_ = absl::InfinitePast();
   std::list<Note> waiting_;
   std::map<std::string, std::list<Note>::iterator> waiting_keys_;
@@ -70,6 +69,8 @@ class RelayMarks {
   std::set<std::string> created_;
   std::set<std::string> disabled_;
   std::vector<OwedVoid> declared_;
+  // Goes first: it may send from where the notes lie.
+  std::unique_ptr<RecordClient> client_;
 };
 
 }  // namespace once

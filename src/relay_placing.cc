@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "src/relay_work.h"
 #include "src/stores/outgoing_codec.h"
 
@@ -69,9 +70,14 @@ absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& dr
 }
 
 absl::StatusOr<std::int32_t> RelayWork::ChoosePartition(const OutgoingMessage& message) {
-  if (message.partition) return *message.partition;
   const absl::StatusOr<std::int32_t> count = CountPartitions(message.topic);
   if (!count.ok()) return count.status();
+  if (message.partition && *message.partition >= *count) {
+    return absl::InvalidArgumentError(absl::StrCat("topic ", message.topic, " has ", *count,
+                                                   " partitions, and none of number ",
+                                                   *message.partition));
+  }
+  if (message.partition) return *message.partition;
   if (message.key) return PartitionOfKey(*message.key, *count);
   return keyless_.Take(*count, kKeylessTogether, [this] { return options_.random->Next(); });
 }

@@ -63,6 +63,7 @@ absl::Status SpoolingProducer::Start() {
   absl::StatusOr<std::unique_ptr<OutboxRelay>> relay =
       OutboxRelay::Create({.store = options_.store,
                            .clients = producer.clients,
+                           .id_header = producer.ids.header,
                            .create_marks_topic = producer.stamps.create_marks_topic,
                            .executor = producer.executor,
                            .random = producer.random,

@@ -159,6 +159,11 @@ absl::Status SingleLaneLog::Stage(const OutgoingProgress& progress, OutgoingStat
     through = std::max(through, round.placements.back().number);
     placements.insert(placements.end(), round.placements.begin(), round.placements.end());
   }
+  // Every row that the cursor passes must be known. A state that was read again meanwhile knows of
+  // none: what was told before is told anew.
+  if (through > state.cursor() && (seen_.empty() || seen_.back().number < through)) {
+    return absl::AbortedError("the log was read again since it told what is placed here");
+  }
   if (!progress.placed.empty() || through > state.cursor()) {
     std::sort(placements.begin(), placements.end(),
               [](const Placement& a, const Placement& b) { return a.number < b.number; });

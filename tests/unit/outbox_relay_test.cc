@@ -77,6 +77,42 @@ TEST(OutboxRelay, AMessageWithoutAnIdGetsOneThatItsCopiesShare) {
   });
 }
 
+TEST(OutboxRelay, APartitionThatATopicHasNotParksTheMessage) {
+  RelayWorld world;
+  world.Play([&] {
+    world.StartRelay();
+    world.Publish({.topic = "orders", .partition = 2'000'000'000, .value = "nowhere"});
+    world.Publish({.topic = "orders", .partition = 2, .value = "there"});
+    EXPECT_TRUE(world.RunUntilIdle());
+    EXPECT_THAT(world.ReadValues(), ElementsAre("there"));
+    const auto parked = world.log().ListParked(0, 10);
+    ASSERT_TRUE(parked.ok()) << parked.status();
+    ASSERT_THAT(*parked, SizeIs(1));
+    EXPECT_THAT((*parked)[0].reason, HasSubstr("has 3 partitions"));
+    world.EndRelay();
+  });
+}
+
+// Between what the log tells and what is placed of it, an operator's word fails.
+TEST(OutboxRelay, AnOperatorsMistakeBetweenReadingAndPlacingLosesNoMessage) {
+  RelayWorld world;
+  world.Play([&] {
+    OutgoingLog& log = world.log();
+    for (int i = 0; i < 3; ++i) world.Publish(absl::StrCat(i), "k");
+    const auto told = log.FindUnplaced(0, {.rows_max = 2, .bytes_max = 1'000'000});
+    ASSERT_TRUE(told.ok()) << told.status();
+    ASSERT_THAT(*told, SizeIs(2));
+    EXPECT_EQ(log.Discard(4711).code(), absl::StatusCode::kNotFound);
+    OutgoingRound round{.epoch = 1, .placements = {{.number = (*told)[1].number, .sequence = 1}}};
+    const absl::Status placed = log.Advance({.placed = {&round, 1}});
+    EXPECT_EQ(placed.code(), absl::StatusCode::kAborted) << placed;
+    world.StartRelay();
+    EXPECT_TRUE(world.RunUntilIdle());
+    EXPECT_THAT(world.ReadValues(), ElementsAre("0", "1", "2"));
+    world.EndRelay();
+  });
+}
+
 TEST(OutboxRelay, SendsAnUnfinishedRoundAgainUnderItsOldNumbers) {
   RelayWorld world;
   world.Play([&] {

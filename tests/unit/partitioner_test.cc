@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string_view>
 
@@ -52,6 +53,14 @@ TEST(Partitioner, WithoutAKeyOnePartitionLastsForSoManyMessages) {
   EXPECT_EQ(take(4), 2);
   EXPECT_EQ(take(4), 3);
   EXPECT_EQ(take(2), 0) << "a partition that is gone is left at once";
+}
+
+TEST(StickyPartition, GoesOnWithANumberThatItsCallerKeepsByValue) {
+  std::function<std::uint64_t()> next = [number = std::uint64_t{0}]() mutable { return number++; };
+  StickyPartition sticky;
+  std::set<std::int32_t> partitions;
+  for (int i = 0; i < 4; ++i) partitions.insert(sticky.Take(4, 1, next));
+  EXPECT_EQ(partitions.size(), 4u);
 }
 
 }  // namespace
