@@ -136,7 +136,7 @@ absl::Status SpoolingProducer::Admit(const Message& message) {
     open_.insert(message->ordinal);
     ++messages_;
     bytes_ += message->bytes;
-    road = road_;
+    road = is_road_closing_ ? nullptr : road_;
     if (road == nullptr) {
       line_.push_back(message);
     } else {
@@ -178,6 +178,7 @@ void SpoolingProducer::Arrive(Travellers::iterator traveller, const SendOutcome&
   {
     const std::lock_guard lock(mutex_);
     traveller->has_failed = true;
+    is_road_closing_ = true;
   }
   wake_->Set();
 }

@@ -89,8 +89,10 @@ class SpoolingProducer final : public Producer {
   std::deque<Message> line_;        // for the disk
   Travellers travellers_;           // on the direct road
   std::shared_ptr<Producer> road_;  // null: closed
-  std::size_t messages_ = 0;        // in line and on the road …
-  std::size_t bytes_ = 0;           // … and their bytes
+  // Somebody has come back: whoever follows waits in line, which stands still until all are back.
+  bool is_road_closing_ = false;
+  std::size_t messages_ = 0;  // in line and on the road …
+  std::size_t bytes_ = 0;     // … and their bytes
   std::uint64_t last_ordinal_ = 0;
   std::set<std::uint64_t> open_;  // ordinals of messages without an outcome
   std::vector<Listener*> listeners_;

@@ -72,9 +72,7 @@ void SpoolingProducer::Turn() {
 bool SpoolingProducer::MustCloseRoad(absl::Time now) {
   const std::lock_guard lock(mutex_);
   if (road_ == nullptr || travellers_.empty()) return false;
-  return now - travellers_.front().since > options_.unreachable_after ||
-         std::any_of(travellers_.begin(), travellers_.end(),
-                     [](const Traveller& traveller) { return traveller.has_failed; });
+  return is_road_closing_ || now - travellers_.front().since > options_.unreachable_after;
 }
 
 void SpoolingProducer::CloseRoad(absl::Time deadline) {
@@ -82,6 +80,7 @@ void SpoolingProducer::CloseRoad(absl::Time deadline) {
   {
     const std::lock_guard lock(mutex_);
     road = std::exchange(road_, nullptr);
+    is_road_closing_ = road != nullptr;
   }
   if (road == nullptr) return;
   // Whoever has just chosen the road is refused there, and comes back.
@@ -102,6 +101,7 @@ void SpoolingProducer::CloseRoad(absl::Time deadline) {
   std::deque<Message> back;
   for (Traveller& traveller : travellers_) back.push_back(std::move(traveller.message));
   travellers_.clear();
+  is_road_closing_ = false;
   line_.insert(line_.begin(), std::make_move_iterator(back.begin()),
                std::make_move_iterator(back.end()));
 }
@@ -137,6 +137,7 @@ void SpoolingProducer::WriteSome() {
     std::deque<Message> batch;
     {
       const std::lock_guard lock(mutex_);
+      if (is_road_closing_) return;
       std::size_t bytes = 0;
       for (const Message& message : line_) {
         bytes += message->bytes;
