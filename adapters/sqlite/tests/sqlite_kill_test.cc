@@ -39,7 +39,7 @@ TEST_F(SqliteKill, RightAfterACommitLosesNothing) {
 
 TEST_F(SqliteKill, AtAnyMomentKeepsIdsAndEffectsTogether) {
   std::vector<std::string> acknowledged;
-  for (const std::size_t lines : {1, 2, 3, 7, 20, 40}) {
+  for (const std::size_t lines : {1U, 2U, 3U, 7U, 20U, 40U}) {
     const std::vector<std::string> told = RunAndKill(lines, [&](const auto& tell) {
       for (int i = 0;; ++i) {
         const std::string id = absl::StrCat("round-", lines, "-", i);
@@ -156,7 +156,7 @@ TEST_F(SqliteKilledClaims, CountEveryInvocationThatWasBegun) {
 
 TEST_F(SqliteKilledClaims, AtAnyMomentEveryAcknowledgedCompletionStays) {
   std::vector<std::string> acknowledged;
-  for (const std::size_t lines : {1, 5, 30, 100}) {
+  for (const std::size_t lines : {1U, 5U, 30U, 100U}) {
     const std::vector<std::string> told = RunAndKill(lines, [&](const auto& tell) {
       for (int i = 0;; ++i) {
         const std::string id = absl::StrCat("round-", lines, "-", i);
