@@ -16,6 +16,8 @@ namespace {
 // What waits for the client is tried again, and expires, this often at least.
 constexpr absl::Duration kTurn = absl::Milliseconds(100);
 constexpr absl::Duration kReportInterval = absl::Seconds(1);
+// A client reports what it is made to give up at once.
+constexpr absl::Duration kDrainTime = absl::Seconds(5);
 
 double Fraction(std::uint64_t random) { return static_cast<double>(random >> 11) / 0x1p53; }
 
@@ -32,8 +34,23 @@ void ClientKeeper::Stop() {
   wake_->Set();
   if (const auto client = options_.queue.client(); client != nullptr) client->Wake();
   task_.reset();
+  options_.queue.Halt();
+  Drain();
   options_.queue.SetClient(nullptr);
   Report(absl::InfiniteFuture());
+}
+
+// A sender that asks for partitions may have the client still when we have dropped it: nothing of
+// ours may be inside then, or it would send from memory that is nobody's.
+void ClientKeeper::Drain() {
+  const auto client = options_.queue.client();
+  if (client == nullptr || options_.queue.is_dead() || client->CountInside() == 0) return;
+  client->Purge();
+  const absl::Time deadline = options_.executor.Now() + kDrainTime;
+  while (client->CountInside() > 0 && options_.executor.Now() < deadline) {
+    client->Poll(deadline,
+                 [this](std::span<const RecordReport> reports) { options_.queue.Apply(reports); });
+  }
 }
 
 void ClientKeeper::Purge() {

@@ -47,6 +47,7 @@ class ClientKeeper {
  private:
   void RunTask();
   void Serve(const std::shared_ptr<RecordClient>& client);
+  void Drain();
   void Reopen();
   absl::Status Open();
   void Replace(const absl::Status& broken);

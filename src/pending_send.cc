@@ -38,27 +38,39 @@ std::uint64_t UnobservedSends::TakeCount() {
   return std::exchange(count_, 0);
 }
 
-void PendingSend::Describe(absl::Status status, std::int64_t offset) {
+void PendingSend::Settle(absl::Status status, std::int64_t offset) {
   outcome.status = std::move(status);
-  outcome.topic = std::move(message.topic);
   outcome.partition = partition;
   outcome.offset = offset;
   outcome.sequence = sequence;
+}
+
+const SendOutcome& PendingSend::Look() {
+  if (std::exchange(is_named_, true)) return outcome;
+  outcome.topic = std::move(message.topic);
   if (id_header < message.headers.size() && message.headers[id_header].value.has_value()) {
     outcome.id = *std::move(message.headers[id_header].value);
   }
+  return outcome;
+}
+
+void PendingSend::Describe(absl::Status status, std::int64_t offset) {
+  Settle(std::move(status), offset);
+  Look();
   message = {};
 }
 
 void PendingSend::Complete() {
   if (on_outcome) {
-    on_outcome(outcome);
+    on_outcome(Look());
     on_outcome = nullptr;
     return;
   }
+  // A ticket may be kept for long. The client may still send a value that is late.
+  if (place != Place::kLate) message.value.reset();
   const std::uint8_t before_it = flags_.fetch_or(kDone);
   if ((before_it & kAbandoned) != 0) {
-    if (!outcome.status.ok()) unobserved->Note(outcome);
+    if (!outcome.status.ok()) unobserved->Note(Look());
     return;
   }
   // Whoever waits has said so before it looked at the flag, or sees the flag.
@@ -79,7 +91,7 @@ bool PendingSend::WaitUntilDone(absl::Time deadline) {
 
 void PendingSend::Abandon() {
   const std::uint8_t before_it = flags_.fetch_or(kAbandoned);
-  if ((before_it & kDone) != 0 && !outcome.status.ok()) unobserved->Note(outcome);
+  if ((before_it & kDone) != 0 && !outcome.status.ok()) unobserved->Note(Look());
 }
 
 Ticket::Ticket(std::shared_ptr<PendingSend> pending) : pending_(std::move(pending)) {}
@@ -107,7 +119,7 @@ bool Ticket::is_done() const { return pending_ != nullptr && pending_->is_done()
 const SendOutcome* Ticket::TryGet() {
   if (!is_done()) return nullptr;
   is_looked_at_ = true;
-  return &pending_->outcome;
+  return &pending_->Look();
 }
 
 const SendOutcome* Ticket::Wait(absl::Time deadline) {

@@ -57,18 +57,29 @@ struct PendingSend : RecordCookie {
   std::uint64_t ordinal = 0;   // of all that the producer was given
   absl::Time give_up_at;
   bool may_be_stored = false;  // an earlier attempt ended without an answer
+  enum class Place : std::uint8_t {
+    kWaiting,  // for the client
+    kInside,   // the client has it
+    kFailed,   // to be sent again
+    kLate      // the client has it, and its outcome has been told
+  };
+  Place place = Place::kWaiting;
   SendStream* stream = nullptr;
   std::shared_ptr<PendingSend> self;  // while the producer has it …
   PendingSend* before = nullptr;      // … between these two
   PendingSend* after = nullptr;
 
-  // -- The outcome --
+  // -- The outcome: without id and topic until somebody looks --
   std::shared_ptr<UnobservedSends> unobserved;
   std::function<void(const SendOutcome&)> on_outcome;  // null: it has a ticket
   SendOutcome outcome;
 
   bool is_done() const { return (flags_.load() & kDone) != 0; }
-  // Fills the outcome from the message, which it takes apart.
+  // The outcome, but for what Look() adds. The message stays as it is.
+  void Settle(absl::Status status, std::int64_t offset);
+  // The outcome with its id and topic, which it takes from the message. Once it is settled.
+  const SendOutcome& Look();
+  // Both, for a message that no client has.
   void Describe(absl::Status status, std::int64_t offset);
   // The outcome is there: tells whoever waits for it. Once. Holding no lock.
   void Complete();
@@ -82,6 +93,7 @@ struct PendingSend : RecordCookie {
   static constexpr std::uint8_t kAbandoned = 2;
 
   std::atomic<std::uint8_t> flags_ = 0;
+  bool is_named_ = false;
   std::unique_ptr<Event> event_;  // made by the first wait
   std::atomic<Event*> waiter_ = nullptr;
 };

@@ -161,30 +161,31 @@ void QueueProducer::AwaitMarks(absl::Time deadline) {
 }
 
 Undelivered QueueProducer::Flush(absl::Time deadline) {
-  Undelivered undelivered;
-  const std::uint64_t up_to = queue_.AwaitOutcomes(deadline, undelivered);
-  queue_.ListWaiting(up_to, undelivered);
+  SendQueue::Collection collection;
+  queue_.BeginCollecting(collection);
+  queue_.AwaitOutcomes(collection, deadline);
+  queue_.EndCollecting(collection);
   AwaitMarks(deadline);
-  return undelivered;
+  return std::move(collection.undelivered);
 }
 
 Undelivered QueueProducer::Close(absl::Time deadline) {
   if (is_closed_.exchange(true)) return {};
-  Undelivered undelivered;
   queue_.Refuse();
-  const std::uint64_t up_to = queue_.AwaitOutcomes(deadline, undelivered);
-  if (queue_.HasWaiting(up_to)) {
+  SendQueue::Collection collection;
+  queue_.BeginCollecting(collection);
+  if (!queue_.AwaitOutcomes(collection, deadline)) {
     queue_.GiveUp();
     keeper_.Purge();
-    queue_.AwaitOutcomes(options_.executor->Now() + kPurgeTime, undelivered);
+    queue_.AwaitOutcomes(collection, options_.executor->Now() + kPurgeTime);
   }
   AwaitMarks(absl::InfiniteFuture());
   marks_ = nullptr;
   keeper_.Stop();
-  queue_.ListWaiting(up_to, undelivered);
   queue_.Abandon(absl::UnknownError("producer: closed before there was an answer"));
-  LogUndelivered(undelivered);
-  return undelivered;
+  queue_.EndCollecting(collection);
+  LogUndelivered(collection.undelivered);
+  return std::move(collection.undelivered);
 }
 
 void QueueProducer::LogUndelivered(const Undelivered& undelivered) {

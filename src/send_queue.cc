@@ -1,4 +1,4 @@
-// What senders see: room, topics, partitions; and the waits of Flush().
+// What senders see: room, topics, partitions.
 #include "src/send_queue.h"
 
 #include <algorithm>
@@ -8,9 +8,6 @@
 
 namespace once {
 namespace {
-
-constexpr absl::Duration kPumpWait = absl::Milliseconds(10);
-constexpr int kPumpWaitsMax = 1000;
 
 absl::Status Closed() {
   return absl::FailedPreconditionError("producer: closed; not sent. Send before Close()");
@@ -26,64 +23,6 @@ SendQueue::~SendQueue() { Abandon(absl::UnknownError("producer: destroyed")); }
 bool SendQueue::HasRoom(const PendingSend& pending) const {
   return counts_.messages < options_.limits.messages_max &&
          counts_.bytes + pending.bytes <= options_.limits.bytes_max;
-}
-
-// True: something has changed. False: `deadline`.
-bool SendQueue::Await(Lock& lock, Listener& listener, absl::Time deadline) {
-  listeners_.push_back(&listener);
-  lock.unlock();
-  const bool is_changed = listener.event->WaitUntil(deadline);
-  lock.lock();
-  std::erase(listeners_, &listener);
-  return is_changed;
-}
-
-void SendQueue::Seal(Finished& finished) {
-  // Senders that wait for room wait for some more of it, so that they are not woken for each.
-  const bool has_much_room = counts_.messages <= options_.limits.messages_max / 8 * 7 &&
-                             counts_.bytes <= options_.limits.bytes_max / 8 * 7;
-  for (const Listener* listener : listeners_) {
-    if (listener->waits_for_room && !has_much_room && !is_closed_) continue;
-    finished.events.push_back(listener->event);
-  }
-  if (finished.sends.empty()) return;
-  finished.telling = ++last_telling_;
-  telling_.insert(finished.telling);
-}
-
-void SendQueue::Tell(Lock& lock, Finished& finished) {
-  Seal(finished);
-  lock.unlock();
-  for (const std::shared_ptr<PendingSend>& pending : finished.sends) {
-    if (pending->outcome.status.ok()) pending->Describe(absl::OkStatus(), pending->outcome.offset);
-    pending->Complete();
-  }
-  if (finished.telling != 0) {
-    lock.lock();
-    telling_.erase(finished.telling);
-    // Also those who have begun to wait for this meanwhile.
-    for (const Listener* listener : listeners_) {
-      if (!listener->waits_for_room) finished.events.push_back(listener->event);
-    }
-    lock.unlock();
-  }
-  for (const std::shared_ptr<Event>& event : finished.events) event->Set();
-  finished = {};
-}
-
-// Whoever pumps when no more is added ends soon.
-void SendQueue::AwaitPumps(Lock& lock) {
-  if (pumping_ == 0) return;
-  lock.unlock();
-  const std::shared_ptr<Event> event = options_.executor.NewEvent();
-  lock.lock();
-  Listener listener{.event = event};
-  for (int i = 0; pumping_ > 0 && i < kPumpWaitsMax; ++i) {
-    lock.unlock();
-    const absl::Time soon = options_.executor.Now() + kPumpWait;
-    lock.lock();
-    Await(lock, listener, soon);
-  }
 }
 
 absl::Status SendQueue::LearnTopic(Lock& lock, const std::string& topic, absl::Time deadline) {
@@ -130,7 +69,8 @@ absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending) {
       lock.lock();
       continue;
     }
-    Listener listener{.waits_for_room = card != topics_.end(), .event = event};
+    Listener listener{.waits_for = card != topics_.end() ? News::kRoom : News::kAny,
+                      .event = event};
     if (Await(lock, listener, send_by)) continue;
     if (card != topics_.end() && HasRoom(pending)) continue;
     return absl::ResourceExhaustedError(
@@ -186,9 +126,23 @@ void SendQueue::Link(std::shared_ptr<PendingSend> pending) {
 std::shared_ptr<PendingSend> SendQueue::Unlink(PendingSend& pending) {
   (pending.before == nullptr ? first_ : pending.before->after) = pending.after;
   (pending.after == nullptr ? last_ : pending.after->before) = pending.before;
+  pending.before = nullptr;
+  pending.after = nullptr;
+  if (pending.place == PendingSend::Place::kLate) {
+    late_.insert(&pending);
+    return pending.self;
+  }
   --counts_.messages;
   counts_.bytes -= pending.bytes;
   return std::move(pending.self);
+}
+
+// The client has let go of it.
+void SendQueue::ReleaseLate(PendingSend& pending) {
+  late_.erase(&pending);
+  --counts_.messages;
+  counts_.bytes -= pending.bytes;
+  pending.self = nullptr;
 }
 
 void SendQueue::Add(std::shared_ptr<PendingSend> pending) {
@@ -200,9 +154,10 @@ void SendQueue::Add(std::shared_ptr<PendingSend> pending) {
     return;
   }
   SendStream& stream = *pending->stream;
+  const absl::Time added = pending->give_up_at - options_.times.delivery_timeout;
   stream.waiting.push_back(pending.get());
   Link(std::move(pending));
-  Pump(lock, stream, finished);
+  Pump(lock, stream, added, finished);
   if (finished.sends.empty() && !is_closed_) return;
   Tell(lock, finished);
 }
@@ -214,56 +169,6 @@ void SendQueue::Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status
   }
   pending->Describe(std::move(status), -1);
   pending->Complete();
-}
-
-std::uint64_t SendQueue::AwaitOutcomes(absl::Time deadline, Undelivered& failed) {
-  Listener listener{.failed = &failed, .event = options_.executor.NewEvent()};
-  Lock lock(mutex_);
-  listener.up_to = last_ordinal_;
-  while (first_ != nullptr && first_->ordinal <= listener.up_to &&
-         Await(lock, listener, deadline)) {
-  }
-  return listener.up_to;
-}
-
-bool SendQueue::HasWaiting(std::uint64_t up_to) const {
-  const std::lock_guard lock(mutex_);
-  return first_ != nullptr && first_->ordinal <= up_to;
-}
-
-void SendQueue::ListWaiting(std::uint64_t up_to, Undelivered& undelivered) const {
-  const std::lock_guard lock(mutex_);
-  for (const PendingSend* one = first_; one != nullptr && one->ordinal <= up_to; one = one->after) {
-    if (++undelivered.count > kUndeliveredListedMax) continue;
-    SendOutcome& outcome = undelivered.messages.emplace_back();
-    outcome.status = one->may_be_stored || one->sequence != 0
-                         ? absl::UnknownError("producer: no answer yet, may be stored")
-                         : absl::DeadlineExceededError("producer: not sent yet");
-    outcome.id = one->message.headers[one->id_header].value.value_or("");
-    outcome.topic = one->message.topic;
-    outcome.partition = one->partition;
-    outcome.sequence = one->sequence;
-  }
-}
-
-bool SendQueue::HasNews() const {
-  for (const auto& [name, topic] : topics_) {
-    for (const auto& stream : topic->streams) {
-      if (stream != nullptr && stream->has_news()) return true;
-    }
-  }
-  return false;
-}
-
-void SendQueue::AwaitMarks(absl::Time deadline, const std::function<void()>& request) {
-  Listener listener{.event = options_.executor.NewEvent()};
-  request();
-  Lock lock(mutex_);
-  while (!is_dead_ && HasNews() && Await(lock, listener, deadline)) {
-    lock.unlock();
-    request();
-    lock.lock();
-  }
 }
 
 std::shared_ptr<RecordClient> SendQueue::client() const {

@@ -66,13 +66,18 @@ class SendQueue {
   // The same for a message that is refused before it comes to that.
   void Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status status);
 
-  // Waits until all that was added so far, up to the ordinal that it returns, has its outcome, and
-  // collects those that are not OK meanwhile.
-  std::uint64_t AwaitOutcomes(absl::Time deadline, Undelivered& failed);
-  bool HasWaiting(std::uint64_t up_to) const;
-  // Appends those that have no outcome.
-  void ListWaiting(std::uint64_t up_to, Undelivered& undelivered) const;
-  // Waits until the marks are written; `request` asks for that, again and again.
+  // What becomes of the messages that were added so far: those that fail from now on are collected.
+  struct Collection {
+    std::uint64_t up_to = 0;  // ordinal of the last one
+    Undelivered undelivered;
+  };
+  void BeginCollecting(Collection& collection);
+  // And those that have no outcome yet. REQUIRES: it has begun, and ends once.
+  void EndCollecting(Collection& collection);
+  // Waits until they all have their outcome, and it has been told. False: not by `deadline`.
+  bool AwaitOutcomes(const Collection& collection, absl::Time deadline);
+  // Waits until it is written how far the streams have come that have news now; `request` asks for
+  // that, and again after each mark.
   void AwaitMarks(absl::Time deadline, const std::function<void()>& request);
 
   // -- For the polling task --
@@ -81,7 +86,8 @@ class SendQueue {
   // Null: there is none now, everything waits.
   void SetClient(std::shared_ptr<RecordClient> client);
   void Apply(std::span<const RecordReport> reports);
-  // Hands over what waits, and gives up what has waited too long.
+  // Hands over what waits, gives up what has waited too long, and wakes senders for whom there is
+  // room. Now and then, also where nothing happens.
   void PumpWaiting();
   // True once after an acknowledgement.
   bool TakeSuccess();
@@ -93,6 +99,8 @@ class SendQueue {
   void Refuse();
   // What has no outcome yet gets one as soon as the client has reported it.
   void GiveUp();
+  // Nothing more is handed to the client from when it returns.
+  void Halt();
   // Everything that is left gets its outcome, after the senders that are at it. REQUIRES: no client
   // has anything of it any more, nor will have.
   void Abandon(const absl::Status& reason);
@@ -111,26 +119,33 @@ class SendQueue {
  private:
   using Lock = std::unique_lock<std::mutex>;
 
+  enum class News : std::uint8_t { kAny, kRoom, kMarks };
   struct Listener {
-    std::uint64_t up_to = 0;  // collects failures of messages up to this one
-    Undelivered* failed = nullptr;
-    bool waits_for_room = false;
+    News waits_for = News::kAny;
     std::shared_ptr<Event> event;
   };
   // Outcomes that are decided under the lock and told without it, and who is to be woken then.
   struct Finished {
     std::vector<std::shared_ptr<PendingSend>> sends;
+    bool has_marks = false;  // marks have come back
+    bool has_turn = false;   // some room is room enough
     std::vector<std::shared_ptr<Event>> events;
     std::uint64_t telling = 0;  // its place in telling_; 0: none
+  };
+  // How far a stream's marks are to come.
+  struct MarkGoal {
+    SendStream* stream = nullptr;
+    std::uint64_t last = 0;
   };
 
   absl::Status Admit(Lock& lock, PendingSend& pending);
   absl::Status LearnTopic(Lock& lock, const std::string& topic, absl::Time deadline);
   absl::Status Place(SendTopic& topic, PendingSend& pending);
   bool HasRoom(const PendingSend& pending) const;
-  bool HasNews() const;
+  std::vector<MarkGoal> ListMarkGoals() const;
   bool Await(Lock& lock, Listener& listener, absl::Time deadline);
   void AwaitPumps(Lock& lock);
+  void Collect(PendingSend& failed);
   // The last step under the lock, and the one after it.
   void Seal(Finished& finished);
   void Tell(Lock& lock, Finished& finished);
@@ -140,13 +155,16 @@ class SendQueue {
   std::shared_ptr<PendingSend> Unlink(PendingSend& pending);
   void List(SendStream& stream);
 
-  void Pump(Lock& lock, SendStream& stream, Finished& finished);
+  void Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& finished);
   absl::Status HandOver(Lock& lock, SendStream& stream, PendingSend& pending,
                         const std::shared_ptr<RecordClient>& client);
   // False: no other one can be sent now.
   bool TakeBack(SendStream& stream, PendingSend& pending, const absl::Status& refused,
                 Finished& finished);
   void Expire(SendStream& stream, absl::Time now, Finished& finished);
+  void ExpireUnanswered(absl::Time now, Finished& finished);
+  void ExpireOne(PendingSend& pending, Finished& finished);
+  void ReleaseLate(PendingSend& pending);
 
   void ApplyOne(const RecordReport& report, absl::Time now, Finished& finished);
   void ApplyMark(const RecordReport& report);
@@ -165,13 +183,17 @@ class SendQueue {
   PendingSend* first_ = nullptr;
   PendingSend* last_ = nullptr;
   std::uint64_t last_ordinal_ = 0;
+  // Told as given up, and the client has their values still.
+  absl::flat_hash_set<PendingSend*> late_;
   std::vector<Listener*> listeners_;
+  std::vector<Collection*> collections_;
   absl::flat_hash_map<MarkSend*, std::unique_ptr<MarkSend>> marks_;
   SendCounts counts_;
   // Batches of outcomes that are being told, in order.
   std::set<std::uint64_t> telling_;
   std::uint64_t last_telling_ = 0;
   std::size_t pumping_ = 0;
+  absl::Time next_turn_ = absl::InfinitePast();
   bool has_success_ = false;
   bool is_closed_ = false;
   bool is_giving_up_ = false;

@@ -53,6 +53,7 @@ std::vector<MarkSend*> SendQueue::TakeMarks() {
       if (stream == nullptr || stream->is_markless) continue;
       for (const StreamVoid& gone : std::exchange(stream->voids, {})) {
         take(*stream, EncodeVoid(stream->name, gone)).gone = gone;
+        ++stream->voids_inside;
       }
       const std::optional<StreamMark>& mark = stream->progress.mark();
       if (!mark || mark == stream->marked || stream->marks_inside > 0) continue;
@@ -72,6 +73,7 @@ void SendQueue::ApplyMark(const RecordReport& report) {
   MarkSend& mark = *static_cast<MarkSend*>(static_cast<RecordCookie*>(report.cookie));
   SendStream& stream = *mark.stream;
   --stream.marks_inside;
+  if (mark.gone) --stream.voids_inside;
   if (report.status.ok()) {
     ++counts_.marks;
     if (mark.gone) {
@@ -99,8 +101,9 @@ void SendQueue::SetMarkless(const std::string& topic, bool is_markless) {
       DeclareAll(stream->progress, gone);
     }
   }
-  Finished none;
-  Tell(lock, none);
+  Finished news;
+  news.has_marks = true;
+  Tell(lock, news);
 }
 
 }  // namespace once

@@ -12,6 +12,14 @@ namespace {
 constexpr std::size_t kPumpedTogetherMax = 256;
 // The lock is free again after so many.
 constexpr std::size_t kReportsTogetherMax = 64;
+// How much later than delivery_timeout a client may answer: it looks at the clock once a second.
+// After that the outcome is told without it.
+constexpr absl::Duration kAnswerTime = absl::Seconds(3);
+constexpr std::size_t kExpiredTogetherMax = 1000;
+constexpr absl::Duration kTurn = absl::Milliseconds(100);
+
+absl::Status NotTaken() { return absl::DeadlineExceededError("the client could not take it"); }
+absl::Status NotInTime() { return absl::DeadlineExceededError("the client has no answer"); }
 
 }  // namespace
 
@@ -22,7 +30,7 @@ void SendQueue::List(SendStream& stream) {
 
 // Whoever comes while another one pumps leaves its message to that one: so numbers are given in
 // order, and nobody waits for anybody.
-void SendQueue::Pump(Lock& lock, SendStream& stream, Finished& finished) {
+void SendQueue::Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& finished) {
   if (stream.is_pumping) return;
   stream.is_pumping = true;
   ++pumping_;
@@ -37,6 +45,10 @@ void SendQueue::Pump(Lock& lock, SendStream& stream, Finished& finished) {
     }
     PendingSend& pending = *stream.waiting.front();
     stream.waiting.pop_front();
+    if (pending.give_up_at <= now) {
+      FinishGivenUp(pending, NotTaken(), finished);
+      continue;
+    }
     const std::shared_ptr<RecordClient> client = client_;
     const absl::Status taken = HandOver(lock, stream, pending, client);
     // Once taken it is the client's, and may have its outcome already.
@@ -53,6 +65,7 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
   const bool is_new = pending.sequence == 0 && options_.stamping != Stamping::kOff;
   if (is_new) pending.sequence = stream.next_number++;
   ++stream.inside;
+  pending.place = PendingSend::Place::kInside;
   const std::uint64_t number = pending.sequence;
   lock.unlock();
   char buffer[kStampBytesMax];
@@ -69,6 +82,8 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
     return taken;
   }
   --stream.inside;
+  if (pending.place == PendingSend::Place::kLate) return taken;
+  pending.place = PendingSend::Place::kWaiting;
   if (is_new) {
     pending.sequence = 0;
     --stream.next_number;
@@ -79,7 +94,9 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
 bool SendQueue::TakeBack(SendStream& stream, PendingSend& pending, const absl::Status& refused,
                          Finished& finished) {
   const bool is_final = absl::IsInvalidArgument(refused) || absl::IsCancelled(refused);
-  if (is_final || is_giving_up_) {
+  if (pending.place == PendingSend::Place::kLate) {
+    ReleaseLate(pending);
+  } else if (is_final || is_giving_up_) {
     FinishGivenUp(pending, refused, finished);
   } else {
     stream.waiting.push_front(&pending);
@@ -97,9 +114,14 @@ void SendQueue::PumpWaiting() {
   for (SendStream* stream : listed) stream->is_listed = false;
   for (SendStream* stream : listed) {
     Expire(*stream, now, finished);
-    Pump(lock, *stream, finished);
+    Pump(lock, *stream, now, finished);
   }
-  if (finished.sends.empty() && !is_closed_) return;
+  if (now >= next_turn_) {
+    next_turn_ = now + kTurn;
+    ExpireUnanswered(now, finished);
+    finished.has_turn = true;
+  }
+  if (finished.sends.empty() && !finished.has_turn && !is_closed_) return;
   Tell(lock, finished);
 }
 
@@ -108,9 +130,38 @@ void SendQueue::Expire(SendStream& stream, absl::Time now, Finished& finished) {
   while (!stream.waiting.empty() && (is_giving_up_ || stream.waiting.front()->give_up_at <= now)) {
     PendingSend& pending = *stream.waiting.front();
     stream.waiting.pop_front();
-    FinishGivenUp(pending, absl::DeadlineExceededError("the client could not take it"), finished);
+    FinishGivenUp(pending, NotTaken(), finished);
   }
   if (!stream.waiting.empty()) List(stream);
+}
+
+// Whatever became of the client: the sender hears of it. Those that had to wait for room may stand
+// behind others that were sent later.
+void SendQueue::ExpireUnanswered(absl::Time now, Finished& finished) {
+  PendingSend* next = first_;
+  for (std::size_t i = 0; next != nullptr && i < kExpiredTogetherMax; ++i) {
+    PendingSend& pending = *std::exchange(next, next->after);
+    if (pending.give_up_at + kAnswerTime <= now) ExpireOne(pending, finished);
+  }
+}
+
+void SendQueue::ExpireOne(PendingSend& pending, Finished& finished) {
+  SendStream& stream = *pending.stream;
+  switch (pending.place) {
+    case PendingSend::Place::kWaiting:
+      stream.waiting.erase(std::find(stream.waiting.begin(), stream.waiting.end(), &pending));
+      break;
+    case PendingSend::Place::kFailed:
+      std::erase(stream.failed, &pending);
+      break;
+    case PendingSend::Place::kInside:
+      pending.may_be_stored = true;
+      pending.place = PendingSend::Place::kLate;
+      break;
+    case PendingSend::Place::kLate:
+      break;
+  }
+  FinishGivenUp(pending, NotInTime(), finished);
 }
 
 void SendQueue::Apply(std::span<const RecordReport> reports) {
@@ -128,10 +179,18 @@ void SendQueue::Apply(std::span<const RecordReport> reports) {
 
 void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& finished) {
   RecordCookie* cookie = static_cast<RecordCookie*>(report.cookie);
-  if (cookie->is_mark) return ApplyMark(report);
+  if (cookie->is_mark) {
+    finished.has_marks = true;
+    return ApplyMark(report);
+  }
   PendingSend& pending = *static_cast<PendingSend*>(cookie);
   SendStream& stream = *pending.stream;
   --stream.inside;
+  if (pending.place == PendingSend::Place::kLate) {
+    ReleaseLate(pending);
+    if (stream.inside == 0) MergeFailed(stream);
+    return;
+  }
   const bool is_final = absl::IsInvalidArgument(report.status) || absl::IsCancelled(report.status);
   pending.may_be_stored |= absl::IsUnknown(report.status);
   if (report.status.ok()) {
@@ -142,6 +201,7 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
     FinishGivenUp(pending, report.status, finished);
   } else {
     ++counts_.retries;
+    pending.place = PendingSend::Place::kFailed;
     stream.failed.push_back(&pending);
   }
   if (stream.inside == 0) MergeFailed(stream);
@@ -152,6 +212,7 @@ void SendQueue::MergeFailed(SendStream& stream) {
   if (stream.failed.empty()) return;
   std::sort(stream.failed.begin(), stream.failed.end(),
             [](const PendingSend* a, const PendingSend* b) { return a->ordinal < b->ordinal; });
+  for (PendingSend* failed : stream.failed) failed->place = PendingSend::Place::kWaiting;
   stream.waiting.insert(stream.waiting.begin(), stream.failed.begin(), stream.failed.end());
   stream.failed.clear();
   List(stream);
@@ -173,17 +234,12 @@ void SendQueue::FinishGivenUp(PendingSend& pending, const absl::Status& last, Fi
 void SendQueue::Finish(PendingSend& pending, absl::Status status, std::int64_t offset,
                        Finished& finished) {
   Count(pending, status);
-  const bool is_ok = status.ok();
-  pending.outcome.status = std::move(status);
-  pending.outcome.offset = offset;
-  if (!is_ok) {
-    pending.Describe(pending.outcome.status, offset);
-    for (const Listener* listener : listeners_) {
-      if (listener->failed == nullptr || pending.ordinal > listener->up_to) continue;
-      if (++listener->failed->count > kUndeliveredListedMax) continue;
-      listener->failed->messages.push_back(pending.outcome);
-    }
+  pending.Settle(std::move(status), offset);
+  if (pending.stream != nullptr) {
+    std::uint64_t& last_settled = pending.stream->last_settled;
+    last_settled = std::max(last_settled, pending.sequence);
   }
+  if (!pending.outcome.status.ok()) Collect(pending);
   finished.sends.push_back(Unlink(pending));
 }
 
@@ -208,17 +264,24 @@ void SendQueue::GiveUp() {
   }
 }
 
-void SendQueue::Abandon(const absl::Status& reason) {
-  Finished finished;
+void SendQueue::Halt() {
   Lock lock(mutex_);
   is_closed_ = true;
   is_giving_up_ = true;
   AwaitPumps(lock);
+}
+
+void SendQueue::Abandon(const absl::Status& reason) {
+  Halt();
+  Finished finished;
+  finished.has_marks = true;
+  Lock lock(mutex_);
   while (first_ != nullptr) {
     PendingSend& pending = *first_;
     pending.may_be_stored |= absl::IsUnknown(reason) && pending.sequence != 0;
     Finish(pending, reason, -1, finished);
   }
+  while (!late_.empty()) ReleaseLate(**late_.begin());
   for (const auto& [name, topic] : topics_) {
     for (const auto& stream : topic->streams) {
       if (stream == nullptr) continue;

@@ -37,8 +37,10 @@ struct SendStream {
   StreamProgress progress;
   std::vector<StreamVoid> voids;     // not yet declared
   std::optional<StreamMark> marked;  // as it was last written
-  std::size_t marks_inside = 0;      // the client has them
+  std::size_t marks_inside = 0;      // the client has them …
+  std::size_t voids_inside = 0;      // … and so many of those are voids
   bool is_markless = false;          // there is no topic for marks
+  std::uint64_t last_settled = 0;    // the greatest number that has an outcome
   bool has_news() const {
     return !is_markless && (!voids.empty() || marks_inside > 0 || progress.mark() != marked);
   }

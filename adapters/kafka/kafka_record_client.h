@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -62,7 +63,9 @@ class KafkaRecordClient final : public RecordClient, private ClientListener {
   std::mutex mutex_;
   KnownTopics known_;
   // Bounded by the topics that there are. They go before the client does.
-  absl::flat_hash_map<std::string, Owned<rd_kafka_topic_t>> topics_;
+  std::map<std::string, Owned<rd_kafka_topic_t>> topics_;
+  using OpenTopic = std::pair<const std::string, Owned<rd_kafka_topic_t>>;
+  std::atomic<const OpenTopic*> last_topic_ = nullptr;
   const Owned<rd_kafka_queue_t> queue_;
 };
 

@@ -146,11 +146,17 @@ absl::StatusOr<std::int32_t> KafkaRecordClient::CountPartitions(const std::strin
   return FindCount(topic, now);
 }
 
+// Mostly it is the one of before. Entries stay where they are.
 rd_kafka_topic_t* KafkaRecordClient::TopicOf(const std::string& name) {
+  const OpenTopic* last = last_topic_.load(std::memory_order_acquire);
+  if (last != nullptr && last->first == name) return last->second.get();
   const std::lock_guard<std::mutex> lock(mutex_);
-  Owned<rd_kafka_topic_t>& topic = topics_[name];
-  if (topic == nullptr) topic.reset(rd_kafka_topic_new(handle(), name.c_str(), nullptr));
-  return topic.get();
+  OpenTopic& topic = *topics_.try_emplace(name).first;
+  if (topic.second == nullptr) {
+    topic.second.reset(rd_kafka_topic_new(handle(), name.c_str(), nullptr));
+  }
+  if (topic.second != nullptr) last_topic_.store(&topic, std::memory_order_release);
+  return topic.second.get();
 }
 
 absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {

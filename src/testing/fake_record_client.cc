@@ -64,7 +64,7 @@ absl::Status FakeRecordClient::TrySend(const OutgoingRecord& record) {
                             .headers = message.headers},
                 .value = message.value,
                 .cookie = record.cookie,
-                .expires = process_->Now() + contract_.delivery_timeout};
+                .expires = process_->Now() + contract_.delivery_timeout + options_.overtime};
   if (!record.stamp.empty()) {
     inside.message.headers.push_back({std::string(kSequenceHeader), std::string(record.stamp)});
   }

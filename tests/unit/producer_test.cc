@@ -235,6 +235,57 @@ TEST_F(ProducerTest, FlushNamesWhatIsStillOnItsWay) {
   });
 }
 
+TEST_F(ProducerTest, SomeRoomIsRoomEnoughAfterAWhile) {
+  ProducerOptions options = world_.Options();
+  options.limits.messages_max = 16;
+  options.times.delivery_timeout = absl::Seconds(10);
+  world_.Run(std::move(options), [this](Producer& producer) {
+    ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world_.In(absl::Seconds(5)))->status.ok());
+    world_.topics().set_is_reachable(false);
+    std::vector<Ticket> tickets;
+    tickets.push_back(producer.Send(MessageOf("the first to be given up")));
+    world_.Sleep(absl::Seconds(5));
+    for (int i = 1; i < 16; ++i) tickets.push_back(producer.Send(MessageOf(absl::StrCat(i))));
+    const absl::Time before = world_.Now();
+    tickets.push_back(producer.Send(MessageOf("waits for that")));
+    EXPECT_LE(world_.Now() - before, absl::Seconds(6));
+    EXPECT_FALSE(tickets.back().is_done());
+  });
+}
+
+TEST_F(ProducerTest, FlushReturnsOnceOutcomesHaveBeenToldNotWhenTheyAreKnown) {
+  world_.Run([this](Producer& producer) {
+    bool is_told = false;
+    producer.Send(MessageOf("1"), [&](const SendOutcome&) {
+      world_.Sleep(absl::Milliseconds(50));  // a processor that is busy with others
+      is_told = true;
+    });
+    EXPECT_EQ(producer.Flush(world_.In(absl::Seconds(5))).count, 0U);
+    EXPECT_TRUE(is_told);
+  });
+}
+
+TEST_F(ProducerTest, FlushDoesNotWaitForTheMarksOfWhatOthersSendMeanwhile) {
+  world_.Run([this](Producer& producer) {
+    bool is_over = false;
+    world_.scheduler().Spawn("others", world_.process(), [&] {
+      while (!is_over) {
+        producer.Send(MessageOf("other"), nullptr);
+        world_.Sleep(absl::Microseconds(100));
+      }
+    });
+    ASSERT_TRUE(producer.Send(MessageOf("1")).Wait(world_.In(absl::Seconds(5)))->status.ok());
+    const absl::Time before = world_.Now();
+    const std::size_t marks_before = world_.Values("t.once-marks").size();
+    EXPECT_EQ(producer.Flush(world_.In(absl::Seconds(5))).count, 0U);
+    EXPECT_LT(world_.Now() - before, absl::Seconds(1));
+    EXPECT_LE(world_.Values("t.once-marks").size() - marks_before, 3U);
+    EXPECT_GE(world_.Values("t.once-marks").size(), 1U);
+    is_over = true;
+    world_.Sleep(absl::Seconds(1));
+  });
+}
+
 TEST_F(ProducerTest, CloseGivesUpWhatIsLeftAndNamesIt) {
   world_.Run([this](Producer& producer) {
     ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world_.In(absl::Seconds(5)))->status.ok());

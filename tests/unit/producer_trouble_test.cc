@@ -106,6 +106,87 @@ TEST_F(ProducerTrouble, AfterTheDeliveryTimeoutTheTicketSaysWhetherItMayBeStored
   });
 }
 
+TEST(ProducerOvertime, AnOutcomeDoesNotWaitForAClientThatHasNoAnswer) {
+  NamedFaults faults;
+  ProducerWorld world(faults, {.overtime = absl::Minutes(1)});
+  ProducerOptions options = world.Options();
+  options.times.delivery_timeout = absl::Seconds(10);
+  world.Run(std::move(options), [&](Producer& producer) {
+    ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world.In(absl::Seconds(5)))->status.ok());
+    world.topics().set_is_reachable(false);
+    const std::string text(100, 'x');
+    Ticket late = producer.Send(MessageOf(text));
+    ASSERT_NE(late.Wait(world.In(absl::Seconds(15))), nullptr);
+    EXPECT_TRUE(absl::IsUnknown(late.TryGet()->status)) << late.TryGet()->status;
+    EXPECT_EQ(late.TryGet()->topic, "t");
+    EXPECT_THAT(late.TryGet()->id, SizeIs(32));
+    // The client still has it, and its bytes.
+    world.topics().set_is_reachable(true);
+    Ticket after = producer.Send(MessageOf("2"));
+    ASSERT_NE(after.Wait(world.In(absl::Seconds(15))), nullptr);
+    EXPECT_TRUE(after.TryGet()->status.ok()) << after.TryGet()->status;
+    EXPECT_THAT(world.Values("t"), ElementsAre("0", text, "2"));
+    EXPECT_EQ(producer.Flush(world.In(absl::Seconds(5))).count, 0U);
+  });
+  EXPECT_EQ(world.metrics().counter("once_producer_voids_total"), 1);
+  EXPECT_EQ(world.metrics().gauge("once_producer_queue_messages"), 0);
+}
+
+// A client whose TrySend() takes its time.
+class SlowClient final : public RecordClient {
+ public:
+  SlowClient(std::unique_ptr<RecordClient> client, ProducerWorld& world)
+      : client_(std::move(client)), world_(world) {}
+  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
+                                               absl::Time deadline) override {
+    return client_->CountPartitions(topic, deadline);
+  }
+  absl::Status TrySend(const OutgoingRecord& record) override {
+    if (record.message.value == "slow") world_.Sleep(absl::Seconds(6));
+    return client_->TrySend(record);
+  }
+  void Poll(absl::Time deadline, const Listener& listener) override {
+    client_->Poll(deadline, listener);
+  }
+  void Wake() override { client_->Wake(); }
+  void Purge() override { client_->Purge(); }
+  std::size_t CountInside() const override { return client_->CountInside(); }
+  absl::Status status() const override { return client_->status(); }
+
+ private:
+  const std::unique_ptr<RecordClient> client_;
+  ProducerWorld& world_;
+};
+
+TEST_F(ProducerTrouble, NoClientHasAMessageWhoseOutcomeCloseHasTold) {
+  ProducerOptions options = world_.Options();
+  SlowClient* client = nullptr;
+  options.clients =
+      [&, open = options.clients](
+          const RecordClientOptions& contract) -> absl::StatusOr<std::unique_ptr<RecordClient>> {
+    auto slow = std::make_unique<SlowClient>(*open(contract), world_);
+    client = slow.get();
+    return slow;
+  };
+  world_.Run(std::move(options), [&](Producer& producer) {
+    ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world_.In(absl::Seconds(5)))->status.ok());
+    world_.topics().set_is_reachable(false);
+    // One sender asks for partitions, and so has the client; another one is in the middle of
+    // handing over.
+    world_.scheduler().Spawn("asks", world_.process(),
+                             [&] { producer.Send(MessageOf("1", "new"), nullptr); });
+    bool is_told = false;
+    world_.scheduler().Spawn("hands over", world_.process(), [&] {
+      producer.Send(MessageOf("slow"), [&](const SendOutcome&) { is_told = true; });
+    });
+    world_.Sleep(absl::Seconds(1));
+    producer.Close(world_.In(absl::Seconds(1)));
+    EXPECT_TRUE(is_told);
+    EXPECT_EQ(client->CountInside(), 0U);
+    world_.Sleep(absl::Minutes(2));
+  });
+}
+
 TEST_F(ProducerTrouble, WhatIsGivenUpIsDeclaredVoidAndMarksGoOn) {
   ProducerOptions options = world_.Options();
   options.times.delivery_timeout = absl::Seconds(5);

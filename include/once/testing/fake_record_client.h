@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "absl/time/time.h"
 #include "once/record_client.h"
 #include "once/testing/fake_publisher.h"
 #include "once/testing/fiber_executor.h"
@@ -26,6 +27,9 @@ struct FakeRecordClientOptions {
   std::size_t records_max = 1000;  // the queue's bound
   // True: the oracle decides how many of the records inside one Poll() brings to the broker.
   bool is_partial = false;
+  // How much later than delivery_timeout a record expires, as those in a request do that a broker
+  // does not answer.
+  absl::Duration overtime = absl::ZeroDuration();
 };
 
 // Each client it opens belongs to `process` and dies with it. `topics` must outlive them all.
