@@ -152,9 +152,11 @@ class Engine : private SourceListener {
   void KeepMark(const ReceivedMark& received);
   absl::Duration JudgeInterval() const;
   bool IsLossDue(const Partition& partition, absl::Time now) const;
-  std::int64_t LogTimeIn(const Partition& partition, absl::Time now);
+  std::int64_t LogTimeIn(const Partition& partition, absl::Time at_rest_since) const;
+  absl::Duration RestIn(Partition& partition, absl::Time now);
+  void RereadDropped(absl::Time now);
   void SubmitLossCheck();
-  void ApplyLoss(const LossOrder& order);
+  void ApplyLoss(LossOrder& order);
   void NoteTracked(Partition& partition, const TrackedPartition& tracked);
   void TellLosses(const std::vector<LossEvent>& losses, std::uint64_t unstamped);
   void TellLoss(const LossEvent& event);
@@ -201,6 +203,7 @@ class Engine : private SourceListener {
   int sync_failures_ = 0;          // in a row
   bool is_sync_doubtful_ = false;  // one has failed: rows that were to be synced must be read again
   bool is_marks_due_ = false;      // side topics are to be read from their beginning
+  absl::Time next_reread_ = absl::InfinitePast();
   std::map<std::string, bool> compacted_;  // topics, as far as it was asked
   absl::Time next_marks_ = absl::InfinitePast();
   bool is_flowing_ = true;  // the last batch was settled whole

@@ -2,6 +2,7 @@
 // SequenceTracker's business, on the worker.
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -22,8 +23,12 @@ namespace {
 // How often side topics are looked at, and how soon again after trouble.
 constexpr absl::Duration kMarksInterval = absl::Milliseconds(200);
 constexpr absl::Duration kMarksRetry = absl::Seconds(5);
+constexpr absl::Duration kJudgeIntervalMin = absl::Milliseconds(10);
+constexpr absl::Duration kJudgeIntervalMax = absl::Seconds(1);
 // In hand per partition, and read at once.
 constexpr std::size_t kSideRecordsMax = 5000;
+// How often side topics are read again for what there was no room for.
+constexpr absl::Duration kRereadInterval = absl::Seconds(30);
 
 std::string RangeOf(const LossEvent& event) {
   if (event.first == event.last) return absl::StrCat("number ", event.first);
@@ -40,7 +45,7 @@ void Engine::BeginSequences(Partition& partition, bool is_taken) {
   if (options_.loss.mode == LossMode::kOff || partition.is_compacted) return;
   if (partition.sequences != nullptr && !(is_taken && keeps_numbers())) return;
   // What the former one was told of may concern this one too.
-  is_marks_due_ = is_marks_due_ || partition.sequences != nullptr;
+  is_marks_due_ = is_marks_due_ || partition.sequences != nullptr || partition.tracked.has_dropped;
   partition.sequences =
       std::make_shared<SequenceTracker>(partition.key, options_.loss, keeps_numbers());
   partition.tracked = {.is_waiting = true};
@@ -84,16 +89,33 @@ void Engine::FollowMarks(absl::Time now) {
       options_.loss.marks->Follow(std::vector<std::string>(topics.begin(), topics.end()));
   if (followed.ok()) {
     is_marks_due_ = false;
+    for (auto& [name, partition] : partitions_) {
+      partition.side_records.clear();
+      partition.is_read_anew = true;
+    }
     return;
   }
   next_marks_ = now + kMarksRetry;
   Log(LogLevel::kWarning, "marks_unreadable", followed.ToString());
 }
 
+// A tracker had no room for some of what the side topics say.
+void Engine::RereadDropped(absl::Time now) {
+  const bool is_due = std::any_of(partitions_.begin(), partitions_.end(), [](const auto& entry) {
+    const Partition& partition = entry.second;
+    return partition.phase == PartitionPhase::kActive && partition.tracked.has_dropped &&
+           partition.tracked.has_side_room && !partition.is_read_anew;
+  });
+  if (!is_due || now < next_reread_) return;
+  next_reread_ = now + kRereadInterval;
+  is_marks_due_ = true;
+}
+
 void Engine::PollMarks(absl::Time now) {
   const bool is_wanted = options_.loss.marks != nullptr && options_.loss.mode != LossMode::kOff;
   if (!is_wanted || now < next_marks_) return;
   next_marks_ = now + kMarksInterval;
+  RereadDropped(now);
   if (is_marks_due_) FollowMarks(now);
   // More is read once what is in hand is with the trackers.
   const bool is_full = std::any_of(partitions_.begin(), partitions_.end(), [](const auto& entry) {
@@ -122,29 +144,45 @@ void Engine::KeepMark(const ReceivedMark& received) {
   if (!decoded) return;
   Partition* partition = Find({received.topic, decoded->partition});
   if (partition == nullptr || partition->is_compacted) return;
+  const bool is_idle = partition->phase != PartitionPhase::kActive;
+  if (is_idle && partition->side_records.size() >= kSideRecordsMax) {
+    partition->tracked.has_dropped = true;
+    return;
+  }
   partition->side_records.push_back(
       {.stream = PackStream(decoded->by), .mark = decoded->mark, .gone = decoded->gone});
 }
 
 // Often enough for the grace to be kept, and seldom enough to cost nothing.
 absl::Duration Engine::JudgeInterval() const {
-  return std::clamp(options_.loss.gap_grace / 4, absl::Milliseconds(10), absl::Seconds(1));
+  return std::clamp(options_.loss.gap_grace / 4, kJudgeIntervalMin, kJudgeIntervalMax);
 }
 
 bool Engine::IsLossDue(const Partition& partition, absl::Time now) const {
-  const bool is_wanted = partition.tracked.is_waiting || !partition.side_records.empty();
+  const bool is_wanted = partition.tracked.is_waiting || !partition.side_records.empty() ||
+                         (partition.is_read_anew && partition.tracked.has_dropped);
+  const bool is_full = partition.side_records.size() >= SequenceTracker::kMarksAtOnce;
+  const absl::Duration interval = is_full ? kJudgeIntervalMin : JudgeInterval();
+  const bool is_time = now - partition.judged >= interval;
   return partition.sequences != nullptr && partition.phase == PartitionPhase::kActive &&
-         is_wanted && now - partition.judged >= JudgeInterval();
+         is_wanted && is_time;
 }
 
-// Log time stands still where nothing arrives; a partition that is read to its end has seen
-// everything that was written until now.
-std::int64_t Engine::LogTimeIn(const Partition& partition, absl::Time now) {
-  const std::int64_t now_ms = absl::ToUnixMillis(now);
-  const bool is_at_end = partition.queue.empty() && source_.Lag(partition.name()) == 0;
+std::int64_t Engine::LogTimeIn(const Partition& partition, absl::Time at_rest_since) const {
   const std::int64_t log_time_ms =
       partition.last_applied ? partition.last_applied->log_time_ms : partition.tracked.log_time_ms;
-  return is_at_end || log_time_ms < 0 ? now_ms : log_time_ms;
+  return log_time_ms < 0 ? absl::ToUnixMillis(at_rest_since) : log_time_ms;
+}
+
+// Log time stands still where nothing arrives. How long a partition has been read to its end
+// without anything new counts too: whatever the records are dated, each gap gets its grace.
+absl::Duration Engine::RestIn(Partition& partition, absl::Time now) {
+  const bool is_at_end = partition.queue.empty() && source_.Lag(partition.name()) == 0;
+  if (!is_at_end || partition.tail_position != partition.expected.position) {
+    partition.tail_position = is_at_end ? partition.expected.position : -1;
+    partition.at_tail_since = now;
+  }
+  return now - partition.at_tail_since;
 }
 
 void Engine::SubmitLossCheck() {
@@ -155,18 +193,24 @@ void Engine::SubmitLossCheck() {
       options_.loss.marks == nullptr || (!is_marks_due_ && options_.loss.marks->has_caught_up());
   LossOrder loss;
   for (auto& [name, partition] : partitions_) {
+    if (partition.sequences == nullptr) continue;
+    const absl::Duration rest = RestIn(partition, now);
     if (!IsLossDue(partition, now)) continue;
     partition.judged = now;
-    const std::int64_t log_time_ms = LogTimeIn(partition, now);
+    const std::int64_t log_time_ms = LogTimeIn(partition, now - rest);
+    const std::int64_t waited_ms = absl::ToInt64Milliseconds(rest - options_.loss.gap_grace);
+    const bool may_report_here = may_report && !partition.tracked.has_dropped;
     loss.items.push_back({.lock = {.key = partition.key, .expected = partition.expected},
                           .assignment = partition.assignment,
                           .sequences = partition.sequences,
                           .is_gap_lost = partition.is_gap_lost,
+                          .is_rowless = !has_rows(),
                           .log_time_ms = log_time_ms,
-                          .seen_until_ms = may_report ? log_time_ms - absl::ToInt64Milliseconds(
-                                                                          options_.loss.gap_grace)
-                                                      : std::numeric_limits<std::int64_t>::min(),
-                          .side_records = std::exchange(partition.side_records, {})});
+                          .seen_until_ms = may_report_here
+                                               ? log_time_ms + waited_ms
+                                               : std::numeric_limits<std::int64_t>::min(),
+                          .side_records = std::exchange(partition.side_records, {}),
+                          .is_read_anew = std::exchange(partition.is_read_anew, false)});
   }
   if (loss.items.empty()) return;
   auto order = std::make_unique<WorkOrder>();
@@ -174,7 +218,7 @@ void Engine::SubmitLossCheck() {
   worker_.Submit(std::move(order));
 }
 
-void Engine::ApplyLoss(const LossOrder& order) {
+void Engine::ApplyLoss(LossOrder& order) {
   TellLosses(order.losses, order.unstamped);
   const bool is_unknown = order.end.code() == absl::StatusCode::kUnknown;
   if (!order.end.ok() && order.mismatches.empty()) {
@@ -182,11 +226,14 @@ void Engine::ApplyLoss(const LossOrder& order) {
     Log(LogLevel::kWarning, "loss_check_failed", order.end.ToString());
   }
   for (std::size_t i = 0; i < order.items.size(); ++i) {
-    const LossOrder::Item& item = order.items[i];
+    LossOrder::Item& item = order.items[i];
     Partition* partition = FindIfCurrent(item.lock.key.partition, item.assignment);
     const bool is_current = partition != nullptr && partition->sequences == item.sequences &&
                             partition->phase == PartitionPhase::kActive;
     if (!is_current) continue;
+    partition->side_records.insert(partition->side_records.begin(),
+                                   std::make_move_iterator(item.side_records.begin()),
+                                   std::make_move_iterator(item.side_records.end()));
     if (order.end.ok()) {
       NoteTracked(*partition, item.tracked);
     } else if (is_unknown) {

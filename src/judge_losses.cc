@@ -28,7 +28,8 @@ absl::Status StageItem(LossOrder::Item& item, StoreTransaction* transaction,
                                {.position_before = item.lock.expected.position,
                                 .position_after = item.lock.expected.position,
                                 .log_time_ms = item.log_time_ms,
-                                .is_gap_lost = item.is_gap_lost},
+                                .is_gap_lost = item.is_gap_lost,
+                                .is_rowless = item.is_rowless},
                                notes);
 }
 
@@ -80,7 +81,9 @@ TrackedPartition AdoptStaged(SequenceTracker& sequences, std::int64_t position,
   sequences.Adopt(losses);
   unstamped += sequences.TakeUnstamped();
   return {.is_waiting = sequences.has_waiting() || sequences.has_judgeable(position),
-          .missing = sequences.missing()};
+          .missing = sequences.missing(),
+          .has_dropped = sequences.has_dropped(),
+          .has_side_room = sequences.held() < SequenceTracker::kHeldStreamsMax / 2};
 }
 
 void AdoptUnkept(BatchOrder& order, absl::Time now) {
@@ -100,7 +103,8 @@ void AdoptUnkept(BatchOrder& order, absl::Time now) {
                                    {.position_before = partition.lock.expected.position,
                                     .position_after = position,
                                     .log_time_ms = log_time_ms,
-                                    .is_gap_lost = partition.is_gap_lost},
+                                    .is_gap_lost = partition.is_gap_lost,
+                                    .is_rowless = true},
                                    none);
     if (!staged.ok()) continue;  // only notes can fail
     partition.tracked = AdoptStaged(*partition.sequences, position, order.losses, order.unstamped);
@@ -110,9 +114,12 @@ void AdoptUnkept(BatchOrder& order, absl::Time now) {
 
 void JudgeLosses(TransactionalStore* store, LossOrder& order) {
   for (LossOrder::Item& item : order.items) {
-    for (const SideRecord& record : std::exchange(item.side_records, {})) {
-      item.sequences->Hold(record);
-    }
+    if (item.is_read_anew) item.sequences->ForgetDropped();
+    const auto left = std::find_if(
+        item.side_records.begin(), item.side_records.end(), [&](const SideRecord& record) {
+          return !item.sequences->Hold(record, item.lock.expected.position);
+        });
+    item.side_records.erase(item.side_records.begin(), left);
   }
   order.end = absl::OkStatus();
   if (store == nullptr) {

@@ -28,8 +28,8 @@ absl::Status PutNotes(StoreTransaction& transaction, const std::vector<OwnedNote
 TrackedPartition AdoptStaged(SequenceTracker& sequences, std::int64_t position,
                              std::vector<LossEvent>& losses, std::uint64_t& unstamped);
 
-// A batch of a plain handler has been settled as far as it goes, or of one whose numbers are not
-// kept by the store. REQUIRES: every partition has a tracker, or none.
+// A batch of a plain handler has been settled as far as it goes. REQUIRES: every partition has a
+// tracker, or none.
 void AdoptUnkept(BatchOrder& order, absl::Time now);
 
 // One transaction over all items, or none with a null store, which keeps no numbers.

@@ -82,7 +82,11 @@ struct Partition {
   bool is_gap_lost = false;   // it went on behind a gap, and has not committed there yet
   TrackedPartition tracked;
   std::vector<SideRecord> side_records;  // not with the tracker yet
+  bool is_read_anew = false;             // the tracker is not told yet that they all come again
   absl::Time judged = absl::InfinitePast();
+  // Where it was last seen to be read to its end, and since when it is.
+  std::int64_t tail_position = -1;
+  absl::Time at_tail_since = absl::InfinitePast();
 
   const TopicPartition& name() const { return key.partition; }
   // What the broker may be told.

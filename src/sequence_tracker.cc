@@ -116,7 +116,8 @@ absl::Status SequenceTracker::LoadProgress(StoreTransaction* transaction, const 
     is_loaded_ = true;
   }
   next_ = progress_;
-  if (step.position_before > progress_.position && !step.is_gap_lost) {
+  const bool is_ahead = step.position_before > progress_.position;
+  if (is_ahead && !step.is_gap_lost && !step.is_rowless) {
     ++next_.era;
     next_.began = step.position_before;
   }
@@ -322,15 +323,21 @@ void SequenceTracker::ForgetSide(const Met& met, std::int64_t position) {
   if (side.marks.empty() && side.voids.empty()) sides_.erase(found);
 }
 
-void SequenceTracker::Hold(const SideRecord& record) {
+bool SequenceTracker::Hold(const SideRecord& record, std::int64_t position) {
   const bool is_known = sides_.contains(record.stream);
-  if (!is_known && sides_.size() >= kHeldStreamsMax) return;
+  if (!is_known && sides_.size() >= kHeldStreamsMax) {
+    if (has_judgeable(position)) return false;
+    has_dropped_ = true;
+    return true;
+  }
   Side& side = sides_[record.stream];
-  if (record.gone && side.voids.size() < kHeldVoidsMax) {
+  if (record.gone && side.voids.size() >= kHeldVoidsMax) {
+    has_dropped_ = true;
+  } else if (record.gone) {
     side.voids.push_back(*record.gone);
     fresh_.insert(record.stream);
   }
-  if (!record.mark) return;
+  if (!record.mark) return true;
   if (side.marks.empty()) {
     ripening_.insert({record.mark->last_offset, record.stream});
     side.marks.push_back(*record.mark);
@@ -339,6 +346,7 @@ void SequenceTracker::Hold(const SideRecord& record) {
   } else {
     side.marks.back() = *record.mark;
   }
+  return true;
 }
 
 bool SequenceTracker::has_judgeable(std::int64_t position) const {

@@ -43,6 +43,9 @@ struct TrackedStep {
   // The row was moved ahead because the log had lost what lies between: that is missing. Otherwise
   // a move ahead was somebody's order, and what lies between is excused.
   bool is_gap_lost = false;
+  // There is no row that anybody could move: a position that is ahead of what was read last is
+  // behind a hole in the offsets.
+  bool is_rowless = false;
 };
 
 struct OwnedNote {
@@ -87,9 +90,13 @@ class SequenceTracker {
   // Streams that need a Judge() at some time.
   bool has_waiting() const { return !waiting_.empty(); }
 
-  // Held until it can be judged. Beyond the bounds above marks are not held (others will come), and
-  // of voids the newest are not: what they declare is then reported.
-  void Hold(const SideRecord& record);
+  // Held until it can be judged. False: there is no room until some have been, with the row at
+  // `position`. Where that would not help it is dropped, and the side topic must be read again:
+  // until then a number may seem to be missing that was given up.
+  bool Hold(const SideRecord& record, std::int64_t position);
+  bool has_dropped() const { return has_dropped_; }
+  // It is being read again, from the beginning.
+  void ForgetDropped() { has_dropped_ = false; }
   // Whether Judge() would find something new in what is held.
   bool has_judgeable(std::int64_t position) const;
 
@@ -148,6 +155,7 @@ class SequenceTracker {
   std::map<std::string, Side> sides_;                        // by packed stream
   std::set<std::pair<std::int64_t, std::string>> ripening_;  // by where its oldest mark is judged
   std::set<std::string> fresh_;                              // with voids that are not judged yet
+  bool has_dropped_ = false;
   std::uint64_t unstamped_ = 0;
 
   // The transaction at hand.

@@ -40,6 +40,8 @@ struct TrackedPartition {
   std::int64_t log_time_ms = -1;  // after its last message; -1: unknown
   bool is_waiting = false;        // has_waiting() or has_judgeable()
   std::uint64_t missing = 0;
+  bool has_dropped = false;   // records of the side topic, which are to be read again …
+  bool has_side_room = true;  // … and that makes sense
 };
 
 // One partition's share of a batch: consecutive messages, in order.
@@ -141,9 +143,11 @@ struct LossOrder {
     std::uint64_t assignment = 0;
     std::shared_ptr<SequenceTracker> sequences;
     bool is_gap_lost = false;
+    bool is_rowless = false;
     std::int64_t log_time_ms = 0;
     std::int64_t seen_until_ms = 0;
-    std::vector<SideRecord> side_records;
+    std::vector<SideRecord> side_records;  // afterwards those for which there was no room yet
+    bool is_read_anew = false;  // these and those that follow are from the side topic's beginning
 
     TrackedPartition tracked;  // result
   };

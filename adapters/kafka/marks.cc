@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,6 +23,8 @@ namespace once::kafka {
 namespace {
 
 constexpr absl::Duration kQuestionTime = absl::Seconds(2);
+// What is asked now and then keeps the polling thread waiting, so not for long.
+constexpr absl::Duration kSecondQuestionTime = absl::Milliseconds(500);
 // How often side topics that did not exist, or had fewer partitions, are looked for.
 constexpr absl::Duration kLookInterval = absl::Seconds(30);
 
@@ -43,11 +46,21 @@ class KafkaMarks final : public MarkSource {
   explicit KafkaMarks(std::shared_ptr<Client> client) : client_(std::move(client)) {
     rd_kafka_poll_set_consumer(client_->handle());
   }
-  ~KafkaMarks() override { rd_kafka_consumer_close(client_->handle()); }
+  ~KafkaMarks() override {
+    topics_.clear();
+    rd_kafka_consumer_close(client_->handle());
+  }
 
   absl::Status Follow(std::span<const std::string> topics) override {
-    topics_.clear();
-    for (const std::string& topic : topics) topics_.push_back(MarksTopic(topic));
+    std::map<std::string, Owned<rd_kafka_topic_t>> wanted;
+    for (const std::string& topic : topics) {
+      const std::string name = MarksTopic(topic);
+      wanted[name].reset(rd_kafka_topic_new(client_->handle(), name.c_str(), nullptr));
+      if (wanted[name] == nullptr) {
+        return absl::InvalidArgumentError(absl::StrCat("kafka: ", name, " is no name of a topic"));
+      }
+    }
+    topics_ = std::move(wanted);
     partitions_.clear();
     return Look(true);
   }
@@ -69,39 +82,32 @@ class KafkaMarks final : public MarkSource {
   bool has_caught_up() const override { return is_looked_ && unread_.empty(); }
 
  private:
+  // One question for all topics: the client asks for those that it has objects of.
   absl::Status Look(bool is_anew) {
     looked_ = absl::Now();
     if (is_anew) is_looked_ = false;
+    const rd_kafka_metadata_t* raw = nullptr;
+    const absl::Duration wait = is_anew ? kQuestionTime : kSecondQuestionTime;
+    const rd_kafka_resp_err_t error = rd_kafka_metadata(
+        client_->handle(), 0, nullptr, &raw, static_cast<int>(absl::ToInt64Milliseconds(wait)));
+    const Owned<const rd_kafka_metadata_t> metadata(raw);
+    constexpr std::string_view kQuestion = "asking for the partitions of side topics";
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return ToStatus(error, kQuestion);
     std::set<TopicPartition> found;
-    for (const std::string& topic : topics_) {
-      const absl::StatusOr<int> count = CountPartitions(topic);
-      if (!count.ok()) return count.status();
-      for (int i = 0; i < *count; ++i) found.insert({topic, i});
+    for (int i = 0; i < metadata->topic_cnt; ++i) {
+      const rd_kafka_metadata_topic_t& told = metadata->topics[i];
+      if (!topics_.contains(told.topic)) continue;
+      // It may come to be.
+      if (told.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+          told.err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) {
+        continue;
+      }
+      if (told.err != RD_KAFKA_RESP_ERR_NO_ERROR) return ToStatus(told.err, kQuestion);
+      for (int n = 0; n < told.partition_cnt; ++n) found.insert({told.topic, n});
     }
     if (!is_anew && found == partitions_) return absl::OkStatus();
     partitions_ = std::move(found);
     return Assign();
-  }
-
-  // 0: there is no such topic.
-  absl::StatusOr<int> CountPartitions(const std::string& topic) {
-    rd_kafka_t* handle = client_->handle();
-    const Owned<rd_kafka_topic_t> object(rd_kafka_topic_new(handle, topic.c_str(), nullptr));
-    const rd_kafka_metadata_t* raw = nullptr;
-    const int wait = static_cast<int>(absl::ToInt64Milliseconds(kQuestionTime));
-    const rd_kafka_resp_err_t error = rd_kafka_metadata(handle, 0, object.get(), &raw, wait);
-    const Owned<const rd_kafka_metadata_t> metadata(raw);
-    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-        error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) {
-      return 0;
-    }
-    const std::string question = absl::StrCat("asking for the partitions of ", topic);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return ToStatus(error, question);
-    if (metadata->topic_cnt != 1) return absl::InternalError("kafka: " + question + ": no answer");
-    const rd_kafka_metadata_topic_t& told = metadata->topics[0];
-    if (told.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return 0;
-    if (told.err != RD_KAFKA_RESP_ERR_NO_ERROR) return ToStatus(told.err, question);
-    return told.partition_cnt;
   }
 
   absl::Status Assign() {
@@ -133,9 +139,9 @@ class KafkaMarks final : public MarkSource {
   }
 
   const std::shared_ptr<Client> client_;
-  std::vector<std::string> topics_;      // side topics
-  std::set<TopicPartition> partitions_;  // assigned
-  std::set<TopicPartition> unread_;      // whose end has not been seen
+  std::map<std::string, Owned<rd_kafka_topic_t>> topics_;  // side topics
+  std::set<TopicPartition> partitions_;                    // assigned
+  std::set<TopicPartition> unread_;                        // whose end has not been seen
   absl::Time looked_ = absl::InfinitePast();
   bool is_looked_ = false;  // since the last Follow()
 };

@@ -192,17 +192,26 @@ TEST(SequenceTracker, BeyondTheBoundAStreamIsReportedWithoutBeingWaitedFor) {
   EXPECT_EQ(events.size(), kMore);
 }
 
-TEST(SequenceTracker, MarksBeyondTheBoundAreNotHeld) {
+TEST(SequenceTracker, MarksBeyondTheBoundWaitForThoseThatCanBeJudgedAndAreDroppedIfNoneCan) {
   TrackedLog tracked(100);
-  for (std::size_t i = 0; i < SequenceTracker::kHeldStreamsMax + 10; ++i) {
+  SequenceTracker& tracker = tracked.tracker();
+  const auto hold = [&](std::size_t i, std::int64_t position) {
     const std::string name = PackStream({.producer = ProducerOf(i), .epoch = 1});
-    tracked.tracker().Hold(
-        {.stream = name, .mark = StreamMark{.last = 1, .last_offset = 5, .first_offset = 5}});
-  }
+    return tracker.Hold(
+        {.stream = name, .mark = StreamMark{.last = 1, .last_offset = 5, .first_offset = 5}},
+        position);
+  };
+  for (std::size_t i = 0; i < SequenceTracker::kHeldStreamsMax; ++i) ASSERT_TRUE(hold(i, 0));
+  EXPECT_FALSE(tracker.has_judgeable(5));
+  EXPECT_TRUE(tracker.has_judgeable(6));
 
-  EXPECT_EQ(tracked.tracker().held(), SequenceTracker::kHeldStreamsMax);
-  EXPECT_FALSE(tracked.tracker().has_judgeable(5));
-  EXPECT_TRUE(tracked.tracker().has_judgeable(6));
+  EXPECT_FALSE(hold(SequenceTracker::kHeldStreamsMax, 6));
+  EXPECT_FALSE(tracker.has_dropped());
+  EXPECT_TRUE(hold(SequenceTracker::kHeldStreamsMax, 5));
+  EXPECT_TRUE(tracker.has_dropped());
+  EXPECT_EQ(tracker.held(), SequenceTracker::kHeldStreamsMax);
+  tracker.ForgetDropped();
+  EXPECT_FALSE(tracker.has_dropped());
 }
 
 TEST(SequenceTracker, KeysAndValuesOfNotesAreReadAsTheyWereWritten) {
