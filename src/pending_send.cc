@@ -45,6 +45,33 @@ void PendingSend::Settle(absl::Status status, std::int64_t offset) {
   outcome.sequence = sequence;
 }
 
+void PendingSend::Renew() {
+  id_header = 0;
+  bytes = 0;
+  partition = -1;
+  sequence = 0;
+  ordinal = 0;
+  may_be_stored = false;
+  place = Place::kWaiting;
+  stream = nullptr;
+  before = nullptr;
+  after = nullptr;
+  unobserved = nullptr;
+  on_outcome = nullptr;
+  outcome.status = absl::OkStatus();
+  outcome.partition = -1;
+  outcome.offset = -1;
+  outcome.sequence = 0;
+  outcome.is_spooled = false;
+  outcome.id.clear();
+  outcome.topic.clear();
+  flags_ = 0;
+  is_named_ = false;
+  has_ticket_ = false;
+  event_ = nullptr;
+  waiter_ = nullptr;
+}
+
 const SendOutcome& PendingSend::Look() {
   if (std::exchange(is_named_, true)) return outcome;
   outcome.topic = std::move(message.topic);
@@ -66,8 +93,6 @@ void PendingSend::Complete() {
     on_outcome = nullptr;
     return;
   }
-  // A ticket may be kept for long. The client may still send a value that is late.
-  if (place != Place::kLate) message.value.reset();
   const std::uint8_t before_it = flags_.fetch_or(kDone);
   if ((before_it & kAbandoned) != 0) {
     if (!outcome.status.ok()) unobserved->Note(Look());
@@ -94,7 +119,9 @@ void PendingSend::Abandon() {
   if ((before_it & kDone) != 0 && !outcome.status.ok()) unobserved->Note(Look());
 }
 
-Ticket::Ticket(std::shared_ptr<PendingSend> pending) : pending_(std::move(pending)) {}
+Ticket::Ticket(std::shared_ptr<PendingSend> pending) : pending_(std::move(pending)) {
+  pending_->has_ticket_ = true;
+}
 
 Ticket::Ticket(Ticket&& other) noexcept
     : pending_(std::move(other.pending_)), is_looked_at_(other.is_looked_at_) {}

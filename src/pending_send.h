@@ -74,6 +74,9 @@ struct PendingSend : RecordCookie {
   std::function<void(const SendOutcome&)> on_outcome;  // null: it has a ticket
   SendOutcome outcome;
 
+  bool has_ticket() const { return has_ticket_; }
+  // As it was made. REQUIRES: nobody else knows it.
+  void Renew();
   bool is_done() const { return (flags_.load() & kDone) != 0; }
   // The outcome, but for what Look() adds. The message stays as it is.
   void Settle(absl::Status status, std::int64_t offset);
@@ -83,17 +86,24 @@ struct PendingSend : RecordCookie {
   void Describe(absl::Status status, std::int64_t offset);
   // The outcome is there: tells whoever waits for it. Once. Holding no lock.
   void Complete();
+  // A ticket may be kept for long, and needs no value; after Complete(). One that is late stays,
+  // since the client may still send it.
+  void DropValue() {
+    if (place != Place::kLate) message.value.reset();
+  }
   // False: not by `deadline`. One thread at a time.
   bool WaitUntilDone(absl::Time deadline);
   // The ticket goes, and has not been looked at.
   void Abandon();
 
  private:
+  friend class Ticket;
   static constexpr std::uint8_t kDone = 1;
   static constexpr std::uint8_t kAbandoned = 2;
 
   std::atomic<std::uint8_t> flags_ = 0;
   bool is_named_ = false;
+  bool has_ticket_ = false;
   std::unique_ptr<Event> event_;  // made by the first wait
   std::atomic<Event*> waiter_ = nullptr;
 };

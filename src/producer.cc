@@ -97,14 +97,14 @@ class QueueProducer final : public Producer {
   }
 
   Ticket Send(OutgoingMessage message) override {
-    auto pending = std::make_shared<PendingSend>();
+    std::shared_ptr<PendingSend> pending = queue_.NewPending();
     Ticket ticket = TicketOf(pending);
     pending->unobserved = unobserved_;
     Submit(std::move(pending), std::move(message));
     return ticket;
   }
   void Send(OutgoingMessage message, std::function<void(const SendOutcome&)> on_outcome) override {
-    auto pending = std::make_shared<PendingSend>();
+    std::shared_ptr<PendingSend> pending = queue_.NewPending();
     pending->on_outcome = std::move(on_outcome);
     if (pending->on_outcome == nullptr) pending->on_outcome = [](const SendOutcome&) {};
     Submit(std::move(pending), std::move(message));

@@ -25,6 +25,7 @@
 #include "once/record_client.h"
 #include "src/pending_send.h"
 #include "src/send_stream.h"
+#include "src/spent_sends.h"
 
 namespace once {
 
@@ -59,6 +60,9 @@ class SendQueue {
   ~SendQueue();
 
   // -- For senders --
+
+  // For Add() or Refuse().
+  std::shared_ptr<PendingSend> NewPending() { return spent_.Take(); }
 
   // Takes the message, or completes it at once with the reason why not. Waits for room, and for the
   // partition count of a topic that is new.
@@ -175,6 +179,7 @@ class SendQueue {
   void Count(const PendingSend& pending, const absl::Status& status);
 
   const SendQueueOptions options_;
+  SpentSends spent_;
   mutable std::mutex mutex_;
   std::shared_ptr<RecordClient> client_;
   absl::flat_hash_map<std::string, std::unique_ptr<SendTopic>> topics_;

@@ -118,6 +118,7 @@ void SendQueue::PumpWaiting() {
   }
   if (now >= next_turn_) {
     next_turn_ = now + kTurn;
+    if (!spent_.TakeUse()) spent_.Clear();
     ExpireUnanswered(now, finished);
     finished.has_turn = true;
   }

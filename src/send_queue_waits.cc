@@ -67,6 +67,7 @@ void SendQueue::Tell(Lock& lock, Finished& finished) {
     lock.unlock();
   }
   for (const std::shared_ptr<Event>& event : finished.events) event->Set();
+  spent_.Keep(finished.sends);
   finished = {};
 }
 

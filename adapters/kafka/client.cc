@@ -79,8 +79,20 @@ void Client::SetCallbacks(rd_kafka_conf_t* conf, rd_kafka_type_t type) {
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(rd_kafka_type_t type, Settings& settings,
                                                        std::shared_ptr<LogSink> log) {
-  std::shared_ptr<Client> client(new Client(std::move(log), settings.secrets()));
+  return Open(type, settings, settings.TakeConf(), std::move(log));
+}
+
+absl::StatusOr<std::shared_ptr<Client>> Client::CreateWithReportEvents(
+    Settings& settings, std::shared_ptr<LogSink> log) {
   Owned<rd_kafka_conf_t> conf = settings.TakeConf();
+  rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_DR);
+  return Open(RD_KAFKA_PRODUCER, settings, std::move(conf), std::move(log));
+}
+
+absl::StatusOr<std::shared_ptr<Client>> Client::Open(rd_kafka_type_t type, Settings& settings,
+                                                     Owned<rd_kafka_conf_t> conf,
+                                                     std::shared_ptr<LogSink> log) {
+  std::shared_ptr<Client> client(new Client(std::move(log), settings.secrets()));
   rd_kafka_conf_set_opaque(conf.get(), client.get());
   SetCallbacks(conf.get(), type);
   std::array<char, 512> reason{};

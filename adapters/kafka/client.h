@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "adapters/kafka/handles.h"
 #include "adapters/kafka/settings.h"
 #include "once/log.h"
 
@@ -35,6 +36,9 @@ class Client {
   // librdkafka refuses the combination.
   static absl::StatusOr<std::shared_ptr<Client>> Create(rd_kafka_type_t type, Settings& settings,
                                                         std::shared_ptr<LogSink> log);
+  // The same for a producer whose delivery reports are taken from its queue as events.
+  static absl::StatusOr<std::shared_ptr<Client>> CreateWithReportEvents(
+      Settings& settings, std::shared_ptr<LogSink> log);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -55,6 +59,10 @@ class Client {
 
  private:
   explicit Client(std::shared_ptr<LogSink> log, std::vector<std::string> secrets);
+
+  static absl::StatusOr<std::shared_ptr<Client>> Open(rd_kafka_type_t type, Settings& settings,
+                                                      Owned<rd_kafka_conf_t> conf,
+                                                      std::shared_ptr<LogSink> log);
 
   static void SetCallbacks(rd_kafka_conf_t* conf, rd_kafka_type_t type);
   static Client& Of(void* opaque) { return *static_cast<Client*>(opaque); }

@@ -6,6 +6,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,7 +22,7 @@
 
 namespace once::kafka {
 
-class KafkaRecordClient final : public RecordClient, private ClientListener {
+class KafkaRecordClient final : public RecordClient {
  public:
   static absl::StatusOr<std::unique_ptr<KafkaRecordClient>> Open(
       const RecordClientSettings& settings, const RecordClientOptions& options);
@@ -39,19 +40,30 @@ class KafkaRecordClient final : public RecordClient, private ClientListener {
   rd_kafka_t* handle() const { return client_->handle(); }
 
  private:
-  KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps);
+  KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps, std::size_t spent_max);
 
-  void OnDelivered(const rd_kafka_message_t& message) override;
-  void OnError(rd_kafka_resp_err_t error, std::string_view text) override;
+  // Reports that have been read.
+  struct Spent {
+    Owned<rd_kafka_event_t> event;
+    std::size_t records = 0;
+  };
 
+  void TakeEvent(Owned<rd_kafka_event_t> event);
+  void NoteDelivery(const rd_kafka_message_t& message);
+  void FreeSpent(std::size_t left);
+  void FreeOneSpent();
   rd_kafka_topic_t* TopicOf(const std::string& name);
   bool is_broken() const;
 
   const std::shared_ptr<Client> client_;
   const bool has_no_gaps_;
+  const std::size_t spent_max_;
   std::atomic<bool> has_gap_ = false;
   std::atomic<std::size_t> inside_ = 0;
   std::vector<RecordReport> reports_;  // of the Poll() that runs
+  std::mutex spent_mutex_;
+  std::deque<Spent> spent_;
+  std::atomic<std::size_t> spent_records_ = 0;
 
   struct KnownTopics {
     std::map<std::string, std::int32_t> counts;

@@ -21,6 +21,10 @@ constexpr absl::Duration kCountsAge = absl::Minutes(5);
 // A topic that is missing is looked for again after this.
 constexpr absl::Duration kMissingAge = absl::Seconds(5);
 constexpr std::size_t kMissingMax = 1000;
+// Records whose reports are read together.
+constexpr std::size_t kReportsTogetherMax = 10'000;
+// What has been reported and is not yet freed takes at most this part of the client's queue.
+constexpr std::size_t kSpentShare = 8;
 constexpr absl::Duration kDropTime = absl::Seconds(1);
 // A wait of Poll() ends after this, so that a client that has broken meanwhile is noticed.
 constexpr absl::Duration kServeTime = absl::Milliseconds(500);
@@ -91,25 +95,42 @@ absl::StatusOr<std::unique_ptr<KafkaRecordClient>> KafkaRecordClient::Open(
   settings.Set("queue.buffering.max.kbytes", absl::StrCat(from.queue_bytes_max / 1024));
   if (options.has_no_gaps) settings.Set("enable.gapless.guarantee", "true");
   if (!settings.status().ok()) return settings.status();
-  auto client = Client::Create(RD_KAFKA_PRODUCER, settings, from.log);
+  auto client = Client::CreateWithReportEvents(settings, from.log);
   if (!client.ok()) return client.status();
-  return std::unique_ptr<KafkaRecordClient>(
-      new KafkaRecordClient(*std::move(client), options.has_no_gaps));
+  return std::unique_ptr<KafkaRecordClient>(new KafkaRecordClient(
+      *std::move(client), options.has_no_gaps, from.queue_records_max / kSpentShare));
 }
 
-KafkaRecordClient::KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps)
+KafkaRecordClient::KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps,
+                                     std::size_t spent_max)
     : client_(std::move(client)),
       has_no_gaps_(has_no_gaps),
-      queue_(rd_kafka_queue_get_main(client_->handle())) {
-  client_->set_listener(this);
-}
+      spent_max_(spent_max),
+      queue_(rd_kafka_queue_get_main(client_->handle())) {}
 
 KafkaRecordClient::~KafkaRecordClient() {
   // Nothing may point at the values of records any more when this returns.
   Purge();
+  FreeSpent(0);
   const absl::Time deadline = absl::Now() + kDropTime;
-  while (rd_kafka_outq_len(handle()) > 0 && absl::Now() < deadline) rd_kafka_poll(handle(), 10);
-  client_->set_listener(nullptr);
+  while (rd_kafka_outq_len(handle()) > 0 && absl::Now() < deadline) {
+    static_cast<void>(Owned<rd_kafka_event_t>(rd_kafka_queue_poll(queue_.get(), 10)));
+  }
+}
+
+// Events hold what the client allocated for their records. Memory is cheapest to free for the
+// thread that allocated it, which is a sender; whoever polls frees what goes beyond `left`.
+void KafkaRecordClient::FreeSpent(std::size_t left) {
+  while (true) {
+    Spent oldest;
+    {
+      const std::lock_guard<std::mutex> lock(spent_mutex_);
+      if (spent_records_.load(std::memory_order_relaxed) <= left || spent_.empty()) return;
+      oldest = std::move(spent_.front());
+      spent_.pop_front();
+      spent_records_ -= oldest.records;
+    }
+  }
 }
 
 absl::StatusOr<std::int32_t> KafkaRecordClient::FindCount(const std::string& topic,
@@ -161,6 +182,7 @@ rd_kafka_topic_t* KafkaRecordClient::TopicOf(const std::string& name) {
 
 absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
   if (has_gap_.load()) return status();
+  FreeOneSpent();
   rd_kafka_topic_t* topic = TopicOf(record.message.topic);
   if (topic == nullptr) {
     return absl::InvalidArgumentError(
@@ -182,7 +204,17 @@ absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
   return DeliveryStatus(error, RD_KAFKA_MSG_STATUS_NOT_PERSISTED, record.message.topic);
 }
 
-void KafkaRecordClient::OnDelivered(const rd_kafka_message_t& message) {
+void KafkaRecordClient::FreeOneSpent() {
+  if (spent_records_.load(std::memory_order_relaxed) == 0) return;
+  Spent oldest;
+  const std::lock_guard<std::mutex> lock(spent_mutex_);
+  if (spent_.empty()) return;
+  oldest = std::move(spent_.front());
+  spent_.pop_front();
+  spent_records_ -= oldest.records;
+}
+
+void KafkaRecordClient::NoteDelivery(const rd_kafka_message_t& message) {
   RecordReport& report = reports_.emplace_back();
   report.cookie = message._private;
   if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -194,9 +226,22 @@ void KafkaRecordClient::OnDelivered(const rd_kafka_message_t& message) {
   if (has_no_gaps_) has_gap_.store(true);
 }
 
-void KafkaRecordClient::OnError(rd_kafka_resp_err_t error, std::string_view text) {
-  client_->Log(LogLevel::kWarning, "client_error",
-               absl::StrCat(rd_kafka_err2name(error), ": ", ToAbsl(text)));
+void KafkaRecordClient::TakeEvent(Owned<rd_kafka_event_t> event) {
+  rd_kafka_event_t* handle = event.get();
+  if (rd_kafka_event_type(handle) == RD_KAFKA_EVENT_ERROR) {
+    client_->Log(LogLevel::kWarning, "client_error",
+                 absl::StrCat(rd_kafka_err2name(rd_kafka_event_error(handle)), ": ",
+                              rd_kafka_event_error_string(handle)));
+  }
+  if (rd_kafka_event_type(handle) != RD_KAFKA_EVENT_DR) return;
+  const std::size_t before = reports_.size();
+  while (const rd_kafka_message_t* message = rd_kafka_event_message_next(handle)) {
+    NoteDelivery(*message);
+  }
+  const std::size_t records = reports_.size() - before;
+  const std::lock_guard<std::mutex> lock(spent_mutex_);
+  spent_.push_back({.event = std::move(event), .records = records});
+  spent_records_ += records;
 }
 
 bool KafkaRecordClient::is_broken() const {
@@ -207,8 +252,16 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
   // A broken client keeps its records until they time out.
   if (inside_.load() > 0 && is_broken()) Purge();
   const absl::Duration wait = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kServeTime);
-  rd_kafka_poll(handle(), static_cast<int>(
-                              absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)))));
+  int wait_ms =
+      static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1))));
+  while (reports_.size() < kReportsTogetherMax) {
+    Owned<rd_kafka_event_t> event(rd_kafka_queue_poll(queue_.get(), wait_ms));
+    if (event == nullptr) break;
+    TakeEvent(std::move(event));
+    wait_ms = 0;
+  }
+  // Nobody has sent for a while who could do that.
+  FreeSpent(reports_.empty() ? 0 : spent_max_);
   if (reports_.empty()) return;
   listener(reports_);
   inside_ -= reports_.size();
