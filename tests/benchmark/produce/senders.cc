@@ -19,9 +19,8 @@ namespace once::benchmark {
 namespace {
 
 // The same for all.
-constexpr int kLingerMilliseconds = 5;
 constexpr std::size_t kQueueMessages = 100'000;
-constexpr int kFlushMilliseconds = 120'000;
+const int kFlushMilliseconds = static_cast<int>(kFlushTime / absl::Milliseconds(1));
 
 // The order's number in front of bytes that are always the same: cheap to make, for all.
 std::string ShortValueOf(std::int64_t order) {
@@ -43,7 +42,7 @@ Owned<rd_kafka_t> OpenRaw(const std::string& brokers, Reports& reports) {
   const Settings settings = {{"bootstrap.servers", brokers},
                              {"enable.idempotence", "true"},
                              {"acks", "all"},
-                             {"linger.ms", std::to_string(kLingerMilliseconds)},
+                             {"linger.ms", std::to_string(kLinger / absl::Milliseconds(1))},
                              {"queue.buffering.max.messages", std::to_string(kQueueMessages)}};
   for (const auto& [name, value] : settings) {
     rd_kafka_conf_set(conf, name.c_str(), value.c_str(), reason.data(), reason.size());
@@ -87,20 +86,9 @@ void SendOneRaw(rd_kafka_t* producer, rd_kafka_topic_t* topic, std::int64_t plac
   }
 }
 
-OutgoingMessage MessageAt(const SendTask& task, std::int64_t place) {
-  OutgoingMessage message{.topic = task.topic,
-                          .partition = static_cast<std::int32_t>(place % kPartitions),
-                          .key = std::nullopt,
-                          .value = ShortValueOf(place),
-                          .headers = {}};
-  message.headers.push_back({kIdHeader, IdOf(place)});
-  return message;
-}
-
 std::unique_ptr<Producer> OpenProducer(const SendTask& task, Stamping stamping) {
   auto producer = Producer::Create(
-      {.clients = kafka::RecordClients(
-           {.brokers = task.brokers, .linger = absl::Milliseconds(kLingerMilliseconds)}),
+      {.clients = kafka::RecordClients({.brokers = task.brokers, .linger = kLinger}),
        .ids = {.header = kIdHeader, .is_drawn = false},
        .stamps = {.mode = stamping,
                   .producer = "bench",
@@ -120,7 +108,7 @@ double SendWithCallbacks(const SendTask& task, Stamping stamping) {
       if (outcome.status.ok()) acknowledged.fetch_add(1, std::memory_order_relaxed);
     });
   }
-  const absl::Time deadline = absl::Now() + absl::Milliseconds(kFlushMilliseconds);
+  const absl::Time deadline = absl::Now() + kFlushTime;
   while (acknowledged != task.messages && absl::Now() < deadline) {
     absl::SleepFor(absl::Milliseconds(1));
   }
@@ -133,6 +121,16 @@ double SendWithCallbacks(const SendTask& task, Stamping stamping) {
 }
 
 }  // namespace
+
+OutgoingMessage MessageAt(const SendTask& task, std::int64_t place) {
+  OutgoingMessage message{.topic = task.topic,
+                          .partition = static_cast<std::int32_t>(place % kPartitions),
+                          .key = std::nullopt,
+                          .value = ShortValueOf(place),
+                          .headers = {}};
+  message.headers.push_back({kIdHeader, IdOf(place)});
+  return message;
+}
 
 double SendRaw(const SendTask& task) {
   Reports reports;
@@ -158,7 +156,7 @@ double SendStamped(const SendTask& task) { return SendWithCallbacks(task, Stampi
 
 double SendWithTickets(const SendTask& task) {
   const auto producer = OpenProducer(task, Stamping::kOn);
-  const absl::Time deadline = absl::Now() + absl::Milliseconds(kFlushMilliseconds);
+  const absl::Time deadline = absl::Now() + kFlushTime;
   std::deque<Ticket> tickets;
   const auto look = [&] {
     const SendOutcome* outcome = tickets.front().Wait(deadline);

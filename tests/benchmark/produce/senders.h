@@ -6,13 +6,25 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/time/time.h"
+#include "once/publisher.h"
+
 namespace once::benchmark {
 
 struct SendTask {
   std::string brokers;
   std::string topic;
   std::int64_t messages = 0;
+  std::string folder;    // for stores
+  std::string postgres;  // a server, as libpq takes it; empty: there is none
 };
+
+// The same for all.
+inline constexpr absl::Duration kLinger = absl::Milliseconds(5);
+inline constexpr absl::Duration kFlushTime = absl::Minutes(2);
+
+// The message at this place, from 0 on.
+OutgoingMessage MessageAt(const SendTask& task, std::int64_t place);
 
 // librdkafka's idempotent producer, one thread, a header with the id.
 double SendRaw(const SendTask& task);
