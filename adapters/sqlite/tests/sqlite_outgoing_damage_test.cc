@@ -48,6 +48,12 @@ class SqliteOutgoingDamage : public StoreScene {
     }
     return values;
   }
+  void Finish(const OutgoingRow& row) {
+    OutgoingRound round{.epoch = 7, .placements = {{.number = row.number, .sequence = 1}}};
+    ASSERT_TRUE(log().Advance({.placed = {&round, 1}}).ok());
+    const OutgoingProgress::Finished finished{.lane = 0, .round = round.round};
+    ASSERT_TRUE(log().Advance({.finished = {&finished, 1}}).ok());
+  }
   void Park(const OutgoingRow& row) {
     const RefusedRow refused{.number = row.number, .reason = row.damage};
     const absl::Status parked = log().Advance({.refused = {&refused, 1}});
@@ -66,7 +72,14 @@ TEST_F(SqliteOutgoingDamage, IsNamedAndHoldsUpNoOther) {
   EXPECT_THAT(std::string(rows[1].damage.message()), HasSubstr(absl::StrCat("message ", number_)));
   EXPECT_THAT(std::string(rows[1].damage.message()), HasSubstr(path()));
   Park(rows[1]);
-  EXPECT_THAT(ValuesOf(Unplaced()), ElementsAre("1", "3"));
+  std::vector<std::string> told;
+  for (int i = 0; i < 2; ++i) {
+    const std::vector<OutgoingRow> next = Unplaced();
+    ASSERT_FALSE(next.empty());
+    told.push_back(ValuesOf(next)[0]);
+    Finish(next[0]);
+  }
+  EXPECT_THAT(told, ElementsAre("1", "3"));
   MustOpen();
   const auto parked = log().ListParked(0, 10);
   ASSERT_TRUE(parked.ok()) << parked.status();
@@ -77,12 +90,11 @@ TEST_F(SqliteOutgoingDamage, IsNamedAndHoldsUpNoOther) {
   ASSERT_TRUE(log().Unpark(number_).ok());
   Park(rows[1]);
   ASSERT_TRUE(log().GiveUp(number_, "sent by hand").ok());
-  EXPECT_EQ(log().Count().value().waiting, 2U);
+  EXPECT_EQ(log().Count().value().waiting, 0U);
   EXPECT_EQ(log().ListDiscarded(0, 10).value().at(0).reason, "sent by hand");
 }
 
 TEST_F(SqliteOutgoingDamage, AnUnfinishedRoundTellsItToo) {
-  MustOpen();
   Spoil("UPDATE once_outgoing SET row = x'0102'");
   const std::vector<OutgoingRow> rows = Unplaced();
   OutgoingRound round{.epoch = 7};
