@@ -1,6 +1,7 @@
 // What may be asked for, and the loop.
 #include "once/outbox_relay.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -24,6 +25,9 @@ absl::Status Check(const OutboxRelayOptions& options) {
                                 " has no log of outgoing messages; use SQLite or RocksDB");
   }
   if (!options.clients) return Invalid("clients", "none is given; see once::kafka::RecordClients");
+  if (options.missing_topic_grace < absl::ZeroDuration()) {
+    return Invalid("missing_topic_grace", "must not be negative");
+  }
   if (options.round_rows_max == 0) return Invalid("round_rows_max", "must be positive");
   if (options.rounds_in_flight_max <= 0) return Invalid("rounds_in_flight_max", "must be positive");
   if (options.executor == nullptr || options.random == nullptr || options.log == nullptr ||
@@ -59,6 +63,8 @@ absl::Status OutboxRelay::Step() { return work_->Step(true); }
 
 bool OutboxRelay::is_idle() const { return work_->is_idle(); }
 
+void OutboxRelay::EndBy(absl::Time deadline) { end_by_.store(absl::ToUnixNanos(deadline)); }
+
 absl::Status OutboxRelay::Run(std::stop_token stop) {
   std::string last_trouble;
   const auto step = [&](bool may_place) {
@@ -76,7 +82,8 @@ absl::Status OutboxRelay::Run(std::stop_token stop) {
     if (!step(true)) return absl::CancelledError("outbox relay: the process is dead");
     work_->Wait(false);
   }
-  const absl::Time deadline = work_->Now() + work_->options().stop_timeout;
+  const absl::Time deadline =
+      std::min(work_->Now() + work_->options().stop_timeout, absl::FromUnixNanos(end_by_.load()));
   while (!work_->is_settled() || !work_->CloseEpoch()) {
     if (work_->Now() >= deadline) {
       if (work_->is_settled()) break;  // only marks are left: the next relay publishes them

@@ -1,5 +1,6 @@
-// RelayMarks publishes marks and voids to the side topics, with a client of its own: no trouble of
-// theirs disturbs what a relay is there for.
+// RelayMarks publishes marks and voids to the side topics, with its own client: no trouble of
+// theirs disturbs what a relay is there for. A side topic that is not there, or is not taken,
+// rests: what is to be said in it is kept, up to a bound, and tried again after a while.
 // Thread-safety: none of its own.
 #pragma once
 
@@ -9,7 +10,6 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,9 +41,9 @@ class RelayMarks {
 
   // Sends what waits and hears reports, without waiting.
   void Step();
-  // Neither waits nor is on its way.
+  // Neither waits nor is on its way; what rests does not count.
   bool is_empty() const { return waiting_.empty() && inside_.empty(); }
-  // Voids that are published, or can never be.
+  // Voids that are published, or have been pushed out by too many later ones of a topic that rests.
   std::vector<OwedVoid> TakeDeclared() { return std::exchange(declared_, {}); }
   void Reset();
 
@@ -53,11 +53,25 @@ class RelayMarks {
     std::vector<OwedVoid> owed;  // one, of a void
   };
 
+  // A side topic that was refused.
+  struct Rest {
+    absl::Time until = absl::InfinitePast();
+    absl::Time created_at = absl::InfinitePast();  // by us, or tried
+    bool was_created = false;
+    std::list<Note> notes;
+    std::map<std::string, std::list<Note>::iterator> keys;
+    bool was_reported = false;
+    bool was_overrun = false;
+  };
+
   void Put(Note note);
   void Send();
   void Report(const RecordReport& report);
-  // There is no such topic: creates it, or gives its notes up.
-  void GiveUp(Note note, const absl::Status& why);
+  // There is no such topic, or it is not for us: creates it, or lets it rest.
+  void Refuse(Note note, const absl::Status& why);
+  void StartRest(const std::string& topic, Rest& rest, const absl::Status& why);
+  void PutToRest(Rest& rest, Note note);
+  void EndRests();
   void Settle(const Note& note);
   void Retry();
 
@@ -65,9 +79,8 @@ class RelayMarks {
   absl::Time retry_at_ = absl::InfinitePast();
   std::list<Note> waiting_;
   std::map<std::string, std::list<Note>::iterator> waiting_keys_;
-  std::list<Note> inside_;  // whose addresses are the cookies
-  std::set<std::string> created_;
-  std::set<std::string> disabled_;
+  std::list<Note> inside_;             // whose addresses are the cookies
+  std::map<std::string, Rest> rests_;  // by side topic
   std::vector<OwedVoid> declared_;
   // Goes first: it may send from where the notes lie.
   std::unique_ptr<RecordClient> client_;

@@ -9,8 +9,8 @@
 namespace once {
 namespace {
 
-// How long the brokers are asked for the partitions of a topic that nobody has met yet.
-constexpr absl::Duration kPartitionsTimeout = absl::Seconds(2);
+// Rows of which none can be placed are looked at again after this at the latest.
+constexpr absl::Duration kLookAgain = absl::Seconds(1);
 // Messages without a key go to one partition, so many at a time.
 constexpr std::size_t kKeylessTogether = 200;
 
@@ -18,24 +18,32 @@ constexpr std::size_t kKeylessTogether = 200;
 
 absl::Status RelayWork::DraftPlaced(Draft& draft) {
   found_nothing_ = false;
+  if (Now() < place_at_) return absl::OkStatus();
   const auto rounds_max = static_cast<std::size_t>(options_.rounds_in_flight_max);
   bool has_found = false;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     if (sender_.flights().size() + draft.flights.size() >= rounds_max) return absl::OkStatus();
     if (sender_.client() == nullptr) return absl::OkStatus();
     const int lane = lanes_[next_lane_++ % lanes_.size()];
-    absl::StatusOr<std::vector<OutgoingRow>> rows = log_.FindUnplaced(
-        lane, {.rows_max = options_.round_rows_max, .bytes_max = options_.round_bytes_max});
+    absl::StatusOr<std::vector<OutgoingRow>> rows =
+        log_.FindUnplaced(lane, {.rows_max = options_.round_rows_max,
+                                 .bytes_max = options_.round_bytes_max,
+                                 .passed_topics = topics_.passed()});
     if (!rows.ok()) return rows.status();
     has_found = has_found || !rows->empty();
     if (rows->empty()) continue;
-    if (absl::Status placed = Place(lane, *std::move(rows), draft); !placed.ok()) return placed;
+    Place(lane, *std::move(rows), draft);
   }
-  found_nothing_ = !has_found;
+  found_nothing_ = !has_found && topics_.trouble().ok();
+  // To be told the same rows at once again would help nobody.
+  if (has_found && draft.placed.empty() && draft.refused.empty()) {
+    place_at_ = std::min(topics_.next_ask(), Now() + kLookAgain);
+  }
   return absl::OkStatus();
 }
 
-absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& draft) {
+// Rows of a topic that cannot be asked for now are left out, all of them in this turn.
+void RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& draft) {
   auto flight = std::make_unique<Flight>();
   flight->round = {.lane = lane, .epoch = streams_.epoch()};
   flight->rows.reserve(rows.size());
@@ -43,6 +51,10 @@ absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& dr
   round.placements.reserve(rows.size());
   absl::flat_hash_set<std::uint64_t> refused_orders;
   for (OutgoingRow& row : rows) {
+    if (!row.damage.ok()) {
+      draft.refused.push_back({.number = row.number, .reason = row.damage});
+      continue;
+    }
     const std::uint64_t order = refused_orders.empty() ? 0 : stores::OrderOf(row.message);
     // The store has it wait behind the refused one.
     if (order != 0 && refused_orders.contains(order)) continue;
@@ -52,8 +64,7 @@ absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& dr
       if (row.message.key) refused_orders.insert(stores::OrderOf(row.message));
       continue;
     }
-    // The order of keys does not permit to go on without it.
-    if (!partition.ok()) return partition.status();
+    if (!partition.ok()) continue;
     RelayStream& stream = streams_.Open(row.message.topic, *partition);
     const Placement placement{
         .number = row.number, .partition = *partition, .sequence = streams_.GiveNumber(stream)};
@@ -63,14 +74,15 @@ absl::Status RelayWork::Place(int lane, std::vector<OutgoingRow> rows, Draft& dr
     flying.placement = placement;
     flying.stream = &stream;
   }
-  if (flight->rows.empty()) return absl::OkStatus();
+  if (flight->rows.empty()) return;
   draft.placed.push_back(std::move(round));
   draft.flights.push_back(std::move(flight));
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::int32_t> RelayWork::ChoosePartition(const OutgoingMessage& message) {
-  const absl::StatusOr<std::int32_t> count = CountPartitions(message.topic);
+  RecordClient* const client = sender_.client();
+  if (client == nullptr) return absl::UnavailableError("no client to ask for partitions");
+  const absl::StatusOr<std::int32_t> count = topics_.CountPartitions(*client, message.topic);
   if (!count.ok()) return count.status();
   if (message.partition && *message.partition >= *count) {
     return absl::InvalidArgumentError(absl::StrCat("topic ", message.topic, " has ", *count,
@@ -80,18 +92,6 @@ absl::StatusOr<std::int32_t> RelayWork::ChoosePartition(const OutgoingMessage& m
   if (message.partition) return *message.partition;
   if (message.key) return PartitionOfKey(*message.key, *count);
   return keyless_.Take(*count, kKeylessTogether, [this] { return options_.random->Next(); });
-}
-
-absl::StatusOr<std::int32_t> RelayWork::CountPartitions(const std::string& topic) {
-  if (const auto known = partition_counts_.find(topic); known != partition_counts_.end()) {
-    return known->second;
-  }
-  RecordClient* const client = sender_.client();
-  if (client == nullptr) return absl::UnavailableError("no client to ask for partitions");
-  absl::StatusOr<std::int32_t> count = client->CountPartitions(topic, Now() + kPartitionsTimeout);
-  if (count.ok() && *count <= 0) count = absl::InternalError("a topic without partitions");
-  partition_counts_.emplace(topic, count);
-  return count;
 }
 
 }  // namespace once

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
 #include "src/stores/outgoing_codec.h"
 #include "src/test_hooks.h"
 
@@ -17,32 +18,52 @@ using State = FlyingRow::State;
 // sent again, which its number makes harmless.
 constexpr absl::Duration kLastReports = absl::Seconds(2);
 
+// FNV-1a, 64 bits: the same in every process and version, as ids must be.
+std::uint64_t HashOf(std::string_view text) {
+  std::uint64_t hash = 14695981039346656037U;
+  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211U;
+  return hash;
+}
+
 bool IsUnsettled(const FlyingRow& row) {
   return row.state != State::kAcknowledged && row.state != State::kGone;
 }
 
 }  // namespace
 
+RelaySender::RelaySender(RecordClientFactory clients, Executor& executor,
+                         absl::Duration retry_interval, Ids ids)
+    : clients_(std::move(clients)),
+      executor_(executor),
+      retry_interval_(retry_interval),
+      ids_{.header = std::move(ids.header),
+           .producer = absl::StrCat(absl::Hex(HashOf(ids.producer), absl::kZeroPad16))} {}
+
 void RelaySender::Add(std::unique_ptr<Flight> flight) {
   flight->next = 0;
   flight->unsettled = flight->rows.size();
   for (FlyingRow& row : flight->rows) {
     row.flight = flight.get();
-    GiveId(row);
+    if (row.row.damage.ok()) {
+      GiveId(row);
+    } else {
+      Refuse(row, row.row.damage);
+    }
   }
   flights_.push_back(std::move(flight));
 }
 
-// Partition, topic, epoch and number, which no other message has, without the producer's name.
+// Whose row it is, its number and when it was committed: all of that is in the row, so that the id
+// stays when the row is parked, or restored from a backup, and gets another sequence number. The
+// time tells it from a row that had its number before a backup was restored.
 void RelaySender::GiveId(FlyingRow& row) const {
   std::vector<OwnedHeader>& headers = row.row.message.headers;
-  const bool has_id = id_header_.empty() ||
+  const bool has_id = ids_.header.empty() ||
                       std::any_of(headers.begin(), headers.end(),
-                                  [&](const auto& header) { return header.name == id_header_; });
+                                  [&](const auto& header) { return header.name == ids_.header; });
   if (has_id) return;
-  std::string id = row.stream->name.substr(0, row.stream->name.rfind('/') + 1);
-  id += std::to_string(row.placement.sequence);
-  headers.push_back({id_header_, std::move(id)});
+  headers.push_back({ids_.header, absl::StrCat(ids_.producer, "/", row.row.number, "/",
+                                               absl::ToUnixMicros(row.row.put_at))});
 }
 
 RecordClient* RelaySender::client() {
@@ -77,7 +98,9 @@ bool RelaySender::SendRow(FlyingRow& row) {
   }
   if (sent.code() == absl::StatusCode::kInvalidArgument) {
     Refuse(row, sent);
-  } else if (sent.code() != absl::StatusCode::kResourceExhausted) {
+  } else if (sent.code() == absl::StatusCode::kResourceExhausted) {
+    was_full_ = true;
+  } else {
     must_replace_ = true;
     trouble_.Update(sent);
   }
@@ -85,6 +108,7 @@ bool RelaySender::SendRow(FlyingRow& row) {
 }
 
 void RelaySender::Send() {
+  was_full_ = false;
   // What is behind a refused row must not overtake it.
   if (has_refused_ || client() == nullptr) return;
   for (const std::unique_ptr<Flight>& flight : flights_) {
@@ -197,6 +221,7 @@ void RelaySender::Reset() {
   flights_.clear();
   must_replace_ = false;
   has_refused_ = false;
+  was_full_ = false;
 }
 
 }  // namespace once

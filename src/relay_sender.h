@@ -36,7 +36,7 @@ struct FlyingRow {
 
   OutgoingRow row;
   Placement placement;
-  RelayStream* stream = nullptr;
+  RelayStream* stream = nullptr;  // null: the row is damaged, and its topic unknown
   Flight* flight = nullptr;
   State state = State::kUnsent;
   std::int64_t offset = -1;
@@ -53,14 +53,15 @@ struct Flight {
 
 class RelaySender {
  public:
-  // `id_header`: OutboxRelayOptions::id_header.
+  // What ids are made of. `header`: OutboxRelayOptions::id_header; `producer`: the log's.
+  struct Ids {
+    std::string header;
+    std::string producer;
+  };
   RelaySender(RecordClientFactory clients, Executor& executor, absl::Duration retry_interval,
-              std::string id_header)
-      : clients_(std::move(clients)),
-        executor_(executor),
-        retry_interval_(retry_interval),
-        id_header_(std::move(id_header)) {}
+              Ids ids);
 
+  // Rows that are damaged are refused at once.
   void Add(std::unique_ptr<Flight> flight);
   const std::deque<std::unique_ptr<Flight>>& flights() const { return flights_; }
 
@@ -76,6 +77,8 @@ class RelaySender {
   void Poll(absl::Time deadline);
   // True while reports are to come.
   bool is_waiting() const { return client_ != nullptr && client_->CountInside() > 0; }
+  // The client has taken nothing more, though nothing is inside that could leave it.
+  bool is_stuck() const { return was_full_ && client_ != nullptr && client_->CountInside() == 0; }
   void Wake() {
     if (client_ != nullptr) client_->Wake();
   }
@@ -101,7 +104,7 @@ class RelaySender {
   const RecordClientFactory clients_;
   Executor& executor_;
   const absl::Duration retry_interval_;
-  const std::string id_header_;
+  const Ids ids_;
   std::deque<std::unique_ptr<Flight>> flights_;
   std::unique_ptr<RecordClient> client_;
   absl::Time retry_at_ = absl::InfinitePast();
@@ -109,6 +112,7 @@ class RelaySender {
   absl::Status trouble_;
   bool must_replace_ = false;
   bool has_refused_ = false;
+  bool was_full_ = false;  // when it was sent to last
 };
 
 }  // namespace once

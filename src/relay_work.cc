@@ -24,16 +24,23 @@ bool RelayWork::Draft::is_empty() const {
   return finished.empty() && placed.empty() && refused.empty() && waiting.empty();
 }
 
+void RelayWork::Draft::DropPlaced() {
+  placed.clear();
+  flights.clear();
+}
+
 RelayWork::RelayWork(OutboxRelayOptions options)
     : options_(std::move(options)),
       log_(*options_.store->transactions()->outgoing()),
       streams_(log_.producer_id()),
-      sender_(options_.clients, *options_.executor, options_.retry_interval, options_.id_header),
+      sender_(options_.clients, *options_.executor, options_.retry_interval,
+              {.header = options_.id_header, .producer = log_.producer_id()}),
       marks_({.clients = options_.clients,
               .executor = *options_.executor,
               .log = *options_.log,
               .create_topic = options_.create_marks_topic,
               .retry_interval = options_.retry_interval}),
+      topics_(*options_.executor, options_.missing_topic_grace),
       pause_(options_.executor->NewEvent()) {}
 
 RelayWork::~RelayWork() { log_.ReleaseRelay(); }
@@ -47,7 +54,8 @@ void RelayWork::Log(LogLevel level, std::string_view action, std::string message
 }
 
 absl::Status RelayWork::Step(bool may_place) {
-  partition_counts_.clear();
+  topics_.BeginTurn(may_place && is_recovered_ ? sender_.client() : nullptr);
+  is_stalled_ = false;
   sender_.Poll(Now());
   if (const absl::Status trouble = sender_.TakeTrouble(); !trouble.ok()) {
     Log(LogLevel::kWarning, "outbox_client_broken",
@@ -66,6 +74,11 @@ absl::Status RelayWork::Step(bool may_place) {
     TendMarks();
     CountWaiting();
   }
+  if (status.ok() && sender_.is_stuck()) {
+    status = absl::ResourceExhaustedError(
+        "the client takes no message though none is on its way; is one larger than its queue?");
+  }
+  if (status.ok()) status = topics_.trouble();
   return status;
 }
 
@@ -73,20 +86,20 @@ void RelayWork::Wait(bool is_stopping) {
   const absl::Time until = Now() + options_.poll_interval;
   if (sender_.is_waiting()) {
     sender_.Poll(until);
-  } else if (is_idle() || (is_settled() && is_stopping) || Now() < retry_at_ ||
-             sender_.client() == nullptr) {
+  } else if (is_idle() || (is_settled() && is_stopping) || Now() < retry_at_ || is_stalled_ ||
+             sender_.is_stuck() || sender_.client() == nullptr) {
     pause_->WaitUntil(until);
   }
 }
 
 bool RelayWork::is_settled() const {
-  return is_recovered_ && sender_.flights().empty() && finished_.empty() && declared_.empty();
+  return has_all_lanes_ && sender_.flights().empty() && finished_.empty() && declared_.empty();
 }
 
 bool RelayWork::is_idle() const { return is_settled() && found_nothing_; }
 
 absl::Status RelayWork::RefreshLanes() {
-  if (is_recovered_ && Now() < lanes_at_) return absl::OkStatus();
+  if (has_all_lanes_ && Now() < lanes_at_) return absl::OkStatus();
   absl::StatusOr<std::vector<int>> held = log_.HoldLanes();
   if (!held.ok()) return held.status();
   const bool has_lost = std::any_of(lanes_.begin(), lanes_.end(), [&held](int lane) {
@@ -99,12 +112,15 @@ absl::Status RelayWork::RefreshLanes() {
   }
   if (!is_recovered_) {
     if (absl::Status recovered = Recover(); !recovered.ok()) return recovered;
+    // Once: what is taken below points at the streams.
+    is_recovered_ = true;
   }
+  has_all_lanes_ = false;
   for (const int lane : *held) {
     if (std::find(lanes_.begin(), lanes_.end(), lane) != lanes_.end()) continue;
     if (absl::Status taken = TakeLane(lane); !taken.ok()) return taken;
   }
-  is_recovered_ = true;
+  has_all_lanes_ = true;
   lanes_at_ = Now() + kLanesInterval;
   return absl::OkStatus();
 }
@@ -135,6 +151,7 @@ std::unique_ptr<Flight> RelayWork::MakeFlight(UnfinishedRound unfinished) {
     FlyingRow& row = flight->rows.emplace_back();
     row.row = std::move(unfinished.rows[i]);
     row.placement = unfinished.round.placements[i];
+    if (!row.row.damage.ok()) continue;
     row.stream =
         &streams_.Find(unfinished.round.epoch, row.row.message.topic, row.placement.partition);
   }
@@ -159,6 +176,7 @@ void RelayWork::Reset() {
   log_.GiveUpLanes(lanes_);
   lanes_.clear();
   is_recovered_ = false;
+  has_all_lanes_ = false;
 }
 
 void RelayWork::GiveUpLanes() {
@@ -172,17 +190,25 @@ absl::Status RelayWork::Advance(bool may_place) {
   Draft draft;
   DraftFinished(draft);
   DraftRefused(draft);
+  const bool has_refused = !draft.refused.empty();
+  absl::Status placed;
   // What is refused must be known to the store before it is asked what may go next.
-  if (may_place && draft.refused.empty()) {
-    if (absl::Status placed = DraftPlaced(draft); !placed.ok()) {
+  if (may_place && !has_refused) {
+    placed = DraftPlaced(draft);
+    if (!placed.ok()) {
+      // What is settled is written down all the same.
+      draft.DropPlaced();
       streams_.TakeNumbersBack();
-      return placed;
     }
   }
-  if (draft.is_empty() && declared_.empty()) return absl::OkStatus();
-  const absl::Status written = Write(draft);
+  if (draft.is_empty() && declared_.empty()) {
+    is_stalled_ = may_place && (!topics_.trouble().ok() || Now() < place_at_);
+    return placed;
+  }
+  absl::Status written = Write(draft);
   if (written.ok()) {
-    Keep(draft);
+    Keep(draft, has_refused);
+    written = placed;
   } else if (IsDoubt(written)) {
     Log(LogLevel::kWarning, "outbox_doubt",
         "begins anew, after asking the store what it has: " + written.ToString());
@@ -197,7 +223,9 @@ absl::Status RelayWork::Advance(bool may_place) {
 void RelayWork::DraftFinished(Draft& draft) {
   for (std::unique_ptr<Flight>& flight : sender_.TakeFinished()) {
     for (FlyingRow& row : flight->rows) {
-      RelayStreams::Finish(*row.stream, row.placement.sequence, row.offset);
+      if (row.stream != nullptr) {
+        RelayStreams::Finish(*row.stream, row.placement.sequence, row.offset);
+      }
     }
     finished_.push_back(std::move(flight));
   }
@@ -213,6 +241,8 @@ void RelayWork::DraftRefused(Draft& draft) {
     } else {
       draft.waiting.push_back(row->row.number);
     }
+    // Of a damaged row nobody knows the topic: its number will be missing, as its message is.
+    if (row->stream == nullptr) continue;
     draft.owed.push_back({.epoch = row->flight->round.epoch,
                           .topic = row->row.message.topic,
                           .partition = row->placement.partition,
@@ -234,7 +264,7 @@ absl::Status RelayWork::Write(Draft& draft) {
   return written;
 }
 
-void RelayWork::Keep(Draft& draft) {
+void RelayWork::Keep(Draft& draft, bool has_refused) {
   streams_.KeepNumbers();
   double published = 0;
   for (const std::unique_ptr<Flight>& flight : finished_) {
@@ -247,7 +277,7 @@ void RelayWork::Keep(Draft& draft) {
   declared_.clear();
   if (!draft.refused.empty()) LogRefused(draft);
   // Rows that were refused before they were placed are in no flight.
-  if (!draft.owed.empty()) sender_.DropRefused();
+  if (has_refused) sender_.DropRefused();
   for (const OwedVoid& gone : draft.owed) {
     marks_.Void(gone, streams_.Find(gone.epoch, gone.topic, gone.partition).name);
   }
@@ -265,7 +295,7 @@ void RelayWork::LogRefused(const Draft& draft) const {
                    " outgoing messages, the first of them number ", first.number, " (",
                    first.reason.ToString(),
                    "); they are parked, and what is behind them of their keys waits: see "
-                   "OutgoingLog::ListParked()"));
+                   "`once outbox list`"));
 }
 
 void RelayWork::TendMarks() {

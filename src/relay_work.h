@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,6 +22,7 @@
 #include "src/relay_marks.h"
 #include "src/relay_sender.h"
 #include "src/relay_streams.h"
+#include "src/relay_topics.h"
 
 namespace once {
 
@@ -58,6 +58,7 @@ class RelayWork {
     std::vector<OwedVoid> owed;
     std::vector<std::unique_ptr<Flight>> flights;  // of the rounds that are placed
     bool is_empty() const;
+    void DropPlaced();
   };
 
   absl::Status RefreshLanes();
@@ -69,12 +70,12 @@ class RelayWork {
   void DraftFinished(Draft& draft);
   void DraftRefused(Draft& draft);
   absl::Status DraftPlaced(Draft& draft);
-  absl::Status Place(int lane, std::vector<OutgoingRow> rows, Draft& draft);
+  void Place(int lane, std::vector<OutgoingRow> rows, Draft& draft);
   // kInvalidArgument: never.
   absl::StatusOr<std::int32_t> ChoosePartition(const OutgoingMessage& message);
-  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic);
   absl::Status Write(Draft& draft);
-  void Keep(Draft& draft);
+  // `has_refused`: rows of flights were.
+  void Keep(Draft& draft, bool has_refused);
   void LogRefused(const Draft& draft) const;
   // Everything is asked again.
   void Reset();
@@ -89,22 +90,25 @@ class RelayWork {
   RelayStreams streams_;
   RelaySender sender_;
   RelayMarks marks_;
+  RelayTopics topics_;
   std::unique_ptr<Event> pause_;
 
-  bool is_recovered_ = false;
+  bool is_recovered_ = false;   // the streams are those of the store
+  bool has_all_lanes_ = false;  // and every lane that is held is taken
   std::vector<int> lanes_;
   std::size_t next_lane_ = 0;
   absl::Time lanes_at_ = absl::InfinitePast();  // when they are asked for again
   absl::Time retry_at_ = absl::InfinitePast();  // after trouble with the store
+  absl::Time place_at_ = absl::InfinitePast();  // when nothing of what was told could be placed
   absl::Time marks_at_ = absl::InfinitePast();
   absl::Time count_at_ = absl::InfinitePast();
   // Settled, and not written down yet.
   std::vector<std::unique_ptr<Flight>> finished_;
   std::vector<OwedVoid> declared_;
   bool found_nothing_ = false;  // when it looked last
+  bool is_stalled_ = false;     // there are rows, and nothing could be done for them in this turn
 
   // During one turn.
-  absl::flat_hash_map<std::string, absl::StatusOr<std::int32_t>> partition_counts_;
   StickyPartition keyless_;
   std::set<std::uint64_t> last_marked_;  // epochs
 };

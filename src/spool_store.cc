@@ -1,15 +1,44 @@
 // Appending, counting.
 #include "src/spool_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "once/transact.h"
 
 namespace once {
+namespace {
+
+// Messages of one portion of what was found; its bytes stop counting once all of them are gone.
+constexpr std::size_t kFoundTogether = 1000;
+
+}  // namespace
 
 SpoolStore::SpoolStore(std::shared_ptr<DedupStore> store, const SpoolLimits& limits)
     : store_(std::move(store)), log_(*store_->transactions()->outgoing()), limits_(limits) {}
+
+absl::Status SpoolStore::Open() {
+  if (absl::Status counted = Refresh(); !counted.ok()) return counted;
+  const std::size_t found = counts().waiting;
+  if (found == 0) return absl::OkStatus();
+  const absl::StatusOr<std::uint64_t> bytes = log_.MeasureBytes();
+  if (absl::IsUnimplemented(bytes.status())) return absl::OkStatus();
+  if (!bytes.ok()) return bytes.status();
+  const std::lock_guard lock(mutex_);
+  // As if it had been put there in batches of messages of one size.
+  for (std::size_t left = found; left > 0;) {
+    const std::size_t messages = std::min(left, kFoundTogether);
+    const double share = static_cast<double>(messages) / static_cast<double>(found);
+    const Portion portion{.messages = messages,
+                          .bytes = static_cast<std::size_t>(share * static_cast<double>(*bytes))};
+    portions_.push_back(portion);
+    bytes_ += portion.bytes;
+    messages_ += messages;
+    left -= messages;
+  }
+  return absl::OkStatus();
+}
 
 absl::Status SpoolStore::Append(std::span<const std::shared_ptr<PendingSend>> messages) {
   Portion portion{.messages = messages.size()};

@@ -24,6 +24,10 @@ class SpoolStore {
   // REQUIRES: the store has a log of outgoing messages.
   SpoolStore(std::shared_ptr<DedupStore> store, const SpoolLimits& limits);
 
+  // Counts what an earlier opening has left, its bytes too: reads all of it once. Before anything
+  // else.
+  absl::Status Open();
+
   // One durable transaction. kInvalidArgument: one of them can never be taken. kUnknown: they may
   // be there.
   absl::Status Append(std::span<const std::shared_ptr<PendingSend>> messages);
@@ -37,7 +41,7 @@ class SpoolStore {
   OutgoingCounts counts() const;
 
  private:
-  // What one Append() has put there.
+  // What one Append() has put there, or about as much of what was there already.
   struct Portion {
     std::size_t messages = 0;
     std::size_t bytes = 0;

@@ -58,7 +58,7 @@ SpoolingProducer::~SpoolingProducer() {
 }
 
 absl::Status SpoolingProducer::Start() {
-  if (absl::Status counted = disk_.Refresh(); !counted.ok()) return counted;
+  if (absl::Status counted = disk_.Open(); !counted.ok()) return counted;
   const ProducerOptions& producer = options_.producer;
   absl::StatusOr<std::unique_ptr<OutboxRelay>> relay =
       OutboxRelay::Create({.store = options_.store,
@@ -118,7 +118,7 @@ bool SpoolingProducer::HasRoom(const PendingSend& message) const {
 // Puts the message in line, or on the road, when there is room.
 absl::Status SpoolingProducer::Admit(const Message& message) {
   Listener listener{.event = executor_.NewEvent()};
-  absl::Status admitted = absl::ResourceExhaustedError("spool: no room within send_timeout");
+  absl::Status admitted;
   std::shared_ptr<Producer> road;
   Travellers::iterator traveller;
   const auto try_to_admit = [&] {
@@ -127,9 +127,11 @@ absl::Status SpoolingProducer::Admit(const Message& message) {
       return true;
     }
     if (!HasRoom(*message)) {
-      const bool is_refused = options_.limits.when_full == WhenFull::kRefuse;
-      if (!why_full_.empty()) admitted = absl::ResourceExhaustedError("spool: " + why_full_);
-      return is_refused;
+      // A full line in memory is soon on the disk; a full disk is not soon empty.
+      const bool is_disk_full = !why_full_.empty();
+      admitted = absl::ResourceExhaustedError(is_disk_full ? "spool: " + why_full_
+                                                           : "spool: no room within send_timeout");
+      return is_disk_full && options_.limits.when_full == WhenFull::kRefuse;
     }
     admitted = absl::OkStatus();
     message->ordinal = ++last_ordinal_;
@@ -145,7 +147,17 @@ absl::Status SpoolingProducer::Admit(const Message& message) {
     }
     return true;
   };
-  Await(listener, message->give_up_at, try_to_admit);
+  bool is_decided = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_decided = try_to_admit();
+    if (!is_decided) listeners_.push_back(&listener);
+  }
+  if (!is_decided) {
+    Await(listener, message->give_up_at, try_to_admit);
+    const std::lock_guard lock(mutex_);
+    std::erase(listeners_, &listener);
+  }
   if (!admitted.ok()) return admitted;
   if (road != nullptr) {
     SendDirectly(road, traveller);
@@ -178,12 +190,18 @@ void SpoolingProducer::Arrive(Travellers::iterator traveller, const SendOutcome&
   {
     const std::lock_guard lock(mutex_);
     traveller->has_failed = true;
+    if (absl::IsUnknown(outcome.status)) traveller->message->may_be_stored = true;
     is_road_closing_ = true;
   }
   wake_->Set();
 }
 
+// What may be on the disk, or with the brokers, since an earlier attempt is never told as not sent.
 void SpoolingProducer::Complete(const Message& message, absl::Status status, bool is_spooled) {
+  if (!status.ok() && message->may_be_stored && !absl::IsUnknown(status)) {
+    status = absl::UnknownError(absl::StrCat(
+        "spool: an earlier attempt may have stored it; the last one: ", status.ToString()));
+  }
   message->Describe(std::move(status), -1);
   message->outcome.is_spooled = is_spooled;
   Finish(message);
@@ -197,7 +215,7 @@ void SpoolingProducer::Finish(const Message& message) {
     --messages_;
     bytes_ -= message->bytes;
     for (Listener* listener : listeners_) {
-      if (is_ok || listener->failed == nullptr) continue;
+      if (is_ok || listener->failed == nullptr || message->ordinal > listener->up_to) continue;
       ++listener->failed->count;
       if (listener->failed->messages.size() < kUndeliveredListedMax) {
         listener->failed->messages.push_back(message->outcome);
@@ -217,33 +235,22 @@ void SpoolingProducer::Notify() {
   for (const std::shared_ptr<Event>& event : events) event->Set();
 }
 
-// Asks `is_over`, under the lock, until it says so. False: not by `deadline`.
-bool SpoolingProducer::Await(Listener& listener, absl::Time deadline,
+// Asks `is_over`, under the lock, until it says so, or until `deadline`.
+// REQUIRES: the listener is among the listeners.
+void SpoolingProducer::Await(Listener& listener, absl::Time deadline,
                              const std::function<bool()>& is_over) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (is_over()) return true;
-    listeners_.push_back(&listener);
+  bool has_time = true;
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (is_over() || !has_time) return;
+    }
+    has_time = listener.event->WaitUntil(deadline);
   }
-  bool is_done = false;
-  while (!is_done && listener.event->WaitUntil(deadline)) {
-    const std::lock_guard lock(mutex_);
-    is_done = is_over();
-  }
-  const std::lock_guard lock(mutex_);
-  std::erase(listeners_, &listener);
-  return is_done || is_over();
 }
 
-Undelivered SpoolingProducer::Flush(absl::Time deadline) {
-  Undelivered undelivered;
-  Listener listener{.event = executor_.NewEvent(), .failed = &undelivered};
-  std::uint64_t up_to = 0;
-  Await(listener, deadline, [&] {
-    if (up_to == 0) up_to = last_ordinal_;
-    return open_.empty() || *open_.begin() > up_to;
-  });
-  const std::lock_guard lock(mutex_);
+// REQUIRES: the lock is held.
+void SpoolingProducer::CountOpen(Undelivered& undelivered, std::uint64_t up_to) const {
   const auto end = open_.upper_bound(up_to);
   undelivered.count += static_cast<std::size_t>(std::distance(open_.begin(), end));
   const auto list = [&](const PendingSend& message) {
@@ -255,34 +262,46 @@ Undelivered SpoolingProducer::Flush(absl::Time deadline) {
   };
   for (const Traveller& traveller : travellers_) list(*traveller.message);
   for (const Message& message : line_) list(*message);
+}
+
+Undelivered SpoolingProducer::Flush(absl::Time deadline) {
+  Undelivered undelivered;
+  Listener listener{.event = executor_.NewEvent(), .failed = &undelivered};
+  {
+    const std::lock_guard lock(mutex_);
+    listener.up_to = last_ordinal_;
+    listeners_.push_back(&listener);
+  }
+  Await(listener, deadline, [&] { return open_.empty() || *open_.begin() > listener.up_to; });
+  const std::lock_guard lock(mutex_);
+  std::erase(listeners_, &listener);
+  CountOpen(undelivered, listener.up_to);
   return undelivered;
 }
 
 Undelivered SpoolingProducer::Close(absl::Time deadline) {
+  Undelivered undelivered;
+  Listener listener{.event = executor_.NewEvent(), .failed = &undelivered};
   {
     const std::lock_guard lock(mutex_);
     if (std::exchange(is_closed_, true)) return {};
     is_closing_ = true;
+    listeners_.push_back(&listener);
   }
   Notify();
-  Undelivered undelivered;
-  Listener listener{.event = executor_.NewEvent(), .failed = &undelivered};
   if (task_ != nullptr) {
     wake_->Set();
     Await(listener, deadline, [this] { return open_.empty(); });
     // What is still on the road comes back, and goes to the disk.
-    {
-      const std::lock_guard lock(mutex_);
-      listeners_.push_back(&listener);
-    }
     stop_.request_stop();
     wake_->Set();
     task_ = nullptr;
-    const std::lock_guard lock(mutex_);
-    std::erase(listeners_, &listener);
   }
+  if (relay_ != nullptr) relay_->EndBy(deadline);
   relay_stop_.request_stop();
   relay_task_ = nullptr;
+  const std::lock_guard lock(mutex_);
+  std::erase(listeners_, &listener);
   return undelivered;
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -52,10 +53,12 @@ class SpoolingProducer final : public Producer {
   };
   using Travellers = std::list<Traveller>;
 
-  // Waits for room, or for outcomes.
+  // Waits for room, or for outcomes. Hears from when it is put among the listeners until it is
+  // taken out: whoever counts what failed counts what is open under the same lock.
   struct Listener {
     std::shared_ptr<Event> event;
-    Undelivered* failed = nullptr;  // collects outcomes that are not OK
+    Undelivered* failed = nullptr;  // collects outcomes that are not OK …
+    std::uint64_t up_to = std::numeric_limits<std::uint64_t>::max();  // … of these ordinals
   };
 
   void Submit(Message message, OutgoingMessage content);
@@ -65,7 +68,8 @@ class SpoolingProducer final : public Producer {
   void Arrive(Travellers::iterator traveller, const SendOutcome& outcome);
   void Complete(const Message& message, absl::Status status, bool is_spooled);
   void Finish(const Message& message);
-  bool Await(Listener& listener, absl::Time deadline, const std::function<bool()>& is_over);
+  void Await(Listener& listener, absl::Time deadline, const std::function<bool()>& is_over);
+  void CountOpen(Undelivered& undelivered, std::uint64_t up_to) const;
   void Notify();
 
   void RunTask();

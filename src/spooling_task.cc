@@ -164,6 +164,9 @@ void SpoolingProducer::Append(std::deque<Message> batch) {
     appended = disk_.Append(messages);
   }
   if (!appended.ok() && !absl::IsInvalidArgument(appended)) {
+    if (absl::IsUnknown(appended)) {
+      for (const Message& message : messages) message->may_be_stored = true;
+    }
     write_at_ = executor_.Now() + kWriteBackoff;
     std::string trouble = appended.ToString();
     if (trouble != last_trouble_) {
@@ -181,7 +184,7 @@ void SpoolingProducer::Append(std::deque<Message> batch) {
   for (const Message& message : messages) Complete(message, appended, appended.ok());
 }
 
-// Whoever has waited for send_timeout is told; a message that may be on the disk is kUnknown.
+// Whoever has waited for send_timeout is told.
 void SpoolingProducer::GiveUpOverdue(const absl::Status& why) {
   const absl::Time now = executor_.Now();
   std::vector<Message> overdue;
@@ -192,10 +195,7 @@ void SpoolingProducer::GiveUpOverdue(const absl::Status& why) {
       line_.pop_front();
     }
   }
-  for (const Message& message : overdue) {
-    message->may_be_stored = message->may_be_stored || absl::IsUnknown(why);
-    Complete(message, why, false);
-  }
+  for (const Message& message : overdue) Complete(message, why, false);
 }
 
 void SpoolingProducer::Watch() {

@@ -14,10 +14,13 @@
 namespace once::rocksdb {
 namespace {
 
-absl::StatusOr<OutgoingRow> RowOf(std::int64_t number, std::string_view bytes) {
+OutgoingRow Damaged(std::int64_t number) {
+  return {.number = number, .damage = DamagedRow(absl::StrCat("outgoing message ", number))};
+}
+
+OutgoingRow RowOf(std::int64_t number, std::string_view bytes) {
   absl::StatusOr<OutgoingRow> row = stores::DecodeOutgoingRow(number, bytes);
-  if (!row.ok()) return DamagedRow(absl::StrCat("outgoing message ", number));
-  return row;
+  return row.ok() ? *std::move(row) : Damaged(number);
 }
 
 absl::Status WriteFact(Batch& batch, const stores::OutgoingFact& fact) {
@@ -36,7 +39,7 @@ absl::Status Drop(Batch& batch, const stores::OutgoingChange::Range& range) {
 }  // namespace
 
 absl::StatusOr<std::vector<OutgoingRow>> RocksOutgoing::FindRows(std::int64_t after,
-                                                                 const OutgoingLog::Bound& bound) {
+                                                                 const stores::RowBound& bound) {
   const Database::ReadScope reading(*database_);
   if (absl::Status check = reading.Check(); !check.ok()) return check;
   std::vector<OutgoingRow> rows;
@@ -47,12 +50,10 @@ absl::StatusOr<std::vector<OutgoingRow>> RocksOutgoing::FindRows(std::int64_t af
     const auto number = SequenceOf(key);
     damage.Update(number.status());
     if (!number.ok()) return false;
-    absl::StatusOr<OutgoingRow> row = RowOf(*number, value);
-    damage.Update(row.status());
-    if (!row.ok()) return false;
-    bytes += SizeBytes(row->message);
+    OutgoingRow row = RowOf(*number, value);
+    bytes += SizeBytes(row.message);
     if (!rows.empty() && bytes > bound.bytes_max) return false;
-    rows.push_back(*std::move(row));
+    rows.push_back(std::move(row));
     return rows.size() < bound.rows_max;
   };
   damage.Update(reading.view().Scan(kRowsFamily, SequenceKey(kOutgoingTable, after + 1),
@@ -70,15 +71,26 @@ absl::StatusOr<std::vector<OutgoingRow>> RocksOutgoing::ReadRows(
   for (const std::int64_t number : numbers) {
     const auto bytes = view.Get(kRowsFamily, SequenceKey(kOutgoingTable, number));
     if (!bytes.ok()) return bytes.status();
-    if (!*bytes) return DamagedRow(absl::StrCat("outgoing message ", number));
-    absl::StatusOr<OutgoingRow> row = RowOf(number, **bytes);
-    if (!row.ok()) return row.status();
-    rows.push_back(*std::move(row));
+    rows.push_back(*bytes ? RowOf(number, **bytes) : Damaged(number));
   }
   return rows;
 }
 
 absl::StatusOr<std::int64_t> RocksOutgoing::FindLast() { return database_->last_outgoing(); }
+
+absl::StatusOr<std::uint64_t> RocksOutgoing::MeasureBytes() {
+  const Database::ReadScope reading(*database_);
+  if (absl::Status check = reading.Check(); !check.ok()) return check;
+  std::uint64_t bytes = 0;
+  const auto visit = [&](std::string_view, std::string_view value) {
+    bytes += value.size();
+    return true;
+  };
+  const std::string table(1, kOutgoingTable);
+  const absl::Status read = reading.view().Scan(kRowsFamily, table, EndOfPrefix(table), visit);
+  if (!read.ok()) return read;
+  return bytes;
+}
 
 absl::StatusOr<std::vector<stores::OutgoingFact>> RocksOutgoing::ReadFacts() {
   if (!database_->CheckWritable().ok()) {

@@ -21,9 +21,10 @@ class RocksOutgoing final : public stores::OutgoingStorage {
   explicit RocksOutgoing(std::shared_ptr<Database> database) : database_(std::move(database)) {}
 
   absl::StatusOr<std::vector<OutgoingRow>> FindRows(std::int64_t after,
-                                                    const OutgoingLog::Bound& bound) override;
+                                                    const stores::RowBound& bound) override;
   absl::StatusOr<std::vector<OutgoingRow>> ReadRows(std::span<const std::int64_t> numbers) override;
   absl::StatusOr<std::int64_t> FindLast() override;
+  absl::StatusOr<std::uint64_t> MeasureBytes() override;
   absl::StatusOr<std::vector<stores::OutgoingFact>> ReadFacts() override;
   absl::Status Write(const stores::OutgoingChange& change) override;
 

@@ -70,9 +70,9 @@ class RocksStore final : public DedupStore, public TransactionalStore {
         maintenance_(database_) {}
 
   absl::Status ServeOperators() {
-    auto server =
-        OperatorServer::Start(absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)),
-                              {.operations = operations_, .maintenance = &maintenance_});
+    auto server = OperatorServer::Start(
+        absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)),
+        {.operations = operations_, .maintenance = &maintenance_, .outgoing = &outgoing_});
     if (!server.ok()) {
       return absl::Status(
           server.status().code(),

@@ -34,15 +34,20 @@ absl::Status PublishRow(Database& database, const OutgoingMessage& message) {
   return publish.Run();
 }
 
-absl::StatusOr<OutgoingRow> SqliteOutgoing::RowAt(const Statement& row) const {
+OutgoingRow SqliteOutgoing::Damaged(std::int64_t number, std::string_view how) const {
+  return {.number = number,
+          .damage = absl::DataLossError(absl::StrCat("sqlite: outgoing message ", number, " in ",
+                                                     database_->path(), " is ", ToAbsl(how),
+                                                     "; restore a backup, or give it up"))};
+}
+
+OutgoingRow SqliteOutgoing::RowAt(const Statement& row) const {
   absl::StatusOr<OutgoingRow> decoded = stores::DecodeOutgoingRow(row.Int(0), row.Bytes(1));
-  if (decoded.ok()) return decoded;
-  return absl::DataLossError(absl::StrCat("sqlite: outgoing message ", row.Int(0), " in ",
-                                          database_->path(), " is damaged; restore a backup"));
+  return decoded.ok() ? *std::move(decoded) : Damaged(row.Int(0), "damaged");
 }
 
 absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::FindRows(std::int64_t after,
-                                                                  const OutgoingLog::Bound& bound) {
+                                                                  const stores::RowBound& bound) {
   Database::ReadScope reading(*database_);
   if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
   Statement& find = reading.statements().find_outgoing;
@@ -52,14 +57,13 @@ absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::FindRows(std::int64_t a
   std::size_t bytes = 0;
   absl::StatusOr<bool> has_row = find.Step();
   for (; has_row.ok() && *has_row; has_row = find.Step()) {
-    absl::StatusOr<OutgoingRow> row = RowAt(find);
-    if (row.ok()) bytes += SizeBytes(row->message);
-    if (!row.ok() || (!rows.empty() && bytes > bound.bytes_max)) {
+    OutgoingRow row = RowAt(find);
+    bytes += SizeBytes(row.message);
+    if (!rows.empty() && bytes > bound.bytes_max) {
       find.Reset();
-      if (!row.ok()) return row.status();
       return rows;
     }
-    rows.push_back(*std::move(row));
+    rows.push_back(std::move(row));
   }
   if (!has_row.ok()) return has_row.status();
   return rows;
@@ -75,14 +79,8 @@ absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::ReadRows(
     read.Bind(1, number);
     const absl::StatusOr<bool> has_row = read.Step();
     if (!has_row.ok()) return has_row.status();
-    if (!*has_row) {
-      return absl::DataLossError(absl::StrCat("sqlite: outgoing message ", number, " in ",
-                                              database_->path(), " is gone; restore a backup"));
-    }
-    absl::StatusOr<OutgoingRow> row = RowAt(read);
-    read.Reset();
-    if (!row.ok()) return row.status();
-    rows.push_back(*std::move(row));
+    rows.push_back(*has_row ? RowAt(read) : Damaged(number, "gone"));
+    if (*has_row) read.Reset();
   }
   return rows;
 }
@@ -96,6 +94,17 @@ absl::StatusOr<std::int64_t> SqliteOutgoing::FindLast() {
   const std::int64_t last = *has_row ? find.Int(0) : 0;
   find.Reset();
   return last;
+}
+
+absl::StatusOr<std::uint64_t> SqliteOutgoing::MeasureBytes() {
+  Database::ReadScope reading(*database_);
+  if (absl::Status unmoved = reading.Check(); !unmoved.ok()) return unmoved;
+  Statement& measure = reading.statements().measure_outgoing;
+  const absl::StatusOr<bool> has_row = measure.Step();
+  if (!has_row.ok()) return has_row.status();
+  const std::int64_t bytes = *has_row ? measure.Int(0) : 0;
+  measure.Reset();
+  return static_cast<std::uint64_t>(bytes);
 }
 
 absl::StatusOr<std::vector<stores::OutgoingFact>> SqliteOutgoing::ReadFacts() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,14 +25,16 @@ class SqliteOutgoing final : public stores::OutgoingStorage {
   explicit SqliteOutgoing(std::shared_ptr<Database> database) : database_(std::move(database)) {}
 
   absl::StatusOr<std::vector<OutgoingRow>> FindRows(std::int64_t after,
-                                                    const OutgoingLog::Bound& bound) override;
+                                                    const stores::RowBound& bound) override;
   absl::StatusOr<std::vector<OutgoingRow>> ReadRows(std::span<const std::int64_t> numbers) override;
   absl::StatusOr<std::int64_t> FindLast() override;
+  absl::StatusOr<std::uint64_t> MeasureBytes() override;
   absl::StatusOr<std::vector<stores::OutgoingFact>> ReadFacts() override;
   absl::Status Write(const stores::OutgoingChange& change) override;
 
  private:
-  absl::StatusOr<OutgoingRow> RowAt(const Statement& row) const;
+  OutgoingRow RowAt(const Statement& row) const;
+  OutgoingRow Damaged(std::int64_t number, std::string_view how) const;
 
   const std::shared_ptr<Database> database_;
 };

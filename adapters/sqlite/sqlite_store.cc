@@ -57,9 +57,9 @@ class SqliteStore final : public DedupStore, public TransactionalStore {
         maintenance_(database_) {}
 
   absl::Status ServeOperators() {
-    auto server =
-        OperatorServer::Start(absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)),
-                              {.operations = operations_, .maintenance = &maintenance_});
+    auto server = OperatorServer::Start(
+        absl::StrCat(database_->path(), ToAbsl(kOperatorSocketSuffix)),
+        {.operations = operations_, .maintenance = &maintenance_, .outgoing = &outgoing_});
     if (!server.ok()) {
       return absl::Status(
           server.status().code(),

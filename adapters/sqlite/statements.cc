@@ -159,6 +159,8 @@ absl::Status PrepareOutgoing(ReaderStatements& s, sqlite3* connection, const std
                      {&s.last_outgoing, "count outgoing messages in",
                       "SELECT coalesce(max(seq), 0) FROM main.sqlite_sequence "
                       "WHERE name = 'once_outgoing'"},
+                     {&s.measure_outgoing, "measure outgoing messages in",
+                      "SELECT coalesce(sum(length(row)), 0) FROM main.once_outgoing"},
                      {&s.list_outgoing_facts, "read what is known of outgoing messages in",
                       "SELECT key, value FROM main.once_outgoing_facts"}});
 }

@@ -35,6 +35,7 @@ struct ReaderStatements {
   Statement find_failures;
   Statement list_notes;
   Statement find_outgoing, read_outgoing, last_outgoing, list_outgoing_facts;
+  Statement measure_outgoing;
 
   absl::Status Prepare(sqlite3* connection, const std::string& path);
 };

@@ -1,6 +1,6 @@
 // The operators' socket: the way to a store that only one process may have open. The owner serves
-// its StoreOperations and its
-// StoreMaintenance on a Unix domain socket beside the store; the `once` command is its client.
+// its StoreOperations, its StoreMaintenance and its OutgoingOperations on a Unix domain socket
+// beside the store; the `once` command is its client.
 //
 // Only the owner's own user is served (mode 0600 and SO_PEERCRED, on both sides). One JSON document
 // per line, at most kOperatorLineBytesMax long; the protocol is private to one version of once and
@@ -19,6 +19,7 @@
 #include "once/executor.h"
 #include "once/maintenance.h"
 #include "once/operations.h"
+#include "once/outgoing_operations.h"
 
 namespace once {
 
@@ -37,10 +38,11 @@ struct OperatorServerOptions {
   std::shared_ptr<Executor> executor = SystemExecutor();
 };
 
-// What is served. Both outlive the server; `maintenance` may be null.
+// What is served. All of them outlive the server; all but the first may be null.
 struct OperatorTargets {
   StoreOperations& operations;
   StoreMaintenance* maintenance = nullptr;
+  OutgoingOperations* outgoing = nullptr;
 };
 
 // Serves until it is destroyed, which takes as long as the call at hand, asks a long job to give
@@ -72,6 +74,8 @@ struct StoreOwner {
   std::unique_ptr<StoreOperations> operations;
   // What takes long runs on at the owner when its caller gives up here.
   std::unique_ptr<StoreMaintenance> maintenance;
+  // kUnimplemented, where the owner has none. MeasureBytes() is not served.
+  std::unique_ptr<OutgoingOperations> outgoing;
 };
 
 // Greets the owner at `path`. kNotFound: no socket; kUnavailable: nobody listens any more, so the

@@ -16,8 +16,11 @@
 // What it is not: a producer. Messages that are not bound to a transaction go through Producer.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -38,7 +41,8 @@ struct OutboxRelayOptions {
   std::shared_ptr<DedupStore> store;  // required; transactions()->outgoing() must not be null
   RecordClientFactory clients;        // required: once::kafka::RecordClients
 
-  // A message without this header gets it, made of its number: the same in every copy, so that
+  // A message without this header gets it, made of the store's id, its row's number and the time of
+  // its commit: the same in every copy, also when it gets another sequence number, so that
   // consumers that know messages by their ids (StandardIdHeaders) recognise them. Empty: none does.
   std::string id_header = std::string(kProducerIdHeader);
 
@@ -54,12 +58,16 @@ struct OutboxRelayOptions {
   // How often a stream with news is marked, so that a consumer sees when its tail is lost.
   absl::Duration mark_interval = absl::Seconds(5);
   // Creates the side topic of marks where there is none (kafka::MarksTopics); null: whoever owns
-  // the cluster does. Without the topic nothing is marked, and a warning says so once.
+  // the cluster does. Without the topic nothing is marked, and a warning says so; it is tried again
+  // every minute.
   std::function<absl::Status(const std::string& topic, absl::Time deadline)> create_marks_topic;
   // How long Run() goes on after a stop for what is on its way.
   absl::Duration stop_timeout = absl::Seconds(10);
   // Between two tries after trouble with the store or the brokers.
   absl::Duration retry_interval = absl::Milliseconds(200);
+  // A topic that the brokers do not list may only just have been created, or they have not all come
+  // back: messages to it wait so long before they are parked. All others go on meanwhile.
+  absl::Duration missing_topic_grace = absl::Seconds(30);
   // How often waiting messages are counted for the metrics.
   absl::Duration count_interval = absl::Seconds(5);
 
@@ -87,6 +95,9 @@ class OutboxRelay {
   // relay sends it again.
   // REQUIRES: called once, from one thread; Step() is not called beside it.
   absl::Status Run(std::stop_token stop);
+  // From any thread, before the stop is requested: Run() ends at about this time at the latest,
+  // also where stop_timeout would permit it to go on; the next relay sends again what is left.
+  void EndBy(absl::Time deadline);
 
   // One turn, without waiting for reports or for messages: for tests and for loops of one's own.
   // OK, or the trouble that the turn has met; the next one may go on.
@@ -98,6 +109,8 @@ class OutboxRelay {
   explicit OutboxRelay(std::unique_ptr<RelayWork> work);
 
   std::unique_ptr<RelayWork> work_;
+  // EndBy(), in nanoseconds since the Unix epoch.
+  std::atomic<std::int64_t> end_by_ = std::numeric_limits<std::int64_t>::max();
 };
 
 }  // namespace once

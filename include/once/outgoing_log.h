@@ -27,18 +27,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
-#include "once/publisher.h"
+#include "once/outgoing_operations.h"
 
 namespace once {
-
-struct OutgoingRow {
-  // Names the row as long as it is in the log. Of two rows of one order the one that was committed
-  // first has the smaller number.
-  std::int64_t number = 0;
-  OutgoingMessage message;
-  absl::Time put_at = absl::InfinitePast();  // by the store's clock, for its age
-};
 
 // Where a row goes, decided once.
 struct Placement {
@@ -61,12 +52,6 @@ struct OutgoingRound {
 struct UnfinishedRound {
   OutgoingRound round;
   std::vector<OutgoingRow> rows;
-};
-
-struct ParkedRow {
-  OutgoingRow row;
-  std::string reason;
-  absl::Time parked_at = absl::InfinitePast();
 };
 
 // A row that no retry can publish.
@@ -114,19 +99,8 @@ struct OutgoingProgress {
   std::span<const StreamProgress> streams;
 };
 
-struct OutgoingCounts {
-  std::size_t waiting = 0;                     // committed, and not published; parked ones included
-  std::size_t parked = 0;                      // of those
-  absl::Time oldest = absl::InfiniteFuture();  // put_at of the one that waits longest
-};
-
-class OutgoingLog {
+class OutgoingLog : public OutgoingOperations {
  public:
-  OutgoingLog() = default;
-  OutgoingLog(const OutgoingLog&) = delete;
-  OutgoingLog& operator=(const OutgoingLog&) = delete;
-  virtual ~OutgoingLog() = default;
-
   // The producer id of everything that comes out of this log: the store's own, ValidateProducerId.
   virtual std::string producer_id() const = 0;
 
@@ -146,10 +120,13 @@ class OutgoingLog {
 
   // Committed rows of the lane that are in no round, not parked, and behind no parked one, by their
   // numbers: at most so many rows and, but for the first, bytes. Rows that an earlier call has told
-  // are told again until they are placed.
+  // are told again until they are placed. A row that is damaged is told as such.
   struct Bound {
     std::size_t rows_max = 0;
     std::size_t bytes_max = 0;
+    // Rows of these topics cannot be placed now. The log passes over them, so that they do not hold
+    // up the others, as far as it can do that at a bounded cost; it may tell some all the same.
+    std::span<const std::string> passed_topics = {};
   };
   virtual absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) = 0;
 
@@ -166,16 +143,6 @@ class OutgoingLog {
   virtual absl::StatusOr<bool> IsEpochInUse(std::uint64_t epoch) = 0;
   // Forgets its streams: their last marks are published.
   virtual absl::Status CloseEpoch(std::uint64_t epoch) = 0;
-
-  virtual absl::StatusOr<OutgoingCounts> Count() = 0;
-
-  // Operators. Behind `after`, ascending, at most so many.
-  virtual absl::StatusOr<std::vector<ParkedRow>> ListParked(std::int64_t after,
-                                                            std::size_t rows_max) = 0;
-  // It is published again, before all others of its order. kNotFound: no such row is parked.
-  virtual absl::Status Unpark(std::int64_t number) = 0;
-  // It is never published. kNotFound: no such row is parked.
-  virtual absl::Status Discard(std::int64_t number) = 0;
 
  private:
   std::atomic<bool> is_relay_busy_ = false;

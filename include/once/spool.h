@@ -41,7 +41,8 @@ enum class SpoolMode : std::uint8_t {
   kWhenUnreachable
 };
 
-// What Send() does while the spool is full.
+// What Send() does while the spool is full. While only ProducerLimits are reached, that is what is
+// not on the disk yet, it waits in either case, at most send_timeout.
 enum class WhenFull : std::uint8_t {
   kBlock,  // waits, at most send_timeout; then kResourceExhausted
   kRefuse  // kResourceExhausted at once
@@ -50,7 +51,8 @@ enum class WhenFull : std::uint8_t {
 struct SpoolLimits {
   // Messages on the disk that are not published yet, parked ones included.
   std::size_t messages_max = 10'000'000;
-  // Their bytes, of those that this opening of the spool has put there.
+  // Their bytes. What an earlier opening has left counts by the average of its messages; opening
+  // the spool reads all of that once.
   std::size_t bytes_max = std::size_t{4} * 1024 * 1024 * 1024;
   // A spool whose oldest message has waited longer counts as full: nobody looks after it.
   absl::Duration age_max = absl::InfiniteDuration();

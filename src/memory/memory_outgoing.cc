@@ -19,7 +19,7 @@ void OutgoingTable::Apply(const stores::OutgoingChange& change) {
 }
 
 absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::FindRows(std::int64_t after,
-                                                                  const OutgoingLog::Bound& bound) {
+                                                                  const stores::RowBound& bound) {
   return data_->Access([&](const Contents& contents) {
     const auto& rows = contents.outgoing.rows();
     std::vector<OutgoingRow> found;
@@ -35,14 +35,17 @@ absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::FindRows(std::int64_t a
 
 absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::ReadRows(
     std::span<const std::int64_t> numbers) {
-  return data_->Access([&](const Contents& contents) -> absl::StatusOr<std::vector<OutgoingRow>> {
+  return data_->Access([&](const Contents& contents) {
     std::vector<OutgoingRow> found;
     for (const std::int64_t number : numbers) {
       const auto row = contents.outgoing.rows().find(number);
       if (row == contents.outgoing.rows().end()) {
-        return absl::DataLossError(absl::StrCat("memory: outgoing message ", number, " is gone"));
+        found.push_back({.number = number,
+                         .damage = absl::DataLossError(
+                             absl::StrCat("memory: outgoing message ", number, " is gone"))});
+      } else {
+        found.push_back(row->second);
       }
-      found.push_back(row->second);
     }
     return found;
   });
@@ -50,6 +53,14 @@ absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::ReadRows(
 
 absl::StatusOr<std::int64_t> MemoryOutgoing::FindLast() {
   return data_->Access([](const Contents& contents) { return contents.outgoing.last(); });
+}
+
+absl::StatusOr<std::uint64_t> MemoryOutgoing::MeasureBytes() {
+  return data_->Access([](const Contents& contents) {
+    std::uint64_t bytes = 0;
+    for (const auto& [number, row] : contents.outgoing.rows()) bytes += SizeBytes(row.message);
+    return bytes;
+  });
 }
 
 absl::StatusOr<std::vector<stores::OutgoingFact>> MemoryOutgoing::ReadFacts() {

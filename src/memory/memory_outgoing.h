@@ -20,9 +20,10 @@ class MemoryOutgoing final : public stores::OutgoingStorage {
   explicit MemoryOutgoing(std::shared_ptr<MemoryData> data) : data_(std::move(data)) {}
 
   absl::StatusOr<std::vector<OutgoingRow>> FindRows(std::int64_t after,
-                                                    const OutgoingLog::Bound& bound) override;
+                                                    const stores::RowBound& bound) override;
   absl::StatusOr<std::vector<OutgoingRow>> ReadRows(std::span<const std::int64_t> numbers) override;
   absl::StatusOr<std::int64_t> FindLast() override;
+  absl::StatusOr<std::uint64_t> MeasureBytes() override;
   absl::StatusOr<std::vector<stores::OutgoingFact>> ReadFacts() override;
   // Beside whatever transaction is open: none reads or changes what a relay does.
   absl::Status Write(const stores::OutgoingChange& change) override;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/operator_socket.h"
+#include "src/operator/answer_outgoing.h"
 #include "src/operator/codec.h"
 
 namespace once::operators {
@@ -112,11 +113,12 @@ std::optional<absl::StatusOr<json>> CallDesk(MaintenanceDesk& desk, std::string_
   return std::nullopt;
 }
 
-absl::StatusOr<json> Call(StoreOperations& operations, MaintenanceDesk* desk, std::string_view call,
-                          const json& from) {
-  if (desk != nullptr) {
-    if (auto answer = CallDesk(*desk, call, from)) return *std::move(answer);
+absl::StatusOr<json> Call(const Desks& desks, std::string_view call, const json& from) {
+  if (desks.maintenance != nullptr) {
+    if (auto answer = CallDesk(*desks.maintenance, call, from)) return *std::move(answer);
   }
+  if (auto answer = AnswerOutgoing(desks.outgoing, call, from)) return *std::move(answer);
+  StoreOperations& operations = desks.operations;
   if (call == kGreet) return json(kDone);
   if (call == kListPositions) {
     const absl::StatusOr<std::vector<StoredPosition>> positions = operations.ListPositions();
@@ -152,8 +154,7 @@ absl::StatusOr<json> Call(StoreOperations& operations, MaintenanceDesk* desk, st
       "there is no such call; use the `once` command of the owner's version");
 }
 
-absl::StatusOr<json> Serve(StoreOperations& operations, MaintenanceDesk* desk,
-                           std::string_view line) {
+absl::StatusOr<json> Serve(const Desks& desks, std::string_view line) {
   const absl::StatusOr<json> request = ParseDocument(line);
   if (!request.ok()) return request.status();
   std::int64_t version = 0;
@@ -172,7 +173,7 @@ absl::StatusOr<json> Serve(StoreOperations& operations, MaintenanceDesk* desk,
         absl::StrCat("the request has no member \"", kCallName, "\""));
   }
   const auto argument = request->find(kArgumentName);
-  return Call(operations, desk, call->get_ref<const std::string&>(),
+  return Call(desks, call->get_ref<const std::string&>(),
               argument == request->end() ? json() : *argument);
 }
 
@@ -184,9 +185,8 @@ std::string AnswerError(const absl::Status& error) {
   return PrintDocument(answer);
 }
 
-std::string AnswerRequest(StoreOperations& operations, std::string_view line,
-                          MaintenanceDesk* desk) {
-  absl::StatusOr<json> result = Serve(operations, desk, line);
+std::string AnswerRequest(const Desks& desks, std::string_view line) {
+  absl::StatusOr<json> result = Serve(desks, line);
   if (!result.ok()) return AnswerError(result.status());
   json answer = Outer();
   answer[kResultName] = *std::move(result);

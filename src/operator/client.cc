@@ -261,6 +261,81 @@ class OwnerClient final : public StoreOperations {
   const std::shared_ptr<OwnerCaller> owner_;
 };
 
+// The owner's log of outgoing messages.
+class OwnerOutgoing final : public OutgoingOperations {
+ public:
+  explicit OwnerOutgoing(std::shared_ptr<OwnerCaller> owner) : owner_(std::move(owner)) {}
+
+  absl::StatusOr<OutgoingCounts> Count() override {
+    return owner_->Find<OutgoingCounts>(operators::kCountOutgoing, json());
+  }
+  absl::StatusOr<std::vector<OutgoingRow>> ListWaiting(std::int64_t after,
+                                                       std::size_t rows_max) override {
+    const auto number = [](const OutgoingRow& row) { return row.number; };
+    return List<OutgoingRow>(operators::kListWaiting, {after, rows_max}, number);
+  }
+  absl::StatusOr<std::vector<ParkedRow>> ListParked(std::int64_t after,
+                                                    std::size_t rows_max) override {
+    const auto number = [](const ParkedRow& row) { return row.row.number; };
+    return List<ParkedRow>(operators::kListParked, {after, rows_max}, number);
+  }
+  absl::StatusOr<std::vector<DiscardedRow>> ListDiscarded(std::int64_t after,
+                                                          std::size_t rows_max) override {
+    const auto number = [](const DiscardedRow& row) { return row.number; };
+    return List<DiscardedRow>(operators::kListDiscarded, {after, rows_max}, number);
+  }
+  absl::Status Unpark(std::int64_t number) override {
+    return owner_->Change(operators::kUnpark, Word(number, ""));
+  }
+  absl::StatusOr<std::size_t> UnparkTopic(const std::string& topic) override {
+    const absl::StatusOr<json> done =
+        owner_->Call(operators::kUnparkTopic, operators::Encode(topic), CallKind::kChanges);
+    if (!done.ok()) return done.status();
+    std::size_t count = 0;
+    if (!operators::Decode(*done, count)) return owner_->NotUnderstood(operators::kUnparkTopic);
+    return count;
+  }
+  absl::Status Discard(std::int64_t number) override {
+    return owner_->Change(operators::kDiscardOutgoing, Word(number, ""));
+  }
+  absl::Status GiveUp(std::int64_t number, const std::string& reason) override {
+    return owner_->Change(operators::kGiveUp, Word(number, reason));
+  }
+
+ private:
+  static json Word(std::int64_t number, const std::string& reason) {
+    return operators::Encode(operators::RowWord{.number = number, .reason = reason});
+  }
+
+  template <typename Row, typename NumberOf>
+  absl::StatusOr<std::vector<Row>> List(std::string_view call, operators::RowQuery rest,
+                                        NumberOf number_of) {
+    std::vector<Row> all;
+    bool has_more = rest.rows_max > 0;
+    while (has_more) {
+      const absl::StatusOr<json> page =
+          owner_->Call(call, operators::Encode(rest), CallKind::kReads);
+      if (!page.ok()) return page.status();
+      std::vector<Row> rows;
+      const bool is_whole = operators::DecodeMember(*page, operators::kRowsName, rows) &&
+                            operators::DecodeMember(*page, operators::kHasMoreName, has_more) &&
+                            rows.size() <= rest.rows_max &&
+                            std::all_of(rows.begin(), rows.end(), [&](const Row& row) {
+                              return number_of(row) > rest.after;
+                            });
+      if (!is_whole) return owner_->NotUnderstood(call);
+      if (rows.empty()) break;
+      rest.after = number_of(rows.back());
+      rest.rows_max -= rows.size();
+      has_more = has_more && rest.rows_max > 0;
+      std::move(rows.begin(), rows.end(), std::back_inserter(all));
+    }
+    return all;
+  }
+
+  const std::shared_ptr<OwnerCaller> owner_;
+};
+
 // What takes long is begun there and looked at until it is over.
 class OwnerMaintenance final : public StoreMaintenance {
  public:
@@ -327,7 +402,8 @@ absl::StatusOr<StoreOwner> ConnectToOwner(const std::string& path, OwnerOptions 
   if (!process.ok()) return process.status();
   return StoreOwner{.process = *process,
                     .operations = std::make_unique<OwnerClient>(owner),
-                    .maintenance = std::make_unique<OwnerMaintenance>(owner)};
+                    .maintenance = std::make_unique<OwnerMaintenance>(owner),
+                    .outgoing = std::make_unique<OwnerOutgoing>(owner)};
 }
 
 }  // namespace once

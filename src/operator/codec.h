@@ -15,12 +15,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/operations.h"
+#include "once/outgoing_operations.h"
 #include "src/operator/maintenance_desk.h"
 
 namespace once::operators {
 
 // Of the protocol. Raise it with every change of what is encoded here.
-inline constexpr std::int64_t kVersion = 3;
+inline constexpr std::int64_t kVersion = 4;
 
 // Member names of the outer documents.
 inline constexpr const char* kVersionName = "once_operator";
@@ -33,6 +34,8 @@ inline constexpr const char* kLettersName = "letters";
 inline constexpr const char* kHasMoreName = "has_more";
 // … and of kListNotes, with kHasMoreName.
 inline constexpr const char* kNotesName = "notes";
+// … and of the lists of outgoing messages, likewise.
+inline constexpr const char* kRowsName = "rows";
 
 // The calls.
 inline constexpr std::string_view kGreet = "greet";
@@ -48,11 +51,32 @@ inline constexpr std::string_view kDropLetter = "drop_letter";
 inline constexpr std::string_view kReadFigures = "read_figures";
 inline constexpr std::string_view kStartJob = "start_job";  // its result is the number for …
 inline constexpr std::string_view kLookAtJob = "look_at_job";
+// Of outgoing messages.
+inline constexpr std::string_view kCountOutgoing = "count_outgoing";
+inline constexpr std::string_view kListWaiting = "list_waiting";
+inline constexpr std::string_view kListParked = "list_parked";
+inline constexpr std::string_view kListDiscarded = "list_discarded";
+inline constexpr std::string_view kUnpark = "unpark";
+inline constexpr std::string_view kUnparkTopic = "unpark_topic";  // its result is how many
+inline constexpr std::string_view kDiscardOutgoing = "discard_outgoing";
+inline constexpr std::string_view kGiveUp = "give_up";
 
 // (scope, id), owned.
 struct OwnedIdKey {
   std::string scope;
   std::string id;
+};
+
+// Rows of outgoing messages behind `after`, at most so many.
+struct RowQuery {
+  std::int64_t after = 0;
+  std::size_t rows_max = 0;
+};
+
+// What is decided of one of them.
+struct RowWord {
+  std::int64_t number = 0;
+  std::string reason;
 };
 
 // One line, without its newline. kInvalidArgument for what is no JSON object, or nested deeper or
@@ -78,6 +102,12 @@ nlohmann::json Encode(const OwnedIdKey& key);
 nlohmann::json Encode(const StoreFigure& figure);
 nlohmann::json Encode(const JobRequest& request);
 nlohmann::json Encode(const JobState& state);
+nlohmann::json Encode(const OutgoingRow& row);
+nlohmann::json Encode(const ParkedRow& row);
+nlohmann::json Encode(const DiscardedRow& row);
+nlohmann::json Encode(const OutgoingCounts& counts);
+nlohmann::json Encode(const RowQuery& query);
+nlohmann::json Encode(const RowWord& word);
 
 // False when `from` is not what Encode makes; `to` is then in no particular state.
 bool Decode(const nlohmann::json& from, std::string& to);
@@ -98,6 +128,12 @@ bool Decode(const nlohmann::json& from, OwnedIdKey& to);
 bool Decode(const nlohmann::json& from, StoreFigure& to);
 bool Decode(const nlohmann::json& from, JobRequest& to);
 bool Decode(const nlohmann::json& from, JobState& to);
+bool Decode(const nlohmann::json& from, OutgoingRow& to);
+bool Decode(const nlohmann::json& from, ParkedRow& to);
+bool Decode(const nlohmann::json& from, DiscardedRow& to);
+bool Decode(const nlohmann::json& from, OutgoingCounts& to);
+bool Decode(const nlohmann::json& from, RowQuery& to);
+bool Decode(const nlohmann::json& from, RowWord& to);
 
 // Whole numbers within their type's range, and nothing that was a fraction.
 template <typename Int>

@@ -47,10 +47,9 @@ class SignalShield {
   sigset_t former_ = {};
 };
 
-std::string Answer(StoreOperations& operations, operators::MaintenanceDesk& desk,
-                   std::string_view line) {
+std::string Answer(const operators::Desks& desks, std::string_view line) {
   try {
-    return operators::AnswerRequest(operations, line, &desk);
+    return operators::AnswerRequest(desks, line);
   } catch (const std::bad_alloc&) {  // an operator's wish is no reason to end the consumer
     return operators::AnswerError(absl::ResourceExhaustedError("the owner is out of memory"));
   }
@@ -74,9 +73,11 @@ class SocketServer final : public OperatorServer {
       : place_(std::move(place)),
         listener_(std::move(listener)),
         wake_(std::move(wake)),
-        operations_(targets.operations),
         options_(std::move(options)),
         desk_(std::make_unique<operators::MaintenanceDesk>(targets.maintenance, options_.executor)),
+        desks_{.operations = targets.operations,
+               .maintenance = desk_.get(),
+               .outgoing = targets.outgoing},
         process_(::getpid()) {
     const SignalShield shield;
     task_ = options_.executor->Spawn("once-operators", [this] { Serve(); });
@@ -195,7 +196,7 @@ class SocketServer final : public OperatorServer {
       return false;
     }
     if (end == std::string::npos) return false;
-    client.answer = Answer(operations_, *desk_, std::string_view(client.request).substr(0, end));
+    client.answer = Answer(desks_, std::string_view(client.request).substr(0, end));
     client.request.erase(0, end + 1);
     client.looked = 0;
     Extend(client);
@@ -229,9 +230,9 @@ class SocketServer final : public OperatorServer {
   const operators::SocketPlace place_;
   const Descriptor listener_;
   const Descriptor wake_;
-  StoreOperations& operations_;
   const OperatorServerOptions options_;
   std::unique_ptr<operators::MaintenanceDesk> desk_;
+  const operators::Desks desks_;
   const pid_t process_;
   // Of the thread:
   std::vector<Client> clients_;

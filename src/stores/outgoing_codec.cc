@@ -165,6 +165,27 @@ absl::StatusOr<ParkedNote> DecodeParked(std::string_view bytes) {
   return parked;
 }
 
+std::string EncodeDiscarded(const DiscardedRow& discarded) {
+  std::string out(1, kVersion);
+  AppendTime(out, discarded.discarded_at);
+  AppendText(out, discarded.topic);
+  AppendText(out, discarded.id);
+  AppendText(out, discarded.reason);
+  return out;
+}
+
+absl::StatusOr<DiscardedRow> DecodeDiscarded(std::int64_t number, std::string_view bytes) {
+  ByteReader reader(bytes);
+  const char version = reader.TakeInt<char>();
+  DiscardedRow discarded{.number = number};
+  discarded.discarded_at = TakeTime(reader);
+  discarded.topic = std::string(reader.TakeText());
+  discarded.id = std::string(reader.TakeText());
+  discarded.reason = std::string(reader.TakeText());
+  if (version != kVersion || !reader.is_done()) return Damaged("a discarded row");
+  return discarded;
+}
+
 std::string EncodeStream(const StreamProgress& stream) {
   std::string out(1, kVersion);
   AppendInt(out, stream.epoch);

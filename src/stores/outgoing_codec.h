@@ -36,6 +36,10 @@ struct ParkedNote {
 std::string EncodeParked(const ParkedNote& parked);
 absl::StatusOr<ParkedNote> DecodeParked(std::string_view bytes);
 
+// But for the number, which is its key.
+std::string EncodeDiscarded(const DiscardedRow& discarded);
+absl::StatusOr<DiscardedRow> DecodeDiscarded(std::int64_t number, std::string_view bytes);
+
 std::string EncodeStream(const StreamProgress& stream);
 absl::StatusOr<StreamProgress> DecodeStream(std::string_view bytes);
 

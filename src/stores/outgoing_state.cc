@@ -3,6 +3,7 @@
 //   r round       its placements
 //   p number      a parked row
 //   w number      the order of a row that waits behind the cursor
+//   d number      word of a row that was given up
 //   s … and v …   a stream, and a void that is owed, under their names
 #include "src/stores/outgoing_state.h"
 
@@ -22,6 +23,7 @@ constexpr char kCursor = 'c';
 constexpr char kRound = 'r';
 constexpr char kParked = 'p';
 constexpr char kWaiting = 'w';
+constexpr char kDiscarded = 'd';
 constexpr char kStream = 's';
 constexpr char kOwed = 'v';
 
@@ -108,6 +110,12 @@ absl::Status OutgoingState::Take(const OutgoingFact& fact) {
     case kWaiting:
       waiting_.emplace(number, reader.TakeInt<std::uint64_t>());
       return reader.is_done() && number > 0 ? absl::OkStatus() : Damaged();
+    case kDiscarded: {
+      absl::StatusOr<DiscardedRow> discarded = DecodeDiscarded(number, *fact.value);
+      if (!discarded.ok() || number <= 0) return Damaged();
+      discarded_.emplace(number, *std::move(discarded));
+      return absl::OkStatus();
+    }
     case kStream: {
       absl::StatusOr<StreamProgress> stream = DecodeStream(*fact.value);
       if (!stream.ok()) return Damaged();
@@ -170,8 +178,33 @@ void OutgoingState::SortWaiting() {
   }
   ready_.clear();
   for (const auto& [number, order] : waiting_) {
-    if (!MustWait({.number = number, .order = order})) ready_.insert(ready_.end(), number);
+    if (MustWait({.number = number, .order = order}) || IsAside(number)) continue;
+    ready_.insert(ready_.end(), number);
   }
+}
+
+bool OutgoingState::IsAside(std::int64_t number) const {
+  return std::any_of(aside_.begin(), aside_.end(),
+                     [number](const auto& entry) { return entry.second.contains(number); });
+}
+
+void OutgoingState::SetAside(const std::string& topic, std::int64_t number) {
+  assert(waiting_.contains(number));
+  ready_.erase(number);
+  aside_[topic].insert(number);
+}
+
+void OutgoingState::TakeBack(std::span<const std::string> still_passed) {
+  const std::size_t back = std::erase_if(aside_, [still_passed](const auto& entry) {
+    return std::find(still_passed.begin(), still_passed.end(), entry.first) == still_passed.end();
+  });
+  if (back > 0) SortWaiting();
+}
+
+std::size_t OutgoingState::CountAside() const {
+  std::size_t rows = 0;
+  for (const auto& [topic, numbers] : aside_) rows += numbers.size();
+  return rows;
 }
 
 void OutgoingState::NoteRound(std::int64_t round, OutgoingChange& change) const {
@@ -234,6 +267,7 @@ void OutgoingState::StartWaiting(const OrderedRow& row, OutgoingChange& change) 
 void OutgoingState::TakeOut(std::int64_t number, OutgoingChange& change) {
   if (waiting_.erase(number) > 0) {
     ready_.erase(number);
+    for (auto& [topic, numbers] : aside_) numbers.erase(number);
     Forget(NumberKey(kWaiting, number), change);
     return;
   }
@@ -267,7 +301,7 @@ void OutgoingState::Wait(const OrderedRow& row, OutgoingChange& change) {
 void OutgoingState::NoteUnparked(std::int64_t number, OutgoingChange& change) {
   parked_.erase(number);
   Forget(NumberKey(kParked, number), change);
-  SortWaiting();
+  is_unsorted_ = true;
 }
 
 absl::Status OutgoingState::Unpark(std::int64_t number, OutgoingChange& change) {
@@ -288,6 +322,19 @@ absl::Status OutgoingState::Discard(std::int64_t number, OutgoingChange& change)
   NoteUnparked(number, change);
   Drop(number, change);
   return absl::OkStatus();
+}
+
+void OutgoingState::NoteDiscarded(DiscardedRow discarded, OutgoingChange& change) {
+  const std::int64_t number = discarded.number;
+  change.facts.push_back(
+      {.key = NumberKey(kDiscarded, number), .value = EncodeDiscarded(discarded)});
+  discarded_.insert_or_assign(number, std::move(discarded));
+  if (discarded_.size() <= kDiscardedKept) return;
+  const auto oldest = std::min_element(
+      discarded_.begin(), discarded_.end(),
+      [](const auto& a, const auto& b) { return a.second.discarded_at < b.second.discarded_at; });
+  Forget(NumberKey(kDiscarded, oldest->first), change);
+  discarded_.erase(oldest);
 }
 
 void OutgoingState::Settle(OutgoingChange& change) {

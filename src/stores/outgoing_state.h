@@ -37,6 +37,7 @@ class OutgoingState {
   std::int64_t cursor() const { return cursor_; }
   const std::map<std::int64_t, OutgoingRound>& rounds() const { return rounds_; }
   const std::map<std::int64_t, ParkedNote>& parked() const { return parked_; }
+  const std::map<std::int64_t, DiscardedRow>& discarded() const { return discarded_; }
   std::vector<StreamProgress> ListStreams() const;
   std::vector<OwedVoid> ListOwed() const { return {owed_.begin(), owed_.end()}; }
   // Rows in rounds, parked or waiting: all there are up to the cursor.
@@ -46,8 +47,15 @@ class OutgoingState {
 
   // Whether an earlier row of its order is parked, or it is parked itself.
   bool MustWait(const OrderedRow& row) const;
-  // Waiting rows up to the cursor that need not wait, ascending.
+  // Waiting rows up to the cursor that need not wait and are not set aside, ascending.
   std::vector<std::int64_t> FindReady(std::size_t rows_max) const;
+
+  // Rows of topics that cannot be placed now: in memory, and no fact of them is written. REQUIRES:
+  // the row waits.
+  void SetAside(const std::string& topic, std::int64_t number);
+  // All but those of these topics may be told again.
+  void TakeBack(std::span<const std::string> still_passed);
+  std::size_t CountAside() const;
 
   // All of these add to `change` what has to be written.
   // The round's rows are dropped. kFailedPrecondition: there is no such round.
@@ -64,6 +72,8 @@ class OutgoingState {
   // kNotFound: it is not parked.
   absl::Status Unpark(std::int64_t number, OutgoingChange& change);
   absl::Status Discard(std::int64_t number, OutgoingChange& change);
+  // Keeps word of a row that was given up; of those it forgets the oldest beyond kDiscardedKept.
+  void NoteDiscarded(DiscardedRow discarded, OutgoingChange& change);
   void SetStream(const StreamProgress& stream, OutgoingChange& change);
   void Owe(const OwedVoid& owed, OutgoingChange& change);
   void Declare(const OwedVoid& owed, OutgoingChange& change);
@@ -81,6 +91,7 @@ class OutgoingState {
   void NoteUnparked(std::int64_t number, OutgoingChange& change);
   // After a change of what is parked.
   void SortWaiting();
+  bool IsAside(std::int64_t number) const;
 
   std::int64_t cursor_ = 0;
   std::int64_t last_round_ = 0;
@@ -90,7 +101,9 @@ class OutgoingState {
   absl::flat_hash_map<std::uint64_t, std::int64_t> first_parked_;  // by order
   std::map<std::int64_t, std::uint64_t> waiting_;                  // to their orders
   std::set<std::int64_t> ready_;                                   // of those
-  bool is_unsorted_ = false;                                       // ready_ is
+  std::map<std::string, std::set<std::int64_t>> aside_;            // by topic; neither is ready
+  std::map<std::int64_t, DiscardedRow> discarded_;
+  bool is_unsorted_ = false;  // ready_ is
   std::map<StreamKey, StreamProgress> streams_;
   std::set<OwedVoid> owed_;
 };

@@ -4,7 +4,9 @@
 // Thread-safety: calls come one at a time, from any thread, beside transactions of the store.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +17,12 @@
 #include "once/outgoing_log.h"
 
 namespace once::stores {
+
+// At most so many rows and, but for the first, bytes.
+struct RowBound {
+  std::size_t rows_max = 0;
+  std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
+};
 
 struct OutgoingFact {
   std::string key;
@@ -36,14 +44,17 @@ class OutgoingStorage {
   virtual ~OutgoingStorage() = default;
 
   // Committed rows with numbers above `after`, ascending. A number is given in the order of commits
-  // and never again, also not after its row was dropped and the store opened anew.
+  // and never again, also not after its row was dropped and the store opened anew. Here and below
+  // a row that cannot be read is told with its damage, and the others with it.
   virtual absl::StatusOr<std::vector<OutgoingRow>> FindRows(std::int64_t after,
-                                                            const OutgoingLog::Bound& bound) = 0;
-  // rows[i] of numbers[i]. kDataLoss: one is not there. REQUIRES: `numbers` ascend.
+                                                            const RowBound& bound) = 0;
+  // rows[i] of numbers[i]. One that is not there is damaged. REQUIRES: `numbers` ascend.
   virtual absl::StatusOr<std::vector<OutgoingRow>> ReadRows(
       std::span<const std::int64_t> numbers) = 0;
   // The greatest number that was ever committed; 0: none yet.
   virtual absl::StatusOr<std::int64_t> FindLast() = 0;
+  // About how many bytes the rows there are have.
+  virtual absl::StatusOr<std::uint64_t> MeasureBytes() = 0;
 
   // After a Write() that was unknown: what is true from now on.
   virtual absl::StatusOr<std::vector<OutgoingFact>> ReadFacts() = 0;

@@ -14,6 +14,13 @@ namespace {
 // Rows that must wait are passed so many at a time, in a transaction each, when there is nothing
 // else to tell.
 constexpr int kPassesMax = 16;
+// Rows that are passed over for their topics: each costs a fact. More hold up what is behind them.
+constexpr std::size_t kAsideMax = 20'000;
+// Rows that an operator's call reads at a time, and their bytes, but for the first.
+constexpr std::size_t kPage = 100;
+constexpr std::size_t kPageBytesMax = 8 * 1024 * 1024;
+// Damaged rows before the oldest one whose age can be told; behind more of them nobody looks.
+constexpr std::size_t kDamagedPassedMax = 16;
 
 }  // namespace
 
@@ -29,6 +36,7 @@ absl::Status SingleLaneLog::Load() {
   if (!state.ok()) return state.status();
   state_ = *std::move(state);
   seen_.clear();
+  passed_.clear();
   return absl::OkStatus();
 }
 
@@ -41,6 +49,7 @@ absl::Status SingleLaneLog::Change(Work work) {
   changed = work(*state_, change);
   if (changed.ok()) {
     state_->Settle(change);
+    if (change.facts.empty() && change.dropped.empty()) return changed;
     changed = storage_.Write(change);
   }
   if (!changed.ok()) state_.reset();
@@ -65,28 +74,48 @@ absl::StatusOr<std::vector<UnfinishedRound>> SingleLaneLog::FindUnfinished(int /
   return unfinished;
 }
 
+bool SingleLaneLog::IsPassed(const OutgoingRow& row, const Bound& bound) const {
+  return row.damage.ok() &&
+         std::find(bound.passed_topics.begin(), bound.passed_topics.end(), row.message.topic) !=
+             bound.passed_topics.end() &&
+         state_->CountAside() + passed_.size() < kAsideMax;
+}
+
 absl::Status SingleLaneLog::ReadReady(const Bound& bound, std::vector<OutgoingRow>& found) {
-  const std::vector<std::int64_t> ready = state_->FindReady(bound.rows_max);
-  if (ready.empty()) return absl::OkStatus();
-  absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.ReadRows(ready);
-  if (!rows.ok()) return rows.status();
   std::size_t bytes = 0;
-  for (OutgoingRow& row : *rows) {
-    bytes += SizeBytes(row.message);
-    if (!found.empty() && bytes > bound.bytes_max) break;
-    found.push_back(std::move(row));
+  while (found.empty()) {
+    const std::vector<std::int64_t> ready = state_->FindReady(bound.rows_max);
+    if (ready.empty()) return absl::OkStatus();
+    absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.ReadRows(ready);
+    if (!rows.ok()) return rows.status();
+    for (OutgoingRow& row : *rows) {
+      if (IsPassed(row, bound)) {
+        state_->SetAside(row.message.topic, row.number);
+        continue;
+      }
+      bytes += SizeBytes(row.message);
+      if (!found.empty() && bytes > bound.bytes_max) break;
+      found.push_back(std::move(row));
+    }
   }
   return absl::OkStatus();
 }
 
 absl::Status SingleLaneLog::ScanBehindCursor(const Bound& bound, std::vector<OutgoingRow>& found) {
   seen_.clear();
-  absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.FindRows(state_->cursor(), bound);
+  passed_.clear();
+  absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.FindRows(
+      state_->cursor(), {.rows_max = bound.rows_max, .bytes_max = bound.bytes_max});
   if (!rows.ok()) return rows.status();
   for (OutgoingRow& row : *rows) {
     const OrderedRow ordered{.number = row.number, .order = OrderOf(row.message)};
     seen_.push_back(ordered);
-    if (!state_->MustWait(ordered)) found.push_back(std::move(row));
+    if (state_->MustWait(ordered)) continue;
+    if (IsPassed(row, bound)) {
+      passed_.emplace_back(row.message.topic, row.number);
+    } else {
+      found.push_back(std::move(row));
+    }
   }
   return absl::OkStatus();
 }
@@ -97,6 +126,7 @@ absl::StatusOr<std::vector<OutgoingRow>> SingleLaneLog::FindUnplaced(int /*lane*
     {
       const std::lock_guard lock(mutex_);
       if (absl::Status loaded = Load(); !loaded.ok()) return loaded;
+      state_->TakeBack(bound.passed_topics);
       std::vector<OutgoingRow> found;
       absl::Status read = ReadReady(bound, found);
       // Those first: of their orders they are older than all behind the cursor.
@@ -106,6 +136,7 @@ absl::StatusOr<std::vector<OutgoingRow>> SingleLaneLog::FindUnplaced(int /*lane*
     }
     const absl::Status passed = Change([&](OutgoingState& state, OutgoingChange& change) {
       if (!seen_.empty()) state.MoveCursor(seen_.back().number, seen_, {}, change);
+      for (const auto& [topic, number] : std::exchange(passed_, {})) state.SetAside(topic, number);
       return absl::OkStatus();
     });
     if (!passed.ok()) return passed;
@@ -206,6 +237,31 @@ absl::Status SingleLaneLog::CloseEpoch(std::uint64_t epoch) {
   });
 }
 
+// Nobody knows how old a damaged row is.
+absl::StatusOr<absl::Time> SingleLaneLog::FindOldest(const OutgoingRow& first) {
+  if (first.damage.ok()) return first.put_at;
+  const auto next =
+      storage_.FindRows(first.number, {.rows_max = kDamagedPassedMax, .bytes_max = kPageBytesMax});
+  if (!next.ok()) return next.status();
+  const auto sound = std::find_if(next->begin(), next->end(),
+                                  [](const OutgoingRow& row) { return row.damage.ok(); });
+  return sound == next->end() ? absl::InfiniteFuture() : sound->put_at;
+}
+
+absl::StatusOr<std::uint64_t> SingleLaneLog::MeasureBytes() {
+  const std::lock_guard lock(mutex_);
+  return storage_.MeasureBytes();
+}
+
+absl::StatusOr<std::vector<OutgoingRow>> SingleLaneLog::ListWaiting(std::int64_t after,
+                                                                    std::size_t rows_max) {
+  const std::lock_guard lock(mutex_);
+  if (absl::Status loaded = Load(); !loaded.ok()) return loaded;
+  // What was dropped is not walked over again.
+  return storage_.FindRows(std::max(after, state_->FindFirst() - 1),
+                           {.rows_max = rows_max, .bytes_max = kPageBytesMax});
+}
+
 absl::StatusOr<OutgoingCounts> SingleLaneLog::Count() {
   const std::lock_guard lock(mutex_);
   if (absl::Status loaded = Load(); !loaded.ok()) return loaded;
@@ -215,7 +271,9 @@ absl::StatusOr<OutgoingCounts> SingleLaneLog::Count() {
   const auto oldest = storage_.FindRows(state_->FindFirst() - 1, {.rows_max = 1});
   if (!oldest.ok()) return oldest.status();
   if (oldest->empty()) return OutgoingCounts{};
-  counts.oldest = oldest->front().put_at;
+  absl::StatusOr<absl::Time> put_at = FindOldest(oldest->front());
+  if (!put_at.ok()) return put_at.status();
+  counts.oldest = *put_at;
   // Numbers have gaps only where a commit has failed.
   if (*last > state_->cursor()) {
     counts.waiting += static_cast<std::size_t>(*last - state_->cursor());
@@ -245,6 +303,62 @@ absl::StatusOr<std::vector<ParkedRow>> SingleLaneLog::ListParked(std::int64_t af
 absl::Status SingleLaneLog::Unpark(std::int64_t number) {
   return Change([number](OutgoingState& state, OutgoingChange& change) {
     return state.Unpark(number, change);
+  });
+}
+
+absl::StatusOr<std::vector<DiscardedRow>> SingleLaneLog::ListDiscarded(std::int64_t after,
+                                                                       std::size_t rows_max) {
+  const std::lock_guard lock(mutex_);
+  if (absl::Status loaded = Load(); !loaded.ok()) return loaded;
+  std::vector<DiscardedRow> listed;
+  auto discarded = state_->discarded().upper_bound(after);
+  for (; discarded != state_->discarded().end() && listed.size() < rows_max; ++discarded) {
+    listed.push_back(discarded->second);
+  }
+  return listed;
+}
+
+// Page by page, each in a transaction of its own: those who come between see none half done.
+absl::StatusOr<std::size_t> SingleLaneLog::UnparkTopic(const std::string& topic) {
+  std::size_t count = 0;
+  std::int64_t after = 0;
+  while (true) {
+    const absl::StatusOr<std::vector<ParkedRow>> page = ListParked(after, kPage);
+    if (!page.ok()) return page.status();
+    if (page->empty()) return count;
+    after = page->back().row.number;
+    std::size_t unparked = 0;
+    const absl::Status changed = Change([&](OutgoingState& state, OutgoingChange& change) {
+      for (const ParkedRow& parked : *page) {
+        if (!parked.row.damage.ok() || parked.row.message.topic != topic) continue;
+        // Somebody else may have decided meanwhile.
+        if (state.Unpark(parked.row.number, change).ok()) ++unparked;
+      }
+      return absl::OkStatus();
+    });
+    if (!changed.ok()) return changed;
+    count += unparked;
+  }
+}
+
+absl::Status SingleLaneLog::GiveUp(std::int64_t number, const std::string& reason) {
+  if (reason.empty() || reason.size() > kDiscardReasonBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("the reason for giving up a message has 1 to ",
+                                                   kDiscardReasonBytesMax, " bytes"));
+  }
+  return Change([&](OutgoingState& state, OutgoingChange& change) -> absl::Status {
+    if (!state.parked().contains(number)) return state.Discard(number, change);
+    const absl::StatusOr<std::vector<OutgoingRow>> row = storage_.ReadRows({&number, 1});
+    if (!row.ok()) return row.status();
+    if (absl::Status gone = state.Discard(number, change); !gone.ok()) return gone;
+    const OutgoingMessage& message = row->front().message;
+    state.NoteDiscarded({.number = number,
+                         .topic = message.topic,
+                         .id = IdOf(message),
+                         .reason = reason,
+                         .discarded_at = now_()},
+                        change);
+    return absl::OkStatus();
   });
 }
 

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -38,10 +39,17 @@ class SingleLaneLog final : public OutgoingLog {
   absl::StatusOr<bool> IsEpochInUse(std::uint64_t epoch) override;
   absl::Status CloseEpoch(std::uint64_t epoch) override;
   absl::StatusOr<OutgoingCounts> Count() override;
+  absl::StatusOr<std::uint64_t> MeasureBytes() override;
+  absl::StatusOr<std::vector<OutgoingRow>> ListWaiting(std::int64_t after,
+                                                       std::size_t rows_max) override;
   absl::StatusOr<std::vector<ParkedRow>> ListParked(std::int64_t after,
                                                     std::size_t rows_max) override;
+  absl::StatusOr<std::vector<DiscardedRow>> ListDiscarded(std::int64_t after,
+                                                          std::size_t rows_max) override;
   absl::Status Unpark(std::int64_t number) override;
+  absl::StatusOr<std::size_t> UnparkTopic(const std::string& topic) override;
   absl::Status Discard(std::int64_t number) override;
+  absl::Status GiveUp(std::int64_t number, const std::string& reason) override;
 
  private:
   absl::Status Load();
@@ -57,6 +65,8 @@ class SingleLaneLog final : public OutgoingLog {
   absl::StatusOr<std::vector<OrderedRow>> OrdersOf(std::vector<std::int64_t> numbers);
   absl::Status ReadReady(const Bound& bound, std::vector<OutgoingRow>& found);
   absl::Status ScanBehindCursor(const Bound& bound, std::vector<OutgoingRow>& found);
+  absl::StatusOr<absl::Time> FindOldest(const OutgoingRow& first);
+  bool IsPassed(const OutgoingRow& row, const Bound& bound) const;
 
   OutgoingStorage& storage_;
   const std::string producer_id_;
@@ -66,6 +76,8 @@ class SingleLaneLog final : public OutgoingLog {
   std::optional<OutgoingState> state_;  // nullopt: to be read
   // Every row between the cursor and as far as the last FindUnplaced() has read.
   std::vector<OrderedRow> seen_;
+  // Those of them that it has passed over for their topics.
+  std::vector<std::pair<std::string, std::int64_t>> passed_;
 };
 
 }  // namespace once::stores

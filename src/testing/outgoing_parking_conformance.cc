@@ -9,6 +9,7 @@ namespace once::testing {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // Whoever asks for the one file of the suite gets the other.
@@ -153,6 +154,128 @@ TEST_P(OutgoingLogConformance, ManyRowsBehindAParkedOneAreNoObstacle) {
   EXPECT_EQ(found[0].message.value, "other");
   ASSERT_TRUE(log().Discard(log().ListParked(0, 1).value().at(0).row.number).ok());
   EXPECT_THAT(Unplaced(), SizeIs(kRows)) << "and then, when those are placed, the other one";
+}
+
+TEST_P(OutgoingLogConformance, AllParkedRowsOfATopicAreTriedAgainInTheirOrder) {
+  std::vector<OutgoingMessage> messages;
+  for (int i = 0; i < 250; ++i) messages.push_back(Message(absl::StrCat(i), absl::StrCat("k", i)));
+  messages.push_back({.topic = "payments", .key = "k", .value = "paid"});
+  Publish(messages);
+  const std::vector<OutgoingRow> rows = Unplaced();
+  ASSERT_THAT(rows, SizeIs(251));
+  std::vector<RefusedRow> refused;
+  for (const OutgoingRow& row : rows) {
+    refused.push_back({.number = row.number, .reason = absl::InvalidArgumentError("no topic")});
+  }
+  Advance({.refused = refused});
+  EXPECT_EQ(log().UnparkTopic("nowhere").value(), 0u);
+  EXPECT_EQ(log().UnparkTopic("orders").value(), 250u);
+  EXPECT_EQ(log().UnparkTopic("orders").value(), 0u);
+  EXPECT_EQ(log().Count().value().parked, 1u);
+  const std::vector<std::string> told = UnplacedValues();
+  ASSERT_THAT(told, SizeIs(250));
+  EXPECT_EQ(told.front(), "0");
+  EXPECT_EQ(told.back(), "249");
+}
+
+TEST_P(OutgoingLogConformance, WhatWaitsIsListedWhereverItIs) {
+  Publish({Message("placed", "k"), Message("parked", "l"), Message("behind", "l"),
+           Message("free", "m")});
+  const auto all = log().ListWaiting(0, 10);
+  if (absl::IsUnimplemented(all.status())) GTEST_SKIP() << all.status();
+  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_THAT(*all, SizeIs(4));
+  ASSERT_THAT(Unplaced(), SizeIs(4));
+  const OutgoingRound round = Place(std::span(*all).first(1));
+  Park(all->at(1));
+  std::vector<std::string> values;
+  std::int64_t after = 0;
+  for (int i = 0; i < 10; ++i) {
+    const auto page = log().ListWaiting(after, 2);
+    ASSERT_TRUE(page.ok()) << page.status();
+    if (page->empty()) break;
+    after = page->back().number;
+    for (const OutgoingRow& row : *page) values.push_back(row.message.value.value_or("(null)"));
+  }
+  EXPECT_THAT(values, ElementsAre("placed", "parked", "behind", "free"));
+  Finish(round);
+  EXPECT_THAT(log().ListWaiting(0, 10).value(), SizeIs(3)) << "what is published is gone";
+}
+
+TEST_P(OutgoingLogConformance, WhatWasGivenUpIsOnRecordWithItsReason) {
+  OutgoingMessage bad = Message("bad", "k");
+  bad.headers = {{"once-id", "order-7"}};
+  Publish({bad, Message("next", "k")});
+  const std::vector<OutgoingRow> rows = Unplaced();
+  const auto none = log().ListDiscarded(0, 10);
+  if (absl::IsUnimplemented(none.status())) GTEST_SKIP() << none.status();
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_THAT(*none, IsEmpty());
+  EXPECT_EQ(log().GiveUp(rows[0].number, "not parked").code(), absl::StatusCode::kNotFound);
+  ASSERT_THAT(Unplaced(), SizeIs(2)) << "a relay asks again after that";
+  Park(rows[0]);
+  EXPECT_EQ(log().GiveUp(rows[0].number, "").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(log().GiveUp(rows[0].number, std::string(kDiscardReasonBytesMax + 1, 'x')).code(),
+            absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(log().GiveUp(rows[0].number, "sent by hand").ok());
+  EXPECT_EQ(log().GiveUp(rows[0].number, "twice").code(), absl::StatusCode::kNotFound);
+  if (capabilities().why_no_reopen.empty()) {
+    ASSERT_TRUE(fixture().Reopen().ok());
+  }
+  EXPECT_THAT(UnplacedValues(), ElementsAre("next"));
+  const std::vector<DiscardedRow> discarded = log().ListDiscarded(0, 10).value();
+  ASSERT_THAT(discarded, SizeIs(1));
+  EXPECT_EQ(discarded[0].number, rows[0].number);
+  EXPECT_EQ(discarded[0].topic, "orders");
+  EXPECT_EQ(discarded[0].id, "order-7");
+  EXPECT_EQ(discarded[0].reason, "sent by hand");
+  EXPECT_GT(discarded[0].discarded_at, absl::UnixEpoch());
+  EXPECT_THAT(log().ListDiscarded(rows[0].number, 10).value(), IsEmpty());
+}
+
+// A log may tell rows of topics that are passed over; what it never does is to tell them in another
+// order, or to lose them.
+TEST_P(OutgoingLogConformance, RowsThatWerePassedOverComeBackInTheirOrder) {
+  std::vector<std::string> late;
+  for (int i = 0; i < 40; ++i) {
+    late.push_back(absl::StrCat("late", i));
+    Publish({{.topic = "late", .key = "k", .value = late.back()}, Message(absl::StrCat(i), "k")});
+  }
+  const std::string passed[] = {"late"};
+  const int lane = log().HoldLanes().value().front();
+  std::vector<std::string> told;
+  for (int i = 0; i < 100; ++i) {
+    auto rows =
+        log().FindUnplaced(lane, {.rows_max = 7, .bytes_max = 1'000'000, .passed_topics = passed});
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    std::erase_if(*rows, [](const OutgoingRow& row) { return row.message.topic == "late"; });
+    if (rows->empty()) break;
+    for (const OutgoingRow& row : *rows) told.push_back(*row.message.value);
+    OutgoingRound round = Place(*rows);
+    Finish(round);
+  }
+  if (told.size() < 40) GTEST_SKIP() << "this log does not pass over topics";
+  std::vector<std::string> back;
+  while (back.size() < 40) {
+    const std::vector<OutgoingRow> rows = Unplaced(7);
+    ASSERT_THAT(rows, Not(IsEmpty())) << back.size();
+    for (const OutgoingRow& row : rows) back.push_back(*row.message.value);
+    Finish(Place(rows));
+  }
+  EXPECT_EQ(back, late);
+  EXPECT_EQ(log().Count().value().waiting, 0u);
+}
+
+TEST_P(OutgoingLogConformance, TheBytesThatWaitCanBeMeasured) {
+  const auto none = log().MeasureBytes();
+  if (absl::IsUnimplemented(none.status())) GTEST_SKIP() << none.status();
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(*none, 0u);
+  Publish({Message(std::string(1000, 'a')), Message(std::string(500, 'b'))});
+  EXPECT_GE(log().MeasureBytes().value(), 1500u);
+  EXPECT_LE(log().MeasureBytes().value(), 2000u);
+  Finish(Place(Unplaced()));
+  EXPECT_EQ(log().MeasureBytes().value(), 0u);
 }
 
 }  // namespace

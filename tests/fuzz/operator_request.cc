@@ -41,7 +41,8 @@ std::shared_ptr<memory::Store> MakeStore() {
 
 void CheckRequest(std::string_view line) {
   const auto store = MakeStore();
-  const std::string answer = operators::AnswerRequest(*store->operations(), line);
+  const std::string answer = operators::AnswerRequest(
+      {.operations = *store->operations(), .outgoing = store->transactions()->outgoing()}, line);
   Require(answer.size() <= kOperatorLineBytesMax && answer.find('\n') == answer.size() - 1,
           "an answer is one line");
   const auto document = operators::ParseDocument(answer);
@@ -88,7 +89,7 @@ void CheckAnswer(std::string_view line) {
 }  // namespace
 
 std::vector<std::string> FuzzSeeds() {
-  std::vector<std::string> seeds = {"{}", "[[[[[[[[[[[[", R"({"once_operator":3,"call":"greet"})"};
+  std::vector<std::string> seeds = {"{}", "[[[[[[[[[[[[", R"({"once_operator":4,"call":"greet"})"};
   const auto add = [&](std::string_view call, json argument) {
     seeds.push_back(json{{operators::kVersionName, operators::kVersion},
                          {operators::kCallName, std::string(call)},

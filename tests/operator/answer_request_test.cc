@@ -3,11 +3,14 @@
 
 #include <random>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "once/memory/store.h"
 #include "once/operator_socket.h"
+#include "once/transact.h"
 #include "src/operator/codec.h"
 #include "tests/operator/scripted_operations.h"
 
@@ -21,7 +24,7 @@ using testing::KeyOf;
 using testing::ScriptedOperations;
 
 json AnswerTo(ScriptedOperations& operations, const json& request) {
-  return json::parse(AnswerRequest(operations, request.dump()));
+  return json::parse(AnswerRequest({.operations = operations}, request.dump()));
 }
 
 json RequestOf(std::string_view call, json argument) {
@@ -126,8 +129,9 @@ TEST(AnswerRequest, HandsEveryChangeToTheStore) {
 TEST(AnswerRequest, PassesOnTheStoresRefusal) {
   ScriptedOperations operations;
   operations.changed = absl::FailedPreconditionError("it is completed");
-  const std::string answer = AnswerRequest(
-      operations, RequestOf(kDiscard, Encode(OwnedIdKey{.scope = "s", .id = "d"})).dump());
+  const std::string answer =
+      AnswerRequest({.operations = operations},
+                    RequestOf(kDiscard, Encode(OwnedIdKey{.scope = "s", .id = "d"})).dump());
   EXPECT_EQ(ErrorOf(answer), operations.changed);
 }
 
@@ -135,7 +139,7 @@ TEST(AnswerRequest, NamesItsVersionToAnotherOne) {
   ScriptedOperations operations;
   json request = RequestOf(kListPositions, nullptr);
   request[kVersionName] = kVersion + 1;
-  const absl::Status error = ErrorOf(AnswerRequest(operations, request.dump()));
+  const absl::Status error = ErrorOf(AnswerRequest({.operations = operations}, request.dump()));
   EXPECT_EQ(error.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(error.message()),
               HasSubstr("speaks version " + std::to_string(kVersion)));
@@ -147,8 +151,8 @@ TEST(AnswerRequest, CutsALongListAndSaysSo) {
     operations.failures.push_back(FailureOf(i, "id"));
     operations.failures.back().letter.value = std::string(5'000'000, 'x');
   }
-  const std::string answer =
-      AnswerRequest(operations, RequestOf(kFindFailures, Encode(FailureQuery{})).dump());
+  const std::string answer = AnswerRequest({.operations = operations},
+                                           RequestOf(kFindFailures, Encode(FailureQuery{})).dump());
   EXPECT_LE(answer.size(), kOperatorLineBytesMax);
   const json result = json::parse(answer)[kResultName];
   EXPECT_LT(result[kLettersName].size(), 10);
@@ -160,8 +164,8 @@ TEST(AnswerRequest, RefusesAnAnswerThatIsTooLong) {
   ScriptedOperations operations;
   operations.failures = {FailureOf(1, "id")};
   operations.failures.back().letter.value = std::string(kOperatorLineBytesMax, 'x');
-  const absl::Status error =
-      ErrorOf(AnswerRequest(operations, RequestOf(kFindFailures, Encode(FailureQuery{})).dump()));
+  const absl::Status error = ErrorOf(AnswerRequest(
+      {.operations = operations}, RequestOf(kFindFailures, Encode(FailureQuery{})).dump()));
   EXPECT_EQ(error.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(error.message()), HasSubstr("closed store"));
 }
@@ -183,7 +187,7 @@ TEST(AnswerRequest, RefusesNumbersOutOfRangeAndWrongTypes) {
     json bad = good;
     bad[json::json_pointer(pointer)] = value;
     const absl::Status error =
-        ErrorOf(AnswerRequest(operations, RequestOf(kOrderPosition, bad).dump()));
+        ErrorOf(AnswerRequest({.operations = operations}, RequestOf(kOrderPosition, bad).dump()));
     EXPECT_EQ(error.code(), absl::StatusCode::kInvalidArgument) << pointer << " " << value;
   }
   EXPECT_TRUE(operations.orders.empty());
@@ -202,10 +206,13 @@ TEST(AnswerRequest, AnswersWhatIsNoRequest) {
         std::string("{\"once_operator\":2,\"call\":7}"),
         std::string("{\"once_operator\":\"2\",\"call\":\"greet\"}"), deep, "{\"a\":" + deep, wide,
         many}) {
-    EXPECT_FALSE(ErrorOf(AnswerRequest(operations, line)).ok()) << line.substr(0, 60);
+    EXPECT_FALSE(ErrorOf(AnswerRequest({.operations = operations}, line)).ok())
+        << line.substr(0, 60);
   }
-  EXPECT_EQ(ErrorOf(AnswerRequest(operations, RequestOf("drop_tables", nullptr).dump())).code(),
-            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(
+      ErrorOf(AnswerRequest({.operations = operations}, RequestOf("drop_tables", nullptr).dump()))
+          .code(),
+      absl::StatusCode::kUnimplemented);
 }
 
 // Requests with bytes changed, cut, doubled or inserted: every one has an answer, and it is JSON.
@@ -239,13 +246,75 @@ TEST(AnswerRequest, SurvivesDamagedRequests) {
           if (at < line.size()) line[at] = static_cast<char>(random());
       }
     }
-    const std::string answer = AnswerRequest(operations, line);
+    const std::string answer = AnswerRequest({.operations = operations}, line);
     ASSERT_EQ(answer.find('\n'), answer.size() - 1) << line;
     const json document = json::parse(answer, nullptr, /*allow_exceptions=*/false);
     ASSERT_TRUE(document.is_object()) << line;
     if (document.contains(kErrorName)) ++refused;
   }
   EXPECT_GT(refused, 10'000) << "most damage shows";
+}
+
+// A log in memory, asked as an owner is.
+TEST(AnswerRequest, AnswersForTheLogOfOutgoingMessages) {
+  ScriptedOperations operations;
+  const auto store = memory::OpenStore();
+  OutgoingLog& log = *store->transactions()->outgoing();
+  const Desks desks{.operations = operations, .outgoing = &log};
+  const auto ask = [&](std::string_view call, const json& argument) {
+    return json::parse(AnswerRequest(desks, RequestOf(call, argument).dump()));
+  };
+  const OutgoingMessage message{.topic = "orders", .key = "k", .value = std::string("\0\xff", 2)};
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(Transact(*store, [&](Transaction& transaction) {
+                  return transaction.Publish(message);
+                }).ok());
+  }
+  const auto unplaced = log.FindUnplaced(0, {.rows_max = 10, .bytes_max = 1000});
+  ASSERT_TRUE(unplaced.ok());
+  const RefusedRow refused{.number = 1, .reason = absl::InvalidArgumentError("too large")};
+  ASSERT_TRUE(log.Advance({.refused = {&refused, 1}}).ok());
+
+  OutgoingCounts counts;
+  ASSERT_TRUE(Decode(ask(kCountOutgoing, nullptr)[kResultName], counts));
+  EXPECT_EQ(counts.waiting, 3U);
+  EXPECT_EQ(counts.parked, 1U);
+  const json page = ask(kListWaiting, Encode(RowQuery{.after = 0, .rows_max = 2}))[kResultName];
+  std::vector<OutgoingRow> rows;
+  ASSERT_TRUE(DecodeMember(page, kRowsName, rows)) << page;
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].message, message);
+  EXPECT_EQ(page[kHasMoreName], false) << "as many as were wanted";
+  std::vector<ParkedRow> parked;
+  ASSERT_TRUE(DecodeMember(ask(kListParked, Encode(RowQuery{.rows_max = 9}))[kResultName],
+                           kRowsName, parked));
+  ASSERT_EQ(parked.size(), 1U);
+  EXPECT_THAT(parked[0].reason, HasSubstr("too large"));
+  EXPECT_GT(parked[0].parked_at, absl::UnixEpoch());
+  EXPECT_TRUE(ask(kUnpark, Encode(RowWord{.number = 2})).contains(kErrorName));
+  EXPECT_FALSE(ask(kGiveUp, Encode(RowWord{.number = 1, .reason = "why"})).contains(kErrorName));
+  std::vector<DiscardedRow> discarded;
+  ASSERT_TRUE(DecodeMember(ask(kListDiscarded, Encode(RowQuery{.rows_max = 9}))[kResultName],
+                           kRowsName, discarded));
+  ASSERT_EQ(discarded.size(), 1U);
+  EXPECT_EQ(discarded[0].reason, "why");
+  EXPECT_EQ(ask(kUnparkTopic, Encode(std::string_view("orders")))[kResultName], 0);
+  EXPECT_TRUE(ask(kListParked, Encode(RowWord{.number = 2})).contains(kErrorName));
+}
+
+TEST(AnswerRequest, CarriesTheDamageOfARow) {
+  OutgoingRow row{.number = 7, .damage = absl::DataLossError("row 7 is damaged")};
+  OutgoingRow back;
+  ASSERT_TRUE(Decode(Encode(row), back));
+  EXPECT_EQ(back.damage, row.damage);
+  EXPECT_EQ(back.put_at, absl::InfinitePast());
+}
+
+TEST(AnswerRequest, SaysThatTheStoreHasNoLogOfOutgoingMessages) {
+  ScriptedOperations operations;
+  const std::string answer =
+      AnswerRequest({.operations = operations}, RequestOf(kCountOutgoing, nullptr).dump());
+  EXPECT_EQ(ErrorOf(answer).code(), absl::StatusCode::kUnimplemented);
 }
 
 }  // namespace

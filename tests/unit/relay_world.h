@@ -23,6 +23,7 @@
 #include "once/testing/oracle.h"
 #include "once/testing/seam.h"
 #include "once/transact.h"
+#include "tests/unit/engine_fixture.h"
 
 namespace once {
 
@@ -80,6 +81,11 @@ class RelayWorld {
     Publish({.topic = "orders", .key = std::move(key), .value = std::move(value)});
   }
 
+  // Changes the options of relays that are started from now on.
+  void set_tune(std::function<void(OutboxRelayOptions&)> tune) { tune_ = std::move(tune); }
+  OutboxRelay& relay() { return *relay_; }
+  KeepingLog& events() { return *log_events_; }
+
   // Another relay, in a process of its own; the former one is gone, without a word if `is_crash`.
   OutboxRelay& StartRelay(std::shared_ptr<DedupStore> store = nullptr, bool is_crash = true) {
     EndRelay(is_crash);
@@ -92,7 +98,8 @@ class RelayWorld {
         .rounds_in_flight_max = 2,
         .executor = process_,
         .random = random_,
-        .log = NoLog()};
+        .log = log_events_};
+    if (tune_) tune_(options);
     auto relay = OutboxRelay::Create(std::move(options));
     EXPECT_TRUE(relay.ok()) << relay.status();
     relay_ = *std::move(relay);
@@ -114,6 +121,14 @@ class RelayWorld {
       scheduler_.SleepUntil(scheduler_.Now() + absl::Milliseconds(20));
     }
     return false;
+  }
+
+  void StepFor(absl::Duration time) {
+    const absl::Time end = scheduler_.Now() + time;
+    while (scheduler_.Now() < end) {
+      relay_->Step().IgnoreError();
+      scheduler_.SleepUntil(scheduler_.Now() + absl::Milliseconds(20));
+    }
   }
 
   // Of a topic that carries stamps, in the order in which they are stored.
@@ -182,6 +197,8 @@ class RelayWorld {
   testing::FakeTopics topics_{gate_, {.default_partitions = 0, .message_bytes_max = 1000}, nullptr};
   std::shared_ptr<SeededRandom> random_;
   testing::SplitMix dice_{4711};
+  std::function<void(OutboxRelayOptions&)> tune_;
+  std::shared_ptr<KeepingLog> log_events_ = std::make_shared<KeepingLog>();
   std::shared_ptr<memory::Store> store_ =
       memory::OpenStore({.now = [this] { return scheduler_.Now(); }});
   std::shared_ptr<testing::Process> process_;

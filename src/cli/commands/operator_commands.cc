@@ -19,6 +19,7 @@
 #include "src/cli/commands/failures_command.h"
 #include "src/cli/commands/loss_command.h"
 #include "src/cli/commands/message_command.h"
+#include "src/cli/commands/outbox_command.h"
 #include "src/cli/commands/plain_bytes.h"
 #include "src/cli/commands/position_command.h"
 #include "src/cli/commands/report.h"
@@ -89,6 +90,12 @@ struct OperatorCommands::Flags {
 
   LossSelector loss;
 
+  OutboxListOptions outbox;
+  std::string outbox_topic;
+  std::string reason;
+  bool is_parked = false;
+  bool is_discarded = false;
+
   FailureListOptions list;
   std::string list_id;
   std::string shown_id;
@@ -109,6 +116,9 @@ struct OperatorCommands::Flags {
   CLI::App* failures_show = nullptr;
   CLI::App* loss_report = nullptr;
   CLI::App* loss_forget = nullptr;
+  CLI::App* outbox_list = nullptr;
+  CLI::App* outbox_retry = nullptr;
+  CLI::App* outbox_discard = nullptr;
   CLI::App* redrive = nullptr;
   CLI::App* discard = nullptr;
   CLI::App* resolve = nullptr;
@@ -121,15 +131,16 @@ struct OperatorCommands::Flags {
   CLI::Option* shown_number_option = nullptr;
 
   std::vector<CLI::App*> All() const {
-    return {position_show, position_set, position_adopt, failures_list, failures_show,
-            loss_report,   loss_forget,  redrive,        discard,       resolve,
-            store_stats,   store_verify, store_compact,  store_backup};
+    return {position_show, position_set, position_adopt, failures_list, failures_show, loss_report,
+            loss_forget,   redrive,      discard,        resolve,       store_stats,   store_verify,
+            store_compact, store_backup, outbox_list,    outbox_retry,  outbox_discard};
   }
 
   void AddCommon(CLI::App& command);
   void AddPosition(CLI::App& app);
   void AddFailures(CLI::App& app);
   void AddLoss(CLI::App& app);
+  void AddOutbox(CLI::App& app);
   void AddDecision(CLI::App& command);
   void AddDecisions(CLI::App& app);
   void AddStore(CLI::App& app);
@@ -139,6 +150,7 @@ struct OperatorCommands::Flags {
   std::vector<MessageSelector> Selectors() const;
   Report ExecuteDecision(CommandContext& context);
   Report ExecuteStore(CommandContext& context);
+  Report ExecuteOutbox(CommandContext& context);
 };
 
 void OperatorCommands::Flags::AddCommon(CLI::App& command) {
@@ -233,6 +245,39 @@ void OperatorCommands::Flags::AddLoss(CLI::App& app) {
   loss_forget->add_flag("--yes", is_yes, "without asking");
 }
 
+void OperatorCommands::Flags::AddOutbox(CLI::App& app) {
+  CLI::App& group =
+      *app.add_subcommand("outbox", "Messages that wait for a relay, or that it cannot publish");
+  group.require_subcommand(1);
+  const auto most = std::numeric_limits<std::int64_t>::max();
+  outbox_list = group.add_subcommand("list", "What waits and what is parked, oldest first");
+  AddCommon(*outbox_list);
+  outbox_list->add_option("--topic", outbox_topic, "to this topic only")->check(CheckBytes);
+  CLI::Option* parked = outbox_list->add_flag("--parked", is_parked, "what is parked only");
+  outbox_list->add_flag("--discarded", is_discarded, "what was given up, and why")
+      ->excludes(parked);
+  outbox_list->add_option("--after", outbox.after, "numbers greater than this")
+      ->check(CheckNumber<std::int64_t>(0, most));
+  outbox_list->add_option("--max", outbox.rows_max, "at most so many")
+      ->check(CheckNumber<std::size_t>(1, kListMax))
+      ->capture_default_str();
+  outbox_list->add_flag("--check", outbox.is_check, "exit with 7 when any is parked");
+  outbox_retry = group.add_subcommand("retry", "Publish parked messages after all");
+  outbox_retry->add_option("--topic", outbox_topic, "all that are parked of this topic")
+      ->check(CheckBytes);
+  outbox_discard = group.add_subcommand("discard", "Never publish a parked message");
+  outbox_discard->add_option("--reason", reason, "kept by the store")->required()->check(CheckText);
+  outbox_discard->add_flag("--yes", is_yes, "without asking");
+  for (CLI::App* command : {outbox_retry, outbox_discard}) {
+    AddCommon(*command);
+    command->add_option("ID", ids, "ids of messages; other bytes than text as hex:…")
+        ->check(CheckBytes);
+    command->add_option("--number", numbers, "from `once outbox list`; may be repeated")
+        ->allow_extra_args(false)
+        ->check(CheckNumber<std::int64_t>(1, most));
+  }
+}
+
 void OperatorCommands::Flags::AddDecision(CLI::App& command) {
   AddCommon(command);
   command.add_option("ID", ids, "ids of messages; other bytes than text as hex:…")
@@ -318,7 +363,33 @@ Report OperatorCommands::Flags::ExecuteStore(CommandContext& context) {
   return BackUpStore(context, backup_path);
 }
 
+Report OperatorCommands::Flags::ExecuteOutbox(CommandContext& context) {
+  const std::string topic = ReadBytes(outbox_topic).value_or("");
+  if (outbox_list->parsed()) {
+    outbox.topic = topic;
+    if (is_parked) outbox.kind = OutboxListOptions::Kind::kParked;
+    if (is_discarded) outbox.kind = OutboxListOptions::Kind::kDiscarded;
+    return ListOutbox(context, outbox);
+  }
+  std::vector<OutboxSelector> selectors;
+  for (const std::string& id : ids) selectors.push_back({.id = ReadBytes(id)});
+  for (const std::int64_t number : numbers) selectors.push_back({.number = number});
+  if (outbox_retry->parsed()) {
+    if (selectors.empty() == topic.empty()) {
+      return ReportError(absl::InvalidArgumentError(
+          "name messages, by ID or --number N, or all of a --topic, and not both"));
+    }
+    return topic.empty() ? RetryOutbox(context, selectors) : RetryOutboxTopic(context, topic);
+  }
+  if (selectors.size() != 1) {
+    return ReportError(
+        absl::InvalidArgumentError("name one message: an ID, or --number N, and not both"));
+  }
+  return DiscardFromOutbox(context, selectors.front(), reason);
+}
+
 Report OperatorCommands::Flags::Execute(CommandContext& context) {
+  if (outbox_list->get_parent()->parsed()) return ExecuteOutbox(context);
   if (store_stats->get_parent()->parsed()) return ExecuteStore(context);
   if (loss_report->parsed() || loss_forget->parsed()) {
     for (const CLI::Option* option : loss_partition_options) {
@@ -360,6 +431,7 @@ OperatorCommands::OperatorCommands(CLI::App& app) : flags_(std::make_unique<Flag
   flags_->AddPosition(app);
   flags_->AddFailures(app);
   flags_->AddLoss(app);
+  flags_->AddOutbox(app);
   flags_->AddDecisions(app);
   flags_->AddStore(app);
 }
@@ -387,9 +459,11 @@ ExitCode OperatorCommands::Run() {
       .maintenance = access->maintenance,
       .transactions =
           access->is_running() || access->is_server ? nullptr : access->store->transactions(),
+      .outgoing = access->outgoing,
       .store = access->path,
       .is_running = access->is_running(),
       .is_server = access->is_server,
+      .now = executor->Now(),
       .confirm = [is_yes](std::string_view question) { return is_yes || AskPerson(question); }};
   Report report = flags_->Execute(context);
   report.document["through"] = access->is_running() ? "owner"

@@ -114,10 +114,13 @@ absl::StatusOr<StoreAccess> AccessOpened(std::string path, std::shared_ptr<Dedup
         absl::StrCat("the store at ", path, " offers nothing to operators"));
   }
   StoreMaintenance* maintenance = store->maintenance();
+  TransactionalStore* transactions = store->transactions();
+  OutgoingOperations* outgoing = transactions == nullptr ? nullptr : transactions->outgoing();
   return StoreAccess{.path = std::move(path),
                      .store = std::move(store),
                      .operations = operations,
-                     .maintenance = maintenance};
+                     .maintenance = maintenance,
+                     .outgoing = outgoing};
 }
 
 bool IsPostgres(const std::string& text) {
@@ -224,12 +227,15 @@ absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& ex
     if (owner.ok()) {
       StoreOperations* operations = owner->operations.get();
       StoreMaintenance* maintenance = owner->maintenance.get();
+      OutgoingOperations* outgoing = owner->outgoing.get();
       return StoreAccess{.path = std::move(path),
                          .owner = std::move(owner->operations),
                          .owner_maintenance = std::move(owner->maintenance),
+                         .owner_outgoing = std::move(owner->outgoing),
                          .process = owner->process,
                          .operations = operations,
-                         .maintenance = maintenance};
+                         .maintenance = maintenance,
+                         .outgoing = outgoing};
     }
     const bool may_be_closed = absl::IsNotFound(owner.status()) ||
                                absl::IsUnavailable(owner.status()) ||

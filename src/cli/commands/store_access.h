@@ -25,9 +25,11 @@ struct StoreAccess {
   std::shared_ptr<DedupStore> store;       // opened here …
   std::unique_ptr<StoreOperations> owner;  // … or the way through its owner
   std::unique_ptr<StoreMaintenance> owner_maintenance;
+  std::unique_ptr<OutgoingOperations> owner_outgoing;
   pid_t process = 0;                        // of the owner
   StoreOperations* operations = nullptr;    // of one of the two
   StoreMaintenance* maintenance = nullptr;  // likewise; null: the store offers none
+  OutgoingOperations* outgoing = nullptr;   // likewise
   bool is_server = false;                   // consumers may be at work beside us
   bool is_running() const { return owner != nullptr; }
 };

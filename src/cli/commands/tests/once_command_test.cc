@@ -15,6 +15,7 @@
 #include "once/dead_letter.h"
 #include "once/operator_socket.h"
 #include "once/sqlite/store.h"
+#include "once/transact.h"
 #include "src/cli/commands/store_access.h"
 #include "src/cli/exit_code.h"
 #include "tests/operator/scripted_operations.h"
@@ -277,6 +278,76 @@ TEST_F(OnceCommand, ADamagedStoreIsAnInternalError) {
   const CommandResult result = OnceJson({"failures", "list"});
   EXPECT_EQ(result.code, kFailed) << result.output;
   EXPECT_EQ(result.Json()["error"]["code"], "data_loss");
+}
+
+// A message to a topic that is not there, parked, and one behind it of its key.
+void ParkOne(DedupStore& store) {
+  for (const char* id : {"order-1", "order-2"}) {
+    const absl::Status published = Transact(store, [&](Transaction& transaction) {
+      return transaction.Publish(
+          {.topic = "orders", .key = "k", .value = "v", .headers = {{"once-id", id}}});
+    });
+    ASSERT_TRUE(published.ok()) << published;
+  }
+  OutgoingLog& log = *store.transactions()->outgoing();
+  const auto rows = log.FindUnplaced(0, {.rows_max = 10, .bytes_max = 1'000'000});
+  ASSERT_TRUE(rows.ok() && rows->size() == 2) << rows.status();
+  const RefusedRow refused{.number = rows->front().number,
+                           .reason = absl::InvalidArgumentError("there is no topic orders")};
+  ASSERT_TRUE(log.Advance({.refused = {&refused, 1}}).ok());
+}
+
+TEST_F(OnceCommand, WorksOnTheOutboxOfAClosedStore) {
+  ParkOne(*MustOpen({.path = path_}));
+  const CommandResult list = OnceJson({"outbox", "list", "--check"});
+  EXPECT_EQ(list.code, kFoundProblems) << list.output << list.errors;
+  EXPECT_EQ(list.Json()["through"], "file");
+  EXPECT_EQ(list.Json()["waiting"], 2);
+  EXPECT_EQ(list.Json()["messages"][0]["id"], "order-1");
+  EXPECT_EQ(list.Json()["messages"][0]["state"], "parked");
+  EXPECT_EQ(list.Json()["messages"][1]["state"], "waiting");
+  EXPECT_THAT(Once({"outbox", "list"}).output, HasSubstr("there is no topic orders"));
+
+  const CommandResult retry = OnceJson({"outbox", "retry", "order-1"});
+  EXPECT_EQ(retry.code, kDone) << retry.output << retry.errors;
+  EXPECT_EQ(OnceJson({"outbox", "list", "--parked"}).Json()["messages"].size(), 0);
+}
+
+TEST_F(OnceCommand, WorksOnTheOutboxThroughTheProcessThatHasItOpen) {
+  const auto owner = MustOpen({.path = path_});
+  ParkOne(*owner);
+  OutgoingLog& log = *owner->transactions()->outgoing();
+  EXPECT_EQ(OnceJson({"outbox", "list"}).Json()["through"], "owner");
+  EXPECT_EQ(OnceJson({"outbox", "list"}).Json()["messages"].size(), 2);
+  EXPECT_EQ(OnceJson({"outbox", "discard", "order-1", "--reason", "sent by hand"}).code, kRefused)
+      << "nobody said yes";
+  EXPECT_EQ(OnceJson({"outbox", "retry", "--topic", "orders"}).Json()["retried_messages"], 1);
+  EXPECT_EQ(log.Count().value().parked, 0U);
+  EXPECT_EQ(OnceJson({"outbox", "retry", "--topic", "orders"}).code, kNotFound);
+  const auto rows = log.FindUnplaced(0, {.rows_max = 10, .bytes_max = 1'000'000});
+  const RefusedRow refused{.number = rows.value().front().number,
+                           .reason = absl::InvalidArgumentError("too large")};
+  ASSERT_TRUE(log.Advance({.refused = {&refused, 1}}).ok());
+  const CommandResult discard =
+      OnceJson({"outbox", "discard", "order-1", "--reason", "sent by hand", "--yes"});
+  EXPECT_EQ(discard.code, kDone) << discard.output << discard.errors;
+  EXPECT_EQ(log.Count().value().waiting, 1U);
+  const CommandResult discarded = OnceJson({"outbox", "list", "--discarded"});
+  EXPECT_EQ(discarded.Json()["messages"][0]["reason"], "sent by hand");
+}
+
+TEST_F(OnceCommand, WordsAboutTheOutboxThatMeanNothingAreUsage) {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"outbox"},
+                                             {"outbox", "retry"},
+                                             {"outbox", "retry", "a", "--topic", "orders"},
+                                             {"outbox", "discard", "a"},
+                                             {"outbox", "discard", "--reason", "why"},
+                                             {"outbox", "discard", "a", "b", "--reason", "why"},
+                                             {"outbox", "list", "--parked", "--discarded"},
+                                             {"outbox", "list", "--max", "0"}}) {
+    EXPECT_EQ(Once(words).code, kUsage) << ::testing::PrintToString(words);
+  }
 }
 
 // A process that has the store open until it is killed.
