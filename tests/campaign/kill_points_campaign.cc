@@ -73,7 +73,11 @@ const char* NameOf(Arena arena) {
 std::vector<Arena> ArenasOf(std::string_view point) {
   const auto begins = [&](std::string_view prefix) { return point.starts_with(prefix); };
   const auto ends = [&](std::string_view suffix) { return point.ends_with(suffix); };
-  if (begins("rocksdb.")) return {};  // rocksdb-kill passes them
+  // rocksdb-kill, outbox-kill, broker-down and loss-detector pass these.
+  for (const std::string_view prefix :
+       {"rocksdb.", "outbox_relay.", "transact.", "spool.", "losses."}) {
+    if (begins(prefix)) return {};
+  }
   if (begins("wrap.")) return {Arena::kWrapped};
   if (begins("wrapclaim.")) return {Arena::kWrappedPlain};
   if (begins("redrive.")) return {Arena::kRedrive};
