@@ -19,6 +19,7 @@
 #include "tests/campaign/disk.h"
 #include "tests/campaign/sending_process.h"
 #include "tests/campaign/sent_topic.h"
+#include "tests/campaign/small_scene.h"
 #include "tests/campaign/unsettled.h"
 #include "tests/integration/child.h"
 #include "tests/scratch_folder.h"
@@ -62,7 +63,7 @@ constexpr RoundPlan kPlans[] = {{Attack::kKill, false},    {Attack::kFreeze, tru
 class Sender {
  public:
   Sender(TestBroker& broker, const std::string& brokers, const std::string& mode,
-         std::int64_t outage_seconds)
+         std::int64_t outage_seconds, bool is_wrong)
       : broker_(broker), topic_(broker.NewTopic(kPartitions)) {
     task_ = {.brokers = brokers,
              .topic = topic_,
@@ -71,7 +72,8 @@ class Sender {
              .outcomes = folder_.File("outcomes"),
              .log = folder_.File("log"),
              // Messages are given up while the brokers are away.
-             .delivery_ms = static_cast<int>(outage_seconds * 700)};
+             .delivery_ms = static_cast<int>(outage_seconds * 700),
+             .is_wrong = is_wrong};
   }
 
   const std::string& mode() const { return task_.mode; }
@@ -163,7 +165,7 @@ class Sender {
 class Round {
  public:
   Round(KafkaServers& servers, const RoundPlan& plan, const CampaignOptions& options,
-        std::uint64_t number, CampaignReport& report)
+        std::uint64_t number, bool is_wrong, CampaignReport& report)
       : servers_(servers),
         plan_(plan),
         outage_(absl::Seconds(options.outage_seconds)),
@@ -178,7 +180,7 @@ class Round {
     }
     for (const std::string_view mode : {"write-ahead", "when-unreachable", "direct"}) {
       senders_.push_back(std::make_unique<Sender>(broker_, servers.addresses(), std::string(mode),
-                                                  options.outage_seconds));
+                                                  options.outage_seconds, is_wrong));
     }
   }
 
@@ -290,10 +292,19 @@ CampaignReport Run(const CampaignOptions& options) {
           std::make_unique<KafkaServers>(plan.attack == Attack::kCluster ? kClusterBrokers : 1);
     }
     Say(absl::StrCat("round ", round + 1, " of ", options.runs, ": ", plan.label()));
-    Round(*servers, plan, options, static_cast<std::uint64_t>(round), report).Play();
+    Round(*servers, plan, options, static_cast<std::uint64_t>(round),
+          /*is_wrong=*/false, report)
+        .Play();
     report.extras["outages"] = report.extras.value("outages", std::int64_t{0}) +
                                (plan.attack == Attack::kCluster ? kFreezes : 1);
   }
+  CampaignOptions soon = options;
+  soon.outage_seconds = 2;
+  CampaignReport wrong;
+  if (one == nullptr) one = std::make_unique<KafkaServers>();
+  Round(*one, kPlans[0], soon, static_cast<std::uint64_t>(options.runs), /*is_wrong=*/true, wrong)
+      .Play();
+  NoteWrong("a client that forgets records", wrong, report);
   return report;
 }
 

@@ -25,6 +25,7 @@
 #include "tests/campaign/disk.h"
 #include "tests/campaign/leaky_mirror.h"
 #include "tests/campaign/loss_truth.h"
+#include "tests/campaign/outbox_process.h"
 #include "tests/campaign/scene.h"
 #include "tests/campaign/unsettled.h"
 #include "tests/integration/consumer_group.h"
@@ -44,6 +45,11 @@ constexpr std::int64_t kMessagesPerGap = 30;
 constexpr std::int64_t kProducerLives = 24;
 constexpr std::int64_t kMessagesOfAShortLife = 15;
 constexpr int kProducers = 3;
+// What the first topic takes at most, and what is sent nevertheless.
+constexpr const char* kMessageBytesMax = "20000";
+constexpr std::size_t kOversizedBytes = 30'000;
+// Of each of the lives that publish through an outbox.
+constexpr std::int64_t kOutboxRows = 1'000;
 constexpr int kGapGraceMs = 1'000;
 constexpr absl::Duration kPatience = absl::Minutes(2);
 constexpr absl::Duration kPlacePatience = absl::Seconds(4);
@@ -69,14 +75,19 @@ int Produce(const Json& task) {
                           .odd_one_in = 60};
   const std::int64_t count = task.at("count");
   const std::int64_t dies_at = task.at("dies_at");
+  // One message that no broker takes: the producer gives its number up, and says so.
+  const std::int64_t oversized_at = task.at("oversized_at");
+  std::int64_t sent = 0;
   std::atomic<std::int64_t> stored = 0;
   for (OutgoingMessage& message : MessagesOf(workload, task.at("topic"), task.at("first"), count)) {
+    if (++sent == oversized_at) message.value->resize(kOversizedBytes, 'x');
     producer->Send(std::move(message), [&stored, dies_at](const SendOutcome& outcome) {
       if (outcome.status.ok() && ++stored == dies_at) raise(SIGKILL);
     });
   }
   const Undelivered left = producer->Close(absl::Now() + kPatience);
-  if (left.count == 0) return 0;
+  // What was in one request with the oversized message is refused with it.
+  if (left.count == 0 || oversized_at > 0) return 0;
   std::cerr << left.count << " messages were not delivered\n";
   return 1;
 }
@@ -106,7 +117,7 @@ class Losses {
                 .invocations_per_beat = 50,
                 .gap_grace_ms = kGapGraceMs}) {
     scene_.broker().CreateTopic(MarksTopic(topic()), 1, {{"cleanup.policy", "compact,delete"}});
-    source_.CreateTopic(topic(), kPartitions);
+    source_.CreateTopic(topic(), kPartitions, {{"max.message.bytes", kMessageBytesMax}});
     source_.CreateTopic(MarksTopic(topic()), 1, {{"cleanup.policy", "compact,delete"}});
   }
   ~Losses() {
@@ -156,6 +167,7 @@ class Losses {
     for (std::int64_t life = 0; next < messages; ++life) {
       const bool is_short = life % 5 == 4;
       const bool dies = life % 4 == 3 && !is_short;
+      const bool is_oversized = life % 4 == 1 && !is_short;
       const std::int64_t count =
           std::min(messages - next, is_short ? kMessagesOfAShortLife : messages / kProducerLives);
       testing::Child child({kName, Json{{"brokers", upstream_.addresses()},
@@ -166,6 +178,7 @@ class Losses {
                                         {"messages", messages},
                                         {"first", next},
                                         {"count", count},
+                                        {"oversized_at", is_oversized ? 1 + dice_.Below(count) : 0},
                                         {"dies_at", dies ? 1 + dice_.Below(count) : 0}}
                                        .dump()});
       next += count;
@@ -176,6 +189,36 @@ class Losses {
       Complain(absl::StrCat("a producer ended ",
                             ended ? absl::StrCat("with wait status ", *ended) : "not at all", "\n",
                             TailOf(folder_.File("producers.log"))));
+      return false;
+    }
+    return PublishThroughOutbox();
+  }
+
+  // A relay is killed, and its successor sends again what was on its way, under the same numbers.
+  bool PublishThroughOutbox() {
+    OutboxTask task{.brokers = upstream_.addresses(),
+                    .topic = topic(),
+                    .book = "sqlite",
+                    .store = folder_.File("outbox.db"),
+                    .answered = folder_.File("answered"),
+                    .log = folder_.File("producers.log"),
+                    .rows_max = kOutboxRows,
+                    .round_rows_max = 50};
+    for (const char* const place : {"outbox_relay.advanced:5", "outbox_relay.reported:3", ""}) {
+      ++task.life;
+      task.seed = dice_.Next();
+      task.drains = *place == '\0';
+      testing::Environment environment;
+      if (!task.drains) environment.emplace_back("ONCE_KILL_AT", place);
+      testing::Child child({OutboxKillCampaign().name.data(), Json(nlohmann::json(task)).dump()},
+                           environment);
+      const std::optional<int> ended = child.AwaitEnd(kPatience);
+      const bool is_right =
+          ended && (task.drains ? *ended == 0 : WIFSIGNALED(*ended) && WTERMSIG(*ended) == SIGKILL);
+      if (is_right) continue;
+      Complain(absl::StrCat("a relay ended ",
+                            ended ? absl::StrCat("with wait status ", *ended) : "not at all", "\n",
+                            TailOf(task.log)));
       return false;
     }
     return true;
@@ -279,6 +322,11 @@ class Losses {
     extras["false_alarms"] = judgement.false_alarms;
     extras["waiting"] = document.at("waiting_messages").get<std::int64_t>();
     extras["given_up"] = given_up;
+    std::int64_t given_numbers = 0;
+    for (const auto& [stream, truth] : mirror.truth()) {
+      given_numbers += static_cast<std::int64_t>(truth.given_up.size());
+    }
+    extras["void_numbers"] = given_numbers;
     extras["streams"] = mirror.truth().size();
     extras["kill_points"] = places_;
     Show("is not reported: ", lost, reported);

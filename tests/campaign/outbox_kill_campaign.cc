@@ -21,6 +21,7 @@
 #include "tests/campaign/outbox_book.h"
 #include "tests/campaign/outbox_process.h"
 #include "tests/campaign/sent_topic.h"
+#include "tests/campaign/small_scene.h"
 #include "tests/campaign/unsettled.h"
 #include "tests/campaign/workload.h"
 #include "tests/integration/child.h"
@@ -43,7 +44,7 @@ constexpr int kBusyMs = 1'000;
 class OutboxKills {
  public:
   OutboxKills(const CampaignOptions& options, const OutboxBook& book, std::int64_t kills,
-              std::int64_t rows, CampaignReport& report)
+              std::int64_t rows, bool is_wrong, CampaignReport& report)
       : book_(book),
         kills_(kills),
         rows_(rows),
@@ -57,7 +58,8 @@ class OutboxKills {
              .book = std::string(book.name()),
              .store = folder_.File("outbox.db"),
              .answered = folder_.File("answered"),
-             .log = folder_.File("log")};
+             .log = folder_.File("log"),
+             .is_wrong = is_wrong};
     for (const std::string& point : test_hooks::KillPoints()) {
       for (const std::string_view prefix : {"outbox_relay.", "transact."}) {
         if (point.starts_with(prefix)) points_.push_back(point);
@@ -103,13 +105,16 @@ class OutboxKills {
         std::vector<std::string>{kName, Json(nlohmann::json(task_)).dump()}, environment);
   }
 
-  // Such that a life comes to it with about as many rows as are its share.
+  // Such that a life comes to it with about as many rows as are its share. Of a relay there are few
+  // turns to die at, unless its rounds are small.
   std::string DrawPlace() {
     const std::string& point =
         points_[static_cast<std::size_t>(dice_.Below(static_cast<std::int64_t>(points_.size())))];
-    const bool is_of_relay = point.starts_with("outbox_relay.");
-    const std::int64_t turns =
-        is_of_relay ? 40 : std::max<std::int64_t>(rows_per_life() * 2 / kRowsPerTransactionMax, 2);
+    std::int64_t turns = std::max<std::int64_t>(rows_per_life() * 2 / kRowsPerTransactionMax, 2);
+    if (point.starts_with("outbox_relay.")) {
+      task_.round_rows_max = 20;
+      turns = std::clamp<std::int64_t>(rows_per_life() / task_.round_rows_max, 2, 40);
+    }
     return absl::StrCat(point, ":", 1 + dice_.Below(turns));
   }
 
@@ -228,10 +233,19 @@ CampaignReport Run(const CampaignOptions& options) {
     const auto left = static_cast<std::int64_t>(stores.size() - i);
     const std::int64_t kills = (runs + left - 1) / left;
     if (kills > 0) {
-      OutboxKills(options, OutboxBookOf(stores[i]), kills, rows / left, report).Run();
+      OutboxKills(options, OutboxBookOf(stores[i]), kills, rows / left,
+                  /*is_wrong=*/false, report)
+          .Run();
     }
     runs -= kills;
     rows -= rows / left;
+  }
+  if (!stores.empty()) {
+    CampaignReport wrong;
+    constexpr std::int64_t kRowsOfTheWrong = 1'000;
+    OutboxKills(options, OutboxBookOf(stores[0]), 1, kRowsOfTheWrong, /*is_wrong=*/true, wrong)
+        .Run();
+    NoteWrong("a client that forgets records", wrong, report);
   }
   if (stores.empty()) report.violations.push_back("there is no store " + options.only);
   return report;

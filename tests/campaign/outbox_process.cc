@@ -18,6 +18,7 @@
 #include "once/transact.h"
 #include "tests/campaign/child_life.h"
 #include "tests/campaign/disk.h"
+#include "tests/campaign/forgetful_clients.h"
 #include "tests/campaign/outbox_book.h"
 #include "tests/campaign/workload.h"
 #include "tests/integration/consumer_group.h"
@@ -45,9 +46,7 @@ class OutboxProcess {
         store_(Must(book_.Open(task_.store, absl::Milliseconds(task_.busy_ms)))),
         relay_(Must(OutboxRelay::Create(
             {.store = store_,
-             .clients = kafka::RecordClients({.brokers = task_.brokers,
-                                              .properties = {{"reconnect.backoff.max.ms", "500"}},
-                                              .log = log_}),
+             .clients = Clients(),
              .round_rows_max = static_cast<std::size_t>(task_.round_rows_max),
              .mark_interval = absl::Seconds(1),
              .create_marks_topic = kafka::MarksTopics({.brokers = task_.brokers, .log = log_}),
@@ -73,6 +72,14 @@ class OutboxProcess {
   }
 
  private:
+  RecordClientFactory Clients() const {
+    RecordClientFactory clients =
+        kafka::RecordClients({.brokers = task_.brokers,
+                              .properties = {{"reconnect.backoff.max.ms", "500"}},
+                              .log = log_});
+    return task_.is_wrong ? ForgetfulClients(std::move(clients)) : clients;
+  }
+
   void Write(int writer) {
     Dice dice(Draw(task_.seed, static_cast<std::uint64_t>(writer)));
     for (std::int64_t number = 0; !has_failed_ && written_ < task_.rows_max; ++number) {

@@ -27,11 +27,12 @@ struct OutboxTask {
   // Now and then a writer holds its transaction open for so long; 0: never.
   int hold_ms = 0;
   int busy_ms = 5'000;
+  bool is_wrong = false;  // the relay sends through ForgetfulClients
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(OutboxTask, brokers, topic, book, store, answered,
                                                 log, life, seed, writers, keys, rows_max, drains,
-                                                round_rows_max, hold_ms, busy_ms)
+                                                round_rows_max, hold_ms, busy_ms, is_wrong)
 
 // So many rows of one life make a beat.
 inline constexpr std::int64_t kRowsPerBeat = 50;

@@ -18,6 +18,7 @@
 #include "once/spool.h"
 #include "once/sqlite/store.h"
 #include "tests/campaign/child_life.h"
+#include "tests/campaign/forgetful_clients.h"
 #include "tests/campaign/sent_judge.h"
 #include "tests/integration/consumer_group.h"
 
@@ -70,10 +71,12 @@ class SendingProcess {
 
  private:
   absl::StatusOr<std::unique_ptr<Producer>> Open() {
+    RecordClientFactory clients =
+        kafka::RecordClients({.brokers = task_.brokers,
+                              .properties = {{"reconnect.backoff.max.ms", "500"}},
+                              .log = log_});
     ProducerOptions options{
-        .clients = kafka::RecordClients({.brokers = task_.brokers,
-                                         .properties = {{"reconnect.backoff.max.ms", "500"}},
-                                         .log = log_}),
+        .clients = task_.is_wrong ? ForgetfulClients(std::move(clients)) : std::move(clients),
         .stamps = {.producer = "campaign",
                    .mark_interval = absl::Seconds(1),
                    .create_marks_topic =

@@ -22,11 +22,12 @@ struct SendingTask {
   int messages_per_second = 1'000;  // all of them together
   int delivery_ms = 20'000;
   int unreachable_ms = 2'000;
+  bool is_wrong = false;  // sends through ForgetfulClients
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SendingTask, brokers, topic, mode, spool, outcomes,
                                                 log, life, senders, messages_per_second,
-                                                delivery_ms, unreachable_ms)
+                                                delivery_ms, unreachable_ms, is_wrong)
 
 // The words of outcomes.
 inline constexpr const char* kWordStored = "stored";
