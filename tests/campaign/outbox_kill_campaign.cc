@@ -35,6 +35,8 @@ constexpr std::int32_t kPartitions = 6;
 constexpr absl::Duration kPatience = absl::Seconds(60);
 // A life that was to die at a place it never comes to is killed after this.
 constexpr absl::Duration kPlacePatience = absl::Seconds(5);
+// From so many kills on, a place that no life comes to is a gap in the campaign.
+constexpr std::int64_t kKillsForEveryPlace = 100;
 constexpr absl::Duration kDrainPatience = absl::Minutes(10);
 // Every so manieth life a writer holds transactions open, longer than others wait for them.
 constexpr std::int64_t kHoldsOneIn = 10;
@@ -87,6 +89,11 @@ class OutboxKills {
       if (!LiveAndDie()) return;
       if (killed_ % 10 == 0) Say(absl::StrCat(label_, ": ", killed_, " of ", kills_, " kills"));
     }
+    for (const std::string& point : points_) {
+      if (kills_ >= kKillsForEveryPlace && !places_.contains(point)) {
+        Complain("no life ended at " + point);
+      }
+    }
     if (Drain()) Judge();
   }
 
@@ -108,8 +115,7 @@ class OutboxKills {
   // Such that a life comes to it with about as many rows as are its share. Of a relay there are few
   // turns to die at, unless its rounds are small.
   std::string DrawPlace() {
-    const std::string& point =
-        points_[static_cast<std::size_t>(dice_.Below(static_cast<std::int64_t>(points_.size())))];
+    const std::string& point = points_[next_point_++ % points_.size()];
     std::int64_t turns = std::max<std::int64_t>(rows_per_life() * 2 / kRowsPerTransactionMax, 2);
     if (point.starts_with("outbox_relay.")) {
       task_.round_rows_max = 20;
@@ -215,7 +221,8 @@ class OutboxKills {
   kafka::testing::TestBroker broker_;
   const std::string topic_;
   OutboxTask task_;
-  std::vector<std::string> points_;
+  std::vector<std::string> points_;  // which take turns
+  std::size_t next_point_ = 0;
   std::map<std::string, std::int64_t> places_;
   std::int64_t killed_ = 0;
   std::int64_t held_ = 0;
