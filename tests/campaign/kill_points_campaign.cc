@@ -334,7 +334,9 @@ Plan MakePlan(const CampaignOptions& options) {
 }
 
 CampaignReport RunAll(const CampaignOptions& options) {
-  auto [attacks, is_whole] = MakePlan(options);
+  // No structured binding: clang 14 does not capture one.
+  Plan plan = MakePlan(options);
+  std::vector<Attack>& attacks = plan.attacks;
   std::set<std::string> points;
   for (const Attack& attack : attacks) points.insert(attack.point);
   const auto server = StartServerFor(attacks);
@@ -359,7 +361,7 @@ CampaignReport RunAll(const CampaignOptions& options) {
     const auto& [point, arena] = place;
     if (count > 0) hit.insert(point);
     died += count;
-    if (is_whole && count == 0) {
+    if (plan.is_whole && count == 0) {
       total.violations.push_back(
           absl::StrCat(point, ", ", NameOf(arena), ": no process died there"));
     }
