@@ -194,6 +194,16 @@ kafka_for_tests() {
   export ONCE_TEST_KAFKA
 }
 
+# kafka_for_campaigns: sets ONCE_TEST_KAFKA_JARS: some attacks have brokers of their own. Without
+# Java they skip.
+kafka_for_campaigns() {
+  if [[ ${ONCE_TEST_KAFKA_JARS:-} ]] || ! command -v java >/dev/null; then
+    return 0
+  fi
+  ONCE_TEST_KAFKA_JARS=$(kafka_jars) || exit 1
+  export ONCE_TEST_KAFKA_JARS
+}
+
 command_kafka() {
   local state=$KAFKA_CACHE/up
   mkdir -p "$KAFKA_CACHE"

@@ -5,12 +5,15 @@
 
 namespace once::campaign {
 
+Campaign BrokerDownCampaign();
 Campaign CommitCutCampaign();
 Campaign CorruptionCampaign();
 Campaign DiskFullCampaign();
 Campaign GracefulStopCampaign();
 Campaign KafkaKillCampaign();
 Campaign KillPointsCampaign();
+Campaign LossDetectorCampaign();
+Campaign OutboxKillCampaign();
 Campaign PlantedBugsCampaign();
 Campaign PostgresCutCampaign();
 Campaign PostgresGroupCampaign();

@@ -17,7 +17,8 @@ const std::vector<Campaign>& Campaigns() {
       StorePowerCampaign(),      StoreKillCampaign(),        CorruptionCampaign(),
       DiskFullCampaign(),        RocksdbKillCampaign(),      RocksdbCorruptionCampaign(),
       RocksdbDiskFullCampaign(), PostgresKillCampaign(),     PostgresCutCampaign(),
-      PostgresGroupCampaign(),   PostgresRollbackCampaign(),
+      PostgresGroupCampaign(),   PostgresRollbackCampaign(), OutboxKillCampaign(),
+      BrokerDownCampaign(),      LossDetectorCampaign(),
 #ifdef ONCE_HAS_REDIS
       RedisKillCampaign(),       RedisCutCampaign(),         RedisRollbackCampaign(),
       RedisMoveCampaign(),

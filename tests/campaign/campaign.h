@@ -20,6 +20,9 @@ struct CampaignOptions {
   // Attacks whose label has this in it, again and again until there are `runs` of them; empty: all.
   // Of campaigns that take it.
   std::string only;
+  // How much there is altogether, in units that the campaign names (Campaign::size_flag).
+  std::int64_t size = 0;
+  std::int64_t outage_seconds = 0;  // how long brokers are away
 };
 
 struct CampaignReport {
@@ -40,6 +43,14 @@ struct Campaign {
   std::int64_t quick_runs = 0;
   bool needs_broker = true;
   bool takes_only = false;
+  // "--rows", say, of campaigns that take CampaignOptions::size; without the flag `size`, with
+  // --quick `quick_size`.
+  std::string_view size_flag = "";
+  std::int64_t size = 0;
+  std::int64_t quick_size = 0;
+  // Likewise of those that take --outage-seconds; 0: this one does not.
+  std::int64_t outage_seconds = 0;
+  std::int64_t quick_outage_seconds = 0;
   // Why this machine cannot run it; null, or empty: it can.
   std::string (*why_not)() = nullptr;
   CampaignReport (*run)(const CampaignOptions&) = nullptr;

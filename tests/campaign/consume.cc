@@ -22,10 +22,12 @@
 #include "absl/time/clock.h"
 #include "once/consumer.h"
 #include "once/kafka/dead_letter_topic.h"
+#include "once/kafka/marks.h"
 #include "once/kafka/source.h"
 #include "once/memory/store.h"
 #include "once/sqlite/store.h"
 #include "src/test_hooks.h"
+#include "tests/campaign/child_life.h"
 #include "tests/campaign/consumer_task.h"
 #include "tests/campaign/effects_book.h"
 #include "tests/campaign/postgres_book.h"
@@ -131,14 +133,6 @@ class KeptLog : public CountingLog {
   const std::shared_ptr<LogSink> kept_;
 };
 
-// Never closed: a member may log until the process ends.
-std::shared_ptr<LogSink> OpenLog(const std::string& path) {
-  std::FILE* const file = std::fopen(path.c_str(), "ae");
-  if (file == nullptr) throw std::runtime_error("cannot open " + path);
-  std::setvbuf(file, nullptr, _IOLBF, 0);
-  return JsonLog(LogLevel::kInfo, file);
-}
-
 struct Member {
   explicit Member(std::shared_ptr<LogSink> kept)
       : log(std::make_shared<KeptLog>(std::move(kept))) {}
@@ -211,10 +205,6 @@ class ConsumingProcess {
     }
   }
 
-  static void Beat() {
-    [[maybe_unused]] const ssize_t written = write(testing::kProgressPipe, ".", 1);
-  }
-
   // The end of a member and what it has counted, for the history; its share of the exit code.
   int Report(int number) {
     const Member& member = *members_[static_cast<std::size_t>(number)];
@@ -269,6 +259,14 @@ class ConsumingProcess {
     return source;
   }
 
+  LossOptions Losses() const {
+    if (task_.gap_grace_ms == 0) return {};
+    return {.mode = LossMode::kReport,
+            .gap_grace = absl::Milliseconds(task_.gap_grace_ms),
+            .marks = Must(kafka::OpenMarks(
+                {.brokers = task_.brokers, .properties = Connecting(), .log = log_}))};
+  }
+
   std::unique_ptr<Member> NewMember(int number) {
     auto member = std::make_unique<Member>(log_);
     const Recorder recorder{history_, number};
@@ -287,7 +285,9 @@ class ConsumingProcess {
         .retry = {.max_attempts = kAttemptsMax,
                   .backoff = {.initial = absl::Milliseconds(task_.retry_ms), .jitter = 0}},
         .dead_letters = std::move(letters),
+        .out_of_range = task_.gap_grace_ms > 0 ? OutOfRange::kEarliest : OutOfRange::kStop,
         .claims = {.lease = absl::Milliseconds(task_.lease_ms)},
+        .loss = Losses(),
         .limits = {.batch_messages_max = static_cast<std::size_t>(task_.batch_messages_max)},
         .times = {.pause_after = absl::Milliseconds(100),
                   .revoke_budget = absl::Milliseconds(task_.poll_interval_ms) / 4,

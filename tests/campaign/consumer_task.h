@@ -43,6 +43,9 @@ struct ConsumerTask {
   int holds_at = 0;
   int lease_ms = 30'000;  // plain handlers
   int reconnect_ms = 0;   // the longest pause before a client connects again; 0: the client's own
+  // Looks for losses (LossMode::kReport) with this LossOptions::gap_grace, and goes on behind what
+  // the log has deleted; 0: neither.
+  int gap_grace_ms = 0;
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ConsumerTask, brokers, group, topic, store, effects,
@@ -50,7 +53,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ConsumerTask, brokers, group, to
                                                 instance, session_ms, poll_interval_ms, hint_ms,
                                                 retry_ms, batch_messages_max, invocations_per_beat,
                                                 empties_outbox, takes_all, stops_at, poison, bug,
-                                                churn_ms, holds_at, lease_ms, reconnect_ms)
+                                                churn_ms, holds_at, lease_ms, reconnect_ms,
+                                                gap_grace_ms)
 
 // Beside a history: what the engine and the Kafka client logged, as lines of JSON.
 inline constexpr const char* kLogSuffix = ".log";

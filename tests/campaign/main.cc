@@ -34,7 +34,12 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 
 int RunCampaign(const Campaign& campaign, const Flags& flags) {
   CampaignOptions options = flags.options;
-  if (options.runs == 0) options.runs = flags.is_quick ? campaign.quick_runs : campaign.runs;
+  const auto complete = [&flags](std::int64_t& number, std::int64_t full, std::int64_t quick) {
+    if (number == 0) number = flags.is_quick ? quick : full;
+  };
+  complete(options.runs, campaign.runs, campaign.quick_runs);
+  complete(options.size, campaign.size, campaign.quick_size);
+  complete(options.outage_seconds, campaign.outage_seconds, campaign.quick_outage_seconds);
   if (campaign.needs_broker && options.brokers.empty()) {
     Say("it needs a broker: ONCE_TEST_KAFKA=host:port; ./dev kafka up prints one");
     return IsContinuousIntegration() ? kUnable : kSkipped;
@@ -79,6 +84,17 @@ int Main(int argc, char** argv) {
     if (campaign.takes_only) {
       command->add_option("--only", flags.options.only,
                           "attacks with this in their name, repeated until there are --runs");
+    }
+    if (!campaign.size_flag.empty()) {
+      command
+          ->add_option(std::string(campaign.size_flag), flags.options.size, "how many altogether")
+          ->check(CLI::Range(1, 100'000'000));
+    }
+    if (campaign.outage_seconds > 0) {
+      command
+          ->add_option("--outage-seconds", flags.options.outage_seconds,
+                       "how long brokers are away at a time")
+          ->check(CLI::Range(1, 3'600));
     }
     command->add_flag("--quick", flags.is_quick, "a few runs, as the tests do");
     command->add_flag("--json", flags.is_json, "nothing but the JSON object and the progress");

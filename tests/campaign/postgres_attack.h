@@ -67,7 +67,4 @@ class AttackedStore {
   std::int64_t surplus_ = 0;
 };
 
-// `found`: what the attacks have found while `what` was wrong. Nothing: a violation.
-void NoteWrong(const std::string& what, const CampaignReport& found, CampaignReport& report);
-
 }  // namespace once::campaign

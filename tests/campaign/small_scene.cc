@@ -75,4 +75,12 @@ void Add(const CampaignReport& report, CampaignReport& total) {
   }
 }
 
+void NoteWrong(const std::string& what, const CampaignReport& found, CampaignReport& report) {
+  Json& caught = report.extras["wrong_caught"];
+  caught = (caught.is_null() ? 0 : caught.get<std::int64_t>()) + (found.violations.empty() ? 0 : 1);
+  if (found.violations.empty()) return report.violations.push_back(what + " is not found out");
+  constexpr std::size_t kShown = 200;
+  Say(absl::StrCat(what, " is found out: ", found.violations.front().substr(0, kShown)));
+}
+
 }  // namespace once::campaign

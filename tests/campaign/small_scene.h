@@ -19,4 +19,7 @@ std::unique_ptr<Scene> MakeSmallScene(std::string_view campaign, const CampaignO
 // The sum of both in `total`.
 void Add(const CampaignReport& report, CampaignReport& total);
 
+// `found`: what the attacks have found while `what` was wrong. Nothing: a violation.
+void NoteWrong(const std::string& what, const CampaignReport& found, CampaignReport& report);
+
 }  // namespace once::campaign

@@ -1,0 +1,39 @@
+// Records as the judge wants them.
+#include "tests/campaign/sent_topic.h"
+
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "once/id_extractor.h"
+#include "once/sequence.h"
+
+namespace once::campaign {
+
+std::vector<StoredCopy> ReadCopies(kafka::testing::TestBroker& broker, const std::string& topic) {
+  const std::string id_header(kProducerIdHeader);
+  const std::string stamp_header(kSequenceHeader);
+  std::vector<StoredCopy> copies;
+  broker.ReadTopic(topic, [&](const rd_kafka_message_t& record) {
+    const auto message = DecodeSent({static_cast<const char*>(record.payload), record.len});
+    if (!message) {
+      throw std::runtime_error(absl::StrCat("foreign bytes in ", topic, " at ", record.offset));
+    }
+    copies.push_back({.message = *message,
+                      .partition = record.partition,
+                      .offset = record.offset,
+                      .id = broker.HeaderOf(record, id_header.c_str()).value_or(""),
+                      .stamp = broker.HeaderOf(record, stamp_header.c_str()).value_or("")});
+  });
+  return copies;
+}
+
+void AddSent(const SentJudgement& judgement, const std::string& label, CampaignReport& report) {
+  report.messages += judgement.stored;
+  report.lost += judgement.missing;
+  report.duplicate_effects += judgement.unlike_ids;
+  for (const std::string& finding : judgement.findings) {
+    report.violations.push_back(absl::StrCat(label, ": ", finding));
+  }
+}
+
+}  // namespace once::campaign
