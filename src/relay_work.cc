@@ -65,6 +65,8 @@ absl::Status RelayWork::Step(bool may_place) {
     if (status.ok()) status = Advance(may_place);
     if (status.ok()) status = CloseFormerEpochs();
     if (!status.ok()) retry_at_ = Now() + options_.retry_interval;
+    // Lanes are lost: the log says so when it is asked for them.
+    if (absl::IsAborted(status)) lanes_at_ = Now();
   }
   if (is_recovered_) {
     sender_.Send();

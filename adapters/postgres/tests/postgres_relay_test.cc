@@ -6,12 +6,15 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "adapters/postgres/tests/relay_scene.h"
+#include "src/stores/lane_sharing.h"
 #include "src/test_hooks.h"
+#include "tests/forwarding_seams.h"
 
 namespace once::postgres {
 namespace {
@@ -28,7 +31,6 @@ class RelayTest : public StoreScene {
                              "_handler.orders(value text PRIMARY KEY, turn int8 NOT NULL)");
   }
   // Publishes, and notes in which turn, while the key is locked: who commits later has a later one.
-  // Every seventh transaction is rolled back.
   void PublishAsUser(const UsersSession& session, const std::string& key, const std::string& value,
                      bool commits) {
     session.MustRun("BEGIN");
@@ -37,6 +39,9 @@ class RelayTest : public StoreScene {
     EXPECT_TRUE(said.ok()) << said;
     session.MustRun(absl::StrCat("INSERT INTO ", schema().name(), "_handler.orders VALUES('", value,
                                  "', nextval('", schema().name(), "_handler.turns'))"));
+    session.MustRun(
+        "SELECT pg_sleep(coalesce(nullif(current_setting('once.pause', true), ''), "
+        "'0')::float8)");
     session.MustRun(commits ? "COMMIT" : "ROLLBACK");
   }
   std::map<std::string, int> Turns() {
@@ -85,6 +90,8 @@ TEST_F(RelayTest, ThreeRelaysWhoseSessionsEndPublishEverythingInOrder) {
     writers.emplace_back([&, writer] {
       const UsersSession session(connection());
       for (int i = 0; i < kMessages; ++i) {
+        // Some are open for long, while others are committed that have drawn later numbers.
+        session.MustRun(absl::StrCat("SET once.pause TO '", i % 50 == 0 ? 0.1 : 0.0, "'"));
         PublishAsUser(session, absl::StrCat("k", (writer + i) % 7), absl::StrCat(writer, ".", i),
                       i % 7 != 3);
       }
@@ -114,6 +121,88 @@ TEST_F(RelayTest, ThreeRelaysWhoseSessionsEndPublishEverythingInOrder) {
   EXPECT_EQ(CountRows("outgoing"), 0u);
 }
 
+// Before one of its calls all sessions end.
+class EndingLog final : public once::testing::ForwardingOutgoingLog, public stores::LaneSharing {
+ public:
+  EndingLog(OutgoingLog& inner, int ends_at, std::function<void()> end)
+      : ForwardingOutgoingLog(inner), ends_at_(ends_at), end_(std::move(end)) {}
+
+  bool has_ended() const { return calls_ >= ends_at_; }
+
+  absl::StatusOr<std::vector<int>> HoldLanes() override {
+    Pass();
+    return ForwardingOutgoingLog::HoldLanes();
+  }
+  std::vector<int> FindSurplus() override {
+    return dynamic_cast<stores::LaneSharing&>(inner_).FindSurplus();
+  }
+  absl::StatusOr<std::vector<UnfinishedRound>> FindUnfinished(int lane) override {
+    if (lane % 5 == 0) Pass();
+    return ForwardingOutgoingLog::FindUnfinished(lane);
+  }
+  absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override {
+    if (lane % 5 == 0) Pass();
+    return ForwardingOutgoingLog::FindUnplaced(lane, bound);
+  }
+  absl::Status Advance(const OutgoingProgress& progress) override {
+    Pass();
+    return ForwardingOutgoingLog::Advance(progress);
+  }
+  absl::StatusOr<std::vector<StreamProgress>> ListStreams() override {
+    Pass();
+    return ForwardingOutgoingLog::ListStreams();
+  }
+  absl::StatusOr<bool> IsEpochInUse(std::uint64_t epoch) override {
+    Pass();
+    return ForwardingOutgoingLog::IsEpochInUse(epoch);
+  }
+  absl::Status CloseEpoch(std::uint64_t epoch) override {
+    Pass();
+    return ForwardingOutgoingLog::CloseEpoch(epoch);
+  }
+
+ private:
+  void Pass() {
+    if (++calls_ == ends_at_) end_();
+  }
+
+  const int ends_at_;
+  const std::function<void()> end_;
+  int calls_ = 0;
+};
+
+class EndingStore final : public once::testing::ForwardingStore {
+ public:
+  EndingStore(const std::shared_ptr<DedupStore>& inner, int ends_at, std::function<void()> end)
+      : ForwardingStore(inner), log_(*inner->transactions()->outgoing(), ends_at, std::move(end)) {}
+  EndingLog* outgoing() override { return &log_; }
+
+ private:
+  EndingLog log_;
+};
+
+TEST_F(RelayTest, BeforeWhicheverCallItsSessionEndsNothingIsLostOrRenumbered) {
+  ToldMessages told;
+  const UsersSession session(connection());
+  constexpr int kCalls = 40;
+  bool has_ended = true;
+  for (int call = 1; call <= kCalls && has_ended; ++call) {
+    for (int i = 0; i < 8; ++i) {
+      PublishAsUser(session, absl::StrCat("k", i % 3), absl::StrCat(call, ".", i), i != 5);
+    }
+    const auto store = std::make_shared<EndingStore>(store_, call, [this] { EndRelaySessions(); });
+    const auto relay = MustCreateRelay(store, told);
+    RunUntilIdle(*relay);
+    has_ended = store->outgoing()->has_ended();
+    EXPECT_TRUE(has_ended || call > 12) << "only " << call << " calls";
+  }
+  Check(told);
+  EXPECT_EQ(CountRows("outgoing"), 0u);
+  EXPECT_EQ(RunSql(connection(), "SELECT count(*) FROM " + schema().name() +
+                                     ".outgoing_facts WHERE key >= 'r' AND key < 's'")[0][0],
+            "0");
+}
+
 TEST_F(RelayTest, RelaysLetEachOtherHaveTheirShare) {
   ToldMessages told;
   const auto lanes_of = [&](OutgoingLog& log) { return log.HoldLanes().value().size(); };
@@ -121,7 +210,7 @@ TEST_F(RelayTest, RelaysLetEachOtherHaveTheirShare) {
   const auto relay = MustCreateRelay(store_, told);
   RunUntilIdle(*relay);
   const auto other = MustCreateRelay(second, told);
-  for (int i = 0; i < 100 && lanes_of(*second->transactions()->outgoing()) < 8; ++i) {
+  for (int i = 0; i < 200 && lanes_of(*second->transactions()->outgoing()) < 8; ++i) {
     EXPECT_TRUE(relay->Step().ok());
     EXPECT_TRUE(other->Step().ok());
     absl::SleepFor(absl::Milliseconds(50));

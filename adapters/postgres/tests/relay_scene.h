@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "adapters/postgres/outgoing_rows.h"
 #include "adapters/postgres/tests/store_scene.h"
 #include "once/outbox_relay.h"
@@ -134,6 +135,7 @@ inline void RunUntilIdle(OutboxRelay& relay) {
   for (int i = 0; i < kTurnsMax; ++i) {
     relay.Step().IgnoreError();
     if (relay.is_idle()) return;
+    absl::SleepFor(absl::Milliseconds(1));
   }
   ADD_FAILURE() << "the relay is at work all the time";
 }
