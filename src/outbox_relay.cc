@@ -21,8 +21,9 @@ absl::Status Check(const OutboxRelayOptions& options) {
   if (options.store == nullptr) return Invalid("store", "none is given");
   TransactionalStore* const transactions = options.store->transactions();
   if (transactions == nullptr || transactions->outgoing() == nullptr) {
-    return Invalid("store", options.store->traits().name +
-                                " has no log of outgoing messages; use SQLite or RocksDB");
+    return Invalid("store",
+                   options.store->traits().name +
+                       " has no log of outgoing messages; use SQLite, RocksDB or PostgreSQL");
   }
   if (!options.clients) return Invalid("clients", "none is given; see once::kafka::RecordClients");
   if (options.missing_topic_grace < absl::ZeroDuration()) {

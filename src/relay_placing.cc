@@ -25,6 +25,7 @@ absl::Status RelayWork::DraftPlaced(Draft& draft) {
     if (sender_.flights().size() + draft.flights.size() >= rounds_max) return absl::OkStatus();
     if (sender_.client() == nullptr) return absl::OkStatus();
     const int lane = lanes_[next_lane_++ % lanes_.size()];
+    if (std::find(leaving_.begin(), leaving_.end(), lane) != leaving_.end()) continue;
     absl::StatusOr<std::vector<OutgoingRow>> rows =
         log_.FindUnplaced(lane, {.rows_max = options_.round_rows_max,
                                  .bytes_max = options_.round_bytes_max,

@@ -18,6 +18,22 @@ void RelayStreams::Load(std::span<const StreamProgress> stored) {
   }
 }
 
+void RelayStreams::Learn(std::span<const StreamProgress> stored) {
+  for (const StreamProgress& more : stored) {
+    if (more.epoch == epoch_) continue;
+    RelayStream& stream = Find(more.epoch, more.topic, more.partition);
+    StreamProgress& known = stream.progress;
+    // What is known and not written yet stays to be written: both are true.
+    known.last = std::max(known.last, more.last);
+    stream.staged_last = std::max(stream.staged_last, known.last);
+    known.last_offset = std::max(known.last_offset, more.last_offset);
+    if (known.first_offset < 0 ||
+        (more.first_offset >= 0 && more.first_offset < known.first_offset)) {
+      known.first_offset = more.first_offset;
+    }
+  }
+}
+
 void RelayStreams::BeginEpoch(std::uint64_t epoch) {
   open_.clear();
   epoch_ = epoch;

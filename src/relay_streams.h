@@ -34,6 +34,8 @@ class RelayStreams {
 
   // Forgets all but what the store has.
   void Load(std::span<const StreamProgress> stored);
+  // Beside what it knows: of epochs that are not its own, whatever the store has more of.
+  void Learn(std::span<const StreamProgress> stored);
   // A new incarnation: its streams begin with number 1.
   void BeginEpoch(std::uint64_t epoch);
   std::uint64_t epoch() const { return epoch_; }

@@ -32,6 +32,7 @@ void RelayWork::Draft::DropPlaced() {
 RelayWork::RelayWork(OutboxRelayOptions options)
     : options_(std::move(options)),
       log_(*options_.store->transactions()->outgoing()),
+      sharing_(dynamic_cast<stores::LaneSharing*>(&log_)),
       streams_(log_.producer_id()),
       sender_(options_.clients, *options_.executor, options_.retry_interval,
               {.header = options_.id_header, .producer = log_.producer_id()}),
@@ -43,7 +44,12 @@ RelayWork::RelayWork(OutboxRelayOptions options)
       topics_(*options_.executor, options_.missing_topic_grace),
       pause_(options_.executor->NewEvent()) {}
 
-RelayWork::~RelayWork() { log_.ReleaseRelay(); }
+RelayWork::~RelayWork() {
+  // First: nothing may be on its way from lanes that others have.
+  sender_.Reset();
+  GiveUpLanes();
+  log_.ReleaseRelay();
+}
 
 void RelayWork::Log(LogLevel level, std::string_view action, std::string message) const {
   options_.log->Log({.level = level,
@@ -67,6 +73,8 @@ absl::Status RelayWork::Step(bool may_place) {
     if (status.ok()) status = Advance(may_place);
     if (status.ok()) status = CloseFormerEpochs();
     if (!status.ok()) retry_at_ = Now() + options_.retry_interval;
+    // Lanes are lost: the log says so when it is asked for them.
+    if (absl::IsAborted(status)) lanes_at_ = Now();
   }
   if (is_recovered_) {
     sender_.Send();
@@ -100,6 +108,7 @@ bool RelayWork::is_idle() const { return is_settled() && found_nothing_; }
 
 absl::Status RelayWork::RefreshLanes() {
   if (has_all_lanes_ && Now() < lanes_at_) return absl::OkStatus();
+  LeaveSurplus();
   absl::StatusOr<std::vector<int>> held = log_.HoldLanes();
   if (!held.ok()) return held.status();
   const bool has_lost = std::any_of(lanes_.begin(), lanes_.end(), [&held](int lane) {
@@ -110,18 +119,51 @@ absl::Status RelayWork::RefreshLanes() {
     Reset();
     return absl::OkStatus();
   }
+  bool knows_streams = false;
   if (!is_recovered_) {
     if (absl::Status recovered = Recover(); !recovered.ok()) return recovered;
-    // Once: what is taken below points at the streams.
+    // A lane that is not read yet is no reason to forget the streams of those that are.
     is_recovered_ = true;
+    knows_streams = true;
   }
   has_all_lanes_ = false;
   for (const int lane : *held) {
     if (std::find(lanes_.begin(), lanes_.end(), lane) != lanes_.end()) continue;
+    // Whoever had it before may have begun streams since.
+    if (!std::exchange(knows_streams, true)) {
+      if (absl::Status learnt = LearnStreams(); !learnt.ok()) return learnt;
+    }
     if (absl::Status taken = TakeLane(lane); !taken.ok()) return taken;
   }
   has_all_lanes_ = true;
   lanes_at_ = Now() + kLanesInterval;
+  return absl::OkStatus();
+}
+
+bool RelayWork::HasOnItsWay(int lane) const {
+  const auto is_of_it = [lane](const std::unique_ptr<Flight>& flight) {
+    return flight->round.lane == lane;
+  };
+  const auto& flights = sender_.flights();
+  return std::any_of(flights.begin(), flights.end(), is_of_it) ||
+         std::any_of(finished_.begin(), finished_.end(), is_of_it);
+}
+
+void RelayWork::LeaveSurplus() {
+  if (sharing_ == nullptr || !is_recovered_) return;
+  std::vector<int> left;
+  for (const int lane : leaving_) {
+    if (!HasOnItsWay(lane)) left.push_back(lane);
+  }
+  if (!left.empty()) log_.GiveUpLanes(left);
+  for (const int lane : left) std::erase(lanes_, lane);
+  leaving_ = sharing_->FindSurplus();
+}
+
+absl::Status RelayWork::LearnStreams() {
+  const absl::StatusOr<std::vector<StreamProgress>> streams = log_.ListStreams();
+  if (!streams.ok()) return streams.status();
+  streams_.Learn(*streams);
   return absl::OkStatus();
 }
 
@@ -173,8 +215,8 @@ void RelayWork::Reset() {
   finished_.clear();
   declared_.clear();
   last_marked_.clear();
-  log_.GiveUpLanes(lanes_);
-  lanes_.clear();
+  epochs_at_.clear();
+  GiveUpLanes();
   is_recovered_ = false;
   has_all_lanes_ = false;
 }
@@ -182,6 +224,7 @@ void RelayWork::Reset() {
 void RelayWork::GiveUpLanes() {
   log_.GiveUpLanes(lanes_);
   lanes_.clear();
+  leaving_.clear();
 }
 
 absl::Status RelayWork::Advance(bool may_place) {
@@ -339,9 +382,22 @@ absl::Status RelayWork::CloseFormerEpochs() {
         std::any_of(finished_.begin(), finished_.end(), is_of_it)) {
       continue;
     }
+    // That of another relay, mostly, which is alive.
+    if (const auto later = epochs_at_.find(epoch); later != epochs_at_.end()) {
+      if (Now() < later->second) continue;
+    }
     const absl::StatusOr<bool> is_in_use = log_.IsEpochInUse(epoch);
     if (!is_in_use.ok()) return is_in_use.status();
-    if (!*is_in_use) PutLastMarks(epoch);
+    if (*is_in_use) {
+      epochs_at_[epoch] = Now() + kLanesInterval;
+      continue;
+    }
+    epochs_at_.erase(epoch);
+    // It may have gone on since its streams were read, and others have finished rounds of it.
+    if (sharing_ != nullptr) {
+      if (absl::Status learnt = LearnStreams(); !learnt.ok()) return learnt;
+    }
+    PutLastMarks(epoch);
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -23,6 +24,7 @@
 #include "src/relay_sender.h"
 #include "src/relay_streams.h"
 #include "src/relay_topics.h"
+#include "src/stores/lane_sharing.h"
 
 namespace once {
 
@@ -62,7 +64,13 @@ class RelayWork {
   };
 
   absl::Status RefreshLanes();
+  // Lanes that others are to have: nothing of them is placed any more, and those of which nothing
+  // is on its way are given up.
+  void LeaveSurplus();
+  bool HasOnItsWay(int lane) const;
   absl::Status Recover();
+  // What other relays have done to streams of former epochs.
+  absl::Status LearnStreams();
   absl::Status TakeLane(int lane);
   std::unique_ptr<Flight> MakeFlight(UnfinishedRound unfinished);
 
@@ -87,6 +95,7 @@ class RelayWork {
 
   const OutboxRelayOptions options_;
   OutgoingLog& log_;
+  stores::LaneSharing* const sharing_;  // null: the lanes are nobody else's
   RelayStreams streams_;
   RelaySender sender_;
   RelayMarks marks_;
@@ -96,6 +105,7 @@ class RelayWork {
   bool is_recovered_ = false;   // the streams are those of the store
   bool has_all_lanes_ = false;  // and every lane that is held is taken
   std::vector<int> lanes_;
+  std::vector<int> leaving_;  // of those
   std::size_t next_lane_ = 0;
   absl::Time lanes_at_ = absl::InfinitePast();  // when they are asked for again
   absl::Time retry_at_ = absl::InfinitePast();  // after trouble with the store
@@ -110,7 +120,8 @@ class RelayWork {
 
   // During one turn.
   StickyPartition keyless_;
-  std::set<std::uint64_t> last_marked_;  // epochs
+  std::set<std::uint64_t> last_marked_;            // epochs
+  std::map<std::uint64_t, absl::Time> epochs_at_;  // when an epoch in use is asked about again
 };
 
 }  // namespace once

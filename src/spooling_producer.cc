@@ -24,6 +24,11 @@ absl::Status Validate(const SpoolOptions& options) {
   if (transactions == nullptr || transactions->outgoing() == nullptr) {
     return Refused("store", "has no log of outgoing messages; use SQLite or RocksDB");
   }
+  if (options.store->traits().is_shared) {
+    return Refused("store",
+                   "is shared with other processes; give it one of its own: use SQLite or "
+                   "RocksDB");
+  }
   if (options.producer.clients == nullptr) return Refused("producer.clients", "is not set");
   const SpoolLimits& limits = options.limits;
   if (limits.messages_max < 1 || limits.bytes_max < 1 || limits.batch_messages_max < 1) {

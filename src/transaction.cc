@@ -30,9 +30,9 @@ absl::Status Refuse(const OutgoingMessage& message, std::string_view why) {
 }  // namespace
 
 absl::Status Transaction::Publish(const OutgoingMessage& message) {
-  return absl::UnimplementedError(
-      absl::StrCat("publish to \"", message.topic,
-                   "\": this store has no log of outgoing messages; use one on SQLite or RocksDB"));
+  return absl::UnimplementedError(absl::StrCat(
+      "publish to \"", message.topic,
+      "\": this store has no log of outgoing messages; use SQLite, RocksDB or PostgreSQL"));
 }
 
 absl::Status ValidateOutgoing(const OutgoingMessage& message) {

@@ -7,6 +7,7 @@
 #include "adapters/postgres/maintenance.h"
 #include "adapters/postgres/operations.h"
 #include "adapters/postgres/outbox.h"
+#include "adapters/postgres/outgoing.h"
 #include "adapters/postgres/position_rows.h"
 #include "adapters/postgres/rows.h"
 #include "adapters/postgres/transaction.h"
@@ -25,6 +26,7 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
   explicit PostgresStore(std::shared_ptr<Database> database)
       : database_(std::move(database)),
         outbox_(database_),
+        outgoing_(database_),
         rows_(database_),
         claims_(rows_),
         operations_(database_, rows_),
@@ -38,6 +40,7 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
   StoreOperations* operations() override { return &operations_; }
   StoreMaintenance* maintenance() override { return &maintenance_; }
   Outbox& outbox() override { return outbox_; }
+  OutgoingLog* outgoing() override { return &outgoing_; }
 
   absl::StatusOr<Statistics> ReadStatistics() {
     auto session = database_->Acquire("read statistics");
@@ -134,6 +137,7 @@ class PostgresStore final : public DedupStore, public TransactionalStore {
   // Shared with the open transactions, which may outlive the store.
   const std::shared_ptr<Database> database_;
   PostgresOutbox outbox_;
+  PostgresOutgoing outgoing_;
   PostgresTransactions rows_;
   stores::FencedClaims claims_;
   PostgresOperations operations_;

@@ -109,11 +109,48 @@ const char* const kVersion4[] = {
      "%s ON @.notes TO %s%s', one.word, one.role, one.option); END LOOP; END $$"),
 };
 
+//   outgoing: messages that transactions publish; ordering is stores::OrderOf. Its name is the
+//     contract with PublishIn() of older programs: rows of another meaning need another table.
+//   outgoing_0 …: the sequences of its lanes.
+//   outgoing_lanes: who writes down what becomes of a lane's rows, and how often it was done.
+//   outgoing_facts: what is known of a lane (OutgoingLane); outgoing_streams, outgoing_voids: of
+//     numbered streams, which rounds of several lanes share.
+const char* const kVersion5[] = {
+    ("CREATE TABLE @.outgoing(lane int4 NOT NULL, number int8 NOT NULL, ordering int8 NOT NULL, "
+     "put_at int8 NOT NULL, message bytea NOT NULL, PRIMARY KEY(lane, number)) WITH "
+     "(autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)"),
+    ("DO $$ BEGIN FOR lane IN 0..15 LOOP EXECUTE format('CREATE SEQUENCE @.outgoing_%s MAXVALUE "
+     "500000000000000000', lane); END LOOP; END $$"),
+    ("CREATE TABLE @.outgoing_lanes(lane int4 PRIMARY KEY, owner int8 NOT NULL, revision int8 NOT "
+     "NULL) WITH (fillfactor = 50)"),
+    ("INSERT INTO @.outgoing_lanes(lane, owner, revision) SELECT lane, 0, 0 FROM "
+     "generate_series(0, 15) AS l(lane)"),
+    ("CREATE TABLE @.outgoing_facts(lane int4 NOT NULL, key bytea NOT NULL, value bytea NOT NULL, "
+     "PRIMARY KEY(lane, key)) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, "
+     "autovacuum_vacuum_threshold = 5000)"),
+    ("CREATE TABLE @.outgoing_streams(epoch int8 NOT NULL, topic bytea NOT NULL, partition int4 "
+     "NOT NULL, last int8 NOT NULL, first_offset int8 NOT NULL, last_offset int8 NOT NULL, "
+     "PRIMARY KEY(epoch, topic, partition)) WITH (fillfactor = 50)"),
+    ("CREATE TABLE @.outgoing_voids(epoch int8 NOT NULL, topic bytea NOT NULL, partition int4 NOT "
+     "NULL, sequence int8 NOT NULL, PRIMARY KEY(epoch, topic, partition, sequence))"),
+    // Who works on positions without owning their table publishes beside them, and relays.
+    ("DO $$ DECLARE one record; made text; BEGIN FOR one IN SELECT a.privilege_type AS word, CASE "
+     "a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role, CASE WHEN "
+     "a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END AS option FROM pg_class c, "
+     "aclexplode(c.relacl) a WHERE c.oid = '@.positions'::regclass AND a.grantee <> c.relowner "
+     "LOOP FOREACH made IN ARRAY ARRAY['outgoing', 'outgoing_lanes', 'outgoing_facts', "
+     "'outgoing_streams', 'outgoing_voids'] LOOP EXECUTE format('GRANT %s ON @.%s TO %s%s', "
+     "one.word, made, one.role, one.option); END LOOP; IF one.word = 'INSERT' THEN FOR lane IN "
+     "0..15 LOOP EXECUTE format('GRANT USAGE ON SEQUENCE @.outgoing_%s TO %s%s', lane, one.role, "
+     "one.option); END LOOP; END IF; END LOOP; END $$"),
+};
+
 struct Migration {
   int version = 0;
   std::span<const char* const> statements;
 };
-const Migration kMigrations[] = {{1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4}};
+const Migration kMigrations[] = {
+    {1, kVersion1}, {2, kVersion2}, {3, kVersion3}, {4, kVersion4}, {5, kVersion5}};
 
 // Ids of a store that has many are read for so long at most; nobody can use it meanwhile.
 constexpr absl::Duration kMigrationMax = absl::Hours(24);

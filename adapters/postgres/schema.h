@@ -13,7 +13,7 @@
 namespace once::postgres {
 
 // What this code writes. A store of a newer format is left alone.
-inline constexpr int kFormat = 4;
+inline constexpr int kFormat = 5;
 
 struct StoreIdentity {
   std::string store_id;

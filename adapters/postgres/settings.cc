@@ -143,18 +143,21 @@ std::string Whereabouts(const ConnectionSettings& settings, std::string_view sch
                       host.empty() ? "" : " at ", host, port.empty() ? "" : ":", port);
 }
 
-absl::Status CheckOptions(const StoreOptions& options) {
-  const std::string& schema = options.schema;
+absl::Status CheckSchemaName(const std::string& schema, std::string_view option) {
   const bool is_name =
       !schema.empty() && schema.size() <= 50 && !schema.starts_with("pg_") &&
       std::all_of(schema.begin(), schema.end(), [](char byte) {
         return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '_';
       });
-  if (!is_name || (schema[0] >= '0' && schema[0] <= '9')) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("postgres: StoreOptions::schema is \"", schema,
-                     "\": at most 50 small letters, digits and underscores, not pg_…"));
-  }
+  if (is_name && (schema[0] < '0' || schema[0] > '9')) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("postgres: ", ToAbsl(option), " is \"", schema,
+                   "\": at most 50 small letters, digits and underscores, not pg_…"));
+}
+
+absl::Status CheckOptions(const StoreOptions& options) {
+  absl::Status named = CheckSchemaName(options.schema, "StoreOptions::schema");
+  if (!named.ok()) return named;
   if (options.lock_timeout <= absl::ZeroDuration() || options.lock_timeout >= absl::Seconds(1)) {
     return absl::InvalidArgumentError(
         "postgres: StoreOptions::lock_timeout must be more than nothing and less than a second");

@@ -23,6 +23,9 @@ absl::StatusOr<ConnectionSettings> SettingsFor(const StoreOptions& options,
 // "on schema once of billing at db:5432", for messages. Never a password.
 std::string Whereabouts(const ConnectionSettings& settings, std::string_view schema);
 
+// kInvalidArgument: no store has such a schema. `option` is what has the name, for the message.
+absl::Status CheckSchemaName(const std::string& schema, std::string_view option);
+
 // OK where the options can be.
 absl::Status CheckOptions(const StoreOptions& options);
 

@@ -40,5 +40,9 @@ class Namer {
 void NameLetters(Statements& s, const Namer& name);
 void NameOutbox(Statements& s, const Namer& name);
 void NameNotes(Statements& s, const Namer& name);
+// statements_outgoing.cc
+void NameOutgoing(Statements& s, const Namer& name);
+// Of put_outgoing_rows, also for sessions that are not the store's.
+std::string PutOutgoingRowsSql(std::string_view schema);
 
 }  // namespace once::postgres

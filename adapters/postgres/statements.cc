@@ -388,6 +388,7 @@ Statements::Statements(const StoreOptions& options) {
   NameLetters(*this, name);
   NameOutbox(*this, name);
   NameNotes(*this, name);
+  NameOutgoing(*this, name);
 }
 
 }  // namespace once::postgres

@@ -58,6 +58,18 @@ struct Statements {
   Statement try_relay, release_relay;
   Statement find_notes, put_notes, forget_notes, list_notes;
 
+  // Of outgoing messages, and of relays that share the lanes they lie in.
+  Statement put_outgoing_rows;
+  std::vector<Statement> plan_for_relay;
+  Statement join_relays, leave_relays, survey_lanes, take_lanes, own_lanes, give_up_lanes;
+  Statement hold_epoch, find_epoch;
+  Statement look_at_lanes, advance_lanes, hold_lane, touch_lane;
+  Statement read_facts, next_transaction, put_facts, forget_facts;
+  Statement put_streams, list_streams, close_epoch, put_voids, drop_voids, list_voids;
+  Statement find_behind, find_numbered, find_in_holes, find_orders, drop_outgoing_rows;
+  Statement list_parked_rows, count_outgoing_rows;
+  Statement list_outgoing_rows, list_discarded_rows, measure_outgoing_rows;
+
   Statement count_word, read_words, put_opening, sync_words;
 };
 

@@ -96,8 +96,27 @@ absl::Status PostgresTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   });
 }
 
+absl::Status PostgresTransaction::Publish(const OutgoingMessage& message) {
+  if (!state_.ok()) return state_;
+  if (absl::Status valid = ValidateOutgoing(message); !valid.ok()) return valid;
+  return Do([&] {
+    to_publish_.push_back(MakeRow(message, session_->pid()));
+    return absl::OkStatus();
+  });
+}
+
+bool PostgresTransaction::QueuePublished() {
+  if (to_publish_.empty()) return false;
+  ForEachPart(to_publish_, true, [&](auto rows, auto locked) {
+    session_->Queue(database_->statements().put_outgoing_rows, PublishParams(rows, locked));
+  });
+  to_publish_.clear();
+  return true;
+}
+
 absl::Status PostgresTransaction::SetSavepoint() {
   return Do([&]() -> absl::Status {
+    published_before_savepoint_ = to_publish_.size();
     rows_->Flush();
     const Statements& statements = database_->statements();
     if (has_savepoint_) session_->Queue(statements.release_savepoint);
@@ -119,6 +138,7 @@ absl::Status PostgresTransaction::RollbackToSavepoint() {
   session_->DropQueued();
   access_->ForgetTurn();  // the savepoint was set in the store's
   rows_->Undo();
+  to_publish_.resize(published_before_savepoint_);
   session_->Queue(database_->statements().rollback_to_savepoint);
   state_ = Send();
   return state_;
@@ -181,7 +201,8 @@ absl::Status PostgresTransaction::Commit(Durability wanted) {
   }
   access_->EndTurn();
   // An empty commit would not wait for those before it.
-  const bool has_written = rows_->Flush();
+  const bool has_rows = rows_->Flush();
+  const bool has_written = QueuePublished() || has_rows;
   const bool may_be_unsynced = database_->has_unsynced() || rows_->has_found_settled();
   if (!has_written && wanted == Durability::kMachine && may_be_unsynced) {
     database_->QueueSync(*session_);

@@ -3,6 +3,7 @@
 // Thread-safety: one thread at a time.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "adapters/postgres/database.h"
+#include "adapters/postgres/outgoing_rows.h"
 #include "adapters/postgres/rows.h"
 #include "once/dedup_store.h"
 #include "once/postgres/connection.h"
@@ -52,6 +54,9 @@ class PostgresTransaction final : public StoreTransaction {
                          std::span<std::string> values) override;
   absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  // Kept until the commit, so that the orders of keys are locked for no longer than that takes, and
+  // in one order by all transactions.
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;
@@ -67,6 +72,8 @@ class PostgresTransaction final : public StoreTransaction {
   absl::Status Do(Work work);
   // What is queued goes to the server.
   absl::Status Send();
+  // True: some are.
+  bool QueuePublished();
   void End(std::string_view why);
 
   const std::shared_ptr<Database> database_;
@@ -75,6 +82,8 @@ class PostgresTransaction final : public StoreTransaction {
   std::shared_ptr<Connection::Access> access_;
   std::map<PartitionKey, PositionStamp> locks_;
   std::int64_t log_time_ms_ = -1;  // the greatest of the positions that were set
+  std::vector<RowToPublish> to_publish_;
+  std::size_t published_before_savepoint_ = 0;
   bool has_savepoint_ = false;
   absl::Status state_;  // OK while the transaction is usable
 };

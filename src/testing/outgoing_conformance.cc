@@ -1,6 +1,7 @@
 // The suite of logs of outgoing messages: its vocabulary, publishing, and rounds.
 #include "once/testing/outgoing_conformance.h"
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -35,6 +36,7 @@ OutgoingMessage OutgoingLogConformance::Message(std::string_view value,
 }
 
 void OutgoingLogConformance::Publish(const std::vector<OutgoingMessage>& messages) {
+  for (const OutgoingMessage& message : messages) published_.push_back(message.value.value_or(""));
   const absl::Status published =
       Transact(fixture_->store(), [&](Transaction& transaction) -> absl::Status {
         for (const OutgoingMessage& message : messages) {
@@ -63,9 +65,26 @@ std::vector<OutgoingRow> OutgoingLogConformance::Unplaced(std::size_t rows_max) 
   for (const int lane : *lanes) {
     auto found = log().FindUnplaced(lane, {.rows_max = rows_max, .bytes_max = 1'000'000});
     EXPECT_TRUE(found.ok()) << found.status();
-    if (found.ok()) rows.insert(rows.end(), found->begin(), found->end());
+    if (!found.ok()) continue;
+    for (OutgoingRow& row : *found) {
+      lanes_[row.number] = lane;
+      rows.push_back(std::move(row));
+    }
   }
+  const auto place = [this](const OutgoingRow& row) {
+    return std::find(published_.begin(), published_.end(), row.message.value.value_or("")) -
+           published_.begin();
+  };
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](const OutgoingRow& a, const OutgoingRow& b) { return place(a) < place(b); });
+  rows.resize(std::min(rows.size(), rows_max));
   return rows;
+}
+
+int OutgoingLogConformance::LaneOf(const OutgoingRow& row) {
+  const auto found = lanes_.find(row.number);
+  EXPECT_TRUE(found != lanes_.end()) << "no lane has told row " << row.number;
+  return found == lanes_.end() ? 0 : found->second;
 }
 
 std::vector<std::string> OutgoingLogConformance::UnplacedValues(std::size_t rows_max) {
@@ -97,7 +116,9 @@ void OutgoingLogConformance::Advance(const OutgoingProgress& progress) {
 OutgoingRound OutgoingLogConformance::Place(std::span<const OutgoingRow> rows,
                                             std::uint64_t sequence, std::uint64_t epoch) {
   OutgoingRound round{.epoch = epoch};
+  if (!rows.empty()) round.lane = LaneOf(rows.front());
   for (const OutgoingRow& row : rows) {
+    EXPECT_EQ(LaneOf(row), round.lane);
     round.placements.push_back({.number = row.number, .partition = 3, .sequence = sequence++});
   }
   Advance({.placed = {&round, 1}});
@@ -129,7 +150,9 @@ TEST_P(OutgoingLogConformance, MessagesComeInTheOrderOfCommitsAndOfCalls) {
 
 TEST_P(OutgoingLogConformance, AtLeastOneMessageIsToldWhateverItsSize) {
   Publish({Message(std::string(1000, 'a')), Message("small")});
-  const auto rows = log().FindUnplaced(0, {.rows_max = 10, .bytes_max = 100});
+  const std::vector<OutgoingRow> all = Unplaced();
+  ASSERT_THAT(all, SizeIs(2));
+  const auto rows = log().FindUnplaced(LaneOf(all[0]), {.rows_max = 10, .bytes_max = 100});
   ASSERT_TRUE(rows.ok()) << rows.status();
   EXPECT_THAT(*rows, SizeIs(1));
 }
@@ -302,8 +325,9 @@ TEST_P(OutgoingLogConformance, PlacedRoundsSurviveTheDeathOfTheProcess) {
 }
 
 TEST_P(OutgoingLogConformance, ANumberNeverNamesTwoRows) {
-  Publish({Message("1"), Message("2")});
+  Publish({Message("1", "k"), Message("2", "k")});
   const std::vector<OutgoingRow> rows = Unplaced();
+  ASSERT_THAT(rows, SizeIs(2));
   const OutgoingRound round = Place(rows);
   Finish(round);
   if (capabilities().why_no_reopen.empty()) {
@@ -311,7 +335,7 @@ TEST_P(OutgoingLogConformance, ANumberNeverNamesTwoRows) {
   }
   EXPECT_EQ(log().Count().value().waiting, 0u);
   EXPECT_EQ(log().Count().value().oldest, absl::InfiniteFuture());
-  Publish({Message("3")});
+  Publish({Message("3", "k")});
   const std::vector<OutgoingRow> later = Unplaced();
   ASSERT_THAT(later, SizeIs(1));
   EXPECT_GT(later[0].number, rows[1].number);
@@ -321,8 +345,11 @@ TEST_P(OutgoingLogConformance, ANumberNeverNamesTwoRows) {
 TEST_P(OutgoingLogConformance, ARelayWritesAllOfItOrNothing) {
   Publish({Message("1"), Message("2")});
   const std::vector<OutgoingRow> rows = Unplaced();
-  const OutgoingProgress::Finished unknown{.lane = 0, .round = 4711};
-  OutgoingRound round{.epoch = 1, .placements = {{.number = rows[0].number, .sequence = 1}}};
+  ASSERT_THAT(rows, SizeIs(2));
+  const OutgoingProgress::Finished unknown{.lane = LaneOf(rows[0]), .round = 4711};
+  OutgoingRound round{.lane = LaneOf(rows[0]),
+                      .epoch = 1,
+                      .placements = {{.number = rows[0].number, .sequence = 1}}};
   const RefusedRow refused{.number = rows[1].number, .reason = absl::InvalidArgumentError("no")};
   const StreamProgress stream{.epoch = 1, .topic = "orders", .last = 1};
   EXPECT_FALSE(log()

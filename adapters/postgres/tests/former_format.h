@@ -12,9 +12,22 @@
 
 namespace once::postgres {
 
+// The store becomes what version 4 had left: without a log of outgoing messages.
+inline void ReturnToFormat4(const std::string& connection, const std::string& schema) {
+  for (const char* const sql :
+       {"DROP TABLE @.outgoing, @.outgoing_lanes, @.outgoing_facts, @.outgoing_streams, "
+        "@.outgoing_voids",
+        "DO $$ BEGIN FOR lane IN 0..15 LOOP EXECUTE format('DROP SEQUENCE @.outgoing_%s', lane); "
+        "END LOOP; END $$",
+        "UPDATE @.meta SET value = '4' WHERE key = 'format'"}) {
+    testing::RunSql(connection, absl::StrReplaceAll(sql, {{"@", schema}}));
+  }
+}
+
 // The store becomes what version 2 had left, with an id of each kind that this makes a difference
 // to: one completed, one dead, one that a claim has begun.
 inline void ReturnToFormat2(const std::string& connection, const std::string& schema) {
+  ReturnToFormat4(connection, schema);
   for (const char* const sql :
        {"ALTER TABLE @.positions DROP COLUMN log_time_max_ms", "DROP TABLE @.buckets",
         "DROP TABLE @.notes", "DROP TABLE @.known_ids",

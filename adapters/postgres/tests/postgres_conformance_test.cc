@@ -4,6 +4,7 @@
 #include "adapters/postgres/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
 #include "once/testing/operations_conformance.h"
+#include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
 
 namespace once::postgres {
@@ -61,6 +62,8 @@ INSTANTIATE_TEST_SUITE_P(Postgres, TransactionalStoreConformance, ::testing::Val
 INSTANTIATE_TEST_SUITE_P(Postgres, ClaimStoreConformance, ::testing::Values(Postgres()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Postgres, StoreOperationsConformance, ::testing::Values(Postgres()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Postgres, OutgoingLogConformance, ::testing::Values(Postgres()),
                          once::testing::StoreName);
 
 }  // namespace

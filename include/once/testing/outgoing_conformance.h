@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,19 +40,25 @@ class OutgoingLogConformance : public ::testing::TestWithParam<StoreUnderTest> {
   // One transaction that publishes them all.
   void Publish(const std::vector<OutgoingMessage>& messages);
   std::unique_ptr<StoreTransaction> Begin();
-  // Of every lane that the log has, lane after lane.
+  // Of every lane that the log has, in the order in which Publish() was given them, the first so
+  // many. REQUIRES: that no two have the same value, where their order matters.
   std::vector<OutgoingRow> Unplaced(std::size_t rows_max = 1000);
   std::vector<std::string> UnplacedValues(std::size_t rows_max = 1000);
   std::vector<UnfinishedRound> Unfinished();
   void Advance(const OutgoingProgress& progress);
-  // Places the rows as one round of `epoch`, their sequences ascending from `sequence`. All are of
-  // one lane.
+  // Places the rows as one round of `epoch`, their sequences ascending from `sequence`.
+  // REQUIRES: Unplaced() has told them, and all are of one lane: of one order, or without a key and
+  // of one transaction.
   OutgoingRound Place(std::span<const OutgoingRow> rows, std::uint64_t sequence = 1,
                       std::uint64_t epoch = 7);
   void Finish(const OutgoingRound& round);
   void Park(const OutgoingRow& row);
+  // Where Unplaced() has found it.
+  int LaneOf(const OutgoingRow& row);
 
  private:
+  std::vector<std::string> published_;  // values
+  std::map<std::int64_t, int> lanes_;   // by numbers of rows
   std::unique_ptr<StoreFixture> fixture_;
 };
 

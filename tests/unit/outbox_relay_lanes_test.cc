@@ -1,0 +1,174 @@
+// A relay with lanes that come, go, and are shared with others.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <utility>
+
+#include "src/stores/lane_sharing.h"
+#include "tests/forwarding_seams.h"
+#include "tests/unit/relay_world.h"
+
+namespace once {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// Lane 0 is that of the inner log; of the others nothing is known, and they are empty.
+class LanesLog final : public testing::ForwardingOutgoingLog, public stores::LaneSharing {
+ public:
+  using ForwardingOutgoingLog::ForwardingOutgoingLog;
+
+  absl::StatusOr<std::vector<int>> HoldLanes() override { return lanes; }
+  std::vector<int> FindSurplus() override { return surplus; }
+  void GiveUpLanes(std::span<const int> given) override {
+    for (const int lane : given) {
+      std::erase(lanes, lane);
+      given_up.push_back(lane);
+    }
+  }
+  absl::StatusOr<std::vector<UnfinishedRound>> FindUnfinished(int lane) override {
+    if (lane == unreadable) return absl::UnavailableError("not now");
+    if (lane != 0) return std::vector<UnfinishedRound>();
+    return ForwardingOutgoingLog::FindUnfinished(lane);
+  }
+  absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override {
+    if (lane != 0) return std::vector<OutgoingRow>();
+    return ForwardingOutgoingLog::FindUnplaced(lane, bound);
+  }
+
+  std::vector<int> lanes = {0};
+  std::vector<int> surplus;
+  std::vector<int> given_up;
+  int unreadable = -1;
+};
+
+class LanesStore final : public testing::ForwardingStore {
+ public:
+  explicit LanesStore(std::shared_ptr<DedupStore> inner)
+      : ForwardingStore(inner), log_(*inner->transactions()->outgoing()) {}
+  LanesLog* outgoing() override { return &log_; }
+
+ private:
+  LanesLog log_;
+};
+
+std::shared_ptr<LanesStore> LanesOf(RelayWorld& world) {
+  return std::make_shared<LanesStore>(
+      std::shared_ptr<DedupStore>(&world.store(), [](DedupStore*) {}));
+}
+
+std::set<std::uint64_t> EpochsOf(const RelayWorld& world) {
+  std::set<std::uint64_t> epochs;
+  for (const Received& message : world.Read("orders")) epochs.insert(message.epoch);
+  return epochs;
+}
+
+TEST(OutboxRelayLanes, ALaneThatCannotBeReadForgetsNothingOfTheOthers) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    world.StartRelay(store);
+    world.Publish("1", "k");
+    EXPECT_TRUE(world.StepRelay().ok());  // it is on its way
+    store->outgoing()->lanes = {0, 1};
+    store->outgoing()->unreadable = 1;
+    world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
+    EXPECT_FALSE(world.StepRelay().ok());
+    world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
+    EXPECT_FALSE(world.StepRelay().ok());
+    store->outgoing()->unreadable = -1;
+    world.Publish("2", "k");
+    EXPECT_TRUE(world.RunUntilIdle());
+    EXPECT_THAT(world.ReadValues(), ElementsAre("1", "2"));
+    EXPECT_EQ(EpochsOf(world).size(), 1u);
+    world.EndRelay();
+  });
+}
+
+TEST(OutboxRelayLanes, ARelayFailsToTakeALaneAtItsStartAndKeepsTheOthers) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    store->outgoing()->lanes = {0, 1};
+    store->outgoing()->unreadable = 1;
+    world.Publish("1", "k");
+    world.StartRelay(store);
+    EXPECT_FALSE(world.StepRelay().ok());
+    store->outgoing()->unreadable = -1;
+    EXPECT_TRUE(world.RunUntilIdle());
+    world.Publish("2", "k");
+    EXPECT_TRUE(world.RunUntilIdle());
+    EXPECT_THAT(world.ReadValues(), ElementsAre("1", "2"));
+    EXPECT_EQ(EpochsOf(world).size(), 1u);
+    world.EndRelay();
+  });
+}
+
+TEST(OutboxRelayLanes, ASurplusLaneIsGivenUpOnceNothingOfItIsOnItsWay) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    LanesLog& log = *store->outgoing();
+    log.lanes = {0, 1};
+    world.StartRelay(store);
+    world.Publish("1", "k");
+    EXPECT_TRUE(world.StepRelay().ok());  // it is on its way
+    log.surplus = {0};
+    const absl::Time later = world.scheduler().Now() + absl::Seconds(10);
+    while (log.given_up.empty() && world.scheduler().Now() < later) {
+      world.StepRelay().IgnoreError();
+      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
+    }
+    EXPECT_THAT(log.given_up, ElementsAre(0));
+    EXPECT_THAT(world.ReadValues(), ElementsAre("1"));
+    EXPECT_THAT(log.FindUnfinished(0).value(), IsEmpty()) << "it is written down";
+    world.Publish("2", "k");
+    for (int i = 0; i < 20; ++i) EXPECT_TRUE(world.StepRelay().ok());
+    EXPECT_THAT(world.ReadValues(), ElementsAre("1")) << "somebody else's now";
+    world.EndRelay(false);
+    EXPECT_THAT(log.given_up, ElementsAre(0, 1)) << "with the relay";
+  });
+}
+
+TEST(OutboxRelayLanes, TheLastMarkOfAnEpochSaysWhatOthersHaveDoneSince) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    StreamProgress stream{.epoch = 4711,
+                          .topic = "orders",
+                          .partition = 1,
+                          .last = 5,
+                          .first_offset = 0,
+                          .last_offset = 4};
+    ASSERT_TRUE(world.log().Advance({.streams = {&stream, 1}}).ok());
+    OutgoingRound round{.epoch = 4711};
+    world.Publish("of another relay", "k");
+    const auto rows = world.log().FindUnplaced(0, {.rows_max = 1, .bytes_max = 1});
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    round.placements = {{.number = rows->at(0).number, .partition = 1, .sequence = 6}};
+    ASSERT_TRUE(world.log().Advance({.placed = {&round, 1}}).ok());
+    store->outgoing()->lanes = {1};
+    world.StartRelay(store);
+    EXPECT_TRUE(world.StepRelay().ok());  // it has read the stream, and the epoch is in use
+    stream.last = 6;
+    stream.last_offset = 5;
+    const OutgoingProgress::Finished finished{.lane = 0, .round = round.round};
+    ASSERT_TRUE(world.log().Advance({.finished = {&finished, 1}, .streams = {&stream, 1}}).ok());
+    world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
+    EXPECT_TRUE(world.RunUntilIdle());
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_TRUE(world.StepRelay().ok());
+      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
+    }
+    const auto marks = world.ReadMarks().marks;
+    ASSERT_EQ(marks.size(), 1u);
+    EXPECT_EQ(marks.begin()->second.last, 6u);
+    EXPECT_THAT(world.log().ListStreams().value(), IsEmpty());
+    world.EndRelay();
+  });
+}
+
+}  // namespace
+}  // namespace once
