@@ -45,7 +45,7 @@ void Engine::BeginSequences(Partition& partition, bool is_taken) {
   if (options_.loss.mode == LossMode::kOff || partition.is_compacted) return;
   if (partition.sequences != nullptr && !(is_taken && keeps_numbers())) return;
   // What the former one was told of may concern this one too.
-  is_marks_due_ = is_marks_due_ || partition.sequences != nullptr || partition.tracked.has_dropped;
+  is_marks_due_ = is_marks_due_ || partition.sequences != nullptr || partition.has_dropped_marks;
   partition.sequences =
       std::make_shared<SequenceTracker>(partition.key, options_.loss, keeps_numbers());
   partition.tracked = {.is_waiting = true};
@@ -92,6 +92,7 @@ void Engine::FollowMarks(absl::Time now) {
     for (auto& [name, partition] : partitions_) {
       partition.side_records.clear();
       partition.is_read_anew = true;
+      partition.has_dropped_marks = false;
     }
     return;
   }
@@ -103,12 +104,16 @@ void Engine::FollowMarks(absl::Time now) {
 void Engine::RereadDropped(absl::Time now) {
   const bool is_due = std::any_of(partitions_.begin(), partitions_.end(), [](const auto& entry) {
     const Partition& partition = entry.second;
-    return partition.phase == PartitionPhase::kActive && partition.tracked.has_dropped &&
-           partition.tracked.has_side_room && !partition.is_read_anew;
+    const TrackedPartition& tracked = partition.tracked;
+    const bool is_dropped =
+        partition.has_dropped_marks || (tracked.has_dropped && tracked.has_side_room);
+    return partition.phase == PartitionPhase::kActive && is_dropped && !partition.is_read_anew;
   });
   if (!is_due || now < next_reread_) return;
   next_reread_ = now + kRereadInterval;
   is_marks_due_ = true;
+  Log(LogLevel::kInfo, "marks_read_again",
+      "there was no room for all that the side topics say; what is missing is reported after that");
 }
 
 void Engine::PollMarks(absl::Time now) {
@@ -146,7 +151,7 @@ void Engine::KeepMark(const ReceivedMark& received) {
   if (partition == nullptr || partition->is_compacted) return;
   const bool is_idle = partition->phase != PartitionPhase::kActive;
   if (is_idle && partition->side_records.size() >= kSideRecordsMax) {
-    partition->tracked.has_dropped = true;
+    partition->has_dropped_marks = true;
     return;
   }
   partition->side_records.push_back(
@@ -199,7 +204,7 @@ void Engine::SubmitLossCheck() {
     partition.judged = now;
     const std::int64_t log_time_ms = LogTimeIn(partition, now - rest);
     const std::int64_t waited_ms = absl::ToInt64Milliseconds(rest - options_.loss.gap_grace);
-    const bool may_report_here = may_report && !partition.tracked.has_dropped;
+    const bool may_report_here = may_report && !partition.has_dropped_marks;
     loss.items.push_back({.lock = {.key = partition.key, .expected = partition.expected},
                           .assignment = partition.assignment,
                           .sequences = partition.sequences,
@@ -228,12 +233,11 @@ void Engine::ApplyLoss(LossOrder& order) {
   for (std::size_t i = 0; i < order.items.size(); ++i) {
     LossOrder::Item& item = order.items[i];
     Partition* partition = FindIfCurrent(item.lock.key.partition, item.assignment);
-    const bool is_current = partition != nullptr && partition->sequences == item.sequences &&
-                            partition->phase == PartitionPhase::kActive;
-    if (!is_current) continue;
+    if (partition == nullptr || partition->sequences != item.sequences) continue;
     partition->side_records.insert(partition->side_records.begin(),
                                    std::make_move_iterator(item.side_records.begin()),
                                    std::make_move_iterator(item.side_records.end()));
+    if (partition->phase != PartitionPhase::kActive) continue;
     if (order.end.ok()) {
       NoteTracked(*partition, item.tracked);
     } else if (is_unknown) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <set>
 #include <utility>
@@ -83,7 +84,7 @@ TrackedPartition AdoptStaged(SequenceTracker& sequences, std::int64_t position,
   return {.is_waiting = sequences.has_waiting() || sequences.has_judgeable(position),
           .missing = sequences.missing(),
           .has_dropped = sequences.has_dropped(),
-          .has_side_room = sequences.held() < SequenceTracker::kHeldStreamsMax / 2};
+          .has_side_room = sequences.has_side_room()};
 }
 
 void AdoptUnkept(BatchOrder& order, absl::Time now) {
@@ -120,6 +121,12 @@ void JudgeLosses(TransactionalStore* store, LossOrder& order) {
           return !item.sequences->Hold(record, item.lock.expected.position);
         });
     item.side_records.erase(item.side_records.begin(), left);
+    // What is not with the tracker yet may say that a number was given up. What never will be is
+    // not waited for: rather a false alarm than none.
+    const bool is_reread = item.sequences->has_dropped() && item.sequences->has_side_room();
+    if (is_reread || !item.side_records.empty()) {
+      item.seen_until_ms = std::numeric_limits<std::int64_t>::min();
+    }
   }
   order.end = absl::OkStatus();
   if (store == nullptr) {

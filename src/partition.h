@@ -83,6 +83,7 @@ struct Partition {
   TrackedPartition tracked;
   std::vector<SideRecord> side_records;  // not with the tracker yet
   bool is_read_anew = false;             // the tracker is not told yet that they all come again
+  bool has_dropped_marks = false;        // some never came to the tracker
   absl::Time judged = absl::InfinitePast();
   // Where it was last seen to be read to its end, and since when it is.
   std::int64_t tail_position = -1;

@@ -18,6 +18,7 @@ constexpr std::size_t kKeylessTogether = 200;
 
 absl::Status RelayWork::DraftPlaced(Draft& draft) {
   found_nothing_ = false;
+  lane_trouble_ = absl::OkStatus();
   if (Now() < place_at_) return absl::OkStatus();
   const auto rounds_max = static_cast<std::size_t>(options_.rounds_in_flight_max);
   bool has_found = false;
@@ -30,12 +31,17 @@ absl::Status RelayWork::DraftPlaced(Draft& draft) {
         log_.FindUnplaced(lane, {.rows_max = options_.round_rows_max,
                                  .bytes_max = options_.round_bytes_max,
                                  .passed_topics = topics_.passed()});
-    if (!rows.ok()) return rows.status();
+    if (!rows.ok()) {
+      if (IsDoubt(rows.status())) return rows.status();
+      // The others have nothing to do with it.
+      lane_trouble_.Update(rows.status());
+      continue;
+    }
     has_found = has_found || !rows->empty();
     if (rows->empty()) continue;
     Place(lane, *std::move(rows), draft);
   }
-  found_nothing_ = !has_found && topics_.trouble().ok();
+  found_nothing_ = !has_found && topics_.trouble().ok() && lane_trouble_.ok();
   // To be told the same rows at once again would help nobody.
   if (has_found && draft.placed.empty() && draft.refused.empty()) {
     place_at_ = std::min(topics_.next_ask(), Now() + kLookAgain);

@@ -14,11 +14,11 @@ namespace {
 // How often lanes are asked for: those of a relay that has gone are taken by then.
 constexpr absl::Duration kLanesInterval = absl::Seconds(1);
 
-bool IsDoubt(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kUnknown || status.code() == absl::StatusCode::kAborted;
-}
-
 }  // namespace
+
+bool RelayWork::IsDoubt(const absl::Status& status) {
+  return absl::IsUnknown(status) || absl::IsAborted(status) || absl::IsFailedPrecondition(status);
+}
 
 bool RelayWork::Draft::is_empty() const {
   return finished.empty() && placed.empty() && refused.empty() && waiting.empty();
@@ -87,6 +87,7 @@ absl::Status RelayWork::Step(bool may_place) {
         "the client takes no message though none is on its way; is one larger than its queue?");
   }
   if (status.ok()) status = topics_.trouble();
+  if (status.ok()) status = lane_trouble_;
   return status;
 }
 
@@ -108,7 +109,6 @@ bool RelayWork::is_idle() const { return is_settled() && found_nothing_; }
 
 absl::Status RelayWork::RefreshLanes() {
   if (has_all_lanes_ && Now() < lanes_at_) return absl::OkStatus();
-  LeaveSurplus();
   absl::StatusOr<std::vector<int>> held = log_.HoldLanes();
   if (!held.ok()) return held.status();
   const bool has_lost = std::any_of(lanes_.begin(), lanes_.end(), [&held](int lane) {
@@ -119,6 +119,8 @@ absl::Status RelayWork::RefreshLanes() {
     Reset();
     return absl::OkStatus();
   }
+  // Not before: whoever gives up lanes would hear no more of those that it has lost.
+  for (const int lane : LeaveSurplus()) std::erase(*held, lane);
   bool knows_streams = false;
   if (!is_recovered_) {
     if (absl::Status recovered = Recover(); !recovered.ok()) return recovered;
@@ -149,15 +151,16 @@ bool RelayWork::HasOnItsWay(int lane) const {
          std::any_of(finished_.begin(), finished_.end(), is_of_it);
 }
 
-void RelayWork::LeaveSurplus() {
-  if (sharing_ == nullptr || !is_recovered_) return;
+std::vector<int> RelayWork::LeaveSurplus() {
   std::vector<int> left;
+  if (sharing_ == nullptr || !is_recovered_) return left;
   for (const int lane : leaving_) {
     if (!HasOnItsWay(lane)) left.push_back(lane);
   }
   if (!left.empty()) log_.GiveUpLanes(left);
   for (const int lane : left) std::erase(lanes_, lane);
   leaving_ = sharing_->FindSurplus();
+  return left;
 }
 
 absl::Status RelayWork::LearnStreams() {
@@ -364,6 +367,17 @@ void RelayWork::PutLastMarks(std::uint64_t epoch) {
   last_marked_.insert(epoch);
 }
 
+// Whoever owed these voids is gone, and has declared them or not.
+absl::Status RelayWork::TakeOwed(std::uint64_t epoch) {
+  const absl::StatusOr<std::vector<OwedVoid>> owed = log_.ListOwed();
+  if (!owed.ok()) return owed.status();
+  for (const OwedVoid& gone : *owed) {
+    if (gone.epoch != epoch) continue;
+    marks_.Void(gone, streams_.Find(gone.epoch, gone.topic, gone.partition).name);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RelayWork::CloseFormerEpochs() {
   for (const std::uint64_t epoch : streams_.FindFormerEpochs()) {
     if (last_marked_.contains(epoch)) {
@@ -396,6 +410,7 @@ absl::Status RelayWork::CloseFormerEpochs() {
     // It may have gone on since its streams were read, and others have finished rounds of it.
     if (sharing_ != nullptr) {
       if (absl::Status learnt = LearnStreams(); !learnt.ok()) return learnt;
+      if (absl::Status taken = TakeOwed(epoch); !taken.ok()) return taken;
     }
     PutLastMarks(epoch);
   }

@@ -51,6 +51,8 @@ class RelayWork {
   void Log(LogLevel level, std::string_view action, std::string message) const;
 
  private:
+  // The store and what is in memory may differ now.
+  static bool IsDoubt(const absl::Status& status);
   // What one Advance() is to write.
   struct Draft {
     std::vector<OutgoingProgress::Finished> finished;
@@ -66,11 +68,12 @@ class RelayWork {
   absl::Status RefreshLanes();
   // Lanes that others are to have: nothing of them is placed any more, and those of which nothing
   // is on its way are given up.
-  void LeaveSurplus();
+  std::vector<int> LeaveSurplus();
   bool HasOnItsWay(int lane) const;
   absl::Status Recover();
   // What other relays have done to streams of former epochs.
   absl::Status LearnStreams();
+  absl::Status TakeOwed(std::uint64_t epoch);
   absl::Status TakeLane(int lane);
   std::unique_ptr<Flight> MakeFlight(UnfinishedRound unfinished);
 
@@ -115,6 +118,7 @@ class RelayWork {
   // Settled, and not written down yet.
   std::vector<std::unique_ptr<Flight>> finished_;
   std::vector<OwedVoid> declared_;
+  absl::Status lane_trouble_;   // of lanes that could not be read in this turn
   bool found_nothing_ = false;  // when it looked last
   bool is_stalled_ = false;     // there are rows, and nothing could be done for them in this turn
 

@@ -67,6 +67,7 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
   ++stream.inside;
   pending.place = PendingSend::Place::kInside;
   const std::uint64_t number = pending.sequence;
+  stream.handing = &pending;
   lock.unlock();
   char buffer[kStampBytesMax];
   const std::string_view stamp = options_.stamping == Stamping::kOn
@@ -77,12 +78,12 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
                                         .stamp = stamp,
                                         .cookie = static_cast<RecordCookie*>(&pending)});
   lock.lock();
+  stream.handing = nullptr;
   if (taken.ok()) {
     if (is_new) ++counts_.numbered;
     return taken;
   }
   --stream.inside;
-  if (pending.place == PendingSend::Place::kLate) return taken;
   pending.place = PendingSend::Place::kWaiting;
   if (is_new) {
     pending.sequence = 0;
@@ -94,9 +95,7 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
 bool SendQueue::TakeBack(SendStream& stream, PendingSend& pending, const absl::Status& refused,
                          Finished& finished) {
   const bool is_final = absl::IsInvalidArgument(refused) || absl::IsCancelled(refused);
-  if (pending.place == PendingSend::Place::kLate) {
-    ReleaseLate(pending);
-  } else if (is_final || is_giving_up_) {
+  if (is_final || is_giving_up_) {
     FinishGivenUp(pending, refused, finished);
   } else {
     stream.waiting.push_front(&pending);
@@ -142,7 +141,9 @@ void SendQueue::ExpireUnanswered(absl::Time now, Finished& finished) {
   PendingSend* next = first_;
   for (std::size_t i = 0; next != nullptr && i < kExpiredTogetherMax; ++i) {
     PendingSend& pending = *std::exchange(next, next->after);
-    if (pending.give_up_at + kAnswerTime <= now) ExpireOne(pending, finished);
+    // Its sender reads one that is handed over, however long that takes.
+    const bool is_busy = pending.stream->handing == &pending;
+    if (!is_busy && pending.give_up_at + kAnswerTime <= now) ExpireOne(pending, finished);
   }
 }
 

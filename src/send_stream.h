@@ -28,7 +28,8 @@ struct SendStream {
   std::deque<PendingSend*> waiting;  // for the client, in order
   std::size_t inside = 0;            // the client has them
   std::vector<PendingSend*> failed;  // to be sent again, in front of `waiting`, once none is inside
-  bool is_pumping = false;           // somebody hands over what waits
+  bool is_pumping = false;           // somebody hands over what waits …
+  PendingSend* handing = nullptr;    // … and is at this one, without the lock
   bool is_listed = false;            // among those that wait for the polling task
 
   bool can_send() const { return !waiting.empty() && failed.empty(); }

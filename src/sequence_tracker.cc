@@ -324,16 +324,17 @@ void SequenceTracker::ForgetSide(const Met& met, std::int64_t position) {
 }
 
 bool SequenceTracker::Hold(const SideRecord& record, std::int64_t position) {
-  const bool is_known = sides_.contains(record.stream);
-  if (!is_known && sides_.size() >= kHeldStreamsMax) {
+  const auto known = sides_.find(record.stream);
+  const bool has_room = known == sides_.end()
+                            ? sides_.size() < kHeldStreamsMax
+                            : !record.gone || known->second.voids.size() < kHeldVoidsMax;
+  if (!has_room) {
     if (has_judgeable(position)) return false;
     has_dropped_ = true;
     return true;
   }
   Side& side = sides_[record.stream];
-  if (record.gone && side.voids.size() >= kHeldVoidsMax) {
-    has_dropped_ = true;
-  } else if (record.gone) {
+  if (record.gone) {
     side.voids.push_back(*record.gone);
     fresh_.insert(record.stream);
   }

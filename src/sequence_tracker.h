@@ -95,6 +95,8 @@ class SequenceTracker {
   // until then a number may seem to be missing that was given up.
   bool Hold(const SideRecord& record, std::int64_t position);
   bool has_dropped() const { return has_dropped_; }
+  // Enough for another try.
+  bool has_side_room() const { return sides_.size() < kHeldStreamsMax / 2; }
   // It is being read again, from the beginning.
   void ForgetDropped() { has_dropped_ = false; }
   // Whether Judge() would find something new in what is held.

@@ -86,7 +86,19 @@ absl::StatusOr<std::shared_ptr<Client>> Client::CreateWithReportEvents(
     Settings& settings, std::shared_ptr<LogSink> log) {
   Owned<rd_kafka_conf_t> conf = settings.TakeConf();
   rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_DR);
-  return Open(RD_KAFKA_PRODUCER, settings, std::move(conf), std::move(log));
+  // Refreshes of tokens would come as events too, and are better served by the client itself.
+  std::array<char, 64> mechanism{};
+  std::size_t size = mechanism.size();
+  rd_kafka_conf_get(conf.get(), "sasl.mechanism", mechanism.data(), &size);
+  const bool has_tokens = std::string_view(mechanism.data()) == "OAUTHBEARER";
+  if (has_tokens) rd_kafka_conf_enable_sasl_queue(conf.get(), 1);
+  auto client = Open(RD_KAFKA_PRODUCER, settings, std::move(conf), std::move(log));
+  if (!client.ok() || !has_tokens) return client;
+  const Owned<rd_kafka_error_t> error(
+      rd_kafka_sasl_background_callbacks_enable((*client)->handle()));
+  if (error == nullptr) return client;
+  return absl::InvalidArgumentError(
+      absl::StrCat("kafka: refreshing tokens: ", rd_kafka_error_string(error.get())));
 }
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Open(rd_kafka_type_t type, Settings& settings,

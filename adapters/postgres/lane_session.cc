@@ -50,9 +50,12 @@ absl::Status LaneSession::Connect() {
   session_ = *std::move(session);
   const Fence drawn = database_.NewFence();
   owner_ = std::bit_cast<std::int64_t>(drawn.incarnation + drawn.counter);
-  session_->QueueText(
-      absl::StrCat("SET idle_session_timeout TO ", absl::ToInt64Milliseconds(kSilentAfter)),
-      "share lanes");
+  const auto silent = absl::ToInt64Milliseconds(kSilentAfter);
+  for (const char* const limit : {"idle_session_timeout", "idle_in_transaction_session_timeout"}) {
+    session_->QueueText(absl::StrCat("SET ", limit, " TO ", silent), "share lanes");
+  }
+  // Whatever the database's default is.
+  session_->QueueText("SET default_transaction_isolation TO 'read committed'", "share lanes");
   for (const Statement& plan : database_.statements().plan_for_relay) session_->Queue(plan);
   session_->Queue(database_.statements().join_relays);
   return session_->Run(database_.options().answer_timeout).status();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/postgres/outgoing_rows.h"
 #include "src/stores/outgoing_codec.h"
+#include "src/test_hooks.h"
 
 namespace once::postgres {
 namespace {
@@ -231,6 +232,19 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
   }
   const std::int64_t rows_max = Limit(bound.rows_max, kRowsMax);
   const std::int64_t bytes_max = Limit(bound.bytes_max, kBytesMax);
+  // What is ahead is read first: of each order whatever is older than a row that is seen ahead is
+  // visible by then, and so is seen in the holes.
+  const bool is_full = known.holes().size() >= kHolesMax;
+  absl::StatusOr<std::vector<Result>> next = std::vector<Result>();
+  if (!is_full) {
+    next = Ask(database_->statements().find_behind, std::move(Params()
+                                                                  .Int4(lane)
+                                                                  .Int8(InLane(known.state().cursor()))
+                                                                  .Int8(rows_max)
+                                                                  .Int8(bytes_max)));
+    if (!next.ok()) return next.status();
+  }
+  ONCE_KILL_POINT("lanes.read_ahead");
   if (!known.holes().is_empty()) {
     const auto late = Ask(
         database_->statements().find_in_holes,
@@ -240,18 +254,13 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
   }
   // What was committed late goes first: numbers of one order are told in their order.
   if (!held.seen.late.empty()) return told;
-  if (known.holes().size() >= kHolesMax) {
+  if (is_full) {
     return absl::UnavailableError(absl::StrCat(
         "postgres: lane ", lane, " of outgoing messages ", database_->where(), " waits for ",
         known.holes().size(),
         " numbers that open transactions may still commit; end the oldest "
-        "transaction of the server (backend_xmin in pg_stat_activity, pg_prepared_xacts)"));
+        "transaction of the server (backend_xid in pg_stat_activity, pg_prepared_xacts)"));
   }
-  const auto next = Ask(
-      database_->statements().find_behind,
-      std::move(
-          Params().Int4(lane).Int8(InLane(known.state().cursor())).Int8(rows_max).Int8(bytes_max)));
-  if (!next.ok()) return next.status();
   take(next->back(), held.seen.next);
   return told;
 }

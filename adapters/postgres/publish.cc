@@ -49,6 +49,10 @@ absl::Status ErrorOf(const PGresult* result, const PGconn* connection, std::stri
         "and open it once with OpenStore() of this version: ",
         PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
   }
+  if (sqlstate == "25006") {
+    return absl::FailedPreconditionError(
+        "postgres: publish: the transaction is read only; begin one that may write, on the primary");
+  }
   const char* const primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   return StatusOf(sqlstate, primary == nullptr ? PQerrorMessage(connection) : primary,
                   absl::StrCat("publish on schema ", ToAbsl(schema)));
