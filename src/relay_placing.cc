@@ -42,8 +42,10 @@ absl::Status RelayWork::DraftPlaced(Draft& draft) {
     Place(lane, *std::move(rows), draft);
   }
   found_nothing_ = !has_found && topics_.trouble().ok() && lane_trouble_.ok();
-  // To be told the same rows at once again would help nobody.
-  if (has_found && draft.placed.empty() && draft.refused.empty()) {
+  // To be told the same rows at once again would help nobody; of a topic that is held back since
+  // now the log passes over them.
+  const bool is_new_hold = topics_.CountHeld() > topics_.passed().size();
+  if (has_found && draft.placed.empty() && draft.refused.empty() && !is_new_hold) {
     place_at_ = std::min(topics_.next_ask(), Now() + kLookAgain);
   }
   return absl::OkStatus();

@@ -50,6 +50,11 @@ void RelayTopics::BeginTurn(RecordClient* client) {
   }
 }
 
+std::size_t RelayTopics::CountHeld() const {
+  return static_cast<std::size_t>(std::count_if(
+      holds_.begin(), holds_.end(), [](const auto& entry) { return entry.second.is_on; }));
+}
+
 absl::Time RelayTopics::next_ask() const {
   absl::Time next = absl::InfiniteFuture();
   for (const auto& [topic, hold] : holds_) {

@@ -8,6 +8,7 @@
 // Thread-safety: none of its own.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -36,6 +37,8 @@ class RelayTopics {
 
   // Topics that are held back since the turn began.
   const std::vector<std::string>& passed() const { return passed_; }
+  // Topics that are held back now: more, if some were found in this turn.
+  std::size_t CountHeld() const;
   // When one of them is asked for again; in the far future: none is held back.
   absl::Time next_ask() const;
   // OK; else why rows of some topic are held back.

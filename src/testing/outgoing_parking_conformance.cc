@@ -244,6 +244,7 @@ TEST_P(OutgoingLogConformance, RowsThatWerePassedOverComeBackInTheirOrder) {
     late.push_back(absl::StrCat("late", i));
     Publish({{.topic = "late", .key = "k", .value = late.back()}, Message(absl::StrCat(i), "k")});
   }
+  ASSERT_THAT(Unplaced(), SizeIs(80));
   const std::string passed[] = {"late"};
   const int lane = log().HoldLanes().value().front();
   std::vector<std::string> told;
