@@ -91,7 +91,9 @@ absl::Status PostgresMaintenance::Compact(const std::stop_token& stop) {
   (*session)->QueueText("SET lock_timeout TO 0", "compact");
   (*session)->QueueText("SET statement_timeout TO 0", "compact");
   absl::Status done = (*session)->Run(database_->options().answer_timeout).status();
-  for (const char* table : {"known_ids", "outbox", "positions", "scopes", "openings", "buckets"}) {
+  for (const char* table :
+       {"known_ids", "outbox", "positions", "scopes", "openings", "buckets", "notes", "outgoing",
+        "outgoing_lanes", "outgoing_facts", "outgoing_streams", "outgoing_voids"}) {
     if (!done.ok() || stop.stop_requested()) break;
     // Not within a transaction: each goes alone.
     (*session)->QueueText(

@@ -82,7 +82,6 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
   // Stages and writes; again where an operator has changed one of the lanes meanwhile.
   absl::Status Write(const Changes& changes, const OutgoingProgress& progress);
   absl::Status TryWrite(const Changes& changes, const OutgoingProgress& progress);
-  absl::Status Commit(Session& session, const Written& written, const Changes& changes);
   // True: `lanes` are all still ours, and are read again.
   absl::StatusOr<bool> ReadAgain(const Changes& changes);
   void QueueWritten(Session& session, const Written& written);

@@ -41,6 +41,13 @@ absl::StatusOr<OutgoingLane> OutgoingLane::Load(std::int64_t revision,
   return lane;
 }
 
+std::int64_t OutgoingLane::FindFirst() const {
+  // A number behind the cursor may be that of another lane.
+  std::int64_t first = InLane(state_.FindFirst());
+  if (!holes_.is_empty()) first = std::min(first, holes_.holes().begin()->first);
+  return first;
+}
+
 absl::Status OutgoingLane::Stage(const Change& change, const Sighting& seen,
                                  stores::OutgoingChange& written) {
   for (const std::int64_t round : change.finished) {

@@ -47,6 +47,8 @@ class OutgoingLane {
   stores::OutgoingState& state() { return state_; }
   const stores::OutgoingState& state() const { return state_; }
   const NumberHoles& holes() const { return holes_; }
+  // In the lane: no row there is, nor will be, has a smaller number.
+  std::int64_t FindFirst() const;
   void CloseHolesBefore(std::int64_t oldest_open) { holes_.CloseBefore(oldest_open); }
   // All holes were seen before this transaction of the server began.
   void DateHoles(std::int64_t transaction) { holes_.Date(transaction); }

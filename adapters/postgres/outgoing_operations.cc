@@ -11,7 +11,7 @@ namespace once::postgres {
 namespace {
 
 // Beyond these the server's own estimate is good enough.
-constexpr std::int64_t kCountedMax = 100'000;
+constexpr std::int64_t kCountedMax = 10'000;
 constexpr std::size_t kParkedMax = 1'000'000;
 // Columns of list_parked_rows.
 constexpr int kParkedNote = 5;

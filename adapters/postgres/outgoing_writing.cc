@@ -160,26 +160,25 @@ absl::Status PostgresOutgoing::TryWrite(const Changes& changes, const OutgoingPr
   }
   Session& session = *lanes_.session();
   session.Queue(database_->statements().begin);
-  for (const OutgoingRound& round : progress.placed) lanes_.QueueEpoch(round.epoch);
-  QueueStreams(session, progress);
-  return Commit(session, written, changes);
-}
-
-absl::Status PostgresOutgoing::Commit(Session& session, const Written& written,
-                                      const Changes& changes) {
-  QueueWritten(session, written);
+  // First: as operators do, so that nobody waits for the other with something locked.
   Column lanes(Column::Type::kInt4);
   Column revisions(Column::Type::kInt8);
+  Column firsts(Column::Type::kInt8);
   for (const auto& [lane, change] : changes) {
     lanes.Add(lane);
     revisions.Add(held_.at(lane).lane->revision());
+    firsts.Add(held_.at(lane).lane->FindFirst());
   }
-  session.Queue(database_->statements().advance_lanes,
-                std::move(Params().Array(lanes).Array(revisions).Int8(lanes_.owner())));
+  session.Queue(
+      database_->statements().advance_lanes,
+      std::move(Params().Array(lanes).Array(revisions).Array(firsts).Int8(lanes_.owner())));
+  for (const OutgoingRound& round : progress.placed) lanes_.QueueEpoch(round.epoch);
+  QueueStreams(session, progress);
+  QueueWritten(session, written);
   const auto results = session.Run(database_->options().answer_timeout);
   if (!results.ok()) return results.status();
   ONCE_KILL_POINT("lanes.advanced");
-  const std::int64_t transaction = results->back().Int(0, 1);
+  const std::int64_t transaction = (*results)[1].Int(0, 1);
   absl::Status committed = database_->Commit(session, Durability::kMachine, "");
   if (!committed.ok()) return committed;
   for (const auto& [lane, change] : changes) held_.at(lane).lane->NoteWritten(transaction);

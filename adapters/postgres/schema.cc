@@ -112,7 +112,8 @@ const char* const kVersion4[] = {
 //   outgoing: messages that transactions publish; ordering is stores::OrderOf. Its name is the
 //     contract with PublishIn() of older programs: rows of another meaning need another table.
 //   outgoing_0 …: the sequences of its lanes.
-//   outgoing_lanes: who writes down what becomes of a lane's rows, and how often it was done.
+//   outgoing_lanes: who writes down what becomes of a lane's rows, and how often it was done;
+//     first_number: below it no row is left, nor will be, so that nobody reads over deleted ones.
 //   outgoing_facts: what is known of a lane (OutgoingLane); outgoing_streams, outgoing_voids: of
 //     numbered streams, which rounds of several lanes share.
 const char* const kVersion5[] = {
@@ -122,8 +123,8 @@ const char* const kVersion5[] = {
     ("DO $$ BEGIN FOR lane IN 0..15 LOOP EXECUTE format('CREATE SEQUENCE @.outgoing_%s MAXVALUE "
      "500000000000000000', lane); END LOOP; END $$"),
     ("CREATE TABLE @.outgoing_lanes(lane int4 PRIMARY KEY, owner int8 NOT NULL, revision int8 NOT "
-     "NULL) WITH (fillfactor = 50)"),
-    ("INSERT INTO @.outgoing_lanes(lane, owner, revision) SELECT lane, 0, 0 FROM "
+     "NULL, first_number int8 NOT NULL) WITH (fillfactor = 50)"),
+    ("INSERT INTO @.outgoing_lanes(lane, owner, revision, first_number) SELECT lane, 0, 0, 0 FROM "
      "generate_series(0, 15) AS l(lane)"),
     ("CREATE TABLE @.outgoing_facts(lane int4 NOT NULL, key bytea NOT NULL, value bytea NOT NULL, "
      "PRIMARY KEY(lane, key)) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, "

@@ -326,6 +326,30 @@ TEST_F(OutgoingTest, WhatTwoRelaysKnowOfAStreamComesTogether) {
   EXPECT_THAT(log().ListStreams().value(), ElementsAre(both));
 }
 
+TEST_F(OutgoingTest, WhatWaitsIsCountedBehindWhatIsGone) {
+  Publish(keys_[0], "1");
+  PlaceAndFinish(Unplaced(keys_[0]));
+  Publish(keys_[0], "2");
+  const std::vector<OutgoingRow> rows = Unplaced(keys_[0]);
+  ASSERT_THAT(rows, SizeIs(1));
+  Publish(keys_[1], "3");
+  OutgoingRound round = RoundOf(rows);
+  ASSERT_TRUE(Place(round).ok());
+  EXPECT_EQ(log().Count().value().waiting, 2u);
+  EXPECT_EQ(log().Count().value().oldest, rows[0].put_at);
+  EXPECT_EQ(Ask("SELECT first_number FROM @.outgoing_lanes WHERE lane = 5"), "2");
+  ASSERT_TRUE(Finish(round).ok());
+  EXPECT_EQ(log().Count().value().waiting, 1u);
+  EXPECT_GT(log().Count().value().oldest, rows[0].put_at);
+}
+
+TEST_F(OutgoingTest, ManyThatWaitAreEstimated) {
+  RunSql(connection(), "INSERT INTO " + schema().name() +
+                           ".outgoing SELECT n % 16, n / 16 + 1, 0, n, '' FROM "
+                           "generate_series(1, 12000) AS s(n)");
+  EXPECT_THAT(log().Count().value().waiting, AllOf(Ge(10'000u), Le(12'000u)));
+}
+
 TEST_F(OutgoingTest, AStoreOfFormat4GetsALog) {
   store_.reset();
   schema().EndSessions();

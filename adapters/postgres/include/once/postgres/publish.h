@@ -24,9 +24,8 @@
 #include "absl/status/status.h"
 #include "once/publisher.h"
 
-extern "C" {
-typedef struct pg_conn PGconn;
-}
+struct pg_conn;
+using PGconn = struct pg_conn;  // as libpq-fe.h says
 
 namespace once::postgres {
 
