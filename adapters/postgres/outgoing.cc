@@ -237,11 +237,12 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
   const bool is_full = known.holes().size() >= kHolesMax;
   absl::StatusOr<std::vector<Result>> next = std::vector<Result>();
   if (!is_full) {
-    next = Ask(database_->statements().find_behind, std::move(Params()
-                                                                  .Int4(lane)
-                                                                  .Int8(InLane(known.state().cursor()))
-                                                                  .Int8(rows_max)
-                                                                  .Int8(bytes_max)));
+    next =
+        Ask(database_->statements().find_behind, std::move(Params()
+                                                               .Int4(lane)
+                                                               .Int8(InLane(known.state().cursor()))
+                                                               .Int8(rows_max)
+                                                               .Int8(bytes_max)));
     if (!next.ok()) return next.status();
   }
   ONCE_KILL_POINT("lanes.read_ahead");

@@ -51,7 +51,8 @@ absl::Status ErrorOf(const PGresult* result, const PGconn* connection, std::stri
   }
   if (sqlstate == "25006") {
     return absl::FailedPreconditionError(
-        "postgres: publish: the transaction is read only; begin one that may write, on the primary");
+        "postgres: publish: the transaction is read only; begin one that may write, on the "
+        "primary");
   }
   const char* const primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   return StatusOf(sqlstate, primary == nullptr ? PQerrorMessage(connection) : primary,
