@@ -29,6 +29,7 @@
 #include "once/publisher.h"       // IWYU pragma: export
 #include "once/record_client.h"   // IWYU pragma: export
 #include "once/retry.h"           // IWYU pragma: export
+#include "once/send_id.h"         // IWYU pragma: export
 #include "once/sequence.h"        // IWYU pragma: export
 #include "once/source.h"          // IWYU pragma: export
 #include "once/spool.h"           // IWYU pragma: export
