@@ -9,6 +9,7 @@
 #include "once/dedup_store.h"     // IWYU pragma: export
 #include "once/executor.h"        // IWYU pragma: export
 #include "once/guarantee.h"       // IWYU pragma: export
+#include "once/half_message.h"    // IWYU pragma: export
 #include "once/handler.h"         // IWYU pragma: export
 #include "once/id_extractor.h"    // IWYU pragma: export
 #include "once/log.h"             // IWYU pragma: export
