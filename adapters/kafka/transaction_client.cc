@@ -85,8 +85,6 @@ std::optional<TransactionError> TransactionClient::Commit(absl::Time deadline) {
 }
 
 std::optional<TransactionError> TransactionClient::Abort(absl::Time deadline) {
-  // What the abort purges has not failed: nobody wants it any more.
-  book_ = std::make_shared<TransactionBook>(*book_);
   return Repeat(deadline, [this](int timeout_ms) {
     return rd_kafka_abort_transaction(client_->handle(), timeout_ms);
   });
@@ -128,6 +126,11 @@ void TransactionClient::OnDelivered(const rd_kafka_message_t& message) {
   if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     ++book.delivered;
     if (!book.witness) book.witness = {topic, message.partition, message.offset, ticket->id};
+    return;
+  }
+  // What an abort purges has not failed: nobody wants it any more.
+  if (message.err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+      message.err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) {
     return;
   }
   ++book.failed;

@@ -153,9 +153,12 @@ absl::Status TransactionCourse::Commit(absl::Time deadline) {
 absl::Status TransactionCourse::Abort() { return EndAborted(absl::OkStatus()); }
 
 absl::Status TransactionCourse::EndAborted(const absl::Status& reason) {
-  const bool has_failures = client_->book().failed > 0;
   const std::optional<TransactionError> error =
       client_->Abort(absl::Now() + options_.times.abort_timeout);
+  // A commit may fail before the report is there of the message that was its reason; an abort takes
+  // all reports.
+  const bool has_failures = client_->book().failed > 0;
+  const absl::Status why = has_failures && !reason.ok() ? FailureOf(client_->book()) : reason;
   // Records may wait for a while for their end; that it is an abort is sure, since nobody has asked
   // for a commit.
   if (error) GiveUpClient(*error);
@@ -164,7 +167,7 @@ absl::Status TransactionCourse::EndAborted(const absl::Status& reason) {
   // refuses the next transaction too.
   if (!error && has_failures) DropClient();
   if (!fenced_.ok()) return fenced_;
-  if (!reason.ok()) return AbortedBecause(reason);
+  if (!why.ok()) return AbortedBecause(why);
   if (!error) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("kafka: aborting a transaction: ", error->text));
 }

@@ -209,6 +209,29 @@ TEST(KafkaTransactions, WhatTheBrokersRefuseIsNamedAtTheCommit) {
   EXPECT_THAT(ValuesIn(broker, topic), ElementsAre("next"));
 }
 
+TEST(KafkaTransactions, WhatWasRefusedBeforeTheCommitIsNamedWheneverItsReportComes) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = UniqueName("small");
+  broker.CreateTopic(topic, 1, {{"max.message.bytes", "1000"}});
+  const auto producer = OpenTransactional(broker.brokers(), UniqueName("tx"));
+  // Around the moment at which the answer arrives.
+  for (int i = 0; i < 12; ++i) {
+    KafkaTransaction transaction = BeginOn(*producer);
+    SendTo(transaction, topic, "fine");
+    ASSERT_TRUE(AwaitStored(broker, topic, static_cast<std::size_t>(i) + 1));
+    ASSERT_TRUE(transaction
+                    .Send({.topic = topic,
+                           .value = std::string(2000, 'x'),
+                           .headers = {{"once-id", "the-large-one"}}})
+                    .ok());
+    absl::SleepFor(absl::Milliseconds(i));
+    const absl::Status committed = CommitSoon(transaction);
+    EXPECT_TRUE(absl::IsInvalidArgument(committed)) << i << ": " << committed;
+    EXPECT_THAT(transaction.failed_sends(), SizeIs(1)) << i;
+  }
+  EXPECT_THAT(ValuesIn(broker, topic), IsEmpty());
+}
+
 TEST(KafkaTransactions, ATopicThatIsNotThereIsNamedAtTheCommit) {
   ONCE_REQUIRE_KAFKA(broker);
   const std::string topic = broker.NewTopic(1);
