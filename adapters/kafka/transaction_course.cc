@@ -158,7 +158,8 @@ absl::Status TransactionCourse::EndAborted(const absl::Status& reason) {
   // A commit may fail before the report is there of the message that was its reason; an abort takes
   // all reports.
   const bool has_failures = client_->book().failed > 0;
-  const absl::Status why = has_failures && !reason.ok() ? FailureOf(client_->book()) : reason;
+  const bool is_named = reason.ok() || absl::IsInvalidArgument(reason);
+  const absl::Status why = has_failures && !is_named ? FailureOf(client_->book()) : reason;
   // Records may wait for a while for their end; that it is an abort is sure, since nobody has asked
   // for a commit.
   if (error) GiveUpClient(*error);
