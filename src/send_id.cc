@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "once/message_id.h"
+#include "once/send_id.h"
 #include "once/sequence.h"
 
 namespace once {
@@ -27,14 +28,15 @@ std::string DrawnId(Random& random) {
 
 }  // namespace
 
-absl::Status IdentifySend(PendingSend& pending, const IdOptions& ids, Random& random) {
-  std::vector<OwnedHeader>& headers = pending.message.headers;
+absl::Status IdentifyOutgoing(OutgoingMessage& message, const IdOptions& ids, Random& random,
+                              std::size_t& id_header) {
+  std::vector<OwnedHeader>& headers = message.headers;
   std::erase_if(headers, [](const OwnedHeader& header) { return header.name == kSequenceHeader; });
   const auto found = std::find_if(headers.rbegin(), headers.rend(), [&](const OwnedHeader& header) {
     return header.name == ids.header;
   });
   if (found == headers.rend() || !found->value.has_value()) {
-    pending.id_header = headers.size();
+    id_header = headers.size();
     if (!ids.is_drawn) {
       return absl::InvalidArgumentError(
           absl::StrCat("producer: no header ", ids.header, "; set it, or .ids.is_drawn"));
@@ -42,8 +44,12 @@ absl::Status IdentifySend(PendingSend& pending, const IdOptions& ids, Random& ra
     headers.push_back({ids.header, DrawnId(random)});
     return absl::OkStatus();
   }
-  pending.id_header = static_cast<std::size_t>(headers.rend() - found) - 1;
+  id_header = static_cast<std::size_t>(headers.rend() - found) - 1;
   return ValidateMessageId(*found->value);
+}
+
+absl::Status IdentifySend(PendingSend& pending, const IdOptions& ids, Random& random) {
+  return IdentifyOutgoing(pending.message, ids, random, pending.id_header);
 }
 
 }  // namespace once

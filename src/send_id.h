@@ -8,8 +8,7 @@
 
 namespace once {
 
-// Finds the id among the headers, or draws one, and takes stamps of another life out.
-// kInvalidArgument: there is none and none may be drawn, or it is no valid id.
+// As IdentifyOutgoing (once/send_id.h), of the message and the index of `pending`.
 absl::Status IdentifySend(PendingSend& pending, const IdOptions& ids, Random& random);
 
 }  // namespace once

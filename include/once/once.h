@@ -9,6 +9,7 @@
 #include "once/dedup_store.h"     // IWYU pragma: export
 #include "once/executor.h"        // IWYU pragma: export
 #include "once/guarantee.h"       // IWYU pragma: export
+#include "once/half_message.h"    // IWYU pragma: export
 #include "once/handler.h"         // IWYU pragma: export
 #include "once/id_extractor.h"    // IWYU pragma: export
 #include "once/log.h"             // IWYU pragma: export
@@ -29,6 +30,7 @@
 #include "once/publisher.h"       // IWYU pragma: export
 #include "once/record_client.h"   // IWYU pragma: export
 #include "once/retry.h"           // IWYU pragma: export
+#include "once/send_id.h"         // IWYU pragma: export
 #include "once/sequence.h"        // IWYU pragma: export
 #include "once/source.h"          // IWYU pragma: export
 #include "once/spool.h"           // IWYU pragma: export

@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 // Whoever instantiates a suite names it so, and thereby takes it out of an archive.
 std::string StoreName(const ::testing::TestParamInfo<StoreUnderTest>& info) {
   [[maybe_unused]] static const bool are_linked =
-      LinkClaimSuite() && LinkOperationsSuite() && LinkOutgoingSuite();
+      LinkClaimSuite() && LinkHalfMessageSuite() && LinkOperationsSuite() && LinkOutgoingSuite();
   return info.param.name;
 }
 

@@ -35,6 +35,7 @@ namespace once::testing {
 
 // So that a linker that takes one suite out of an archive takes all their files.
 bool LinkClaimSuite();
+bool LinkHalfMessageSuite();
 bool LinkOperationsSuite();
 bool LinkOutgoingSuite();
 bool LinkOutgoingParkingSuite();

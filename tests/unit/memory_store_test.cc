@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "once/testing/claims_conformance.h"
+#include "once/testing/half_message_conformance.h"
 #include "once/testing/operations_conformance.h"
 #include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
@@ -20,6 +21,8 @@ using ::testing::IsEmpty;
 INSTANTIATE_TEST_SUITE_P(Memory, TransactionalStoreConformance,
                          ::testing::Values(MemoryUnderTest()), once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Memory, ClaimStoreConformance, ::testing::Values(MemoryUnderTest()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Memory, HalfMessageConformance, ::testing::Values(MemoryUnderTest()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Memory, StoreOperationsConformance, ::testing::Values(MemoryUnderTest()),
                          once::testing::StoreName);

@@ -150,7 +150,8 @@ void KafkaProxy::Work(const std::stop_token& stop) {
     poll(ready.data(), ready.size(), kPollMilliseconds);
     for (std::size_t i = links_.size(); i-- > 0;) {
       Link& link = *links_[i];
-      const bool is_over = link.ends_at
+      const bool is_over = !is_up_ ? true
+                           : link.ends_at.has_value()
                                ? absl::Now() >= *link.ends_at
                                : !Serve(link, ready[1 + 2 * i].revents, ready[2 + 2 * i].revents);
       if (!is_over) continue;
@@ -170,6 +171,10 @@ void KafkaProxy::Accept() {
   auto link = std::make_unique<Link>();
   link->client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
   if (link->client < 0) return;
+  if (!is_up_) {
+    close(link->client);
+    return;
+  }
   link->broker = NewSocket();
   sockaddr_in address = AddressOf(broker_port_);
   if (connect(link->broker, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {

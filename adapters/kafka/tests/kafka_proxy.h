@@ -31,6 +31,9 @@ enum class KafkaRequest : std::int16_t {
   kJoinGroup = 11,
   kHeartbeat = 12,
   kSyncGroup = 14,
+  kInitProducerId = 22,
+  kAddPartitionsToTxn = 24,
+  kEndTxn = 26,
 };
 
 struct ConnectionCut {
@@ -52,6 +55,8 @@ class KafkaProxy {
   // The next request of that kind is the one. Replaces what was armed and has not happened.
   void Arm(const ConnectionCut& cut);
   void Disarm();
+  // False: as a machine that is off. Connections end, and so do new ones at once.
+  void SetUp(bool is_up) { is_up_ = is_up; }
   // True when what was armed has happened within `patience`.
   bool AwaitCut(absl::Duration patience);
 
@@ -94,6 +99,7 @@ class KafkaProxy {
   std::optional<ConnectionCut> armed_;
   std::uint64_t number_ = 0;  // of the last Arm() or Disarm(): a cut of an earlier one is no news
   bool has_cut_ = false;
+  std::atomic<bool> is_up_ = true;
   std::jthread thread_;  // last: joined first
 };
 

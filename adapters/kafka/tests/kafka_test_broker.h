@@ -153,27 +153,30 @@ class TestBroker {
     return reports_.last_offset;
   }
 
-  // Everything that is in the topic, by partition and offset.
-  std::vector<once::testing::StoredMessage> DumpTopic(const std::string& topic) {
+  // Everything that is in the topic, by partition and offset; of transactions, what is committed.
+  std::vector<once::testing::StoredMessage> DumpTopic(
+      const std::string& topic, const std::string& isolation = "read_committed") {
     std::vector<once::testing::StoredMessage> stored;
-    ReadTopic(topic, [&](const rd_kafka_message_t& message) {
+    const auto see = [&](const rd_kafka_message_t& message) {
       stored.push_back({.offset = message.offset,
                         .message = {.topic = rd_kafka_topic_name(message.rkt),
                                     .partition = message.partition,
                                     .key = TextOf(message.key, message.key_len),
                                     .value = TextOf(message.payload, message.len),
                                     .headers = HeadersOf(message)}});
-    });
+    };
+    ReadTopic(topic, see, isolation);
     return stored;
   }
 
   // Shows every message of the topic to `see`, by partition and offset; nothing is kept.
   template <typename See>
-  void ReadTopic(const std::string& topic, See see) {
+  void ReadTopic(const std::string& topic, See see,
+                 const std::string& isolation = "read_committed") {
     const Handle consumer = NewHandle(RD_KAFKA_CONSUMER, {{"group.id", "dump"},
                                                           {"enable.auto.commit", "false"},
                                                           {"fetch.wait.max.ms", "10"},
-                                                          {"isolation.level", "read_committed"},
+                                                          {"isolation.level", isolation},
                                                           {"enable.partition.eof", "true"}});
     rd_kafka_poll_set_consumer(consumer.get());
     for (std::int32_t i = 0; i < PartitionCount(topic); ++i) {

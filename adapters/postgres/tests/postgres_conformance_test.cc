@@ -3,6 +3,7 @@
 
 #include "adapters/postgres/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
+#include "once/testing/half_message_conformance.h"
 #include "once/testing/operations_conformance.h"
 #include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
@@ -60,6 +61,8 @@ once::testing::StoreUnderTest Postgres() {
 INSTANTIATE_TEST_SUITE_P(Postgres, TransactionalStoreConformance, ::testing::Values(Postgres()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Postgres, ClaimStoreConformance, ::testing::Values(Postgres()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Postgres, HalfMessageConformance, ::testing::Values(Postgres()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Postgres, StoreOperationsConformance, ::testing::Values(Postgres()),
                          once::testing::StoreName);

@@ -1,6 +1,7 @@
 // The public conformance suites over a RocksDB folder.
 #include "adapters/rocksdb/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
+#include "once/testing/half_message_conformance.h"
 #include "once/testing/operations_conformance.h"
 #include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
@@ -69,6 +70,8 @@ INSTANTIATE_TEST_SUITE_P(Rocks, TransactionalStoreConformance, ::testing::Values
 INSTANTIATE_TEST_SUITE_P(Rocks, OutgoingLogConformance, ::testing::Values(Rocks()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Rocks, ClaimStoreConformance, ::testing::Values(Rocks()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Rocks, HalfMessageConformance, ::testing::Values(Rocks()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Rocks, StoreOperationsConformance, ::testing::Values(Rocks()),
                          once::testing::StoreName);

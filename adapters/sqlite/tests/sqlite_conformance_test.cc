@@ -1,6 +1,7 @@
 // The public conformance suites over an SQLite file.
 #include "adapters/sqlite/tests/store_scene.h"
 #include "once/testing/claims_conformance.h"
+#include "once/testing/half_message_conformance.h"
 #include "once/testing/operations_conformance.h"
 #include "once/testing/outgoing_conformance.h"
 #include "once/testing/store_conformance.h"
@@ -83,6 +84,8 @@ INSTANTIATE_TEST_SUITE_P(Sqlite, TransactionalStoreConformance, ::testing::Value
 INSTANTIATE_TEST_SUITE_P(Sqlite, OutgoingLogConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Sqlite, ClaimStoreConformance, ::testing::Values(Sqlite()),
+                         once::testing::StoreName);
+INSTANTIATE_TEST_SUITE_P(Sqlite, HalfMessageConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
 INSTANTIATE_TEST_SUITE_P(Sqlite, StoreOperationsConformance, ::testing::Values(Sqlite()),
                          once::testing::StoreName);
