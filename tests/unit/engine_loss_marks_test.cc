@@ -138,6 +138,20 @@ TEST_F(EngineLossTest, MarksForWhichThereIsNoRoomAreReadAgain) {
   EXPECT_THAT(told_, Contains("suspected 4-4 of shop-1")) << "the mark says so";
 }
 
+TEST_F(EngineLossTest, AStreamOfManyVoidsIsStillWatched) {
+  ReadMarks();
+  constexpr std::uint64_t kLast = 6 * SequenceTracker::kHeldVoidsMax;
+  for (std::uint64_t number = 2; number < kLast; number += 2) {
+    SendVoid({.first = number, .last = number});
+    SendNumber(number - 1);
+  }
+  SendNumber(kLast + 1);  // its own place and the one before it are empty
+  StartAndSettle({kOrders});
+  for (int i = 0; i < 12; ++i) LetTheGraceEnd();
+
+  EXPECT_THAT(told_, ElementsAre(absl::StrCat("suspected ", kLast - 1, "-", kLast, " of shop-1")));
+}
+
 TEST_F(EngineLossTest, AStoreThatIsRolledBackHearsOfTheMarksAgain) {
   ReadMarks();
   SendNumber(1);

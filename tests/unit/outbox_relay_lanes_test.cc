@@ -34,6 +34,7 @@ class LanesLog final : public testing::ForwardingOutgoingLog, public stores::Lan
     return ForwardingOutgoingLog::FindUnfinished(lane);
   }
   absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override {
+    if (lane == unreadable) return absl::UnavailableError("too many holes");
     if (lane != 0) return std::vector<OutgoingRow>();
     return ForwardingOutgoingLog::FindUnplaced(lane, bound);
   }
@@ -102,6 +103,26 @@ TEST(OutboxRelayLanes, ARelayFailsToTakeALaneAtItsStartAndKeepsTheOthers) {
     EXPECT_TRUE(world.RunUntilIdle());
     EXPECT_THAT(world.ReadValues(), ElementsAre("1", "2"));
     EXPECT_EQ(EpochsOf(world).size(), 1u);
+    world.EndRelay();
+  });
+}
+
+TEST(OutboxRelayLanes, ALaneThatCannotGoOnStopsNoOther) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    store->outgoing()->lanes = {0, 1};
+    world.StartRelay(store);
+    EXPECT_TRUE(world.StepRelay().ok());
+    store->outgoing()->unreadable = 1;
+    world.Publish("1", "k");
+    for (int i = 0; i < 20; ++i) {
+      world.StepRelay().IgnoreError();
+      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
+    }
+    EXPECT_THAT(world.ReadValues(), ElementsAre("1"));
+    EXPECT_THAT(world.log().FindUnfinished(0).value(), IsEmpty()) << "it is written down";
+    EXPECT_FALSE(world.StepRelay().ok()) << "and the other lane is not forgotten";
     world.EndRelay();
   });
 }
