@@ -66,6 +66,11 @@ std::vector<OutgoingRow> OutgoingLogConformance::Unplaced(std::size_t rows_max) 
     auto found = log().FindUnplaced(lane, {.rows_max = rows_max, .bytes_max = 1'000'000});
     EXPECT_TRUE(found.ok()) << found.status();
     if (!found.ok()) continue;
+    EXPECT_LE(found->size(), rows_max);
+    EXPECT_TRUE(std::is_sorted(
+        found->begin(), found->end(),
+        [](const OutgoingRow& a, const OutgoingRow& b) { return a.number < b.number; }))
+        << "of a lane, rows are told by their numbers";
     for (OutgoingRow& row : *found) {
       lanes_[row.number] = lane;
       rows.push_back(std::move(row));

@@ -366,8 +366,10 @@ TEST_F(OutgoingTest, ADamagedRowIsNamed) {
   Publish(keys_[0], "1");
   RunSql(connection(), "UPDATE " + schema().name() + ".outgoing SET message = 'nonsense'");
   Hold(*store_);
-  EXPECT_THAT(log().FindUnplaced(5, {.rows_max = 1, .bytes_max = 1}).status(),
-              Says(absl::StatusCode::kDataLoss, "row 1 of lane 5"));
+  const auto rows = log().FindUnplaced(5, {.rows_max = 1, .bytes_max = 1});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_THAT(*rows, SizeIs(1));
+  EXPECT_THAT(rows->front().damage, Says(absl::StatusCode::kDataLoss, "row 1 of lane 5"));
 }
 
 TEST_F(OutgoingTest, ATransactionThatFailsAtItsCommitLeavesNothing) {
