@@ -52,6 +52,7 @@ void PendingSend::Renew() {
   sequence = 0;
   ordinal = 0;
   may_be_stored = false;
+  is_alone = false;
   place = Place::kWaiting;
   stream = nullptr;
   before = nullptr;

@@ -57,6 +57,7 @@ struct PendingSend : RecordCookie {
   std::uint64_t ordinal = 0;   // of all that the producer was given
   absl::Time give_up_at;
   bool may_be_stored = false;  // an earlier attempt ended without an answer
+  bool is_alone = false;       // to be sent without others: with them it was too large
   enum class Place : std::uint8_t {
     kWaiting,  // for the client
     kInside,   // the client has it

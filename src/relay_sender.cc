@@ -85,6 +85,8 @@ void RelaySender::Refuse(FlyingRow& row, const absl::Status& why) {
 }
 
 bool RelaySender::SendRow(FlyingRow& row) {
+  if ((row.is_alone || is_alone_inside_) && client_->CountInside() > 0) return false;
+  is_alone_inside_ = row.is_alone;
   char buffer[kStampBytesMax];
   const std::string_view stamp =
       EncodeStamp(row.stream->name, row.placement.sequence, true, buffer);
@@ -133,8 +135,12 @@ void RelaySender::Report(const RecordReport& report) {
   }
   // Whatever it was, nothing may be stored behind it before it is: another client begins there.
   must_replace_ = true;
+  const bool is_too_large = report.status.code() == absl::StatusCode::kOutOfRange;
+  const bool was_alone = std::exchange(row.is_alone, row.is_alone || is_too_large);
   if (report.status.code() == absl::StatusCode::kInvalidArgument) {
     Refuse(row, report.status);
+  } else if (is_too_large && was_alone) {
+    Refuse(row, absl::InvalidArgumentError(report.status.message()));
   } else {
     trouble_.Update(report.status);
   }

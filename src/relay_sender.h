@@ -40,6 +40,7 @@ struct FlyingRow {
   Flight* flight = nullptr;
   State state = State::kUnsent;
   std::int64_t offset = -1;
+  bool is_alone = false;  // to be sent without others: with them it was too large
   absl::Status refusal = {};
 };
 
@@ -112,7 +113,8 @@ class RelaySender {
   absl::Status trouble_;
   bool must_replace_ = false;
   bool has_refused_ = false;
-  bool was_full_ = false;  // when it was sent to last
+  bool is_alone_inside_ = false;  // nothing may join what the client has
+  bool was_full_ = false;         // when it was sent to last
 };
 
 }  // namespace once

@@ -44,6 +44,7 @@ void SendQueue::Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& f
       break;
     }
     PendingSend& pending = *stream.waiting.front();
+    if (stream.inside > 0 && (pending.is_alone || stream.is_alone_inside)) break;
     stream.waiting.pop_front();
     if (pending.give_up_at <= now) {
       FinishGivenUp(pending, NotTaken(), finished);
@@ -67,6 +68,7 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
   ++stream.inside;
   pending.place = PendingSend::Place::kInside;
   const std::uint64_t number = pending.sequence;
+  stream.is_alone_inside = pending.is_alone;
   stream.handing = &pending;
   lock.unlock();
   char buffer[kStampBytesMax];
@@ -193,20 +195,29 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
     if (stream.inside == 0) MergeFailed(stream);
     return;
   }
-  const bool is_final = absl::IsInvalidArgument(report.status) || absl::IsCancelled(report.status);
+  const bool is_too_large = absl::IsOutOfRange(report.status);
+  const bool is_final = absl::IsInvalidArgument(report.status) ||
+                        absl::IsCancelled(report.status) || (is_too_large && pending.is_alone);
+  pending.is_alone |= is_too_large;
   pending.may_be_stored |= absl::IsUnknown(report.status);
   if (report.status.ok()) {
     has_success_ = true;
     if (options_.has_marks) stream.progress.Acknowledge(pending.sequence, report.offset);
     Finish(pending, absl::OkStatus(), report.offset, finished);
   } else if (is_final || is_giving_up_ || now >= pending.give_up_at) {
-    FinishGivenUp(pending, report.status, finished);
+    FinishGivenUp(pending,
+                  is_final && is_too_large ? absl::InvalidArgumentError(report.status.message())
+                                           : report.status,
+                  finished);
   } else {
     ++counts_.retries;
     pending.place = PendingSend::Place::kFailed;
     stream.failed.push_back(&pending);
   }
-  if (stream.inside == 0) MergeFailed(stream);
+  if (stream.inside == 0) {
+    MergeFailed(stream);
+    if (std::exchange(stream.is_alone_inside, false) && stream.can_send()) List(stream);
+  }
 }
 
 // In the old order, and before anything newer.

@@ -26,7 +26,8 @@ struct SendStream {
   // -- Messages --
   std::uint64_t next_number = 1;
   std::deque<PendingSend*> waiting;  // for the client, in order
-  std::size_t inside = 0;            // the client has them
+  std::size_t inside = 0;            // the client has them …
+  bool is_alone_inside = false;      // … and it is one that nothing may join
   std::vector<PendingSend*> failed;  // to be sent again, in front of `waiting`, once none is inside
   bool is_pumping = false;           // somebody hands over what waits …
   PendingSend* handing = nullptr;    // … and is at this one, without the lock

@@ -223,6 +223,11 @@ void KafkaRecordClient::NoteDelivery(const rd_kafka_message_t& message) {
   }
   report.status = DeliveryStatus(message.err, rd_kafka_message_status(&message),
                                  rd_kafka_topic_name(message.rkt));
+  // What the broker has compared is the batch, which librdkafka does not split.
+  if (message.err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE &&
+      absl::IsInvalidArgument(report.status)) {
+    report.status = absl::OutOfRangeError(report.status.message());
+  }
   if (has_no_gaps_) has_gap_.store(true);
 }
 

@@ -7,6 +7,8 @@
 //   OK                 stored by the broker as durably as its settings say (acks=all)
 //   kUnknown           sent, and nobody knows: may be stored
 //   kInvalidArgument   not stored, and no retry can help: too large, no such topic, not allowed
+//   kOutOfRange        not stored: together with the records that were sent with it, it is larger
+//                      than what the brokers take; alone it may not be
 //   kCancelled         the process is dead (simulations); nothing more will happen
 //   any other          not stored; a retry may help
 // Records of one partition are stored in the order of their TrySend(), each at most once by this

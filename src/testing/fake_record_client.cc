@@ -108,7 +108,22 @@ void FakeRecordClient::Poll(absl::Time deadline, const Listener& listener) {
   if (!told.empty()) listener(told);
 }
 
+bool FakeRecordClient::RefuseTogether() {
+  std::size_t bytes = 0;
+  for (const Inside& record : queue_) {
+    bytes += SizeBytes(record.message) + (record.value ? record.value->size() : 0);
+  }
+  if (options_.together_bytes_max == 0 || bytes <= options_.together_bytes_max) return false;
+  for (; !queue_.empty(); queue_.pop_front()) {
+    reports_.push_back({.cookie = queue_.front().cookie,
+                        .status = absl::OutOfRangeError("fake client: the batch is too large")});
+  }
+  if (contract_.has_no_gaps) Break("a batch was too large");
+  return true;
+}
+
 void FakeRecordClient::DeliverSome() {
+  if (RefuseTogether()) return;
   std::size_t count = queue_.size();
   if (options_.is_partial) {
     const int most = static_cast<int>(std::min<std::size_t>(count, kDeliveredTogetherMax));

@@ -48,6 +48,7 @@ class FakeRecordClient final : public RecordClient {
   bool Strikes(std::string_view what);
   absl::Time NextExpiry() const;
   void Expire();
+  bool RefuseTogether();
   void DeliverSome();
   void DeliverFirst();
   RecordReport Judge(const Inside& record, Fault fault);

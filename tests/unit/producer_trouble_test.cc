@@ -132,6 +132,36 @@ TEST(ProducerOvertime, AnOutcomeDoesNotWaitForAClientThatHasNoAnswer) {
   EXPECT_EQ(world.metrics().gauge("once_producer_queue_messages"), 0);
 }
 
+TEST(ProducerBatches, AMessageIsTooLargeOnlyIfItIsAlone) {
+  NamedFaults faults;
+  ProducerWorld world(faults, {.together_bytes_max = 1500});
+  world.Run([&](Producer& producer) {
+    ASSERT_TRUE(producer.Send(MessageOf("0")).Wait(world.In(absl::Seconds(5)))->status.ok());
+    world.topics().set_is_reachable(false);
+    std::vector<Ticket> tickets;
+    for (int i = 1; i <= 6; ++i) {
+      tickets.push_back(
+          producer.Send(MessageOf(std::string(i == 3 ? 2000 : 300, static_cast<char>('0' + i)))));
+    }
+    world.topics().set_is_reachable(true);
+    EXPECT_EQ(producer.Flush(world.In(absl::Seconds(30))).count, 1U);
+    for (std::size_t i = 0; i < tickets.size(); ++i) {
+      ASSERT_TRUE(tickets[i].is_done());
+      const absl::Status& status = tickets[i].TryGet()->status;
+      EXPECT_EQ(absl::IsInvalidArgument(status), i == 2) << i << ": " << status;
+    }
+    // And then messages go together again.
+    world.topics().set_is_reachable(false);
+    Ticket one = producer.Send(MessageOf("7"));
+    Ticket other = producer.Send(MessageOf("8"));
+    world.topics().set_is_reachable(true);
+    EXPECT_EQ(producer.Flush(world.In(absl::Seconds(30))).count, 0U);
+  });
+  std::string order;
+  for (const std::string& value : world.Values("t")) order += value.front();
+  EXPECT_EQ(order, "01245678");
+}
+
 // A client whose TrySend() takes its time.
 class SlowClient final : public RecordClient {
  public:

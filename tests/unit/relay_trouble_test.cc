@@ -349,6 +349,30 @@ TEST(OutboxRelayTrouble, ARowThatIsDamagedWhileItIsOnItsWayIsParkedToo) {
   });
 }
 
+TEST(OutboxRelayTrouble, OnlyAMessageThatIsTooLargeByItselfIsParked) {
+  RelayWorld world;
+  world.set_tune([&world](OutboxRelayOptions& options) {
+    options.clients = testing::FakeRecordClients(world.topics(), world.shared_process(),
+                                                 {.together_bytes_max = 1500});
+  });
+  world.Play([&world] {
+    for (int i = 1; i <= 4; ++i) {
+      world.Publish(std::string(i == 3 ? 2000 : 600, static_cast<char>('0' + i)),
+                    absl::StrCat("k", i));
+    }
+    world.StartRelay();
+    EXPECT_TRUE(world.RunUntilIdle());
+    std::set<std::string> arrived;
+    for (const std::string& value : world.ReadValues()) arrived.insert(value.substr(0, 1));
+    EXPECT_THAT(arrived, ElementsAre("1", "2", "4"));
+    const auto parked = world.log().ListParked(0, 10);
+    ASSERT_TRUE(parked.ok()) << parked.status();
+    ASSERT_THAT(*parked, SizeIs(1));
+    EXPECT_EQ(parked->at(0).row.message.key, "k3");
+    world.EndRelay();
+  });
+}
+
 TEST(OutboxRelayTrouble, AnIdStaysWhenItsMessageGetsAnotherNumber) {
   RelayWorld world;
   world.Play([&] {

@@ -68,6 +68,7 @@ class RelayWorld {
   OutgoingLog& log() { return *store_->transactions()->outgoing(); }
   testing::FakeTopics& topics() { return topics_; }
   testing::Process& process() { return *process_; }
+  const std::shared_ptr<testing::Process>& shared_process() { return process_; }
   testing::FiberScheduler& scheduler() { return scheduler_; }
   testing::SplitMix& dice() { return dice_; }
   testing::Oracle& oracle() { return oracle_; }

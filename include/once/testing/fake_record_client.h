@@ -27,6 +27,8 @@ struct FakeRecordClientOptions {
   std::size_t records_max = 1000;  // the queue's bound
   // True: the oracle decides how many of the records inside one Poll() brings to the broker.
   bool is_partial = false;
+  // More bytes than that in the queue are refused together, as a broker refuses a batch; 0: none.
+  std::size_t together_bytes_max = 0;
   // How much later than delivery_timeout a record expires, as those in a request do that a broker
   // does not answer.
   absl::Duration overtime = absl::ZeroDuration();
