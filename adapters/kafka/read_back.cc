@@ -15,13 +15,28 @@
 #include "adapters/kafka/errors.h"
 #include "adapters/kafka/handles.h"
 #include "adapters/kafka/settings.h"
+#include "once/abseil.h"
 
 namespace once::kafka {
 namespace {
 
 constexpr absl::Duration kPollTime = absl::Milliseconds(100);
 
-enum class Sight : std::uint8_t { kSeen, kPassed, kUnclear };
+enum class Sight : std::uint8_t { kSeen, kPassed, kBefore, kUnclear };
+
+// Says why the end stays unknown.
+Sight Unclear(const ReadBackRequest& request, std::string_view why) {
+  if (request.log == nullptr || LogLevel::kWarning < request.log->level()) return Sight::kUnclear;
+  const std::string text = absl::StrCat(request.witness.id, " in ", request.witness.topic, " [",
+                                        request.witness.partition, "] at offset ",
+                                        request.witness.offset, ": ", ToAbsl(why));
+  request.log->Log({.level = LogLevel::kWarning,
+                    .time = absl::Now(),
+                    .action = "read_back_failed",
+                    .message = text,
+                    .fields = {}});
+  return Sight::kUnclear;
+}
 
 std::shared_ptr<Client> OpenReader(const ReadBackRequest& request, std::string_view isolation) {
   Settings settings;
@@ -34,9 +49,15 @@ std::shared_ptr<Client> OpenReader(const ReadBackRequest& request, std::string_v
   settings.Set("allow.auto.create.topics", "false");
   settings.Set("fetch.wait.max.ms", "50");
   settings.Set("isolation.level", isolation);
-  if (!settings.status().ok()) return nullptr;
+  if (!settings.status().ok()) {
+    Unclear(request, ToStd(settings.status().message()));
+    return nullptr;
+  }
   auto client = Client::Create(RD_KAFKA_CONSUMER, settings, request.log);
-  if (!client.ok()) return nullptr;
+  if (!client.ok()) {
+    Unclear(request, ToStd(client.status().message()));
+    return nullptr;
+  }
   rd_kafka_poll_set_consumer((*client)->handle());
   return *std::move(client);
 }
@@ -61,16 +82,22 @@ std::optional<Sight> Judge(const rd_kafka_message_t& message, const ReadBackRequ
     case RD_KAFKA_RESP_ERR_NO_ERROR:
       if (IsWitness(message, request)) return Sight::kSeen;
       // Another record at that offset: the topic is not the one that was written to.
-      return message.offset == request.witness.offset ? Sight::kUnclear : Sight::kPassed;
+      if (message.offset != request.witness.offset) return Sight::kPassed;
+      return Unclear(request, "another record is there");
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
       // The end of what is decided may still lie before it.
       if (message.offset > request.witness.offset) return Sight::kPassed;
-      return std::nullopt;
+      if (request.awaits_end) return std::nullopt;
+      return Sight::kBefore;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-      return Sight::kUnclear;
+      return Unclear(request, "the log does not reach so far, or not so far back");
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+      // The client looks for a coordinator, which is of no use here.
+      if (message.rkt == nullptr) return std::nullopt;
+      return Unclear(request, rd_kafka_err2str(message.err));
     default:
-      if (IsRefusal(message.err)) return Sight::kUnclear;
+      if (IsRefusal(message.err)) return Unclear(request, rd_kafka_err2str(message.err));
       return std::nullopt;  // trouble that may pass
   }
 }
@@ -84,7 +111,7 @@ Sight LookAt(const ReadBackRequest& request, std::string_view isolation, absl::T
                                       request.witness.partition)
         ->offset = request.witness.offset;
     if (rd_kafka_assign(reader->handle(), list.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      return Sight::kUnclear;
+      return Unclear(request, "the client does not take the partition");
     }
   }
   std::optional<Sight> sight;
@@ -98,7 +125,7 @@ Sight LookAt(const ReadBackRequest& request, std::string_view isolation, absl::T
     rd_kafka_message_destroy(message);
   }
   rd_kafka_assign(reader->handle(), nullptr);
-  return sight.value_or(Sight::kUnclear);
+  return sight ? *sight : Unclear(request, "not decided in time");
 }
 
 }  // namespace
@@ -107,6 +134,8 @@ Visibility ReadBack(const ReadBackRequest& request, absl::Time deadline) {
   switch (LookAt(request, "read_committed", deadline)) {
     case Sight::kSeen:
       return Visibility::kVisible;
+    case Sight::kBefore:
+      return Visibility::kOpen;
     case Sight::kUnclear:
       return Visibility::kNotKnown;
     case Sight::kPassed:

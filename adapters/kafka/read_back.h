@@ -18,6 +18,7 @@ namespace once::kafka {
 enum class Visibility : std::uint8_t {
   kVisible,    // committed
   kInvisible,  // aborted: it is there, and read_committed readers have passed it
+  kOpen,       // read_committed readers stand before it: its end, or that of another, is not there
   kNotKnown,   // not decided by the deadline, deleted meanwhile, or not to be read by us
 };
 
@@ -27,9 +28,12 @@ struct ReadBackRequest {
   std::shared_ptr<LogSink> log;
   const Witness& witness;
   std::string_view id_header;  // that names the witness' id
+  // False: kOpen at once where others would wait for the end until the deadline.
+  bool awaits_end = true;
 };
 
-// Joins no group and commits nothing. A record that is missing is no evidence of an abort, it may
+// Joins no group, needs no right to one, and commits nothing. Why nothing can be known is logged. A
+// record that is missing is no evidence of an abort, it may
 // have been compacted away or expired: kInvisible needs a reader without isolation that sees it.
 Visibility ReadBack(const ReadBackRequest& request, absl::Time deadline);
 

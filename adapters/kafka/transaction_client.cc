@@ -35,7 +35,9 @@ absl::StatusOr<std::unique_ptr<TransactionClient>> TransactionClient::Open(
                          .properties = options.properties},
                         settings);
   settings.Set("transactional.id", options.transactional_id);
-  settings.Set("transaction.timeout.ms", options.times.transaction_timeout);
+  // Later than we give it up ourselves: whom the brokers end is fenced.
+  settings.Set("transaction.timeout.ms",
+               options.times.transaction_timeout + options.times.abort_timeout + kBrokersPatience);
   settings.Set("queue.buffering.max.messages", absl::StrCat(options.limits.queue_messages_max));
   settings.Set("queue.buffering.max.kbytes", absl::StrCat(options.limits.queue_bytes_max / 1024));
   if (!settings.status().ok()) return settings.status();
@@ -62,6 +64,7 @@ std::optional<TransactionError> TransactionClient::Repeat(
   while (true) {
     std::optional<TransactionError> error =
         TakeError(call(std::max(1, Milliseconds(deadline - absl::Now()))));
+    if (error) ++troubles_;
     if (!error || !IsWorthRepeating(*error) || absl::Now() >= deadline) return error;
     rd_kafka_poll(client_->handle(), Milliseconds(std::min(kServeTime, deadline - absl::Now())));
   }
@@ -79,9 +82,13 @@ std::optional<TransactionError> TransactionClient::Begin() {
 }
 
 std::optional<TransactionError> TransactionClient::Commit(absl::Time deadline) {
-  return Repeat(deadline, [this](int timeout_ms) {
+  Serve();
+  troubles_ = 0;
+  const std::optional<TransactionError> error = Repeat(deadline, [this](int timeout_ms) {
     return rd_kafka_commit_transaction(client_->handle(), timeout_ms);
   });
+  Serve();
+  return error;
 }
 
 std::optional<TransactionError> TransactionClient::Abort(absl::Time deadline) {
@@ -125,7 +132,10 @@ void TransactionClient::OnDelivered(const rd_kafka_message_t& message) {
   const std::string topic = rd_kafka_topic_name(message.rkt);
   if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     ++book.delivered;
-    if (!book.witness) book.witness = {topic, message.partition, message.offset, ticket->id};
+    // A batch that was sent twice may be acknowledged without an offset.
+    if (!book.witness && message.offset >= 0) {
+      book.witness = {topic, message.partition, message.offset, ticket->id};
+    }
     return;
   }
   // What an abort purges has not failed: nobody wants it any more.
@@ -140,6 +150,7 @@ void TransactionClient::OnDelivered(const rd_kafka_message_t& message) {
 }
 
 void TransactionClient::OnError(rd_kafka_resp_err_t error, std::string_view text) {
+  ++troubles_;
   client_->Log(LogLevel::kWarning, "client_error",
                absl::StrCat(rd_kafka_err2name(error), ": ", ToAbsl(text)));
 }

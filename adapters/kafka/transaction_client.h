@@ -39,11 +39,15 @@ struct TransactionBook {
   std::size_t delivered = 0;
   std::size_t failed = 0;
   std::vector<FailedSend> failures;  // at most kFailedSendsListedMax
-  std::optional<Witness> witness;    // the first that was delivered
+  std::optional<Witness> witness;    // the first that was delivered to an offset that is known
 
   // The client asks the brokers for a commit only then: before it, none can have happened.
   bool is_delivered() const { return sent > 0 && delivered == sent; }
 };
+
+// How long the brokers wait, beyond transaction_timeout and abort_timeout, before they end a
+// transaction: for one whose process is awake they need not.
+inline constexpr absl::Duration kBrokersPatience = absl::Seconds(5);
 
 class TransactionClient final : private ClientListener {
  public:
@@ -55,6 +59,8 @@ class TransactionClient final : private ClientListener {
   std::optional<TransactionError> Init(absl::Time deadline);
   std::optional<TransactionError> Begin();
   std::optional<TransactionError> Commit(absl::Time deadline);
+  // Of the last commit. False: it met errors, and a copy of its request may still be under way.
+  bool has_committed_smoothly() const { return troubles_ == 0; }
   std::optional<TransactionError> Abort(absl::Time deadline);
 
   // Takes a message, waiting for room; its report goes to the book of the transaction.
@@ -87,6 +93,7 @@ class TransactionClient final : private ClientListener {
                                          absl::FunctionRef<rd_kafka_error_t*(int timeout_ms)> call);
 
   std::shared_ptr<Client> client_;
+  std::size_t troubles_ = 0;  // connections and calls that failed since the commit began
   std::shared_ptr<TransactionBook> book_ = std::make_shared<TransactionBook>();
 };
 

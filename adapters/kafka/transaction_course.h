@@ -7,13 +7,16 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "adapters/kafka/read_back.h"
 #include "adapters/kafka/transaction_client.h"
 #include "adapters/kafka/transaction_rules.h"
 #include "once/kafka/transactional_producer.h"
@@ -35,7 +38,7 @@ class TransactionCourse {
   absl::Status Abort();
   const absl::Status& status() const { return fenced_; }
 
-  const std::vector<FailedSend>& failed_sends() const;
+  std::vector<FailedSend> failed_sends() const;
   // After the end of a transaction: what failed in it.
   std::vector<FailedSend> TakeFailedSends() { return std::move(last_failed_); }
 
@@ -45,17 +48,26 @@ class TransactionCourse {
   // What has become known meanwhile and dooms the transaction: reports, the client, its age.
   void Look();
   absl::Status Doom(absl::Status reason);
-  // Ends the transaction, which is surely not committed.
-  absl::Status EndAborted(const absl::Status& reason);
+  // Ends the transaction, which is surely not committed. `can_abort`: the client takes an abort.
+  absl::Status EndAborted(const absl::Status& reason, bool can_abort = true);
   // Ends it after a commit that was asked for and has no answer that counts.
   absl::Status Resolve(const TransactionError& error);
-  // The answer to a doubtful commit once its records have been looked for.
-  absl::Status AnswerOf(const Witness& witness, const TransactionError& error, absl::Time deadline);
-  // Gives the client up, after `error` of its; says so where it was fenced by somebody else.
+  // What readers see of a doubtful commit; `awaits_end` as of ReadBackRequest.
+  Visibility LookFor(const std::optional<Witness>& witness, bool awaits_end,
+                     absl::Time deadline) const;
+  // After a commit that readers see: asks the client whether it is still the one of its id. False:
+  // there is no answer.
+  bool AskWhetherFenced(const TransactionError& error, absl::Time deadline);
+  // Tells the brokers of a new client, at once: one that waited for the next Begin() would take the
+  // id from an instance that has come meanwhile. What fails is left to that Begin().
+  void ReadyAnew(absl::Time deadline);
+  // Nothing is begun any more: the brokers take this producer for a zombie.
+  absl::Status Fence(std::string_view text);
+  // Gives the client up, after `error` of its; says so where it was fenced.
   void GiveUpClient(const TransactionError& error);
   void DropClient();
   void Close();
-  bool is_expired() const;
+  absl::Duration age() const;
 
   const TransactionalProducerOptions options_;
   std::unique_ptr<TransactionClient> client_;  // null: given up, and none opened since

@@ -30,8 +30,9 @@ bool IsWorthRepeating(const TransactionError& error) {
 absl::Status InitStatus(const TransactionError& error) {
   if (error.code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT) {
     return absl::InvalidArgumentError(
-        absl::StrCat("kafka: .times.transaction_timeout is more than transaction.max.timeout.ms of "
-                     "the brokers allows (15 min by default): ",
+        absl::StrCat("kafka: .times.transaction_timeout, .abort_timeout and 5s more are together "
+                     "more than transaction.max.timeout.ms of the brokers allows (15 min by "
+                     "default): ",
                      error.text));
   }
   const std::string text = absl::StrCat("kafka: preparing transactions: ", error.text);

@@ -102,7 +102,7 @@ absl::Status KafkaTransaction::Abort() {
   return aborted;
 }
 
-const std::vector<FailedSend>& KafkaTransaction::failed_sends() const {
+std::vector<FailedSend> KafkaTransaction::failed_sends() const {
   return course_ == nullptr ? failed_sends_ : course_->failed_sends();
 }
 

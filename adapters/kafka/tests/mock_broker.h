@@ -16,6 +16,7 @@ class MockBroker {
  public:
   // Kafka's number of the request: https://kafka.apache.org/protocol#protocol_api_keys
   static constexpr std::int16_t kProduce = 0;
+  static constexpr std::int16_t kFindCoordinator = 10;
 
   MockBroker() {
     std::array<char, 512> reason{};

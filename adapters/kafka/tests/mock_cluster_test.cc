@@ -5,7 +5,9 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "adapters/kafka/errors.h"
+#include "adapters/kafka/read_back.h"
 #include "adapters/kafka/tests/mock_broker.h"
 #include "once/kafka/dead_letter_topic.h"
 #include "once/kafka/publisher.h"
@@ -247,6 +250,32 @@ TEST(Errors, AMessageThatMayBeStoredIsUnknown) {
       DeliveryStatus(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, RD_KAFKA_MSG_STATUS_NOT_PERSISTED, "t")));
   EXPECT_TRUE(absl::IsInvalidArgument(DeliveryStatus(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
                                                      RD_KAFKA_MSG_STATUS_NOT_PERSISTED, "t")));
+}
+
+TEST(KafkaReadingBack, NeedsNoRightToAGroup) {
+  testing::MockBroker broker;
+  broker.CreateTopic("t", 1);
+  broker.Fail(testing::MockBroker::kFindCoordinator,
+              std::vector(100, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
+  auto publisher = OpenPublisher({.brokers = broker.brokers(), .log = NoLog()});
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  const std::jthread publishes([&] {
+    absl::SleepFor(absl::Seconds(1));  // until the refusal is there
+    const OutgoingMessage message = {
+        .topic = "t", .partition = 0, .value = "v", .headers = {{"once-id", "w"}}};
+    absl::Status outcome;
+    (*publisher)
+        ->Publish(std::span(&message, 1), absl::Now() + absl::Seconds(20), std::span(&outcome, 1));
+    EXPECT_TRUE(outcome.ok()) << outcome;
+  });
+  const Properties properties;
+  EXPECT_EQ(ReadBack({.brokers = broker.brokers(),
+                      .properties = properties,
+                      .log = NoLog(),
+                      .witness = {"t", 0, 0, "w"},
+                      .id_header = "once-id"},
+                     absl::Now() + absl::Seconds(20)),
+            Visibility::kVisible);
 }
 
 }  // namespace

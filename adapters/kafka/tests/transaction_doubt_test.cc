@@ -124,6 +124,32 @@ TEST(KafkaTransactionDoubt, ACommitIsTriedAgainWhileConnectionsBreak) {
   }
 }
 
+TEST(KafkaTransactionDoubt, AfterACommitThatWasRepeatedTheNextOneHasAnEpochOfItsOwn) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  KafkaProxy proxy(broker.brokers());
+  const auto producer = OpenTransactional(proxy.address(), UniqueName("tx"));
+  KafkaTransaction transaction = BeginOn(*producer);
+  SendTo(transaction, topic, "repeated");
+  ASSERT_TRUE(AwaitStored(broker, topic, 1));
+  proxy.Arm({.request = KafkaRequest::kEndTxn, .is_applied = true, .silence = absl::Seconds(1)});
+  bool has_asked_for_an_epoch = false;
+  std::jthread watches([&] {
+    if (!proxy.AwaitCut(testing::kTransactionPatience)) return;
+    proxy.Arm({.request = KafkaRequest::kInitProducerId,
+               .is_applied = true,
+               .silence = absl::Milliseconds(10)});
+    has_asked_for_an_epoch = proxy.AwaitCut(absl::Seconds(10));
+  });
+  ASSERT_TRUE(CommitSoon(transaction).ok());
+  watches.join();
+  EXPECT_TRUE(has_asked_for_an_epoch);
+  KafkaTransaction next = BeginOn(*producer);
+  SendTo(next, topic, "next");
+  EXPECT_TRUE(CommitSoon(next).ok());
+  EXPECT_THAT(ValuesIn(broker, topic), ElementsAre("repeated", "next"));
+}
+
 TEST(KafkaTransactionDoubt, BrokersThatAreAwayBeforeTheMessagesArriveCommitNothing) {
   ONCE_REQUIRE_KAFKA(broker);
   const std::string topic = broker.NewTopic(1);
@@ -143,6 +169,43 @@ TEST(KafkaTransactionDoubt, BrokersThatAreAwayBeforeTheMessagesArriveCommitNothi
   SendTo(next, topic, "next");
   ASSERT_TRUE(CommitSoon(next).ok());
   EXPECT_THAT(ValuesIn(broker, topic), ElementsAre("next"));
+}
+
+TEST(KafkaTransactionDoubt, ADeadlineThatIsTooShortHoldsNobodyUp) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  KafkaProxy proxy(broker.brokers());
+  const auto producer = OpenTransactional(proxy.address(), UniqueName("tx"),
+                                          {.times = {.abort_timeout = absl::Seconds(20)}});
+  KafkaTransaction transaction = BeginOn(*producer);
+  SendTo(transaction, topic, "stored");
+  ASSERT_TRUE(AwaitStored(broker, topic, 1));
+  proxy.Arm({.request = KafkaRequest::kProduce, .is_applied = false, .silence = kSilence});
+  SendTo(transaction, topic, "on its way");
+  ASSERT_TRUE(proxy.AwaitCut(testing::kTransactionPatience));
+  const absl::Time before = absl::Now();
+  const absl::Status committed = CommitWithin(transaction, absl::Milliseconds(500));
+  EXPECT_TRUE(absl::IsAborted(committed)) << committed;
+  EXPECT_LT(absl::Now() - before, absl::Seconds(15));
+  // The brokers know: readers do not wait.
+  broker.Produce({{.topic = topic, .partition = 0, .value = "behind"}});
+  EXPECT_THAT(ValuesIn(broker, topic), ElementsAre("behind"));
+}
+
+TEST(KafkaTransactionDoubt, ACommitWithoutADeadlineEndsWithTheAgeOfItsTransaction) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  KafkaProxy proxy(broker.brokers());
+  const auto producer = OpenTransactional(proxy.address(), UniqueName("tx"),
+                                          {.times = {.transaction_timeout = absl::Seconds(5)}});
+  KafkaTransaction transaction = BeginOn(*producer);
+  SendTo(transaction, topic, "patient");
+  ASSERT_TRUE(AwaitStored(broker, topic, 1));
+  proxy.Arm({.request = KafkaRequest::kEndTxn, .is_applied = true, .silence = kSilence});
+  const absl::Time before = absl::Now();
+  const absl::Status committed = transaction.Commit(absl::InfiniteFuture());
+  EXPECT_TRUE(committed.ok()) << committed;
+  EXPECT_LT(absl::Now() - before, absl::Seconds(15));
 }
 
 TEST(KafkaTransactionDoubt, BrokersThatStayAwayAfterTheCommitLeaveItInDoubt) {

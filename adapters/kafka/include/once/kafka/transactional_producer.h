@@ -51,21 +51,25 @@ struct TransactionLimits {
 };
 
 struct TransactionTimes {
-  // The brokers abort a transaction that is open for longer, so that readers are not held up by a
-  // process that is gone; at most what transaction.max.timeout.ms of the brokers says (15 min). It
-  // is also how long a message is tried. From 5 seconds, since a client may need one or two to find
-  // its way to a topic, to an hour.
+  // A transaction that is open for longer is doomed: Send() refuses, Commit() aborts it, and one
+  // that is under way commits no longer. The brokers wait for abort_timeout and 5 seconds
+  // more, and then abort it by themselves, so that readers are not held up by a process that is
+  // gone; whoever comes after that is fenced. The sum is at most what transaction.max.timeout.ms of
+  // the brokers says (15 min). It is also how long a message is tried. From 5 seconds, since a
+  // client may need one or two to find its way to a topic, to an hour.
   absl::Duration transaction_timeout = absl::Seconds(60);
   // How long Begin() waits for the brokers, when it has to tell them who it is: the first time, and
   // after a client was given up.
   absl::Duration init_timeout = absl::Seconds(30);
   // How long Send() waits for room in the queue.
   absl::Duration send_timeout = absl::Seconds(30);
-  // How long an abort is tried. Longer than that the brokers are not asked: they abort by
-  // themselves, at the next Begin() or after transaction_timeout.
+  // How long an abort is tried, and a new client announced to the brokers where the old one cannot
+  // abort or go on. Longer than that nobody waits for them: they abort by themselves, at the next
+  // Begin() or when their patience with transaction_timeout ends.
   absl::Duration abort_timeout = absl::Seconds(10);
   // How long Commit() goes on, beyond its deadline, to find out what became of a transaction whose
-  // commit has no answer. Zero: it does not, and says kUnknown.
+  // commit has no answer: up to half of it is for reading back, a quarter for replacing the client,
+  // the rest for reading again. Zero: it does not, and says kUnknown.
   absl::Duration resolve_timeout = absl::Seconds(20);
 };
 
@@ -106,9 +110,10 @@ class [[nodiscard]] KafkaTransaction {
 
   // The message's id, once the client has taken it. Waits for nothing but room in the queue. Any
   // error dooms the transaction, which can then only be aborted:
-  //   kInvalidArgument    this message can never be sent: too large, no name of a topic, no id
-  //   kResourceExhausted  it has reached its limits, or there was no room for send_timeout
-  //   kFailedPrecondition it is over; or another instance has taken the transactional id
+  //   kInvalidArgument    this message can never be sent: too large, no name of a topic, no id, or
+  //                       beyond the limits of the transaction
+  //   kResourceExhausted  there was no room for send_timeout
+  //   kFailedPrecondition it is over; or the producer is fenced (status)
   //   kAborted            it was doomed before, by a message whose delivery failed or by its age
   absl::StatusOr<std::string> Send(OutgoingMessage message);
 
@@ -118,26 +123,36 @@ class [[nodiscard]] KafkaTransaction {
   //   kAborted            none of them ever will be visible to them; may be run again, with the
   //                       same ids
   //   kInvalidArgument    likewise, and running it again cannot help: a message is too large, there
-  //                       is no such topic, …
-  //   kFailedPrecondition likewise: another instance has taken the transactional id, and this
-  //                       producer begins no more
+  //                       is no such topic, the transaction is beyond its limits, …
+  //   kFailedPrecondition of the first call: likewise; the producer is fenced, and begins no more
   //   kUnknown            all of them are visible, or will be, or none. Run it again with the same
   //                       ids: consumers drop what they have
-  // Errors that pass are waited out until `deadline`. When then nobody knows whether the commit
-  // went through, the client is given up for a new one, whose first words make the brokers finish
-  // or abort what the former left open, and one of its messages is read back. kUnknown is left
-  // where that was not possible either within resolve_timeout: nobody answers, reading is not
-  // allowed, the message has been deleted, or transactions of others stand before it.
+  // Errors that pass are waited out until `deadline`, or until the transaction is older than
+  // transaction_timeout. When then nobody knows whether the commit went through, one of its
+  // messages is read back; while its end is not to be seen, the client is given up for a new one,
+  // whose first words make the brokers finish or abort what the former left open, and it is read
+  // again. kUnknown is left where that was not possible either within resolve_timeout: nobody
+  // answers, reading is not allowed, the message has been deleted, or transactions of others stand
+  // before it.
+  //
+  // Beyond the deadline it may take resolve_timeout after a commit without an answer, abort_timeout
+  // after one that could not be asked for, and a second for every client that is given up.
+  //
+  // What nobody can promise: a request to commit that was repeated over a new connection may still
+  // be under way in the old one, and arrive when the next transaction of the same client is open,
+  // which it then ends too early (brokers that prevent it need KIP-890 in the client, which
+  // librdkafka has not). After a commit during which a connection broke, or that had to be
+  // repeated, the client is replaced, which makes the brokers refuse what is late; a repetition
+  // that librdkafka does not tell of stays unseen.
   [[nodiscard]] absl::Status Commit(absl::Time deadline);
 
   // OK: the brokers have aborted it, and readers need not wait for it any longer. Any other: they
-  // will, at the next Begin() or after transaction_timeout. None of its messages ever becomes
-  // visible to read_committed readers either way.
+  // will, at the next Begin() or when their patience ends (transaction_timeout). None of its
+  // messages ever becomes visible to read_committed readers either way.
   absl::Status Abort();
 
-  // The messages that could not be stored, the first kFailedSendsListedMax of them. Valid as long
-  // as this object, also after the end.
-  const std::vector<FailedSend>& failed_sends() const;
+  // The messages that could not be stored, so far or at the end: the first kFailedSendsListedMax.
+  std::vector<FailedSend> failed_sends() const;
 
  private:
   friend class TransactionalProducer;
@@ -160,13 +175,23 @@ class TransactionalProducer {
   // Begins a transaction; one is open at a time. The first call makes the brokers abort what a
   // former process of this transactional id left open, and fences that process.
   //   kUnavailable        the brokers do not answer, within init_timeout; the next call goes on
-  //   kInvalidArgument    transaction_timeout is more than the brokers allow
+  //   kInvalidArgument    transaction_timeout, with what is added to it, is more than the brokers
+  //                       allow
   //   kPermissionDenied   this transactional id may not be used
   //   kFailedPrecondition one is open; or another instance has taken the transactional id (status)
   absl::StatusOr<KafkaTransaction> Begin();
 
-  // OK, or kFailedPrecondition once another instance with the same transactional id has fenced this
-  // one. Nothing is begun any more then; going on takes a new producer, which fences the other.
+  // OK, or kFailedPrecondition once this producer is known to be fenced: another instance has begun
+  // with its transactional id, or the brokers have ended a transaction that nobody ended in time,
+  // which look the same. Nothing is begun any more then; going on takes a new producer, which
+  // fences the other instance if there is one.
+  //
+  // Known from an answer of the brokers to the client that was fenced. A client that had to be
+  // replaced (a message that could not be stored, a commit or an abort without an answer) hears of
+  // nobody: its replacement takes the id from whoever has it by then. It is replaced at once,
+  // within the call that gave it up, and after a commit without an answer only while reading back
+  // has not decided; what is left is an instance that came before that, unseen, or while no broker
+  // answered.
   absl::Status status() const;
 
  private:
