@@ -252,7 +252,8 @@ TEST_P(OutgoingLogConformance, RowsThatWerePassedOverComeBackInTheirOrder) {
   ASSERT_THAT(Unplaced(), SizeIs(80));
   const std::string passed[] = {"late"};
   std::vector<std::string> told;
-  for (const int lane : log().HoldLanes().value()) {
+  const std::vector<int> lanes = log().HoldLanes().value();
+  for (const int lane : lanes) {
     for (int i = 0; i < 100; ++i) {
       auto rows = log().FindUnplaced(
           lane, {.rows_max = 7, .bytes_max = 1'000'000, .passed_topics = passed});
