@@ -123,7 +123,7 @@ void JudgeLosses(TransactionalStore* store, LossOrder& order) {
     item.side_records.erase(item.side_records.begin(), left);
     // What is not with the tracker yet may say that a number was given up. What never will be is
     // not waited for: rather a false alarm than none.
-    const bool is_reread = item.sequences->has_dropped() && item.sequences->has_side_room();
+    const bool is_reread = item.sequences->has_dropped() && item.sequences->may_have_side_room();
     if (is_reread || !item.side_records.empty()) {
       item.seen_until_ms = std::numeric_limits<std::int64_t>::min();
     }

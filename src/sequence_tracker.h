@@ -95,8 +95,10 @@ class SequenceTracker {
   // until then a number may seem to be missing that was given up.
   bool Hold(const SideRecord& record, std::int64_t position);
   bool has_dropped() const { return has_dropped_; }
-  // Enough for another try.
+  // Enough for another try, now …
   bool has_side_room() const { return sides_.size() < kHeldStreamsMax / 2; }
+  // … or once the partition has come further.
+  bool may_have_side_room() const { return has_side_room() || !ripening_.empty(); }
   // It is being read again, from the beginning.
   void ForgetDropped() { has_dropped_ = false; }
   // Whether Judge() would find something new in what is held.
