@@ -127,8 +127,7 @@ TEST(RecordClients, WithoutGapsNothingIsStoredBehindWhatWasNot) {
   broker.Fail(MockBroker::kProduce, {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE});
   ASSERT_TRUE(send("refused").ok());
   book.Await();
-  EXPECT_TRUE(absl::IsOutOfRange(book.entries().back().status))
-      << book.entries().back().status;
+  EXPECT_TRUE(absl::IsOutOfRange(book.entries().back().status)) << book.entries().back().status;
   EXPECT_TRUE(absl::IsFailedPrecondition(send("behind it")));
   EXPECT_TRUE(absl::IsFailedPrecondition((*client)->status()));
   EXPECT_EQ(reader.DumpTopic("t").size(), 1U);
