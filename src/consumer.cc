@@ -175,6 +175,7 @@ ConsumerStats& ConsumerStats::operator+=(const ConsumerStats& other) {
   suspected += other.suspected;
   recovered += other.recovered;
   unstamped += other.unstamped;
+  by_sequence += other.by_sequence;
   return *this;
 }
 

@@ -408,6 +408,7 @@ void Engine::Publish(const ConsumerStats& delta) {
   count_all("once_loss_suspected_total", delta.suspected);
   count_all("once_loss_recovered_total", delta.recovered);
   count_all("once_loss_unstamped_messages_total", delta.unstamped);
+  count_all("once_messages_by_sequence_total", delta.by_sequence);
   if (delta.published > 0) {
     options_.metrics->Add("once_dead_letter_messages_total", {},
                           static_cast<double>(delta.published));

@@ -76,6 +76,17 @@ enum class Reconciled : std::uint8_t {
   kUnknown       // as LostClaim::kPark
 };
 
+// What tells a message from its copies. Transactional handlers; a plain one's need ids.
+enum class DedupBy : std::uint8_t {
+  kId,  // its id (ConsumerOptions::id), of which the store keeps a record
+  // The number that its producer's outbox gave it (sequence.h): the store keeps one small note per
+  // producer and partition instead of a record per message, and never forgets. A message that an
+  // application publishes twice has two numbers, and is two messages. Where a message has no such
+  // number, and for dead letters that come back, ids stay in charge. Switched either way at any
+  // time: what was settled under the other one stays settled.
+  kSequence,
+};
+
 // For plain handlers.
 struct ClaimOptions {
   // Renewed every third of it while the handler runs (not by Step(), whose handlers must be
@@ -126,6 +137,7 @@ struct ConsumerOptions {
   std::shared_ptr<DedupStore> store;
   StoreFloor store_floor;
   IdExtractor id = StandardIdHeaders();
+  DedupBy dedup = DedupBy::kId;
   RetryPolicy retry;
   DeadLetterSink dead_letters;
   // nullopt: consumer group + topic. A name merges topics, and a new name reprocesses on purpose.
@@ -175,6 +187,8 @@ struct ConsumerStats {
   std::uint64_t suspected = 0;
   std::uint64_t recovered = 0;  // … and of those that arrived after all, or were declared void
   std::uint64_t unstamped = 0;  // messages without a number that belongs to their partition
+  // Settled messages that were told apart by their number alone (DedupBy::kSequence).
+  std::uint64_t by_sequence = 0;
 
   ConsumerStats& operator+=(const ConsumerStats& other);
 };

@@ -47,6 +47,8 @@ struct GuaranteeInputs {
   bool is_rerun_excluded = false;
   // A topic keeps records so long that a copy may come after its id was forgotten.
   bool is_retention_short = false;
+  // Numbers of outboxes tell messages apart (DedupBy::kSequence).
+  bool is_by_sequence = false;
 };
 
 // Pure.
