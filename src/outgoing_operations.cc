@@ -16,6 +16,12 @@ absl::Status Unknown(const char* what) {
 
 }  // namespace
 
+absl::Status ValidateDiscardReason(const std::string& reason) {
+  if (!reason.empty() && reason.size() <= kDiscardReasonBytesMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the reason for giving up a message has 1 to ",
+                                                 kDiscardReasonBytesMax, " bytes"));
+}
+
 std::string IdOf(const OutgoingMessage& message) {
   for (const OwnedHeader& header : message.headers) {
     if (header.name == kProducerIdHeader) return header.value.value_or("");

@@ -214,10 +214,7 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
     pending.place = PendingSend::Place::kFailed;
     stream.failed.push_back(&pending);
   }
-  if (stream.inside == 0) {
-    MergeFailed(stream);
-    if (std::exchange(stream.is_alone_inside, false) && stream.can_send()) List(stream);
-  }
+  if (stream.inside == 0) MergeFailed(stream);
 }
 
 // In the old order, and before anything newer.

@@ -11,9 +11,31 @@
 
 #include "once/dedup_store.h"
 #include "once/publisher.h"
+#include "once/record_client.h"
 #include "once/source.h"
 
 namespace once::testing {
+
+class ForwardingRecordClient : public RecordClient {
+ public:
+  explicit ForwardingRecordClient(std::unique_ptr<RecordClient> inner) : inner_(std::move(inner)) {}
+
+  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
+                                               absl::Time deadline) override {
+    return inner_->CountPartitions(topic, deadline);
+  }
+  absl::Status TrySend(const OutgoingRecord& record) override { return inner_->TrySend(record); }
+  void Poll(absl::Time deadline, const Listener& listener) override {
+    inner_->Poll(deadline, listener);
+  }
+  void Wake() override { inner_->Wake(); }
+  void Purge() override { inner_->Purge(); }
+  std::size_t CountInside() const override { return inner_->CountInside(); }
+  absl::Status status() const override { return inner_->status(); }
+
+ private:
+  std::unique_ptr<RecordClient> inner_;
+};
 
 class ForwardingTransaction : public StoreTransaction {
  public:

@@ -25,15 +25,6 @@ std::int64_t Limit(std::size_t wanted, std::size_t max) {
   return static_cast<std::int64_t>(std::min(wanted, max));
 }
 
-// Rows of one lane that are passed over for their topics. More hold up what is behind them.
-constexpr std::size_t kAsideMax = 20'000;
-
-bool IsPassed(const OutgoingRow& row, const OutgoingLane& known, const OutgoingLog::Bound& bound) {
-  return row.damage.ok() && known.state().CountAside() < kAsideMax &&
-         std::find(bound.passed_topics.begin(), bound.passed_topics.end(), row.message.topic) !=
-             bound.passed_topics.end();
-}
-
 absl::Status NotHeld(int lane) {
   return absl::AbortedError(
       absl::StrCat("postgres: lane ", lane, " of outgoing messages is not held any more"));
@@ -199,7 +190,7 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadReady(int lane, O
     }
     for (int row = 0; row < results->back().rows(); ++row) {
       OutgoingRow one = OutgoingRowAt(results->back(), row);
-      if (IsPassed(one, known, bound)) {
+      if (known.state().MayPass(one, bound.passed_topics)) {
         known.state().SetAside(one.message.topic, one.number);
       } else {
         rows.push_back(std::move(one));
@@ -221,7 +212,7 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
       seen.push_back(ordered);
       if (known.state().MustWait(ordered)) continue;
       OutgoingRow one = OutgoingRowAt(found, row);
-      if (!IsPassed(one, known, bound)) told.push_back(std::move(one));
+      if (!known.state().MayPass(one, bound.passed_topics)) told.push_back(std::move(one));
     }
   };
   Column firsts(Column::Type::kInt8);

@@ -108,10 +108,7 @@ absl::Status PostgresOutgoing::Discard(std::int64_t number) {
 }
 
 absl::Status PostgresOutgoing::GiveUp(std::int64_t number, const std::string& reason) {
-  if (reason.empty() || reason.size() > kDiscardReasonBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("the reason for giving up a message has 1 to ",
-                                                   kDiscardReasonBytesMax, " bytes"));
-  }
+  if (absl::Status valid = ValidateDiscardReason(reason); !valid.ok()) return valid;
   if (number <= 0) return absl::NotFoundError(absl::StrCat("no outgoing message ", number));
   Column lanes(Column::Type::kInt4);
   Column numbers(Column::Type::kInt8);

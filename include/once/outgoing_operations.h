@@ -55,6 +55,8 @@ struct OutgoingCounts {
 inline constexpr std::size_t kDiscardedKept = 1000;
 // Longest reason of one.
 inline constexpr std::size_t kDiscardReasonBytesMax = 1000;
+// kInvalidArgument: it is empty, or longer.
+absl::Status ValidateDiscardReason(const std::string& reason);
 
 class OutgoingOperations {
  public:

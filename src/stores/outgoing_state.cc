@@ -19,6 +19,9 @@
 namespace once::stores {
 namespace {
 
+// Rows that are passed over for their topics: each costs a fact. More hold up what is behind them.
+constexpr std::size_t kAsideMax = 20'000;
+
 constexpr char kCursor = 'c';
 constexpr char kRound = 'r';
 constexpr char kParked = 'p';
@@ -199,6 +202,13 @@ void OutgoingState::TakeBack(std::span<const std::string> still_passed) {
     return std::find(still_passed.begin(), still_passed.end(), entry.first) == still_passed.end();
   });
   if (back > 0) SortWaiting();
+}
+
+bool OutgoingState::MayPass(const OutgoingRow& row, std::span<const std::string> topics,
+                            std::size_t passed) const {
+  return row.damage.ok() &&
+         std::find(topics.begin(), topics.end(), row.message.topic) != topics.end() &&
+         CountAside() + passed < kAsideMax;
 }
 
 std::size_t OutgoingState::CountAside() const {

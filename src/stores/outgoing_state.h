@@ -55,7 +55,10 @@ class OutgoingState {
   void SetAside(const std::string& topic, std::int64_t number);
   // All but those of these topics may be told again.
   void TakeBack(std::span<const std::string> still_passed);
-  std::size_t CountAside() const;
+  // Whether the row may be set aside, beside so many that will be: it is of one of these topics, and
+  // not too many are aside.
+  bool MayPass(const OutgoingRow& row, std::span<const std::string> topics,
+               std::size_t passed = 0) const;
 
   // All of these add to `change` what has to be written.
   // The round's rows are dropped. kFailedPrecondition: there is no such round.
@@ -92,6 +95,7 @@ class OutgoingState {
   // After a change of what is parked.
   void SortWaiting();
   bool IsAside(std::int64_t number) const;
+  std::size_t CountAside() const;
 
   std::int64_t cursor_ = 0;
   std::int64_t last_round_ = 0;

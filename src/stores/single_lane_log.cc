@@ -14,8 +14,6 @@ namespace {
 // Rows that must wait are passed so many at a time, in a transaction each, when there is nothing
 // else to tell.
 constexpr int kPassesMax = 16;
-// Rows that are passed over for their topics: each costs a fact. More hold up what is behind them.
-constexpr std::size_t kAsideMax = 20'000;
 // Rows that an operator's call reads at a time, and their bytes, but for the first.
 constexpr std::size_t kPage = 100;
 constexpr std::size_t kPageBytesMax = 8 * 1024 * 1024;
@@ -74,13 +72,6 @@ absl::StatusOr<std::vector<UnfinishedRound>> SingleLaneLog::FindUnfinished(int /
   return unfinished;
 }
 
-bool SingleLaneLog::IsPassed(const OutgoingRow& row, const Bound& bound) const {
-  return row.damage.ok() &&
-         std::find(bound.passed_topics.begin(), bound.passed_topics.end(), row.message.topic) !=
-             bound.passed_topics.end() &&
-         state_->CountAside() + passed_.size() < kAsideMax;
-}
-
 absl::Status SingleLaneLog::ReadReady(const Bound& bound, std::vector<OutgoingRow>& found) {
   std::size_t bytes = 0;
   while (found.empty()) {
@@ -89,7 +80,7 @@ absl::Status SingleLaneLog::ReadReady(const Bound& bound, std::vector<OutgoingRo
     absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.ReadRows(ready);
     if (!rows.ok()) return rows.status();
     for (OutgoingRow& row : *rows) {
-      if (IsPassed(row, bound)) {
+      if (state_->MayPass(row, bound.passed_topics)) {
         state_->SetAside(row.message.topic, row.number);
         continue;
       }
@@ -111,7 +102,7 @@ absl::Status SingleLaneLog::ScanBehindCursor(const Bound& bound, std::vector<Out
     const OrderedRow ordered{.number = row.number, .order = OrderOf(row.message)};
     seen_.push_back(ordered);
     if (state_->MustWait(ordered)) continue;
-    if (IsPassed(row, bound)) {
+    if (state_->MayPass(row, bound.passed_topics, passed_.size())) {
       passed_.emplace_back(row.message.topic, row.number);
     } else {
       found.push_back(std::move(row));
@@ -342,10 +333,7 @@ absl::StatusOr<std::size_t> SingleLaneLog::UnparkTopic(const std::string& topic)
 }
 
 absl::Status SingleLaneLog::GiveUp(std::int64_t number, const std::string& reason) {
-  if (reason.empty() || reason.size() > kDiscardReasonBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("the reason for giving up a message has 1 to ",
-                                                   kDiscardReasonBytesMax, " bytes"));
-  }
+  if (absl::Status valid = ValidateDiscardReason(reason); !valid.ok()) return valid;
   return Change([&](OutgoingState& state, OutgoingChange& change) -> absl::Status {
     if (!state.parked().contains(number)) return state.Discard(number, change);
     const absl::StatusOr<std::vector<OutgoingRow>> row = storage_.ReadRows({&number, 1});

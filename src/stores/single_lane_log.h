@@ -66,7 +66,6 @@ class SingleLaneLog final : public OutgoingLog {
   absl::Status ReadReady(const Bound& bound, std::vector<OutgoingRow>& found);
   absl::Status ScanBehindCursor(const Bound& bound, std::vector<OutgoingRow>& found);
   absl::StatusOr<absl::Time> FindOldest(const OutgoingRow& first);
-  bool IsPassed(const OutgoingRow& row, const Bound& bound) const;
 
   OutgoingStorage& storage_;
   const std::string producer_id_;

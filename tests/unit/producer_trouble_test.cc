@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "tests/forwarding_seams.h"
 #include "tests/unit/producer_world.h"
 
 namespace once {
@@ -163,28 +164,16 @@ TEST(ProducerBatches, AMessageIsTooLargeOnlyIfItIsAlone) {
 }
 
 // A client whose TrySend() takes its time.
-class SlowClient final : public RecordClient {
+class SlowClient final : public testing::ForwardingRecordClient {
  public:
   SlowClient(std::unique_ptr<RecordClient> client, ProducerWorld& world)
-      : client_(std::move(client)), world_(world) {}
-  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
-                                               absl::Time deadline) override {
-    return client_->CountPartitions(topic, deadline);
-  }
+      : ForwardingRecordClient(std::move(client)), world_(world) {}
   absl::Status TrySend(const OutgoingRecord& record) override {
     if (record.message.value == "slow") world_.Sleep(absl::Seconds(6));
-    return client_->TrySend(record);
+    return ForwardingRecordClient::TrySend(record);
   }
-  void Poll(absl::Time deadline, const Listener& listener) override {
-    client_->Poll(deadline, listener);
-  }
-  void Wake() override { client_->Wake(); }
-  void Purge() override { client_->Purge(); }
-  std::size_t CountInside() const override { return client_->CountInside(); }
-  absl::Status status() const override { return client_->status(); }
 
  private:
-  const std::unique_ptr<RecordClient> client_;
   ProducerWorld& world_;
 };
 

@@ -21,27 +21,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-// Passes on what a client is asked; a test spoils some of it.
-class ForwardingRecordClient : public RecordClient {
- public:
-  explicit ForwardingRecordClient(std::unique_ptr<RecordClient> inner) : inner_(std::move(inner)) {}
-  absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
-                                               absl::Time deadline) override {
-    return inner_->CountPartitions(topic, deadline);
-  }
-  absl::Status TrySend(const OutgoingRecord& record) override { return inner_->TrySend(record); }
-  void Poll(absl::Time deadline, const Listener& listener) override {
-    inner_->Poll(deadline, listener);
-  }
-  void Wake() override { inner_->Wake(); }
-  void Purge() override { inner_->Purge(); }
-  std::size_t CountInside() const override { return inner_->CountInside(); }
-  absl::Status status() const override { return inner_->status(); }
-
- private:
-  std::unique_ptr<RecordClient> inner_;
-};
-
 // Nobody says anything of one topic, while others are answered for.
 struct Silence {
   std::string topic;
@@ -49,7 +28,7 @@ struct Silence {
   int asked = 0;
 };
 
-class SilentClient final : public ForwardingRecordClient {
+class SilentClient final : public testing::ForwardingRecordClient {
  public:
   SilentClient(std::unique_ptr<RecordClient> inner, Executor& executor, Silence& silence)
       : ForwardingRecordClient(std::move(inner)), executor_(executor), silence_(silence) {}
@@ -69,7 +48,7 @@ class SilentClient final : public ForwardingRecordClient {
 };
 
 // Its queue is empty, and it takes nothing until so many tries.
-class StuckClient final : public ForwardingRecordClient {
+class StuckClient final : public testing::ForwardingRecordClient {
  public:
   StuckClient(std::unique_ptr<RecordClient> inner, int& tries)
       : ForwardingRecordClient(std::move(inner)), tries_(tries) {}
