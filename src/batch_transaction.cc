@@ -67,6 +67,8 @@ void BatchTransaction::Prepare() {
   candidates_.reserve(count);  // ids may point into Candidate::scratch: it must not move
   for (WorkPartition& partition : order_.partitions) {
     if (partition.sequences != nullptr) ReadNumbers(partition);
+    const bool has_numbers = partition.numbers != nullptr && partition.numbers->is_needed();
+    if (partition.numbers != nullptr) partition.numbers->Begin();
     for (WorkItem& item : partition.items) {
       Candidate& candidate = candidates_.emplace_back();
       candidate.partition = &partition;
@@ -74,6 +76,7 @@ void BatchTransaction::Prepare() {
       Identify(candidate.message(), context_.id, context_.fingerprint, candidate.identity);
       const absl::Status& printed = candidate.identity.fingerprint_error;
       if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
+      if (has_numbers) candidate.number = partition.numbers->Read(candidate.message());
     }
   }
 }
@@ -96,23 +99,25 @@ PassEnd BatchTransaction::EndWith(PassEnd end, const absl::Status& error) {
   return end;
 }
 
-absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t count) {
+absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t count,
+                                      bool is_careful) {
+  if (const absl::Status loaded = LoadNumbers(transaction); !loaded.ok()) return loaded;
   std::vector<IdKey>& keys = context_.buffers.keys;
   keys.clear();
   for (std::size_t i = 0; i < count; ++i) {
-    const Candidate& candidate = candidates_[i];
-    if (candidate.identity.id_error.ok()) {
-      keys.push_back(candidate.key());
-    }
+    Candidate& candidate = candidates_[i];
+    candidate.is_found = candidate.identity.id_error.ok() && IsIdNeeded(candidate, is_careful);
+    if (candidate.is_found) keys.push_back(candidate.key());
   }
   std::vector<IdRecord>& records = context_.buffers.records;
   records.assign(keys.size(), IdRecord{});
-  absl::Status status = transaction.FindIds(keys, records);
-  if (!status.ok()) return status;
+  if (!keys.empty()) {
+    if (const absl::Status found = transaction.FindIds(keys, records); !found.ok()) return found;
+  }
   staged_.Reset(keys, records);
   for (std::size_t i = 0, n = 0; i < count; ++i) {
     Candidate& candidate = candidates_[i];
-    if (candidate.identity.id_error.ok()) candidate.staged = staged_.NumberOf(n++);
+    if (candidate.is_found) candidate.staged = staged_.NumberOf(n++);
   }
   return absl::OkStatus();
 }
@@ -134,6 +139,7 @@ PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
   events_.clear();
   error_ = absl::OkStatus();
   retries_ = 0;
+  by_sequence_ = 0;
   is_changed_ = false;
   now_ = context_.executor.Now();
   std::vector<PositionLock> locks;
@@ -153,7 +159,7 @@ PassEnd BatchTransaction::Run(std::size_t count, bool is_careful) {
   ONCE_KILL_POINT("transaction.begun");
   StoreTransaction& transaction = *begun->transaction;
   PassEnd end = PassEnd::kNothing;
-  if (const absl::Status found = Lookup(transaction, count); !found.ok()) {
+  if (const absl::Status found = Lookup(transaction, count, is_careful); !found.ok()) {
     end = EndWith(PassEnd::kStoreTrouble, found);
   } else {
     end = RunMessages(transaction, count, is_careful);
@@ -181,6 +187,7 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     if (i >= decided_end_ && is_ending) break;
     PassEnd end = PassEnd::kNothing;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
+    if (candidates_[i].number) SettleNumber(candidates_[i]);
   }
   if (!gathered_.empty()) {
     PassEnd end = PassEnd::kNothing;
@@ -196,12 +203,18 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
   WorkPartition& partition = *candidate.partition;
   const bool is_blocked = partition.not_before > now_ || !partition.stop.ok();
   if (is_blocked && !ONCE_PLANTED_BUG("waiting-holds-nothing-back")) return true;
+  if (IsSettledByNumber(candidate)) {
+    candidate.item->verdict = Verdict::kDuplicate;
+    is_changed_ = true;
+    return true;
+  }
   if (!candidate.identity.id_error.ok()) {
     const bool is_missing = candidate.identity.id_error.code() == absl::StatusCode::kNotFound;
     DeadLetter(candidate, {}, is_missing ? Disposition::kNoId : Disposition::kInvalidId,
                candidate.identity.id_error);
     return true;
   }
+  if (!candidate.is_found) return Invoke(transaction, candidate, {}, is_careful, end);
   const IdRecord record = WithoutRecorded(staged_.Find(candidate.staged), partition.attempt,
                                           candidate.message().offset());
   switch (Judge(record, candidate.identity.fingerprint, context_.retry.max_attempts, now_)) {
@@ -296,10 +309,17 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
   return true;
 }
 
+// Where its number says so, nothing needs to: what was recorded of failed attempts goes.
 void BatchTransaction::StageCompleted(const Candidate& candidate, int attempt) {
-  staged_.Put(candidate.staged, {.state = IdState::kCompleted,
-                                 .fingerprint = candidate.identity.fingerprint,
-                                 .attempt = attempt});
+  const bool is_told =
+      candidate.number && candidate.partition->numbers->CanSettle(*candidate.number);
+  if (!is_told) {
+    staged_.Put(candidate.staged, {.state = IdState::kCompleted,
+                                   .fingerprint = candidate.identity.fingerprint,
+                                   .attempt = attempt});
+  } else if (candidate.is_found && staged_.Find(candidate.staged).state != IdState::kAbsent) {
+    staged_.Put(candidate.staged, {});
+  }
 }
 
 void BatchTransaction::RememberFailure(Candidate& candidate, Outcome outcome) {
@@ -320,7 +340,8 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   }
   std::vector<IdWrite>& writes = context_.buffers.writes;
   staged_.CopyWrites(writes);
-  absl::Status status = transaction.PutIds(writes);
+  absl::Status status;
+  if (!writes.empty()) status = transaction.PutIds(writes);
   if (status.ok()) status = transaction.PutOutgoing(letters_);
   if (status.ok()) status = StageNumbers(transaction, updates);
   if (status.ok()) status = transaction.SetPositions(updates);
@@ -335,6 +356,7 @@ PassEnd BatchTransaction::Finish(StoreTransaction& transaction) {
   ONCE_KILL_POINT("transaction.committed");
   if (status.ok() || status.code() == absl::StatusCode::kUnknown) {
     order_.retries += retries_;
+    order_.by_sequence += by_sequence_;
     order_.letters += letters_.size();
   }
   const bool is_settled = status.ok() || (ONCE_PLANTED_BUG("unknown-commit-settles") &&

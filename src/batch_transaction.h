@@ -77,7 +77,7 @@ class BatchTransaction {
 
  private:
   void Prepare();
-  absl::Status Lookup(StoreTransaction& transaction, std::size_t count);
+  absl::Status Lookup(StoreTransaction& transaction, std::size_t count, bool is_careful);
   PassEnd RunMessages(StoreTransaction& transaction, std::size_t count, bool is_careful);
   // False when the pass cannot go on: `end` says why.
   bool RunMessage(StoreTransaction& transaction, std::size_t index, bool is_careful, PassEnd& end);
@@ -97,6 +97,11 @@ class BatchTransaction {
   bool DeadLetter(Candidate& candidate, const IdRecord& record, Disposition disposition,
                   const absl::Status& error);
   PassEnd Finish(StoreTransaction& transaction);
+  // batch_numbers.cc: what the numbers of messages say.
+  absl::Status LoadNumbers(StoreTransaction& transaction);
+  bool IsIdNeeded(const Candidate& candidate, bool is_careful) const;
+  bool IsSettledByNumber(const Candidate& candidate) const;
+  void SettleNumber(const Candidate& candidate);
   absl::Status StageNumbers(StoreTransaction& transaction,
                             const std::vector<PositionUpdate>& updates);
   void AdoptNumbers(const std::vector<PositionUpdate>& updates);
@@ -121,6 +126,7 @@ class BatchTransaction {
   bool is_together_ = false;      // a batch handler is called once, with what was gathered
   std::vector<Gathered> gathered_;
   std::uint64_t retries_ = 0;
+  std::uint64_t by_sequence_ = 0;
   bool is_changed_ = false;
   absl::Status error_;
 };

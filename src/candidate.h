@@ -7,6 +7,7 @@
 #include "once/outcome.h"
 #include "once/transaction.h"
 #include "src/identify.h"
+#include "src/settled_numbers.h"
 #include "src/staged_ids.h"
 #include "src/work_order.h"
 
@@ -17,7 +18,10 @@ struct Candidate {
   WorkPartition* partition = nullptr;
   WorkItem* item = nullptr;
   Identity identity;
-  StagedIds::Number staged = 0;  // in the transaction at hand; where it has an id
+  std::optional<SettledNumbers::Number> number;  // where numbers count
+  // In the transaction at hand: whether its id was asked for, and the place of what was found.
+  bool is_found = false;
+  StagedIds::Number staged = 0;
   // The outcome of an invocation that was rolled back with its neighbours': it is decided upon, not
   // repeated, so that attempts count invocations.
   std::optional<Outcome> failed;

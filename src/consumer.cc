@@ -83,6 +83,12 @@ absl::Status ValidateProtocol(const ConsumerOptions& options, const Handler& han
     return absl::InvalidArgumentError("Consumer::Create: the handler is empty");
   }
   if (std::holds_alternative<PlainHandlerFunction>(handler)) {
+    if (options.dedup == DedupBy::kSequence) {
+      return Bad(
+          "dedup",
+          "is DedupBy::kSequence, which needs a handler that takes a Transaction&: the claims "
+          "of a plain one are on ids; use DedupBy::kId");
+    }
     if (options.store->claims() != nullptr) return ValidateClaims(options.claims);
     return absl::FailedPreconditionError(
         "store " + store +
@@ -137,6 +143,11 @@ absl::Status Validate(const ConsumerOptions& options, const Handler& handler) {
   if (options.random == nullptr) return Bad("random", "is null; use SystemRandom()");
   if (options.scope && options.scope->empty()) {
     return Bad("scope", "is empty; leave it unset for consumer group + topic");
+  }
+  if (options.scope && options.dedup == DedupBy::kSequence) {
+    return Bad("scope",
+               "is named, and with dedup = DedupBy::kSequence a message is known in its own topic "
+               "and group only; leave it unset, or use DedupBy::kId");
   }
   if (options.redelivery_horizon < absl::ZeroDuration()) {
     return Bad("redelivery_horizon", "must not be negative");

@@ -427,7 +427,8 @@ Guarantee Engine::guarantee() const {
        .has_dead_letters = options_.dead_letters.publisher != nullptr,
        .handler = has_rows() ? HandlerKind::kTransactional : HandlerKind::kPlain,
        .is_rerun_excluded = options_.claims.on_lost != LostClaim::kRerun,
-       .is_retention_short = is_retention_short_});
+       .is_retention_short = is_retention_short_,
+       .is_by_sequence = options_.dedup == DedupBy::kSequence});
 }
 
 ConsumerStats Engine::stats() const {

@@ -73,6 +73,9 @@ class Engine : private SourceListener {
   bool PollSource();
   absl::Time PollDeadline(absl::Time now) const;
   void Buffer(Batch batch);
+  bool learns_log_ends() const;
+  static void LearnLogEnd(Partition& partition, std::int64_t offset);
+  void LearnLags();
   bool IsFull() const;
   void PauseAll();
   void PauseWaiting(absl::Time now);
@@ -92,6 +95,7 @@ class Engine : private SourceListener {
   void Reread(Partition& partition);
   void ApplyTake(const TakeOrder& order);
   void ApplyRow(Partition& partition, const TakenPosition& taken);
+  void BeginNumbers(Partition& partition);
   void ApplyRows(const RowsOrder& order);
   void LeaveClean(std::span<const TopicPartition> partitions, absl::Time deadline);
   bool IsAuditDue(const Partition& partition, absl::Time now) const;

@@ -174,6 +174,9 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
   work.attempt = partition.attempt;
   work.sequences = partition.sequences;
   work.is_gap_lost = partition.is_gap_lost;
+  work.numbers = partition.numbers;
+  work.is_suspect = partition.is_suspect();
+  work.log_end = partition.log_end.end;
   work.tracked = partition.tracked;
   work.items.reserve(count);
   for (std::size_t n = 0; n < count; ++n) {
@@ -340,6 +343,7 @@ void Engine::AdaptClaimRoom(const BatchOrder& order) {
 void Engine::CountVerdicts(const BatchOrder& order, ConsumerStats& delta) const {
   delta.commits = 1;
   delta.retried = order.retries;
+  delta.by_sequence = order.by_sequence;
   for (const WorkPartition& work : order.partitions) {
     for (const WorkItem& item : work.items) {
       delta.processed += item.verdict == Verdict::kProcessed ? 1 : 0;

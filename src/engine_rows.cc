@@ -160,6 +160,7 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
   }
   BeginSequences(partition, true);
   const bool is_made = partition.plan && !taken.previous;
+  BeginNumbers(partition);
   partition.was_taken = true;
   partition.is_row_lost = false;
   partition.last_checked = executor_.Now();
@@ -177,6 +178,14 @@ void Engine::ApplyRow(Partition& partition, const TakenPosition& taken) {
     const bool is_ignored = ONCE_PLANTED_BUG("row-position-ignored") && partition.is_fetching;
     if (!is_aligned && !is_ignored) Realign(partition, taken.current.position);
   }
+}
+
+// What others may have settled since is in the store.
+void Engine::BeginNumbers(Partition& partition) {
+  if (options_.scope) return;
+  partition.numbers =
+      std::make_shared<SettledNumbers>(partition.key, options_.dedup, options_.loss.streams_max);
+  partition.log_end = {};
 }
 
 void Engine::ApplyRows(const RowsOrder& order) {

@@ -137,6 +137,12 @@ Guarantee ComputeGuarantee(const GuaranteeInputs& inputs) {
                : "C6: the handler has no effect outside its transaction",
       "the handler reports every failure: one that is swallowed has settled the message",
   };
+  if (inputs.is_by_sequence) {
+    guarantee.assumptions.emplace_back(
+        "messages with a number of their producer's outbox are told apart by it, for ever: one "
+        "that "
+        "the producer's application publishes twice is two messages, whatever its id");
+  }
   if (is_plain) return guarantee;
   guarantee.assumptions.emplace_back(
       inputs.store.id.empty()

@@ -69,14 +69,6 @@ std::int64_t LogTimeOf(const std::optional<AppliedRecord>& last_applied, absl::T
   return is_known ? last_applied->log_time_ms : absl::ToUnixMillis(now);
 }
 
-absl::Status PutNotes(StoreTransaction& transaction, const std::vector<OwnedNote>& notes) {
-  if (notes.empty()) return absl::OkStatus();
-  std::vector<Note> views;
-  views.reserve(notes.size());
-  for (const OwnedNote& note : notes) views.push_back({.key = note.key, .value = note.value});
-  return transaction.PutNotes(views);
-}
-
 TrackedPartition AdoptStaged(SequenceTracker& sequences, std::int64_t position,
                              std::vector<LossEvent>& losses, std::uint64_t& unstamped) {
   sequences.Adopt(losses);

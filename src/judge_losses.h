@@ -22,8 +22,6 @@ void ReadNumbers(WorkPartition& partition);
 // In milliseconds since the Unix epoch: the row's, or `now` where the records have no time.
 std::int64_t LogTimeOf(const std::optional<AppliedRecord>& last_applied, absl::Time now);
 
-absl::Status PutNotes(StoreTransaction& transaction, const std::vector<OwnedNote>& notes);
-
 // What was staged is so.
 TrackedPartition AdoptStaged(SequenceTracker& sequences, std::int64_t position,
                              std::vector<LossEvent>& losses, std::uint64_t& unstamped);

@@ -89,7 +89,7 @@ bool RelaySender::SendRow(FlyingRow& row) {
   is_alone_inside_ = row.is_alone;
   char buffer[kStampBytesMax];
   const std::string_view stamp =
-      EncodeStamp(row.stream->name, row.placement.sequence, true, buffer);
+      EncodeStamp(row.stream->name, row.placement.sequence, ids_.is_number_enough, buffer);
   const absl::Status sent = client_->TrySend({.message = row.row.message,
                                               .partition = row.placement.partition,
                                               .stamp = stamp,

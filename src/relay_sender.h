@@ -54,10 +54,11 @@ struct Flight {
 
 class RelaySender {
  public:
-  // What ids are made of. `header`: OutboxRelayOptions::id_header; `producer`: the log's.
+  // What names messages. `header`: OutboxRelayOptions::id_header; `producer`: the log's.
   struct Ids {
     std::string header;
     std::string producer;
+    bool is_number_enough = true;  // OutboxRelayOptions::has_all_copies
   };
   RelaySender(RecordClientFactory clients, Executor& executor, absl::Duration retry_interval,
               Ids ids);

@@ -2,7 +2,6 @@
 #include "src/sequence_tracker.h"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <utility>
 
@@ -12,25 +11,6 @@
 
 namespace once {
 namespace {
-
-// The number of a stamp, and the bytes behind it, which name the stream; not looked at further.
-struct SplitStamp {
-  std::uint64_t number = 0;
-  std::string_view stream;
-};
-std::optional<SplitStamp> Split(std::string_view stamp) {
-  constexpr std::size_t kNumberAt = 2;
-  const bool has_origin =
-      stamp.size() > kNumberAt && stamp[1] == '/' && (stamp.front() == 'd' || stamp.front() == 'o');
-  if (!has_origin || stamp[kNumberAt] == '0') return std::nullopt;
-  SplitStamp split;
-  const char* const begin = stamp.data() + kNumberAt;
-  const char* const end = stamp.data() + stamp.size();
-  const auto [at, error] = std::from_chars(begin, end, split.number);
-  if (error != std::errc() || at == end || *at != '/') return std::nullopt;
-  split.stream = {at + 1, static_cast<std::size_t>(end - at - 1)};
-  return split;
-}
 
 absl::Status BadNote(const PartitionKey& key) {
   return absl::DataLossError(
@@ -56,8 +36,7 @@ void SequenceTracker::Begin() {
   stamped_.clear();
   met_.clear();
   places_.clear();
-  texts_.clear();
-  last_text_.clear();
+  reader_.Begin();
   unstamped_here_ = 0;
 }
 
@@ -68,31 +47,14 @@ std::size_t SequenceTracker::Meet(const std::string& packed) {
 }
 
 void SequenceTracker::Read(const Message& message) {
-  const std::optional<Header> header = message.FindHeader(kSequenceHeader);
-  if (!header || !header->value) {
+  const std::optional<StampReader::Stamped> stamped = reader_.Read(message);
+  if (!stamped) {
     ++unstamped_here_;
     return;
   }
-  const std::optional<SplitStamp> split = Split(*header->value);
-  if (split && !last_text_.empty() && split->stream == last_text_) {
-    stamped_.push_back({.stream = last_, .number = split->number});
-    return;
-  }
-  const auto known = split ? texts_.find(ToAbsl(split->stream)) : texts_.end();
-  if (known != texts_.end()) {
-    last_ = known->second;
-  } else {
-    const std::optional<SequenceStamp> stamp =
-        DecodeStamp(*header->value, message.topic(), message.partition());
-    if (!stamp) {
-      ++unstamped_here_;
-      return;
-    }
-    last_ = Meet(PackStream(stamp->by));
-    texts_.emplace(stamp->stream, last_);
-  }
-  last_text_ = split->stream;
-  stamped_.push_back({.stream = last_, .number = split->number});
+  // Until a Stage() the streams that were met are those that the reader has met.
+  if (stamped->stream == met_.size()) Meet(reader_.names().back());
+  stamped_.push_back({.stream = stamped->stream, .number = stamped->number});
 }
 
 absl::Status SequenceTracker::LoadProgress(StoreTransaction* transaction, const TrackedStep& step) {

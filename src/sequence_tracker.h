@@ -30,6 +30,8 @@
 #include "once/sequence.h"
 #include "once/transaction.h"
 #include "src/loss_notes.h"
+#include "src/owned_note.h"
+#include "src/stamp_reader.h"
 #include "src/stream_table.h"
 
 namespace once {
@@ -46,11 +48,6 @@ struct TrackedStep {
   // There is no row that anybody could move: a position that is ahead of what was read last is
   // behind a hole in the offsets.
   bool is_rowless = false;
-};
-
-struct OwnedNote {
-  std::string key;
-  std::string value;
 };
 
 // A record of the side topic. Exactly one of the two is set.
@@ -167,9 +164,7 @@ class SequenceTracker {
   std::vector<Stamped> stamped_;
   std::vector<Met> met_;
   absl::flat_hash_map<std::string, std::size_t> places_;  // in met_, by packed stream
-  absl::flat_hash_map<std::string, std::size_t> texts_;   // the same by the stamp's bytes
-  std::size_t last_ = 0;                                  // of met_
-  std::string last_text_;
+  StampReader reader_;
   std::uint64_t unstamped_here_ = 0;
   PartitionProgress next_;
   std::set<std::string> next_waiting_;

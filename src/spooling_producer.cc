@@ -69,6 +69,8 @@ absl::Status SpoolingProducer::Start() {
       OutboxRelay::Create({.store = options_.store,
                            .clients = producer.clients,
                            .id_header = producer.ids.header,
+                           // What was sent directly, or again by the program, has other numbers.
+                           .has_all_copies = false,
                            .create_marks_topic = producer.stamps.create_marks_topic,
                            .executor = producer.executor,
                            .random = producer.random,

@@ -63,6 +63,25 @@ bool StreamState::is_waiting() const {
                      [](const MissingRange& range) { return range.kind == MissingKind::kWaiting; });
 }
 
+const MissingRange* StreamState::FindMissing(std::uint64_t number) const {
+  const auto at =
+      std::partition_point(missing_.begin(), missing_.end(),
+                           [number](const MissingRange& range) { return range.last < number; });
+  return at != missing_.end() && at->first <= number ? &*at : nullptr;
+}
+
+bool StreamState::Has(std::uint64_t number) const {
+  if (number < begin_ || number > high_) return false;
+  return missing_.empty() || FindMissing(number) == nullptr;
+}
+
+int StreamState::RangesAddedBy(std::uint64_t number) const {
+  if (number > high_) return number - high_ > 1 ? 1 : 0;
+  const MissingRange* const range = FindMissing(number);
+  if (range == nullptr) return 0;
+  return static_cast<int>(range->first < number) + static_cast<int>(number < range->last) - 1;
+}
+
 std::uint64_t StreamState::CountMissing() const {
   std::uint64_t count = given_up_;
   for (const MissingRange& range : missing_) {

@@ -71,6 +71,10 @@ class StreamState {
   std::uint64_t given_up() const { return given_up_; }
   bool is_steady() const { return begin_ == 1 && missing_.empty() && given_up_ == 0; }
   bool is_waiting() const;
+  // It was received.
+  bool Has(std::uint64_t number) const;
+  // By how many its receipt changes the number of missing ranges.
+  int RangesAddedBy(std::uint64_t number) const;
   // Which of its partition's eras the stream was met in last (SequenceTracker).
   std::uint32_t era() const { return era_; }
   void EnterEra(std::uint32_t era) { era_ = era; }
@@ -114,6 +118,7 @@ class StreamState {
 
   using Ranges = std::vector<MissingRange>;
 
+  const MissingRange* FindMissing(std::uint64_t number) const;
   void Miss(MissingRange range, std::size_t ranges_max, std::vector<StreamFinding>& findings);
   // Takes [first, last] out of what is missing; `take` sees each part that was.
   template <typename F>

@@ -19,6 +19,7 @@
 #include "src/cancellation.h"
 #include "src/delivery.h"
 #include "src/sequence_tracker.h"
+#include "src/settled_numbers.h"
 #include "src/verdict.h"
 
 namespace once {
@@ -62,7 +63,11 @@ struct WorkPartition {
   std::optional<std::size_t> place_before;
   // Null: nobody looks for losses. The worker's while it has the order.
   std::shared_ptr<SequenceTracker> sequences;
-  bool is_gap_lost = false;  // TrackedStep
+  bool is_gap_lost = false;                 // TrackedStep
+  std::shared_ptr<SettledNumbers> numbers;  // as `sequences`; null without a row
+  bool is_suspect = false;                  // of some of its ids there may be a record
+  // Beyond every message that was there when the row was taken; nullopt: not known yet.
+  std::optional<std::int64_t> log_end;
 
   // Results. `committed` is what the row became, or would have become when the end is kUnknown.
   bool is_committed = false;
@@ -98,6 +103,7 @@ struct BatchOrder {
   bool is_cut_short = false;      // plain handlers: time ran out before all messages had their turn
   std::vector<LossEvent> losses;  // what the transaction has made known
   std::uint64_t unstamped = 0;
+  std::uint64_t by_sequence = 0;  // messages settled of which no id was asked for
 };
 
 struct TakeOrder {

@@ -46,6 +46,10 @@ struct OutboxRelayOptions {
   // consumers that know messages by their ids (StandardIdHeaders) recognise them. Empty: none does.
   std::string id_header = std::string(kProducerIdHeader);
 
+  // False: a message of the log may also come by another way, such as sent directly before, so that
+  // consumers must know it by its id and not by its number (DedupBy::kSequence).
+  bool has_all_copies = true;
+
   // A round is read, placed and written down at once. Larger rounds need fewer syncs, and repeat
   // more after a crash.
   std::size_t round_rows_max = 4'000;

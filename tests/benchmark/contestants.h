@@ -13,8 +13,9 @@ struct Task {
   std::string topic;
   std::string group;
   std::int64_t messages = 0;
-  std::string postgres;  // a server, as libpq names it
-  std::string database;  // where those with a store put it: a file or a folder
+  std::int64_t primed = 0;  // of those, how many the group has consumed before
+  std::string postgres;     // a server, as libpq names it
+  std::string database;     // where those with a store put it: a file or a folder
 };
 
 struct Finish {
@@ -40,6 +41,11 @@ Finish ConsumeWithSqliteStore(const Task& task);
 Finish ConsumeWithSqliteRows(const Task& task);
 Finish ConsumeWithRocksdbStore(const Task& task);
 Finish ConsumeWithRocksdbRows(const Task& task);
+
+// The same without rows, by the numbers of the messages, and with an eye on losses.
+Finish ConsumeBySequenceWithSqlite(const Task& task);
+Finish ConsumeBySequenceWithRocksdb(const Task& task);
+Finish ConsumeBySequenceAndWatchWithRocksdb(const Task& task);
 
 // Over PostgreSQL, with rows: statement by statement, and a batch in one statement.
 Finish ConsumeByHandWithPostgresRows(const Task& task);

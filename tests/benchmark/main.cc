@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -39,6 +40,7 @@ struct Contestant {
   const char* name;
   Finish (*consume)(const Task&);
   Rows rows = Rows::kNone;
+  bool is_by_sequence = false;  // `sequence` has it, `consume` does not
 };
 
 // Those that are compared with one another run one after the other.
@@ -56,7 +58,17 @@ constexpr std::array kContestants = {
     Contestant{"postgres_transactional", &ConsumeWithPostgresRows, Rows::kPostgres},
     Contestant{"hand_written_postgres_rows", &ConsumeByHandWithPostgresRows, Rows::kPostgres},
     Contestant{"postgres_batches", &ConsumeWithPostgresBatches, Rows::kPostgres},
-    Contestant{"hand_written_postgres_arrays", &ConsumeByHandWithPostgresArrays, Rows::kPostgres}};
+    Contestant{"hand_written_postgres_arrays", &ConsumeByHandWithPostgresArrays, Rows::kPostgres},
+    Contestant{"rocksdb_sequence", &ConsumeBySequenceWithRocksdb, Rows::kNone, true},
+    Contestant{"rocksdb_sequence_and_loss", &ConsumeBySequenceAndWatchWithRocksdb, Rows::kNone,
+               true},
+    Contestant{"sqlite_sequence", &ConsumeBySequenceWithSqlite, Rows::kNone, true}};
+
+// What `sequence` compares those with.
+constexpr std::array<std::string_view, 3> kBesideSequence = {"raw", "rocksdb", "sqlite"};
+
+// Consumed before the rest is sent, so that numbers are in charge of that: two of each partition.
+constexpr std::int64_t kPrimed = 2 * kPartitions;
 
 const std::vector<Ratio> kRatios = {
     {"memory_to_raw", "memory", "raw"},
@@ -68,7 +80,10 @@ const std::vector<Ratio> kRatios = {
     {"sqlite_transactional_to_hand_written", "sqlite_transactional", "hand_written_sqlite_rows"},
     {"postgres_transactional_to_hand_written", "postgres_transactional",
      "hand_written_postgres_rows"},
-    {"postgres_batches_to_hand_written", "postgres_batches", "hand_written_postgres_arrays"}};
+    {"postgres_batches_to_hand_written", "postgres_batches", "hand_written_postgres_arrays"},
+    {"rocksdb_sequence_to_raw", "rocksdb_sequence", "raw"},
+    {"rocksdb_sequence_and_loss_to_raw", "rocksdb_sequence_and_loss", "raw"},
+    {"sqlite_sequence_to_raw", "sqlite_sequence", "raw"}};
 
 struct Options {
   std::string brokers;
@@ -78,20 +93,26 @@ struct Options {
   std::string commit;
   std::vector<std::string> only;  // names of contestants; empty: all
   bool is_json = false;
+  bool is_sequence = false;  // `sequence`: all messages carry the stamps of an outbox
 };
 
 struct Duty {
-  std::string what;  // "fill", "check" or a contestant's name; empty in the parent
+  std::string what;  // "create", "fill", "check" or a contestant's name; empty in the parent
   Task task;
+  bool is_stamped = false;
 };
 
 void Say(const std::string& line) { std::fprintf(stderr, "bench: %s\n", line.c_str()); }
 
 int DoDuty(const Duty& duty) {
   LimitChild();
-  if (duty.what == "fill") {
+  if (duty.what == "create") {
     CreateTopic(duty.task.brokers, duty.task.topic);
-    FillTopic(duty.task.brokers, duty.task.topic, duty.task.messages);
+    return 0;
+  }
+  if (duty.what == "fill") {
+    FillTopic(duty.task.brokers, duty.task.topic, duty.task.primed, duty.task.messages,
+              duty.is_stamped);
     return 0;
   }
   if (duty.what == "check") {
@@ -121,10 +142,20 @@ int DoDuty(const Duty& duty) {
 }
 
 std::vector<std::string> ArgumentsOf(const std::string& what, const Task& task) {
-  return {what,         "--topic",     task.topic,
-          "--group",    task.group,    "--brokers",
-          task.brokers, "--messages",  std::to_string(task.messages),
-          "--database", task.database, "--postgres",
+  return {what,
+          "--topic",
+          task.topic,
+          "--group",
+          task.group,
+          "--brokers",
+          task.brokers,
+          "--messages",
+          std::to_string(task.messages),
+          "--primed",
+          std::to_string(task.primed),
+          "--database",
+          task.database,
+          "--postgres",
           task.postgres};
 }
 
@@ -138,7 +169,8 @@ class Benchmark {
   explicit Benchmark(const Options& options)
       : options_(options), topic_("once-bench-" + std::to_string(getpid())) {
     for (const Contestant& contestant : kContestants) {
-      const bool can_run = contestant.rows != Rows::kPostgres || !options.postgres.empty();
+      const bool can_run =
+          IsOfThis(contestant) && (contestant.rows != Rows::kPostgres || !options.postgres.empty());
       if (can_run && IsChosen(contestant.name)) contestants_.push_back(contestant);
     }
     const auto runs = [&](const std::string& name) {
@@ -153,7 +185,7 @@ class Benchmark {
   // The exit code.
   int Run() {
     Say("filling " + topic_ + " with " + std::to_string(options_.messages) + " messages");
-    RunSelf(ArgumentsOf("fill", TaskOf("fill", 0)));
+    Fill();
     // Not counted: it warms the broker, whose first reading is slower than all others.
     RunSelf(ArgumentsOf("raw", TaskOf("warm", 0)));
     std::vector<Round> rounds;
@@ -166,6 +198,34 @@ class Benchmark {
   }
 
  private:
+  bool IsOfThis(const Contestant& contestant) const {
+    if (!options_.is_sequence) return !contestant.is_by_sequence;
+    return contestant.is_by_sequence || std::find(kBesideSequence.begin(), kBesideSequence.end(),
+                                                  contestant.name) != kBesideSequence.end();
+  }
+
+  void Fill() {
+    Task task = TaskOf("fill", 0);
+    RunSelf(ArgumentsOf("create", task));
+    const auto fill = [&](std::int64_t first, std::int64_t end) {
+      task.primed = first;
+      task.messages = end;
+      std::vector<std::string> arguments = ArgumentsOf("fill", task);
+      if (options_.is_sequence) arguments.emplace_back("--stamped");
+      RunSelf(arguments);
+    };
+    if (!options_.is_sequence) return fill(0, options_.messages);
+    fill(0, kPrimed);
+    for (const Contestant& contestant : contestants_) {
+      for (int round = 1; contestant.is_by_sequence && round <= options_.rounds; ++round) {
+        Task prime = TaskOf(contestant.name, round);
+        prime.messages = kPrimed;
+        RunSelf(ArgumentsOf(contestant.name, prime));
+      }
+    }
+    fill(kPrimed, options_.messages);
+  }
+
   bool IsChosen(std::string_view name) const {
     return options_.only.empty() ||
            std::find(options_.only.begin(), options_.only.end(), name) != options_.only.end();
@@ -193,7 +253,8 @@ class Benchmark {
   }
 
   Measurement RunContestant(const Contestant& contestant, int number) {
-    const Task task = TaskOf(contestant.name, number);
+    Task task = TaskOf(contestant.name, number);
+    if (contestant.is_by_sequence) task.primed = kPrimed;
     const ChildResult child = RunSelf(ArgumentsOf(contestant.name, task));
     const ordered_json line = ordered_json::parse(child.output);
     CheckEffects(contestant, task, line);
@@ -213,13 +274,14 @@ class Benchmark {
 
   // What it counted, and, where there is a table, what is in it.
   void CheckEffects(const Contestant& contestant, const Task& task, const ordered_json& line) {
-    const std::int64_t orders = CountOrders(options_.messages);
+    const std::int64_t orders = CountOrders(options_.messages) - task.primed;
+    const std::int64_t messages = options_.messages - task.primed;
     const bool is_raw = contestant.consume == &ConsumeRaw;
     std::string wrong;
-    if (line.at("messages") != options_.messages) {
+    if (line.at("messages") != messages) {
       wrong = "it took " + line.at("messages").dump() + " messages";
-    } else if (!is_raw && (line.at("processed") != orders ||
-                           line.at("duplicates") != options_.messages - orders)) {
+    } else if (!is_raw &&
+               (line.at("processed") != orders || line.at("duplicates") != messages - orders)) {
       wrong = "it counted " + line.at("processed").dump() + " effects and " +
               line.at("duplicates").dump() + " duplicates";
     } else if (contestant.rows != Rows::kNone) {
@@ -263,28 +325,35 @@ class Benchmark {
   bool is_exact_ = true;
 };
 
-int Main(int argc, char** argv) {
-  CLI::App app("Benchmarks of once against what one would use instead.", "once_bench");
-  app.require_subcommand(1);
-  Options options;
-  CLI::App* consume = app.add_subcommand("consume", "consuming a topic");
-  consume->add_option("--brokers", options.brokers, "Kafka brokers, HOST:PORT[,…]")->required();
-  consume->add_option("--postgres", options.postgres, "a server, as libpq names it");
-  consume->add_option("--messages", options.messages, "messages in the topic")
+CLI::App* AddCommand(CLI::App& app, const char* name, const char* description, Options& options) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->add_option("--brokers", options.brokers, "Kafka brokers, HOST:PORT[,…]")->required();
+  command->add_option("--postgres", options.postgres, "a server, as libpq names it");
+  command->add_option("--messages", options.messages, "messages in the topic")
       ->check(CLI::Range(std::int64_t{1000}, std::int64_t{100'000'000}))
       ->capture_default_str();
-  consume->add_option("--rounds", options.rounds, "how often each contestant runs")
+  command->add_option("--rounds", options.rounds, "how often each contestant runs")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   std::vector<std::string> names;
   for (const Contestant& contestant : kContestants) names.emplace_back(contestant.name);
-  consume->add_option("--only", options.only, "these contestants, by name")
+  command->add_option("--only", options.only, "these contestants, by name")
       ->delimiter(',')
       ->check(CLI::IsMember(names));
-  consume->add_option("--commit", options.commit, "the commit that is measured, for the output");
-  consume->add_flag("--json", options.is_json, "nothing but the JSON object and the progress");
+  command->add_option("--commit", options.commit, "the commit that is measured, for the output");
+  command->add_flag("--json", options.is_json, "nothing but the JSON object and the progress");
+  return command;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Benchmarks of once against what one would use instead.", "once_bench");
+  app.require_subcommand(1);
+  Options options;
+  AddCommand(app, "consume", "consuming a topic", options);
+  AddCommand(app, "sequence", "consuming a topic whose messages are numbered", options)
+      ->callback([&options] { options.is_sequence = true; });
   Duty duty;
-  std::vector<std::string> duties = {"fill", "check", "check-rocksdb", "check-postgres"};
+  std::vector<std::string> duties = {"create", "fill", "check", "check-rocksdb", "check-postgres"};
   for (const Contestant& contestant : kContestants) duties.emplace_back(contestant.name);
   for (const std::string& name : duties) {
     CLI::App* command = app.add_subcommand(name)->group("");  // for the program's own use
@@ -292,6 +361,8 @@ int Main(int argc, char** argv) {
     command->add_option("--topic", duty.task.topic);
     command->add_option("--group", duty.task.group);
     command->add_option("--messages", duty.task.messages);
+    command->add_option("--primed", duty.task.primed);
+    command->add_flag("--stamped", duty.is_stamped);
     command->add_option("--database", duty.task.database);
     command->add_option("--postgres", duty.task.postgres);
     command->callback([&duty, name] { duty.what = name; });

@@ -3,8 +3,11 @@
 
 #include <array>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "once/sequence.h"
 #include "tests/benchmark/client.h"
 #include "tests/benchmark/workload.h"
 
@@ -61,14 +64,21 @@ Owned<rd_kafka_t> OpenProducer(const std::string& brokers, Reports& reports) {
   return Owned<rd_kafka_t>(handle);
 }
 
-void Send(rd_kafka_t* producer, rd_kafka_topic_t* topic, std::int64_t place) {
+void Send(rd_kafka_t* producer, rd_kafka_topic_t* topic, std::int64_t place,
+          const std::string& stream) {
   const std::int64_t order = OrderAt(place);
   const std::string id = IdOf(order);
   std::string value = ValueOf(order);
   rd_kafka_error_t* error = nullptr;
   for (;;) {
-    rd_kafka_headers_t* headers = rd_kafka_headers_new(1);
+    rd_kafka_headers_t* headers = rd_kafka_headers_new(2);
     rd_kafka_header_add(headers, kIdHeader, -1, id.data(), static_cast<ssize_t>(id.size()));
+    if (!stream.empty()) {
+      const std::string stamp = EncodeStamp(stream, NumberOf(order), true);
+      rd_kafka_header_add(headers, kSequenceHeader.data(),
+                          static_cast<ssize_t>(kSequenceHeader.size()), stamp.data(),
+                          static_cast<ssize_t>(stamp.size()));
+    }
     std::array<rd_kafka_vu_t, 5> fields{};
     fields[0].vtype = RD_KAFKA_VTYPE_RKT;
     fields[0].u.rkt = topic;
@@ -115,20 +125,27 @@ void CreateTopic(const std::string& brokers, const std::string& topic) {
       });
 }
 
-void FillTopic(const std::string& brokers, const std::string& topic, std::int64_t messages) {
+void FillTopic(const std::string& brokers, const std::string& topic, std::int64_t first,
+               std::int64_t end, bool is_stamped) {
   Reports reports;
   const Owned<rd_kafka_t> producer = OpenProducer(brokers, reports);
   const Owned<rd_kafka_topic_t> object(rd_kafka_topic_new(producer.get(), topic.c_str(), nullptr));
+  std::vector<std::string> streams(kPartitions);
+  for (std::int32_t partition = 0; is_stamped && partition < kPartitions; ++partition) {
+    streams[static_cast<std::size_t>(partition)] =
+        StreamName(topic, partition, {.producer = "bench", .epoch = 1});
+  }
   constexpr std::int64_t kPollEvery = 1000;
-  for (std::int64_t place = 0; place < messages; ++place) {
-    Send(producer.get(), object.get(), place);
+  for (std::int64_t place = first; place < end; ++place) {
+    Send(producer.get(), object.get(), place,
+         streams[static_cast<std::size_t>(place % kPartitions)]);
     if (place % kPollEvery == 0) rd_kafka_poll(producer.get(), 0);
   }
   rd_kafka_flush(producer.get(), kFlushMilliseconds);
   Check(reports.error, "sending");
-  if (reports.acknowledged != messages) {
+  if (reports.acknowledged != end - first) {
     throw std::runtime_error("sending: " + std::to_string(reports.acknowledged) + " of " +
-                             std::to_string(messages) + " messages were acknowledged");
+                             std::to_string(end - first) + " messages were acknowledged");
   }
 }
 

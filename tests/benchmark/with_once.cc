@@ -73,8 +73,15 @@ class FinishLine final : public MetricsSink {
   std::stop_source stop_;
 };
 
+struct Ways {
+  DedupBy dedup = DedupBy::kId;
+  LossMode loss = LossMode::kOff;
+  std::size_t batch_messages_max = ConsumerLimits().batch_messages_max;
+};
+
 template <typename F>
-Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler) {
+Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler,
+               const Ways& ways = {}) {
   auto source = kafka::Subscribe({.brokers = task.brokers,
                                   .group = task.group,
                                   .topics = {task.topic},
@@ -82,11 +89,14 @@ Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler) {
                                   .log = JsonLog(LogLevel::kWarning)});
   Check(source.status(), "subscribing");
   Stopwatch stopwatch;
-  const auto finish_line = std::make_shared<FinishLine>(task.messages, stopwatch);
+  const auto finish_line = std::make_shared<FinishLine>(task.messages - task.primed, stopwatch);
   auto consumer =
       Consumer::Create({.source = std::make_unique<TimedSource>(*std::move(source), stopwatch),
                         .store = std::move(store),
                         .id = HeaderId(kIdHeader),
+                        .dedup = ways.dedup,
+                        .loss = {.mode = ways.loss},
+                        .limits = {.batch_messages_max = ways.batch_messages_max},
                         .log = JsonLog(LogLevel::kWarning),
                         .metrics = finish_line},
                        std::move(handler));
@@ -102,6 +112,15 @@ Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler) {
 
 absl::Status DoNothing(const Message& /*message*/, Transaction& /*transaction*/) {
   return absl::OkStatus();
+}
+
+// Numbers take over once a message has come after the first ones: they are read one by one. What
+// follows is consumed by another consumer, as after a restart.
+Finish ConsumeBySequence(const Task& task, const std::shared_ptr<DedupStore>& store,
+                         LossMode loss) {
+  Ways ways{.dedup = DedupBy::kSequence, .loss = loss};
+  if (task.primed == 0) ways.batch_messages_max = 1;
+  return Consume(task, store, DoNothing, ways);
 }
 
 Effect EffectOf(const Message& message) {
@@ -145,6 +164,24 @@ Finish ConsumeWithRocksdbStore(const Task& task) {
   auto store = rocksdb::OpenStore({.path = task.database});
   Check(store.status(), "opening the store");
   return Consume(task, *std::move(store), DoNothing);
+}
+
+Finish ConsumeBySequenceWithSqlite(const Task& task) {
+  auto store = sqlite::OpenStore({.path = task.database});
+  Check(store.status(), "opening the store");
+  return ConsumeBySequence(task, *std::move(store), LossMode::kOff);
+}
+
+Finish ConsumeBySequenceWithRocksdb(const Task& task) {
+  auto store = rocksdb::OpenStore({.path = task.database});
+  Check(store.status(), "opening the store");
+  return ConsumeBySequence(task, *std::move(store), LossMode::kOff);
+}
+
+Finish ConsumeBySequenceAndWatchWithRocksdb(const Task& task) {
+  auto store = rocksdb::OpenStore({.path = task.database});
+  Check(store.status(), "opening the store");
+  return ConsumeBySequence(task, *std::move(store), LossMode::kReport);
 }
 
 Finish ConsumeWithRocksdbRows(const Task& task) {

@@ -44,6 +44,13 @@ inline std::int64_t OrderAt(std::int64_t place) {
   return IsDuplicate(original) ? original - kPartitions : original;
 }
 
+// What an outbox would have numbered the order with, in the stream of its partition: the fresh ones
+// of each, from 1.
+inline std::uint64_t NumberOf(std::int64_t order) {
+  const std::int64_t row = order / kPartitions;
+  return static_cast<std::uint64_t>(row - row / kOneInHowManyIsDuplicate + 1);
+}
+
 // How many different orders the first `messages` places carry.
 inline std::int64_t CountOrders(std::int64_t messages) {
   std::int64_t count = 0;

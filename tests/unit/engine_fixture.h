@@ -133,6 +133,7 @@ inline std::string HeaderOf(const OutgoingMessage& letter, std::string_view name
 inline ConsumerOptions CopyWithoutSource(const ConsumerOptions& options) {
   return {.store = options.store,
           .id = options.id,
+          .dedup = options.dedup,
           .retry = options.retry,
           .dead_letters = options.dead_letters,
           .scope = options.scope,

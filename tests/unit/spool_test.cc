@@ -69,7 +69,7 @@ TEST_F(SpoolTest, AMessageHasItsOutcomeOnTheDiskAndIsPublishedFromThere) {
     std::string buffer;
     const auto stamp = StampOf(stored, buffer);
     ASSERT_TRUE(stamp.has_value());
-    EXPECT_TRUE(stamp->is_from_outbox);
+    EXPECT_FALSE(stamp->is_from_outbox) << "the program may send it again, under another number";
   });
 }
 

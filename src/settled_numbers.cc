@@ -1,0 +1,215 @@
+// Notes: the partition's has one offset, a stream's are those of a StreamState.
+#include "src/settled_numbers.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "once/abseil.h"
+#include "src/stores/bytes.h"
+
+namespace once {
+namespace {
+
+constexpr std::string_view kFamily = "numb";
+constexpr char kPartition = 'p';
+constexpr char kHead = 's';    // StreamState::EncodeHead()
+constexpr char kRanges = 'g';  // StreamState::EncodeLosses()
+constexpr std::uint8_t kVersion = 1;
+// Of a set nothing is ever given up: what must not grow asks before.
+constexpr std::size_t kNoBound = std::numeric_limits<std::size_t>::max();
+constexpr std::int64_t kNoTime = 0;
+
+std::string EncodeUntil(std::int64_t offset) {
+  std::string bytes;
+  stores::AppendInt(bytes, kVersion);
+  stores::AppendInt(bytes, offset);
+  return bytes;
+}
+
+std::optional<std::int64_t> DecodeUntil(std::string_view bytes) {
+  stores::ByteReader read(bytes);
+  read.Require(read.TakeInt<std::uint8_t>() == kVersion);
+  const auto offset = read.TakeInt<std::int64_t>();
+  read.Require(offset >= 0);
+  if (!read.is_done()) return std::nullopt;
+  return offset;
+}
+
+absl::Status BadNote(const PartitionKey& key) {
+  return absl::DataLossError(
+      absl::StrCat("a note on the settled numbers of ", ToString(key.partition),
+                   " in the store is damaged: without it copies cannot be told from new messages; "
+                   "put the store back from a backup"));
+}
+
+}  // namespace
+
+SettledNumbers::SettledNumbers(PartitionKey key, DedupBy dedup, std::size_t streams_max)
+    : key_(std::move(key)), dedup_(dedup), table_(streams_max) {}
+
+// Offsets are those of one cluster.
+std::string SettledNumbers::PartitionNote() const {
+  std::string note(kFamily);
+  note.push_back(kPartition);
+  stores::AppendText(note, key_.group);
+  stores::AppendText(note, key_.partition.topic);
+  stores::AppendInt(note, key_.partition.partition);
+  return note.append(key_.cluster);
+}
+
+// A mirror in another cluster has the same numbers for the same messages.
+std::string SettledNumbers::StreamNote(char kind, std::size_t met) const {
+  std::string note(kFamily);
+  note.push_back(kind);
+  stores::AppendText(note, key_.group);
+  stores::AppendText(note, key_.partition.topic);
+  stores::AppendInt(note, key_.partition.partition);
+  return note.append(reader_.names()[met]);
+}
+
+void SettledNumbers::Begin() {
+  reader_.Begin();
+  met_.clear();
+}
+
+std::optional<SettledNumbers::Number> SettledNumbers::Read(const Message& message) {
+  const std::optional<StampReader::Stamped> stamped = reader_.Read(message);
+  if (stamped && stamped->stream == met_.size()) met_.emplace_back();
+  if (!stamped || !stamped->is_from_outbox) return std::nullopt;
+  ++met_[stamped->stream].count;
+  return Number{static_cast<std::uint32_t>(stamped->stream), stamped->number};
+}
+
+absl::Status SettledNumbers::LoadPartition(StoreTransaction& transaction,
+                                           std::optional<std::int64_t> log_end) {
+  if (!is_loaded_) {
+    const std::string key = PartitionNote();
+    const std::string_view view = key;
+    std::string value;
+    absl::Status status = transaction.FindNotes(std::span(&view, 1), std::span(&value, 1));
+    if (!status.ok()) return status;
+    if (!value.empty()) {
+      stored_by_id_until_ = DecodeUntil(value);
+      if (!stored_by_id_until_) return BadNote(key_);
+    }
+    is_loaded_ = true;
+  }
+  by_id_until_ = stored_by_id_until_.value_or(kForEver);
+  if (dedup_ == DedupBy::kId) {
+    by_id_until_ = kForEver;
+  } else if (by_id_until_ == kForEver && log_end) {
+    by_id_until_ = *log_end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SettledNumbers::LoadStreams(StoreTransaction& transaction) {
+  std::vector<std::size_t> wanted;
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < met_.size(); ++i) {
+    Met& met = met_[i];
+    if (met.is_loaded || met.count == 0) continue;
+    met.before = table_.Find(reader_.names()[i]);
+    met.is_loaded = met.before.has_value();
+    if (met.is_loaded) continue;
+    wanted.push_back(i);
+    keys.push_back(StreamNote(kHead, i));
+  }
+  if (wanted.empty()) return absl::OkStatus();
+  std::vector<std::string_view> views(keys.begin(), keys.end());
+  std::vector<std::string> heads(keys.size());
+  absl::Status status = transaction.FindNotes(views, heads);
+  if (!status.ok()) return status;
+  keys.clear();
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (StreamState::HasLosses(heads[i])) {
+      keys.push_back(StreamNote(kRanges, wanted[i]));
+    }
+  }
+  views.assign(keys.begin(), keys.end());
+  std::vector<std::string> ranges(keys.size());
+  if (!keys.empty()) status = transaction.FindNotes(views, ranges);
+  if (!status.ok()) return status;
+  for (std::size_t i = 0, n = 0; i < wanted.size(); ++i) {
+    Met& met = met_[wanted[i]];
+    met.is_loaded = true;
+    if (heads[i].empty()) continue;
+    met.before = StreamState::Decode(
+        heads[i], StreamState::HasLosses(heads[i]) ? std::string_view(ranges[n++]) : "");
+    if (!met.before) return BadNote(key_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SettledNumbers::Load(StoreTransaction& transaction,
+                                  std::optional<std::int64_t> log_end) {
+  absl::Status status = LoadPartition(transaction, log_end);
+  if (status.ok() && has_numbers()) status = LoadStreams(transaction);
+  if (!status.ok()) return status;
+  for (Met& met : met_) met.state = met.before.value_or(StreamState());
+  return absl::OkStatus();
+}
+
+// However the batch ends, its messages would find room only below the bound.
+bool SettledNumbers::IsTight(const Met& met) const {
+  const std::size_t before = met.before ? met.before->missing().size() : 0;
+  return before + met.count > kUnsettledRangesMax;
+}
+
+Standing SettledNumbers::Ask(const Number& number, std::int64_t offset) const {
+  const Met& met = met_[number.stream];
+  if (met.state.Has(number.number)) return Standing::kSettled;
+  const bool is_beyond = number.number > met.state.high();
+  const bool is_new = is_beyond && offset >= by_id_until_ && !IsTight(met);
+  return is_new ? Standing::kNew : Standing::kUnclear;
+}
+
+bool SettledNumbers::CanSettle(const Number& number) const {
+  if (dedup_ != DedupBy::kSequence) return false;
+  const StreamState& state = met_[number.stream].state;
+  const auto ranges = static_cast<std::ptrdiff_t>(state.missing().size());
+  return ranges + state.RangesAddedBy(number.number) <=
+         static_cast<std::ptrdiff_t>(kUnsettledRangesMax);
+}
+
+bool SettledNumbers::Settle(const Number& number) {
+  if (dedup_ != DedupBy::kSequence) return false;
+  std::vector<StreamFinding> ignored;
+  if (!CanSettle(number)) {
+    Meet(number);
+    return false;
+  }
+  met_[number.stream].state.Receive(number.number, kNoTime, kNoBound, ignored);
+  return true;
+}
+
+void SettledNumbers::Meet(const Number& number) {
+  if (dedup_ != DedupBy::kSequence) return;
+  std::vector<StreamFinding> ignored;
+  met_[number.stream].state.Expect(number.number, kNoTime, kNoBound, ignored);
+}
+
+void SettledNumbers::Stage(std::vector<OwnedNote>& notes) {
+  const bool has_note = has_numbers() && stored_by_id_until_ != by_id_until_;
+  if (has_note) notes.push_back({.key = PartitionNote(), .value = EncodeUntil(by_id_until_)});
+  for (std::size_t i = 0; i < met_.size(); ++i) {
+    const Met& met = met_[i];
+    const StreamState before = met.before.value_or(StreamState());
+    if (met.state == before) continue;
+    notes.push_back({.key = StreamNote(kHead, i), .value = met.state.EncodeHead()});
+    if (met.state.missing() != before.missing()) {
+      notes.push_back({.key = StreamNote(kRanges, i), .value = met.state.EncodeLosses()});
+    }
+  }
+}
+
+void SettledNumbers::Adopt() {
+  if (has_numbers()) stored_by_id_until_ = by_id_until_;
+  for (std::size_t i = 0; i < met_.size(); ++i) {
+    const Met& met = met_[i];
+    if (met.is_loaded) table_.Put(reader_.names()[i], met.state);
+  }
+  Begin();
+}
+
+}  // namespace once

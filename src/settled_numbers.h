@@ -1,0 +1,113 @@
+// SettledNumbers tells the messages of one partition apart by the numbers that their producers'
+// outboxes gave them (DedupBy::kSequence): per stream the greatest number that was met, and which
+// ones below it are not settled. In the steady state that is one number. It is kept by the store,
+// in notes that are written with the row of the partition; in memory are the streams used last.
+//
+// A number is settled in the transaction that settles its message, and never otherwise: what was
+// given up, skipped by order or never seen is not. Of one that is not settled, and below the
+// greatest, the id decides: a record of a failed attempt may be there.
+//
+// A number above all that were met was never handled, except while ids were in charge. So the
+// partition's note says below which offset ids are asked all the same. It is set, beyond the log's
+// end, when numbers take over, and to for ever when ids do; then settled numbers still count.
+//
+// One transaction at a time: Begin, Read what is in it; per pass Load, then Ask and Settle, Stage;
+// Adopt once it is known to be committed. Whoever reads the row anew begins with a new object.
+// Thread-safety: none; the worker's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "once/consumer.h"
+#include "once/message.h"
+#include "once/position.h"
+#include "once/transaction.h"
+#include "src/owned_note.h"
+#include "src/stamp_reader.h"
+#include "src/stream_state.h"
+#include "src/stream_table.h"
+
+namespace once {
+
+// Ranges per stream that are not settled; beyond it ids are in charge of what is not next in line.
+inline constexpr std::size_t kUnsettledRangesMax = 4096;
+
+enum class Standing : std::uint8_t {
+  kSettled,  // a copy of a message that is settled
+  kNew,      // it was never handled, nor is there a record of its id
+  kUnclear,  // its id decides
+};
+
+class SettledNumbers {
+ public:
+  struct Number {
+    std::uint32_t stream = 0;
+    std::uint64_t number = 0;
+  };
+
+  // REQUIRES: streams_max >= 2.
+  SettledNumbers(PartitionKey key, DedupBy dedup, std::size_t streams_max);
+
+  void Begin();
+  // nullopt: it has no number of an outbox; a dead letter that comes back has none.
+  std::optional<Number> Read(const Message& message);
+
+  // Whether anything has to be read: before the first Load(), and where numbers count.
+  bool is_needed() const { return !is_loaded_ || has_numbers(); }
+  // What has been settled since the last Load() is undone. `log_end` is beyond every message that
+  // was there when the row was taken; nullopt: not known yet. REQUIRES: a transaction that has
+  // locked the partition's row.
+  absl::Status Load(StoreTransaction& transaction, std::optional<std::int64_t> log_end);
+
+  Standing Ask(const Number& number, std::int64_t offset) const;
+  // Whether Settle() would take it.
+  bool CanSettle(const Number& number) const;
+  // False: it is not settled, there is no room, and its id must be.
+  bool Settle(const Number& number);
+  // It is not settled, and there is a record of its id.
+  void Meet(const Number& number);
+
+  void Stage(std::vector<OwnedNote>& notes);
+  // What was staged is so.
+  void Adopt();
+
+  std::size_t streams() const { return table_.size(); }
+
+ private:
+  static constexpr std::int64_t kForEver = std::numeric_limits<std::int64_t>::max();
+
+  struct Met {
+    std::uint64_t count = 0;            // messages of this batch
+    bool is_loaded = false;             // `before` is what is known
+    std::optional<StreamState> before;  // nullopt: nothing was
+    StreamState state;
+  };
+
+  bool has_numbers() const { return dedup_ == DedupBy::kSequence || stored_by_id_until_; }
+  bool IsTight(const Met& met) const;
+  absl::Status LoadPartition(StoreTransaction& transaction, std::optional<std::int64_t> log_end);
+  absl::Status LoadStreams(StoreTransaction& transaction);
+  std::string PartitionNote() const;
+  std::string StreamNote(char kind, std::size_t met) const;
+
+  const PartitionKey key_;
+  const DedupBy dedup_;
+
+  // What is so.
+  bool is_loaded_ = false;
+  std::optional<std::int64_t> stored_by_id_until_;  // as the store has it
+  StreamTable table_;
+
+  // The transaction at hand.
+  StampReader reader_;
+  std::vector<Met> met_;  // as reader_.names()
+  std::int64_t by_id_until_ = kForEver;
+};
+
+}  // namespace once

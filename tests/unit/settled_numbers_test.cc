@@ -1,0 +1,166 @@
+// SettledNumbers over a store, against a set of what was settled: through restarts, rollbacks,
+// forgotten streams, and more gaps than there is room for.
+#include "src/settled_numbers.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "once/memory/store.h"
+#include "once/sequence.h"
+
+namespace once {
+namespace {
+
+const PartitionKey kKey = {
+    .cluster = "c", .group = "g", .partition = {.topic = "orders", .partition = 3}};
+
+using Sent = std::pair<std::size_t, std::uint64_t>;  // producer and number
+
+// A partition whose messages are settled in batches, and the ids that are in charge beside numbers.
+class SettledLog {
+ public:
+  explicit SettledLog(std::size_t streams_max) : streams_max_(streams_max) { Restart(); }
+
+  void Restart() {
+    numbers_ = std::make_unique<SettledNumbers>(kKey, DedupBy::kSequence, streams_max_);
+  }
+
+  // What was handled of the batch: each for the first time, or a test has failed.
+  void Settle(const std::vector<Sent>& batch, bool commits) {
+    std::vector<std::vector<OwnedHeader>> headers;
+    for (const auto& [producer, number] : batch) {
+      const std::string name = StreamName(kKey.partition.topic, kKey.partition.partition,
+                                          {.producer = "shop", .epoch = producer});
+      headers.push_back({{std::string(kSequenceHeader), EncodeStamp(name, number, true)}});
+    }
+    numbers_->Begin();
+    std::vector<SettledNumbers::Number> read;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const auto number = numbers_->Read(Message({.topic = kKey.partition.topic,
+                                                  .partition = kKey.partition.partition,
+                                                  .offset = static_cast<std::int64_t>(i),
+                                                  .header_reader = OwnedHeaderReader(),
+                                                  .headers_object = &headers[i]}));
+      ASSERT_TRUE(number.has_value());
+      read.push_back(*number);
+    }
+    absl::StatusOr<BeginResult> begun = store_->transactions()->Begin({});
+    ASSERT_TRUE(begun.ok());
+    StoreTransaction& transaction = *begun->transaction;
+    ASSERT_TRUE(numbers_->Load(transaction, 0).ok());
+    std::set<Sent> handled;
+    std::set<Sent> by_id;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const bool is_known = handled_.contains(batch[i]) || handled.contains(batch[i]);
+      const Standing standing = numbers_->Ask(read[i], 0);
+      if (standing == Standing::kSettled) {
+        ASSERT_TRUE(is_known) << "a message would be lost";
+        continue;
+      }
+      const bool has_id = by_id_.contains(batch[i]) || by_id.contains(batch[i]);
+      const bool is_copy = standing == Standing::kUnclear && has_id;
+      ASSERT_EQ(is_copy, is_known) << "a message would be handled twice";
+      handled.insert(batch[i]);
+      const bool can = numbers_->CanSettle(read[i]);
+      ASSERT_TRUE(can || standing == Standing::kUnclear) << "there is no place for its id";
+      ASSERT_EQ(numbers_->Settle(read[i]), can);
+      if (!can) by_id.insert(batch[i]);
+    }
+    std::vector<OwnedNote> notes;
+    numbers_->Stage(notes);
+    for (const OwnedNote& note : notes) most_bytes_ = std::max(most_bytes_, note.value.size());
+    ASSERT_TRUE(PutNotes(transaction, notes).ok());
+    if (!commits) {
+      transaction.Rollback();
+      return;
+    }
+    ASSERT_TRUE(transaction.Commit(Durability::kNothing).ok());
+    numbers_->Adopt();
+    handled_.merge(handled);
+    by_id_.merge(by_id);
+  }
+
+  std::size_t handled() const { return handled_.size(); }
+  std::size_t by_id() const { return by_id_.size(); }
+  std::size_t most_bytes() const { return most_bytes_; }
+
+ private:
+  const std::size_t streams_max_;
+  std::shared_ptr<memory::Store> store_ = memory::OpenStore();
+  std::unique_ptr<SettledNumbers> numbers_;
+  std::set<Sent> handled_;
+  std::set<Sent> by_id_;
+  std::size_t most_bytes_ = 0;
+};
+
+TEST(SettledNumbersTest, IsExactWhateverComes) {
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    SettledLog log(2 + seed % 3);
+    std::map<std::size_t, std::uint64_t> last;
+    for (int batch = 0; batch < 200; ++batch) {
+      if (random() % 10 == 0) log.Restart();
+      std::vector<Sent> messages;
+      for (auto n = random() % 12 + 1; n > 0; --n) {
+        const std::size_t producer = random() % 5;
+        const bool is_again = random() % 3 == 0 && last[producer] > 0;
+        if (!is_again && random() % 5 == 0) last[producer] += random() % 4;
+        const std::uint64_t number = is_again ? 1 + random() % last[producer] : ++last[producer];
+        messages.push_back({producer, number});
+      }
+      log.Settle(messages, random() % 7 != 0);
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_EQ(log.by_id(), 0U);
+  }
+}
+
+TEST(SettledNumbersTest, BeyondTheBoundIdsAreInCharge) {
+  SettledLog log(100);
+  std::vector<Sent> scattered;
+  for (std::uint64_t i = 1; i <= 2 * kUnsettledRangesMax; ++i) scattered.push_back({1, 3 * i});
+  for (std::size_t at = 0; at < scattered.size(); at += 500) {
+    const auto from = scattered.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto to = scattered.size() - at > 500 ? from + 500 : scattered.end();
+    log.Settle({from, to}, true);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_EQ(log.handled(), scattered.size());
+  EXPECT_GT(log.by_id(), kUnsettledRangesMax / 2);
+  EXPECT_LT(log.most_bytes(), kNoteValueBytesMax / 4);
+
+  // What is late makes room again; nothing is handled twice, whoever is in charge of it.
+  std::mt19937 random(1);
+  for (int batch = 0; batch < 100; ++batch) {
+    std::vector<Sent> messages;
+    for (int n = 0; n < 200; ++n) messages.push_back({1, 1 + random() % (7 * kUnsettledRangesMax)});
+    if (batch % 10 == 0) log.Restart();
+    log.Settle(messages, batch % 4 != 0);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(SettledNumbersTest, AJumpOfAnySizeIsOneRange) {
+  SettledLog log(100);
+  log.Settle({{1, 1}, {1, std::uint64_t{1} << 63}, {1, ~std::uint64_t{0}}}, true);
+  log.Settle({{1, 2}, {1, ~std::uint64_t{0} - 1}, {1, ~std::uint64_t{0}}, {1, 1}}, true);
+  EXPECT_EQ(log.handled(), 5U);
+  EXPECT_LT(log.most_bytes(), 100U);
+}
+
+}  // namespace
+}  // namespace once
