@@ -37,7 +37,8 @@ RelaySender::RelaySender(RecordClientFactory clients, Executor& executor,
       executor_(executor),
       retry_interval_(retry_interval),
       ids_{.header = std::move(ids.header),
-           .producer = absl::StrCat(absl::Hex(HashOf(ids.producer), absl::kZeroPad16))} {}
+           .producer = absl::StrCat(absl::Hex(HashOf(ids.producer), absl::kZeroPad16)),
+           .is_number_enough = ids.is_number_enough} {}
 
 void RelaySender::Add(std::unique_ptr<Flight> flight) {
   flight->next = 0;
