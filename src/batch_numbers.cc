@@ -4,6 +4,7 @@
 
 #include "src/batch_transaction.h"
 #include "src/judge_losses.h"
+#include "src/test_hooks.h"
 
 namespace once {
 
@@ -29,7 +30,8 @@ bool BatchTransaction::IsIdNeeded(const Candidate& candidate, bool is_careful) c
     case Standing::kNew:
       break;
   }
-  const bool is_first = candidate.item == &partition.items.front();
+  const bool is_first = candidate.item == &partition.items.front() &&
+                        !ONCE_PLANTED_BUG("attempts-behind-numbers-forgotten");
   return is_careful || is_first || candidate.failed || order_.is_single || partition.is_suspect;
 }
 
@@ -46,7 +48,8 @@ void BatchTransaction::SettleNumber(const Candidate& candidate) {
     (void)numbers.Settle(*candidate.number);
     if (!candidate.is_found) ++by_sequence_;
   } else if (candidate.is_found && staged_.Find(candidate.staged).state != IdState::kAbsent) {
-    numbers.Meet(*candidate.number);
+    if (ONCE_PLANTED_BUG("retry-settles-number")) (void)numbers.Settle(*candidate.number);
+    if (!ONCE_PLANTED_BUG("attempts-behind-numbers-forgotten")) numbers.Meet(*candidate.number);
   }
 }
 

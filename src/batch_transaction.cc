@@ -129,6 +129,7 @@ BatchEnd BatchTransaction::Mark() {
   const SingleMessage single = {.key = {.scope = first.partition->scope,
                                         .id = is_invoked ? first.identity.id : std::string_view()},
                                 .fingerprint = first.identity.fingerprint,
+                                .number = first.number,
                                 .offset = first.item->delivery.message().offset()};
   return MarkInvocations(context_.store, order_, order_.is_single ? &single : nullptr,
                          context_.retry.max_attempts, context_.executor.Now());

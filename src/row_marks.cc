@@ -26,8 +26,15 @@ bool IsBeyondReach(const WorkPartition& partition) {
 absl::StatusOr<bool> RecordAttempt(StoreTransaction& transaction, WorkPartition& partition,
                                    const SingleMessage& single, int max_attempts, absl::Time now) {
   if (single.key.id.empty() || ONCE_PLANTED_BUG("attempt-not-recorded")) return false;
+  absl::Status status;
+  if (single.number) {
+    SettledNumbers& numbers = *partition.numbers;
+    status = numbers.Load(transaction, partition.log_end);
+    if (!status.ok()) return status;
+    if (numbers.Ask(*single.number, single.offset) == Standing::kSettled) return false;
+  }
   IdRecord found;
-  absl::Status status = transaction.FindIds(std::span(&single.key, 1), std::span(&found, 1));
+  status = transaction.FindIds(std::span(&single.key, 1), std::span(&found, 1));
   if (!status.ok()) return status;
   const IdRecord before = WithoutRecorded(found, partition.attempt, single.offset);
   if (before.attempt != found.attempt) return false;

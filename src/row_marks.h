@@ -14,6 +14,7 @@ namespace once {
 struct SingleMessage {
   IdKey key;  // an empty id: it has none, and is not invoked
   Fingerprint fingerprint;
+  std::optional<SettledNumbers::Number> number;  // one that is settled is not invoked either
   std::int64_t offset = 0;
 };
 

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@
 #include "once/consumer.h"
 #include "once/message.h"
 #include "once/position.h"
+#include "once/sequence.h"
 #include "once/transaction.h"
 #include "src/owned_note.h"
 #include "src/stamp_reader.h"
@@ -93,7 +95,6 @@ class SettledNumbers {
   bool IsTight(const Met& met) const;
   absl::Status LoadPartition(StoreTransaction& transaction, std::optional<std::int64_t> log_end);
   absl::Status LoadStreams(StoreTransaction& transaction);
-  std::string PartitionNote() const;
   std::string StreamNote(char kind, std::size_t met) const;
 
   const PartitionKey key_;
@@ -109,5 +110,9 @@ class SettledNumbers {
   std::vector<Met> met_;  // as reader_.names()
   std::int64_t by_id_until_ = kForEver;
 };
+
+// What the notes of a store say of one number. `find` gives a note's value; empty: none.
+bool IsNumberSettled(const PartitionKey& key, const SequenceStamp& stamp,
+                     const std::function<std::string(const std::string&)>& find);
 
 }  // namespace once

@@ -54,6 +54,7 @@ BatchHandlerFunction ForBatches(TransactionalHandlerFunction handler) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
+  const bool is_by_sequence = parts.scenario.goes_by_numbers && parts.process->number() % 2 != 0;
   // Every default that costs something is overridden: SystemRandom() would ask the system for
   // entropy once per process, most of the time of an execution.
   ConsumerOptions options{.source = std::move(parts.source),
@@ -69,6 +70,7 @@ absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
                           .log = std::move(parts.log),
                           .executor = std::move(parts.process),
                           .random = std::move(parts.random)};
+  options.dedup = is_by_sequence ? DedupBy::kSequence : DedupBy::kId;
   options.claims.reconcile = std::move(parts.reconcile);
   if (parts.scenario.numbers_messages) {
     options.loss = {.mode = LossMode::kReport, .gap_grace = kGapGrace};

@@ -185,8 +185,7 @@ void InvariantChecker::OnApplied(const StoreChange& change, const StoreState& st
       Fail(Check::kOneEffect, absl::StrCat(effect.id, " has two committed effects"),
            effect.partition.partition, effect.id);
     }
-    const auto it = state.ids.find(key);
-    if (it == state.ids.end() || it->second.record.state != IdState::kCompleted) {
+    if (!IsCompleted(state, effect.id)) {
       Fail(Check::kAtomic, absl::StrCat(effect.id, " has an effect and no completed id"),
            effect.partition.partition, effect.id);
     }
@@ -234,6 +233,9 @@ void InvariantChecker::CheckId(const StoreChange::Id& id, const StoreState& stat
   if (is_completed == has_effect && !is_dead) return;
   const auto key = DecodeIdKey(id.key);
   const std::string text(key ? key->id : "?");
+  // What was recorded of failed attempts is forgotten where the number says that all is done.
+  const bool is_forgotten = id.entry.record.state == IdState::kAbsent;
+  if (is_forgotten && has_effect && IsSettledByNumber(state, text)) return;
   if (is_completed && !has_effect) {
     Fail(Check::kAtomic, absl::StrCat(text, " is completed without an effect"), -1, text);
   } else if (has_effect && !is_completed) {

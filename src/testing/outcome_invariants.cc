@@ -8,7 +8,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "once/sequence.h"
 #include "once/testing/invariants.h"
+#include "src/settled_numbers.h"
 #include "src/testing/header_text.h"
 
 namespace once::testing {
@@ -17,6 +19,30 @@ bool InvariantChecker::HasLetter(const StoreState& state, const std::string& id)
   return std::any_of(state.outbox.begin(), state.outbox.end(), [&id](const OutboxEntry& entry) {
     return HeaderText(entry.row.message.headers, "id") == id;
   });
+}
+
+bool InvariantChecker::IsCompleted(const StoreState& state, const std::string& id) const {
+  const auto it = state.ids.find(KeyOf(id));
+  const bool is_recorded = it != state.ids.end() && it->second.record.state == IdState::kCompleted;
+  return is_recorded || IsSettledByNumber(state, id);
+}
+
+bool InvariantChecker::IsSettledByNumber(const StoreState& state, const std::string& id) const {
+  const auto find = [&state](const std::string& key) {
+    const auto note = state.notes.find(key);
+    return note == state.notes.end() ? std::string() : note->second;
+  };
+  for (int partition = 0; partition < log_->options().partitions; ++partition) {
+    const PartitionKey key = log_->KeyOf(partition);
+    for (std::int64_t offset = 0; offset < log_->end(partition); ++offset) {
+      const LogRecord* const record = log_->FindEver(partition, offset);
+      if (record == nullptr || IdOf(*record) != id) continue;
+      const std::string text = HeaderText(record->headers, kSequenceHeader);
+      const std::optional<SequenceStamp> stamp = DecodeStamp(text, key.partition.topic, partition);
+      if (stamp && IsNumberSettled(key, *stamp, find)) return true;
+    }
+  }
+  return false;
 }
 
 std::string InvariantChecker::OutcomeOf(const StoreState& state, int partition,

@@ -1,5 +1,6 @@
 // What a seed draws: the world, the settings, and what goes wrong how often.
 #include <algorithm>
+#include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -128,6 +129,21 @@ void DrawSettings(SplitMix& random, Scenario& scenario) {
   scenario.awaits_offsets = true;
 }
 
+// Copies of a message are what an outbox would send again: all alike, and where the first one is.
+void DrawNumbers(SplitMix& random, Scenario& scenario) {
+  scenario.goes_by_numbers = random.OneIn(2);
+  if (!scenario.goes_by_numbers) return;
+  std::map<std::string, const ScenarioMessage*> originals;
+  for (ScenarioMessage& message : scenario.messages) {
+    if (message.id.empty()) continue;
+    const auto [original, is_new] = originals.try_emplace(message.id, &message);
+    if (is_new) continue;
+    const absl::Duration delay = message.delay;
+    message = *original->second;
+    message.delay = delay;
+  }
+}
+
 }  // namespace
 
 std::string_view ToString(Mode mode) { return mode == Mode::kSafety ? "safety" : "liveness"; }
@@ -166,6 +182,9 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
       scenario.handler == HandlerKind::kTransactional && !scenario.has_queue && random.OneIn(4);
   scenario.syncs_beside = random.OneIn(2);
   scenario.numbers_messages = !scenario.has_queue && random.OneIn(3);
+  if (scenario.numbers_messages && scenario.handler == HandlerKind::kTransactional) {
+    DrawNumbers(random, scenario);
+  }
   return seeded;
 }
 

@@ -88,8 +88,9 @@ void Simulation::Append(const ScenarioMessage& message) {
   if (scenario_.numbers_messages) {
     const std::string stream =
         StreamName(FakeLogOptions().topic, message.partition, {.producer = "producer", .epoch = 1});
-    record.headers.push_back({.name = std::string(kSequenceHeader),
-                              .value = EncodeStamp(stream, ++numbers_[message.partition], false)});
+    record.headers.push_back(
+        {.name = std::string(kSequenceHeader),
+         .value = EncodeStamp(stream, NumberOf(message), scenario_.goes_by_numbers)});
   }
   if (scenario_.has_holes) log_.SkipOffset(message.partition);
   const std::string value = *record.value;
@@ -102,6 +103,13 @@ void Simulation::Append(const ScenarioMessage& message) {
   }
   --not_appended_;
   last_disturbance_ = scheduler_.Now();
+}
+
+std::uint64_t Simulation::NumberOf(const ScenarioMessage& message) {
+  if (!scenario_.goes_by_numbers || message.id.empty()) return ++numbers_[message.partition];
+  const auto [known, is_new] = numbers_by_id_.try_emplace(message.id, 0);
+  if (is_new) known->second = ++numbers_[message.partition];
+  return known->second;
 }
 
 void Simulation::AppendMessages(const std::vector<ScenarioMessage>& messages) {

@@ -41,6 +41,7 @@ class Simulation {
 
   void AppendMessages(const std::vector<ScenarioMessage>& messages);
   void Append(const ScenarioMessage& message);
+  std::uint64_t NumberOf(const ScenarioMessage& message);
   void DriveWorker(Worker& worker);
   void DriveSteps(Worker& worker, Subject& subject);
   void Monitor();
@@ -104,6 +105,7 @@ class Simulation {
   std::map<std::string, int> invocations_;
   std::map<std::string, int> deaths_;     // of processes, by the message that killed them
   std::map<int, std::uint64_t> numbers_;  // by partition, the last one given
+  std::map<std::string, std::uint64_t> numbers_by_id_;
   std::size_t not_appended_ = 0;
   std::size_t acts_ = 0;  // of the sequel, that have begun
   bool is_turning_ = false;

@@ -31,6 +31,26 @@ void AddBatchHandlerCases(std::vector<ExhaustiveCase>& cases) {
   cases.push_back({failures, OneOfEach()});
 }
 
+// Messages of an outbox, with the original's number in every copy.
+void AddNumberedCases(std::vector<ExhaustiveCase>& cases) {
+  Scenario copies = ThreeMessages("numbers", 1);
+  copies.numbers_messages = true;
+  copies.goes_by_numbers = true;
+  copies.messages[1].handling = Handling::kFailFirst;
+  copies.messages[1].failures = 1;
+  copies.messages.push_back(copies.messages[0]);
+  copies.messages.push_back(copies.messages[1]);
+  cases.push_back({copies, TwoInAll()});
+
+  Scenario letters = OneByOne(ThreeMessages("numbers-and-letters", 2));
+  letters.numbers_messages = true;
+  letters.goes_by_numbers = true;
+  letters.messages[0].handling = Handling::kReject;
+  letters.messages[2].handling = Handling::kFailAlways;
+  letters.messages.push_back(letters.messages[0]);
+  cases.push_back({letters, OneOfEach()});
+}
+
 // Full batches: each is made ready while the one before it runs.
 void AddCasesOfBatchesInARow(std::vector<ExhaustiveCase>& cases) {
   Scenario one = ThreeMessages("one-after-the-other", 1);
@@ -298,6 +318,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   retries.messages[1].failures = 1;
   cases.push_back({retries, OneOfEach()});
   AddBatchHandlerCases(cases);
+  AddNumberedCases(cases);
   AddDeadlyCases(cases);
   AddIdentityCases(cases);
   AddPlainCases(cases);

@@ -328,6 +328,23 @@ TEST_F(EngineSequenceTest, AnUncleanEndLeavesNoRecordOfAttempts) {
   EXPECT_THAT(IdsKept(4), IsEmpty());
 }
 
+TEST_F(EngineSequenceTest, NoAttemptIsRecordedForACopyAfterAnUncleanEnd) {
+  StartInCharge();
+  SendNumbers(3, 3);
+  SendNumbers(1, 1);
+  SendNumbers(4, 4);
+  When("id-4", [this](const Message&, Transaction&) -> Outcome {
+    store_->Die();
+    return Retry("the process dies");
+  });
+  ASSERT_TRUE(StepUntilDeath());
+  When("id-4", &EngineTest::Book);
+  Restart({kOrders0});
+  Settle(40);
+  EXPECT_THAT(effects(), ElementsAre("id-1", "id-2", "id-3", "id-4"));
+  EXPECT_THAT(IdsKept(4), IsEmpty());
+}
+
 TEST_F(EngineSequenceTest, WhatCannotBeIsRefused) {
   options_.scope = "all";
   EXPECT_THAT(Consumer::Create(WholeOptions(), &EngineTest::Book).status().ToString(),

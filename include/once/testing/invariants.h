@@ -160,6 +160,8 @@ class InvariantChecker : public SimulationObserver {
                 std::int64_t before);
   void CheckId(const StoreChange::Id& id, const StoreState& state);
   void CheckAttempt(const StoreChange::Id& id);
+  bool IsCompleted(const StoreState& state, const std::string& id) const;
+  bool IsSettledByNumber(const StoreState& state, const std::string& id) const;
   static bool HasLetter(const StoreState& state, const std::string& id);
   void CheckOutcome(const StoreState& state, int partition, std::int64_t offset,
                     bool is_due = true);

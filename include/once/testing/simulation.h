@@ -180,6 +180,10 @@ struct Scenario {
   // Messages carry stamps, as one producer has numbered them, and consumers look for losses, of
   // which there are none. REQUIRES: a log, and nothing of it is deleted.
   bool numbers_messages = false;
+  // The stamps are those of an outbox, copies have the number of the original, and every other
+  // incarnation of a worker goes by them (DedupBy::kSequence), the rest by ids. REQUIRES:
+  // numbers_messages, a transactional handler; messages of one id are alike and in one partition.
+  bool goes_by_numbers = false;
   // Messages come from a queue, all of partition 0. REQUIRES: make_subject reads it; no sequel.
   bool has_queue = false;
   std::size_t prefetch = 2;
