@@ -96,7 +96,10 @@ void Engine::LearnLogEnd(Partition& partition, std::int64_t offset) {
 void Engine::LearnLags() {
   for (auto& [name, partition] : partitions_) {
     LogEnd& known = partition.log_end;
-    if (!known.end && !known.lag && known.seen_end >= 0) known.lag = source_.Lag(name);
+    if (known.end || known.lag || known.seen_end < 0) continue;
+    known.lag = source_.Lag(name);
+    // Nothing is behind what was delivered; the next message is a new one.
+    if (known.lag == 0) known.end = known.seen_end;
   }
 }
 

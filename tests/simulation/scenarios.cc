@@ -36,10 +36,13 @@ void AddNumberedCases(std::vector<ExhaustiveCase>& cases) {
   Scenario copies = ThreeMessages("numbers", 1);
   copies.numbers_messages = true;
   copies.goes_by_numbers = true;
-  copies.messages[1].handling = Handling::kFailFirst;
-  copies.messages[1].failures = 1;
+  copies.messages[2].handling = Handling::kFailFirst;
+  copies.messages[2].failures = 1;
+  // Behind what was in the log when the row was taken.
+  copies.messages[1].delay = absl::Milliseconds(700);
+  copies.messages[2].delay = absl::Milliseconds(700);
   copies.messages.push_back(copies.messages[0]);
-  copies.messages.push_back(copies.messages[1]);
+  copies.messages.push_back(copies.messages[2]);
   cases.push_back({copies, TwoInAll()});
 
   Scenario letters = OneByOne(ThreeMessages("numbers-and-letters", 2));
