@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/kafka/kafka_record_client.h"
+#include "adapters/kafka/tests/kafka_proxy.h"
 #include "adapters/kafka/tests/kafka_test_broker.h"
 #include "adapters/kafka/tests/mock_broker.h"
 #include "once/executor.h"
@@ -20,6 +21,7 @@
 namespace once::kafka {
 namespace {
 
+using testing::KafkaProxy;
 using testing::MockBroker;
 using testing::TestBroker;
 using testing::UniqueName;
@@ -203,6 +205,33 @@ TEST_P(BatchesOnTheirWay, ThoseBehindAFirstOneAreGivenUpWithIt) {
   for (const auto& entry : book_->entries()) {
     EXPECT_EQ(entry.reports, 1);
     EXPECT_TRUE(absl::IsUnavailable(entry.status) || absl::IsUnknown(entry.status));
+  }
+}
+
+// The real broker takes the second batch of a producer that it does not know, though it has never
+// seen the first: without FirstRecords the first record is not there.
+TEST(RecordClients, AFirstOneThatABrokerRefusesIsStoredBeforeThoseBehindIt) {
+  ONCE_REQUIRE_KAFKA(broker);
+  KafkaProxy proxy(broker.brokers());
+  const std::string topic = broker.NewTopic(1);
+  const auto executor = SystemExecutor();
+  auto client = RecordClients({.brokers = proxy.address(),
+                               .linger = absl::ZeroDuration(),
+                               .properties = {{"batch.num.messages", "1"}},
+                               .log = NoLog()})({.has_no_gaps = true});
+  ASSERT_TRUE(client.ok()) << client.status();
+  once::testing::RecordBook book(**client, *executor);
+  proxy.RefuseRecords(RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(book.Send({.topic = topic, .value = absl::StrCat(i), .headers = {}}, 0).ok());
+  }
+  book.Await();
+  if (!proxy.has_refused()) GTEST_SKIP() << "this librdkafka speaks newer requests";
+  book.ExpectAllOk();
+  const auto stored = broker.DumpTopic(topic);
+  ASSERT_EQ(stored.size(), 20U);
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    EXPECT_EQ(stored[i].message.value, absl::StrCat(i));
   }
 }
 
