@@ -109,4 +109,14 @@ absl::Status DeliveryStatus(rd_kafka_resp_err_t error, rd_kafka_msg_status_t per
   return absl::UnavailableError(text);
 }
 
+absl::Status DeliveryStatus(const rd_kafka_message_t& report) {
+  const char* const topic = rd_kafka_topic_name(report.rkt);
+  if (report.err == RD_KAFKA_RESP_ERR_NO_ERROR && report.offset < 0) {
+    return absl::UnknownError(
+        absl::StrCat("kafka: publishing to ", topic,
+                     ": a later message is stored, and no broker has said that this one is"));
+  }
+  return DeliveryStatus(report.err, rd_kafka_message_status(&report), topic);
+}
+
 }  // namespace once::kafka

@@ -23,5 +23,9 @@ absl::Status ToStatus(rd_kafka_resp_err_t error, std::string_view operation,
 // librdkafka knows of it.
 absl::Status DeliveryStatus(rd_kafka_resp_err_t error, rd_kafka_msg_status_t persisted,
                             std::string_view topic);
+// The same of a delivery report. One without an error and without an offset is kUnknown: librdkafka
+// says of a batch that it is stored as soon as a later one of its partition is, also where the
+// broker has refused the earlier one. Only a broker's own answer has an offset.
+absl::Status DeliveryStatus(const rd_kafka_message_t& report);
 
 }  // namespace once::kafka

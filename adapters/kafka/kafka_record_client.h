@@ -1,5 +1,5 @@
 // KafkaRecordClient: records from where their values lie into librdkafka, delivery reports out of
-// it, a batch at a time.
+// it, a batch at a time. The first record of each partition goes alone (FirstRecords).
 // Thread-safety: as RecordClient.
 #pragma once
 
@@ -16,7 +16,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "adapters/kafka/client.h"
+#include "adapters/kafka/first_records.h"
 #include "adapters/kafka/handles.h"
+#include "adapters/kafka/produce.h"
 #include "once/kafka/record_client.h"
 #include "once/record_client.h"
 
@@ -40,7 +42,13 @@ class KafkaRecordClient final : public RecordClient {
   rd_kafka_t* handle() const { return client_->handle(); }
 
  private:
-  KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps, std::size_t spent_max);
+  KafkaRecordClient(std::shared_ptr<Client> client, const RecordClientSettings& settings,
+                    const RecordClientOptions& options);
+
+  struct OpenTopic {
+    Owned<rd_kafka_topic_t> handle;
+    OpenGates gates;
+  };
 
   // Reports that have been read.
   struct Spent {
@@ -52,12 +60,18 @@ class KafkaRecordClient final : public RecordClient {
   void NoteDelivery(const rd_kafka_message_t& message);
   void FreeSpent(std::size_t left);
   void FreeOneSpent();
-  rd_kafka_topic_t* TopicOf(const std::string& name);
+  OpenTopic* TopicOf(const std::string& name);
+  // OK: the client has it.
+  absl::Status HandOver(const ProduceRequest& request);
+  void TendFirsts();
   bool is_broken() const;
 
   const std::shared_ptr<Client> client_;
   const bool has_no_gaps_;
+  const absl::Duration delivery_timeout_;
+  const std::size_t records_max_;
   const std::size_t spent_max_;
+  FirstRecords firsts_;
   std::atomic<bool> has_gap_ = false;
   std::atomic<std::size_t> inside_ = 0;
   std::vector<RecordReport> reports_;  // of the Poll() that runs
@@ -75,9 +89,9 @@ class KafkaRecordClient final : public RecordClient {
   std::mutex mutex_;
   KnownTopics known_;
   // Bounded by the topics that there are. They go before the client does.
-  std::map<std::string, Owned<rd_kafka_topic_t>> topics_;
-  using OpenTopic = std::pair<const std::string, Owned<rd_kafka_topic_t>>;
-  std::atomic<const OpenTopic*> last_topic_ = nullptr;
+  std::map<std::string, OpenTopic> topics_;
+  using NamedTopic = std::pair<const std::string, OpenTopic>;
+  std::atomic<NamedTopic*> last_topic_ = nullptr;
   const Owned<rd_kafka_queue_t> queue_;
 };
 

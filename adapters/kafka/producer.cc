@@ -58,8 +58,7 @@ Producer::~Producer() {
 
 void Producer::OnDelivered(const rd_kafka_message_t& message) {
   const std::unique_ptr<Ticket> ticket(static_cast<Ticket*>(message._private));
-  absl::Status status = DeliveryStatus(message.err, rd_kafka_message_status(&message),
-                                       rd_kafka_topic_name(message.rkt));
+  absl::Status status = DeliveryStatus(message);
   if (IsRefusal(message.err)) is_refused_.store(true);
   const std::lock_guard<std::mutex> lock(mutex_);
   ticket->call->outcomes[ticket->index] = std::move(status);

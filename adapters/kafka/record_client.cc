@@ -97,15 +97,19 @@ absl::StatusOr<std::unique_ptr<KafkaRecordClient>> KafkaRecordClient::Open(
   if (!settings.status().ok()) return settings.status();
   auto client = Client::CreateWithReportEvents(settings, from.log);
   if (!client.ok()) return client.status();
-  return std::unique_ptr<KafkaRecordClient>(new KafkaRecordClient(
-      *std::move(client), options.has_no_gaps, from.queue_records_max / kSpentShare));
+  return std::unique_ptr<KafkaRecordClient>(
+      new KafkaRecordClient(*std::move(client), from, options));
 }
 
-KafkaRecordClient::KafkaRecordClient(std::shared_ptr<Client> client, bool has_no_gaps,
-                                     std::size_t spent_max)
+KafkaRecordClient::KafkaRecordClient(std::shared_ptr<Client> client,
+                                     const RecordClientSettings& settings,
+                                     const RecordClientOptions& options)
     : client_(std::move(client)),
-      has_no_gaps_(has_no_gaps),
-      spent_max_(spent_max),
+      has_no_gaps_(options.has_no_gaps),
+      delivery_timeout_(options.delivery_timeout),
+      records_max_(settings.queue_records_max),
+      spent_max_(settings.queue_records_max / kSpentShare),
+      firsts_(settings.queue_bytes_max),
       queue_(rd_kafka_queue_get_main(client_->handle())) {}
 
 KafkaRecordClient::~KafkaRecordClient() {
@@ -168,40 +172,79 @@ absl::StatusOr<std::int32_t> KafkaRecordClient::CountPartitions(const std::strin
 }
 
 // Mostly it is the one of before. Entries stay where they are.
-rd_kafka_topic_t* KafkaRecordClient::TopicOf(const std::string& name) {
-  const OpenTopic* last = last_topic_.load(std::memory_order_acquire);
-  if (last != nullptr && last->first == name) return last->second.get();
+KafkaRecordClient::OpenTopic* KafkaRecordClient::TopicOf(const std::string& name) {
+  NamedTopic* last = last_topic_.load(std::memory_order_acquire);
+  if (last != nullptr && last->first == name) return &last->second;
   const std::lock_guard<std::mutex> lock(mutex_);
-  OpenTopic& topic = *topics_.try_emplace(name).first;
-  if (topic.second == nullptr) {
-    topic.second.reset(rd_kafka_topic_new(handle(), name.c_str(), nullptr));
+  NamedTopic& topic = *topics_.try_emplace(name).first;
+  Owned<rd_kafka_topic_t>& topic_handle = topic.second.handle;
+  if (topic_handle == nullptr) {
+    topic_handle.reset(rd_kafka_topic_new(handle(), name.c_str(), nullptr));
   }
-  if (topic.second != nullptr) last_topic_.store(&topic, std::memory_order_release);
-  return topic.second.get();
+  if (topic_handle == nullptr) return nullptr;
+  last_topic_.store(&topic, std::memory_order_release);
+  return &topic.second;
+}
+
+absl::Status KafkaRecordClient::HandOver(const ProduceRequest& request) {
+  const rd_kafka_resp_err_t error = Produce(handle(), request);
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return absl::OkStatus();
+  if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+    return absl::ResourceExhaustedError("kafka: the client's queue is full");
+  }
+  if (absl::Status broken = status(); !broken.ok()) return broken;
+  return DeliveryStatus(error, RD_KAFKA_MSG_STATUS_NOT_PERSISTED, request.message.topic);
 }
 
 absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
   if (has_gap_.load()) return status();
   FreeOneSpent();
-  rd_kafka_topic_t* topic = TopicOf(record.message.topic);
+  OpenTopic* topic = TopicOf(record.message.topic);
   if (topic == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("kafka: publishing to ", record.message.topic, ": no name of a topic"));
   }
-  ++inside_;
-  const rd_kafka_resp_err_t error = Produce(handle(), {.message = record.message,
-                                                       .partition = record.partition,
-                                                       .stamp = record.stamp,
-                                                       .topic = topic,
-                                                       .is_copied = false,
-                                                       .opaque = record.cookie});
-  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return absl::OkStatus();
-  --inside_;
-  if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-    return absl::ResourceExhaustedError("kafka: the client's queue is full");
+  auto entry = FirstRecords::Entry::kGo;
+  const std::size_t inside = inside_++;
+  if (!topic->gates.is_open(record.partition)) {
+    entry = inside < records_max_ ? firsts_.Enter(record, absl::Now() + delivery_timeout_)
+                                  : FirstRecords::Entry::kFull;
+    if (entry == FirstRecords::Entry::kHeld) return absl::OkStatus();
   }
-  if (absl::Status broken = status(); !broken.ok()) return broken;
-  return DeliveryStatus(error, RD_KAFKA_MSG_STATUS_NOT_PERSISTED, record.message.topic);
+  const absl::Status sent = entry == FirstRecords::Entry::kFull
+                                ? absl::ResourceExhaustedError("kafka: the client's queue is full")
+                                : HandOver({.message = record.message,
+                                            .partition = record.partition,
+                                            .stamp = record.stamp,
+                                            .topic = topic->handle.get(),
+                                            .is_copied = false,
+                                            .opaque = record.cookie});
+  if (sent.ok()) return sent;
+  --inside_;
+  if (entry == FirstRecords::Entry::kFirst) {
+    firsts_.Settle(record.message.topic, record.partition, /*is_stored=*/false);
+  }
+  return sent;
+}
+
+// What was held is sent, or told, by the thread that polls.
+void KafkaRecordClient::TendFirsts() {
+  const auto send = [this](const FirstRecords::Held& held) -> absl::Status {
+    if (is_broken()) return status();
+    return HandOver({.message = held.message,
+                     .partition = held.partition,
+                     .stamp = held.stamp,
+                     .topic = TopicOf(held.message.topic)->handle.get(),
+                     .opaque = held.cookie});
+  };
+  const auto tell = [this](void* cookie, absl::Status status) {
+    reports_.push_back({.cookie = cookie, .status = std::move(status)});
+    if (has_no_gaps_) has_gap_.store(true);
+  };
+  const auto open = [this](const std::string& topic, std::int32_t partition) {
+    TopicOf(topic)->gates.Open(partition);
+  };
+  firsts_.Tend({.now = absl::Now(), .send = send, .tell = tell, .open = open});
 }
 
 void KafkaRecordClient::FreeOneSpent() {
@@ -217,12 +260,14 @@ void KafkaRecordClient::FreeOneSpent() {
 void KafkaRecordClient::NoteDelivery(const rd_kafka_message_t& message) {
   RecordReport& report = reports_.emplace_back();
   report.cookie = message._private;
-  if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+  report.status = DeliveryStatus(message);
+  if (firsts_.has_firsts()) {
+    firsts_.Settle(rd_kafka_topic_name(message.rkt), message.partition, report.status.ok());
+  }
+  if (report.status.ok()) {
     report.offset = message.offset;
     return;
   }
-  report.status = DeliveryStatus(message.err, rd_kafka_message_status(&message),
-                                 rd_kafka_topic_name(message.rkt));
   // What the broker has compared is the batch, which librdkafka does not split.
   if (message.err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE &&
       absl::IsInvalidArgument(report.status)) {
@@ -259,12 +304,15 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
   const absl::Duration wait = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kServeTime);
   int wait_ms =
       static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1))));
+  if (firsts_.has_work()) TendFirsts();
+  if (!reports_.empty()) wait_ms = 0;
   while (reports_.size() < kReportsTogetherMax) {
     Owned<rd_kafka_event_t> event(rd_kafka_queue_poll(queue_.get(), wait_ms));
     if (event == nullptr) break;
     TakeEvent(std::move(event));
     wait_ms = 0;
   }
+  if (firsts_.has_work()) TendFirsts();
   // Nobody has sent for a while who could do that.
   FreeSpent(reports_.empty() ? 0 : spent_max_);
   if (reports_.empty()) return;
@@ -276,6 +324,7 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
 void KafkaRecordClient::Wake() { rd_kafka_queue_yield(queue_.get()); }
 
 void KafkaRecordClient::Purge() {
+  firsts_.GiveUp();
   rd_kafka_purge(handle(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 }
 

@@ -35,6 +35,9 @@ absl::StatusOr<std::unique_ptr<TransactionClient>> TransactionClient::Open(
                          .properties = options.properties},
                         settings);
   settings.Set("transactional.id", options.transactional_id);
+  // With more, a refused first batch of a partition can be taken for stored (DeliveryStatus), and
+  // the client asks for its commit before anybody can look at the reports.
+  settings.Set("max.in.flight.requests.per.connection", "1");
   // Later than we give it up ourselves: whom the brokers end is fenced.
   settings.Set("transaction.timeout.ms",
                options.times.transaction_timeout + options.times.abort_timeout + kBrokersPatience);
@@ -130,12 +133,10 @@ void TransactionClient::OnDelivered(const rd_kafka_message_t& message) {
   const std::unique_ptr<Ticket> ticket(static_cast<Ticket*>(message._private));
   TransactionBook& book = *ticket->book;
   const std::string topic = rd_kafka_topic_name(message.rkt);
-  if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+  const absl::Status delivered = DeliveryStatus(message);
+  if (delivered.ok()) {
     ++book.delivered;
-    // A batch that was sent twice may be acknowledged without an offset.
-    if (!book.witness && message.offset >= 0) {
-      book.witness = {topic, message.partition, message.offset, ticket->id};
-    }
+    if (!book.witness) book.witness = {topic, message.partition, message.offset, ticket->id};
     return;
   }
   // What an abort purges has not failed: nobody wants it any more.
@@ -145,8 +146,7 @@ void TransactionClient::OnDelivered(const rd_kafka_message_t& message) {
   }
   ++book.failed;
   if (book.failures.size() >= kFailedSendsListedMax) return;
-  book.failures.push_back(
-      {ticket->id, topic, DeliveryStatus(message.err, rd_kafka_message_status(&message), topic)});
+  book.failures.push_back({ticket->id, topic, delivered});
 }
 
 void TransactionClient::OnError(rd_kafka_resp_err_t error, std::string_view text) {

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include <fstream>
+#include <filesystem>
 #include <memory>
 #include <string_view>
 
@@ -18,6 +18,7 @@
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
 #include "tests/campaign/sending_process.h"
+#include "tests/campaign/sent_evidence.h"
 #include "tests/campaign/sent_topic.h"
 #include "tests/campaign/small_scene.h"
 #include "tests/campaign/unsettled.h"
@@ -62,10 +63,10 @@ constexpr RoundPlan kPlans[] = {{Attack::kKill, false},    {Attack::kFreeze, tru
 // One mode of sending, its topic, its processes one after the other, and what they were told.
 class Sender {
  public:
-  Sender(TestBroker& broker, const std::string& brokers, const std::string& mode,
+  Sender(TestBroker& broker, const KafkaServers& servers, const std::string& mode,
          std::int64_t outage_seconds, bool is_wrong)
-      : broker_(broker), topic_(broker.NewTopic(kPartitions)) {
-    task_ = {.brokers = brokers,
+      : broker_(broker), servers_(servers), topic_(broker.NewTopic(kPartitions)) {
+    task_ = {.brokers = servers.addresses(),
              .topic = topic_,
              .mode = mode,
              .spool = folder_.File("spool.db"),
@@ -123,18 +124,20 @@ class Sender {
     std::int64_t unknown = 0;
     std::int64_t refused = 0;
     std::int64_t spooled = 0;
-    std::ifstream lines(task_.outcomes);
-    for (std::string name, word; lines >> name >> word;) {
+    const std::vector<ToldOutcome> outcomes = ReadOutcomes(task_.outcomes);
+    for (const ToldOutcome& outcome : outcomes) {
+      const std::string& word = outcome.word;
       const bool is_accepted = word == kWordStored || word == kWordSpooled;
       accepted += is_accepted ? 1 : 0;
       spooled += word == kWordSpooled ? 1 : 0;
       unknown += word == kWordUnknown ? 1 : 0;
       refused += word == kWordNotStored ? 1 : 0;
       if (word == kWordUnknown) continue;
-      truth.fates.emplace(name, is_accepted ? Fate::kStored : Fate::kNotStored);
+      truth.fates.emplace(outcome.name, is_accepted ? Fate::kStored : Fate::kNotStored);
     }
     const SentJudgement judgement = JudgeSent(truth);
     AddSent(judgement, label, report);
+    if (judgement.missing > 0) KeepWhatIsKnown(truth, judgement, outcomes, label, report);
     // One that dies early in a short outage need not have noticed it.
     if (is_spooling && deaths_ == 0 && spooled == 0) {
       report.violations.push_back(label + ": nothing was spooled");
@@ -156,7 +159,29 @@ class Sender {
   }
 
  private:
+  void KeepWhatIsKnown(const SentTruth& truth, const SentJudgement& judgement,
+                       const std::vector<ToldOutcome>& outcomes, const std::string& label,
+                       CampaignReport& report) const {
+    Evidence evidence{.truth = truth,
+                      .judgement = judgement,
+                      .outcomes = outcomes,
+                      .copied = {{task_.outcomes, "outcomes"}, {task_.log, "sender-log"}}};
+    for (const auto& [file, name] : servers_.ListFiles(topic_)) {
+      evidence.copied.emplace_back(file, name);
+    }
+    const std::string folder = KeepEvidence(evidence);
+    // Of a round that is wrong on purpose only that there is some is of interest.
+    if (task_.is_wrong) {
+      std::filesystem::remove_all(folder);
+      return;
+    }
+    report.violations.push_back(
+        absl::StrCat(label, ": what is known of what is lost is in ", folder, "\n",
+                     DescribeMissing(judgement.missing_names, outcomes, truth.copies)));
+  }
+
   TestBroker& broker_;
+  const KafkaServers& servers_;
   const testing::ScratchFolder folder_;
   const std::string topic_;
   SendingTask task_;
@@ -182,7 +207,7 @@ class Round {
       }
     }
     for (const std::string_view mode : {"write-ahead", "when-unreachable", "direct"}) {
-      senders_.push_back(std::make_unique<Sender>(broker_, servers.addresses(), std::string(mode),
+      senders_.push_back(std::make_unique<Sender>(broker_, servers, std::string(mode),
                                                   options.outage_seconds, is_wrong));
     }
   }

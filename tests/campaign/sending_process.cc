@@ -19,6 +19,7 @@
 #include "once/sqlite/store.h"
 #include "tests/campaign/child_life.h"
 #include "tests/campaign/forgetful_clients.h"
+#include "tests/campaign/sent_evidence.h"
 #include "tests/campaign/sent_judge.h"
 #include "tests/integration/consumer_group.h"
 
@@ -116,10 +117,20 @@ class SendingProcess {
         .name = absl::StrCat("l", task_.life, ".s", sender, ".", number)};
     if (++sent_ % kMessagesPerBeat == 0) Beat();
     producer_->Send({.topic = task_.topic, .key = message.key, .value = EncodeSent(message)},
-                    [this, name = message.name](const SendOutcome& outcome) {
-                      outcomes_.Append(absl::StrCat(name, " ", WordOf(outcome)));
-                      ++told_;
-                    });
+                    [this, message](const SendOutcome& outcome) { Note(message, outcome); });
+  }
+
+  void Note(const SentMessage& message, const SendOutcome& outcome) {
+    outcomes_.Append(EncodeOutcome({.name = message.name,
+                                    .word = WordOf(outcome),
+                                    .key = message.key,
+                                    .partition = outcome.partition,
+                                    .offset = outcome.offset,
+                                    .sequence = outcome.sequence,
+                                    .life = task_.life,
+                                    .time_us = absl::ToUnixMicros(absl::Now()),
+                                    .id = outcome.id}));
+    ++told_;
   }
 
   const SendingTask task_;

@@ -15,7 +15,7 @@ struct SendingTask {
   std::string topic;
   std::string mode;      // "direct": no spool; "write-ahead"; "when-unreachable"
   std::string spool;     // the path of its SQLite store
-  std::string outcomes;  // a file: one line "NAME WORD" for each outcome
+  std::string outcomes;  // a file: one line for each outcome (ToldOutcome)
   std::string log;
   std::int64_t life = 0;  // part of the names and keys of its messages
   int senders = 2;

@@ -32,8 +32,12 @@ class Comparison {
     for (const StoredCopy& copy : truth_.copies) See(copy);
     for (const auto& [name, fate] : truth_.fates) {
       if (fate == Fate::kStored && !first_.contains(name)) {
-        Count(judgement_.missing, name + " is not in the topic");
+        judgement_.missing_names.push_back(name);
       }
+    }
+    std::sort(judgement_.missing_names.begin(), judgement_.missing_names.end());
+    for (const std::string& name : judgement_.missing_names) {
+      Count(judgement_.missing, name + " is not in the topic");
     }
     for (const auto& [stream, numbers] : numbers_) SeeNumbers(stream, numbers);
     judgement_.stored = static_cast<std::int64_t>(first_.size());

@@ -33,6 +33,9 @@ struct StoredCopy {
   std::int64_t offset = 0;
   std::string id;     // its once-id
   std::string stamp;  // its once-seq
+  // For people.
+  std::int64_t time_ms = -1;
+  std::int32_t leader_epoch = -1;  // -1: this client library does not tell
 };
 
 // What must have become of a message.
@@ -64,6 +67,7 @@ struct SentJudgement {
   std::int64_t renumbered = 0;        // further copies with another number
   std::int64_t numbers_reused = 0;    // numbers that name two messages
   std::int64_t numbers_missing = 0;   // numbers of a stream below its greatest that no record has
+  std::vector<std::string> missing_names;  // all of them, sorted
   // What is wrong, one sentence for each, of each kind a few.
   std::vector<std::string> findings;
 };

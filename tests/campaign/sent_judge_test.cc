@@ -50,8 +50,13 @@ TEST(JudgeSent, FindsWhatIsMissing) {
   truth.fates["n4"] = Fate::kStored;
   const SentJudgement judgement = JudgeSent(truth);
   EXPECT_EQ(judgement.missing, 1);
+  EXPECT_THAT(judgement.missing_names, ::testing::ElementsAre("n4"));
   ASSERT_THAT(judgement.findings, SizeIs(1));
   EXPECT_THAT(judgement.findings[0], HasSubstr("n4 is not in the topic"));
+  // Of many a few are findings, and all have their names.
+  for (const char* name : {"n8", "n7", "n6", "n5"}) truth.fates[name] = Fate::kStored;
+  EXPECT_THAT(JudgeSent(truth).findings, SizeIs(3));
+  EXPECT_THAT(JudgeSent(truth).missing_names, ::testing::ElementsAre("n4", "n5", "n6", "n7", "n8"));
 }
 
 TEST(JudgeSent, FindsWhatNobodyHasCommitted) {

@@ -8,6 +8,17 @@
 #include "once/sequence.h"
 
 namespace once::campaign {
+namespace {
+
+std::int32_t LeaderEpochOf([[maybe_unused]] const rd_kafka_message_t& record) {
+#if RD_KAFKA_VERSION >= 0x020100ff
+  return rd_kafka_message_leader_epoch(&record);
+#else
+  return -1;
+#endif
+}
+
+}  // namespace
 
 std::vector<StoredCopy> ReadCopies(kafka::testing::TestBroker& broker, const std::string& topic) {
   const std::string id_header(kProducerIdHeader);
@@ -22,7 +33,9 @@ std::vector<StoredCopy> ReadCopies(kafka::testing::TestBroker& broker, const std
                       .partition = record.partition,
                       .offset = record.offset,
                       .id = broker.HeaderOf(record, id_header.c_str()).value_or(""),
-                      .stamp = broker.HeaderOf(record, stamp_header.c_str()).value_or("")});
+                      .stamp = broker.HeaderOf(record, stamp_header.c_str()).value_or(""),
+                      .time_ms = rd_kafka_message_timestamp(&record, nullptr),
+                      .leader_epoch = LeaderEpochOf(record)});
   });
   return copies;
 }

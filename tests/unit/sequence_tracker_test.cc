@@ -97,6 +97,16 @@ class TrackedLog {
     return missing;
   }
 
+  // Of the keys and values of all notes of losses.
+  std::size_t CountNoteBytes() const {
+    const auto notes = store_->operations()->ListNotes(
+        {.prefix = LossNotePrefix(LossNoteKind::kLosses), .notes_max = 100'000});
+    EXPECT_TRUE(notes.ok());
+    std::size_t bytes = 0;
+    for (const StoredNote& note : *notes) bytes += note.key.size() + note.value.size();
+    return bytes;
+  }
+
   SequenceTracker& tracker() { return *tracker_; }
 
  private:
@@ -190,6 +200,28 @@ TEST(SequenceTracker, BeyondTheBoundAStreamIsReportedWithoutBeingWaitedFor) {
   ASSERT_TRUE(tracked.ReadBatch(log, 0, log.size(), true, events));
 
   EXPECT_EQ(events.size(), kMore);
+}
+
+// One that counted what is between would not come back.
+TEST(SequenceTracker, AJumpOfAnySizeIsOneRangeInOneNote) {
+  constexpr std::uint64_t kFar = std::uint64_t{1} << 63U;
+  TrackedLog tracked(100);
+  std::vector<LossEvent> events;
+  const std::vector<Sent> log = {{.number = 1}, {.number = kFar}, {.number = kFar + kFar / 2}};
+  ASSERT_TRUE(tracked.ReadBatch(log, 0, 2, true, events));
+  ASSERT_TRUE(tracked.ReadBatch(log, 2, 3, true, events));
+  EXPECT_LT(tracked.CountNoteBytes(), 200U);
+  // So does one that begins anew with what the store has.
+  tracked.Restart();
+  ASSERT_TRUE(tracked.ReadBatch({{.number = 2}}, 0, 1, true, events));
+  EXPECT_THAT(events, IsEmpty());
+  ASSERT_TRUE(tracked.Judge(1, events));
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].first, 3U);
+  EXPECT_EQ(events[0].last, kFar - 1);
+  EXPECT_EQ(events[1].first, kFar + 1);
+  EXPECT_EQ(events[1].last, kFar + kFar / 2 - 1);
+  EXPECT_EQ(tracked.tracker().missing(), kFar - 3 + kFar / 2 - 1);
 }
 
 TEST(SequenceTracker, MarksBeyondTheBoundWaitForThoseThatCanBeJudgedAndAreDroppedIfNoneCan) {

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -38,8 +39,9 @@ Integer ReadInteger(std::string_view bytes) {
   return static_cast<Integer>(value);
 }
 
-std::string PortBytes(std::uint16_t port) {
-  return {'\0', '\0', static_cast<char>(port >> 8), static_cast<char>(port & 0xff)};
+// Of four bytes.
+std::string IntegerBytes(std::uint16_t small) {
+  return {'\0', '\0', static_cast<char>(small >> 8), static_cast<char>(small & 0xff)};
 }
 
 sockaddr_in AddressOf(std::uint16_t port) {
@@ -192,6 +194,46 @@ bool KafkaProxy::Serve(Link& link, short client_events, short broker_events) {
   return Send(link.client, link.to_client) && Send(link.broker, link.to_broker);
 }
 
+// Of one topic and one partition, as librdkafka writes them; before flexible versions.
+bool KafkaProxy::Refuse(Link& link, std::string_view request) {
+  constexpr std::int16_t kVersionMin = 3;
+  constexpr std::int16_t kVersionMax = 7;
+  const auto version = ReadInteger<std::int16_t>(request.substr(2));
+  if (version < kVersionMin || version > kVersionMax) return false;
+  const std::string_view correlation = request.substr(4, 4);
+  std::string_view rest = request.substr(kRequestHeadBytes);
+  const auto take = [&rest](std::size_t size) {
+    const std::string_view taken = rest.substr(0, size);
+    rest.remove_prefix(size);
+    return taken;
+  };
+  const auto take_text = [&] {
+    const auto size = ReadInteger<std::int16_t>(rest);
+    return take(2 + static_cast<std::size_t>(std::max<std::int16_t>(size, 0)));
+  };
+  take_text();  // the client's id
+  take_text();  // the transactional id
+  take(2 + 4);  // acks, time limit
+  take(4);      // how many topics
+  const std::string_view topic = take_text();
+  take(4);  // how many partitions
+  const std::string_view partition = take(4);
+  const std::string one("\0\0\0\1", 4);
+  const std::int16_t error = refused_with_;
+  std::string answer =
+      std::string(correlation) + one + std::string(topic) + one + std::string(partition);
+  answer.push_back(static_cast<char>(error >> 8));
+  answer.push_back(static_cast<char>(error & 0xff));
+  answer.append(2 * 8, '\xff');                // no offset, no time
+  if (version >= 5) answer.append(8, '\xff');  // no first offset
+  answer.append(4, '\0');                      // nobody is throttled
+  link.to_client += IntegerBytes(static_cast<std::uint16_t>(answer.size()));
+  link.to_client += answer;
+  refused_with_ = 0;
+  has_refused_ = true;
+  return true;
+}
+
 // False when the link is to be cut.
 bool KafkaProxy::TakeRequests(Link& link) {
   for (std::string frame = TakeFrame(link.from_client); !frame.empty();
@@ -200,6 +242,7 @@ bool KafkaProxy::TakeRequests(Link& link) {
     const std::string_view head = std::string_view(frame).substr(kSizeBytes);
     const auto request = static_cast<KafkaRequest>(ReadInteger<std::int16_t>(head));
     const auto correlation = ReadInteger<std::int32_t>(head.substr(4));
+    if (request == KafkaRequest::kProduce && refused_with_ != 0 && Refuse(link, head)) continue;
     link.waiting[correlation] = request;
     std::unique_lock lock(mutex_);
     if (armed_ && armed_->request == request) {
@@ -248,8 +291,8 @@ void KafkaProxy::Lose(Link& link, const LostAnswer& lost) {
 
 void KafkaProxy::NameSelf(std::string& response) const {
   // A host, as text, and its port: the same length whatever the port.
-  const std::string theirs = kHost + PortBytes(broker_port_);
-  const std::string ours = kHost + PortBytes(port_);
+  const std::string theirs = kHost + IntegerBytes(broker_port_);
+  const std::string ours = kHost + IntegerBytes(port_);
   for (std::size_t at = response.find(theirs); at != std::string::npos;
        at = response.find(theirs, at + 1)) {
     response.replace(at, theirs.size(), ours);

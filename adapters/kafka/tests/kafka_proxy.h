@@ -1,7 +1,8 @@
 // A KafkaProxy stands between clients and a broker and cuts connections: before a request of some
 // kind reaches the broker, or after the broker has answered it and before the client hears of it.
 // Clients come back through it: it puts its own port into the answers that name the broker's
-// address. It understands no more of the protocol than that.
+// address. It can also refuse records in the broker's place. It understands no more of the protocol
+// than that.
 // Source of the formats: https://kafka.apache.org/protocol.html
 // Thread-safety: all methods are safe for concurrent use. A thread of its own does the work.
 #pragma once
@@ -14,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -55,6 +57,11 @@ class KafkaProxy {
   // The next request of that kind is the one. Replaces what was armed and has not happened.
   void Arm(const ConnectionCut& cut);
   void Disarm();
+  // The next request with records is answered with this error, and the broker never sees it: as one
+  // does that is not the partition's leader yet.
+  void RefuseRecords(std::int16_t error) { refused_with_ = error; }
+  // False: none was, or the client speaks a version of that request that is not understood here.
+  bool has_refused() const { return has_refused_; }
   // False: as a machine that is off. Connections end, and so do new ones at once.
   void SetUp(bool is_up) { is_up_ = is_up; }
   // True when what was armed has happened within `patience`.
@@ -87,6 +94,7 @@ class KafkaProxy {
   bool Serve(Link& link, short client_events, short broker_events);
   bool TakeRequests(Link& link);
   bool TakeResponses(Link& link);
+  bool Refuse(Link& link, std::string_view request);
   void Lose(Link& link, const LostAnswer& lost);
   void NameSelf(std::string& response) const;
 
@@ -99,6 +107,8 @@ class KafkaProxy {
   std::optional<ConnectionCut> armed_;
   std::uint64_t number_ = 0;  // of the last Arm() or Disarm(): a cut of an earlier one is no news
   bool has_cut_ = false;
+  std::atomic<std::int16_t> refused_with_ = 0;
+  std::atomic<bool> has_refused_ = false;
   std::atomic<bool> is_up_ = true;
   std::jthread thread_;  // last: joined first
 };

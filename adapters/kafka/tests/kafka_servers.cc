@@ -18,6 +18,7 @@
 #include <iterator>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -170,6 +171,28 @@ std::string KafkaServers::addresses() const {
   return absl::StrJoin(servers_, ",", [](std::string* out, const Server& server) {
     absl::StrAppend(out, "127.0.0.1:", server.client_port);
   });
+}
+
+std::vector<std::pair<std::string, std::string>> KafkaServers::ListFiles(
+    const std::string& topic) const {
+  std::vector<std::pair<std::string, std::string>> files;
+  const auto list = [&files](const std::string& folder, const std::string& server,
+                             const std::vector<std::string>& beginnings, std::string_view end) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      for (const std::string& beginning : beginnings) {
+        if (!name.starts_with(beginning) || !name.ends_with(end)) continue;
+        files.emplace_back(entry.path().string(), absl::StrCat(server, "-", name));
+      }
+    }
+  };
+  for (const Server& server : servers_) {
+    const std::string name = std::filesystem::path(server.folder).filename().string();
+    list(server.folder, name, {"log-"}, "");
+    list(server.folder + "/data", name, {topic + "-"}, "");
+    list(server.folder + "/data", name, {""}, "-checkpoint");
+  }
+  return files;
 }
 
 void KafkaServers::WriteProperties(int server) const {

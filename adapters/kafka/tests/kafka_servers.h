@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/scratch_folder.h"
@@ -28,6 +29,10 @@ class KafkaServers {
   // For bootstrap: host:port of each, by commas.
   std::string addresses() const;
   int count() const { return static_cast<int>(servers_.size()); }
+
+  // For people who ask why: what the servers have said, their checkpoints, and the folders that
+  // they have of the partitions of `topic`. Each with a name that tells which server's it is.
+  std::vector<std::pair<std::string, std::string>> ListFiles(const std::string& topic) const;
 
   // kill -9.
   void Kill(int server);

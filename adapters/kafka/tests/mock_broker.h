@@ -38,6 +38,8 @@ class MockBroker {
   void Fail(std::int16_t request, const std::vector<rd_kafka_resp_err_t>& errors) {
     rd_kafka_mock_push_request_errors_array(cluster_, request, errors.size(), errors.data());
   }
+  // How long every answer takes.
+  void Delay(int milliseconds) { rd_kafka_mock_broker_set_rtt(cluster_, 1, milliseconds); }
   // False: nobody can connect, and connections are closed.
   void SetUp(bool is_up) {
     is_up ? rd_kafka_mock_broker_set_up(cluster_, 1) : rd_kafka_mock_broker_set_down(cluster_, 1);

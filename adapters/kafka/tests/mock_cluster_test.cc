@@ -18,10 +18,12 @@
 #include "absl/time/clock.h"
 #include "adapters/kafka/errors.h"
 #include "adapters/kafka/read_back.h"
+#include "adapters/kafka/tests/kafka_test_broker.h"
 #include "adapters/kafka/tests/mock_broker.h"
 #include "once/kafka/dead_letter_topic.h"
 #include "once/kafka/publisher.h"
 #include "once/kafka/source.h"
+#include "once/kafka/transactional_producer.h"
 
 namespace once::kafka {
 namespace {
@@ -86,6 +88,48 @@ TEST_F(Publishing, AProducerThatIsBeyondRepairIsReplaced) {
   EXPECT_FALSE(absl::IsInvalidArgument(broken)) << broken;
   const absl::Status next = Publish();
   EXPECT_TRUE(next.ok()) << next;
+}
+
+TEST(PublishingInBatches, OneThatNoBrokerHasAcknowledgedIsUnknownThoughALaterOneIsStored) {
+  MockBroker broker;
+  broker.CreateTopic("t", 1);
+  broker.Delay(200);
+  auto publisher = OpenPublisher({.brokers = broker.brokers(),
+                                  .linger = absl::ZeroDuration(),
+                                  .properties = {{"batch.num.messages", "1"}},
+                                  .log = NoLog()});
+  ASSERT_TRUE(publisher.ok()) << publisher.status();
+  broker.Fail(kProduce, {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION});
+  std::vector<OutgoingMessage> messages(3, {.topic = "t", .partition = 0, .value = "v"});
+  std::vector<absl::Status> outcomes(messages.size());
+  (*publisher)->Publish(messages, absl::Now() + absl::Seconds(20), outcomes);
+  EXPECT_TRUE(absl::IsUnknown(outcomes[0])) << outcomes[0];
+  EXPECT_TRUE(outcomes[1].ok()) << outcomes[1];
+  EXPECT_TRUE(outcomes[2].ok()) << outcomes[2];
+}
+
+// Of transactions the mock does nothing but take their records.
+TEST(TransactionsInBatches, ARefusedFirstMessageIsStoredBeforeTheCommit) {
+  MockBroker broker;
+  broker.CreateTopic("t", 1);
+  TransactionalProducerOptions options = {.brokers = broker.brokers(),
+                                          .transactional_id = "id",
+                                          .linger = absl::ZeroDuration(),
+                                          .properties = {{"batch.num.messages", "1"}},
+                                          .log = NoLog()};
+  auto producer = TransactionalProducer::Create(std::move(options));
+  ASSERT_TRUE(producer.ok()) << producer.status();
+  auto transaction = (*producer)->Begin();
+  ASSERT_TRUE(transaction.ok()) << transaction.status();
+  broker.Delay(200);
+  broker.Fail(kProduce, {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION});
+  for (const char* value : {"0", "1", "2"}) {
+    ASSERT_TRUE(transaction->Send({.topic = "t", .partition = 0, .value = value}).ok());
+  }
+  const absl::Status committed = transaction->Commit(absl::Now() + absl::Seconds(30));
+  broker.Delay(0);
+  EXPECT_TRUE(committed.ok()) << committed;
+  EXPECT_EQ(testing::TestBroker(broker.brokers()).DumpTopic("t", "read_uncommitted").size(), 3U);
 }
 
 class Consuming : public ::testing::Test, protected SourceListener {

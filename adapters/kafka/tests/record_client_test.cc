@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "adapters/kafka/kafka_record_client.h"
+#include "adapters/kafka/tests/kafka_proxy.h"
 #include "adapters/kafka/tests/kafka_test_broker.h"
 #include "adapters/kafka/tests/mock_broker.h"
 #include "once/executor.h"
@@ -20,6 +21,7 @@
 namespace once::kafka {
 namespace {
 
+using testing::KafkaProxy;
 using testing::MockBroker;
 using testing::TestBroker;
 using testing::UniqueName;
@@ -131,6 +133,125 @@ TEST(RecordClients, WithoutGapsNothingIsStoredBehindWhatWasNot) {
   EXPECT_TRUE(absl::IsFailedPrecondition(send("behind it")));
   EXPECT_TRUE(absl::IsFailedPrecondition((*client)->status()));
   EXPECT_EQ(reader.DumpTopic("t").size(), 1U);
+}
+
+// A client whose batches have one record each and are on their way together.
+class BatchesOnTheirWay : public ::testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    broker_.CreateTopic("t", 1);
+    broker_.Delay(200);
+    auto client = RecordClients({.brokers = broker_.brokers(),
+                                 .linger = absl::ZeroDuration(),
+                                 .properties = {{"batch.num.messages", "1"}},
+                                 .log = NoLog()})({.has_no_gaps = GetParam()});
+    ASSERT_TRUE(client.ok()) << client.status();
+    client_ = *std::move(client);
+    book_ = std::make_unique<once::testing::RecordBook>(*client_, *executor_);
+  }
+  void Send(int first, int last) {
+    for (int i = first; i <= last; ++i) {
+      ASSERT_TRUE(book_->Send({.topic = "t", .value = absl::StrCat(i), .headers = {}}, 0).ok());
+    }
+  }
+  std::vector<std::string> Stored() {
+    broker_.Delay(0);
+    std::vector<std::string> values;
+    for (const auto& stored : TestBroker(broker_.brokers()).DumpTopic("t")) {
+      values.push_back(*stored.message.value);
+    }
+    return values;
+  }
+
+  const std::shared_ptr<Executor> executor_ = SystemExecutor();
+  MockBroker broker_;
+  std::unique_ptr<RecordClient> client_;
+  std::unique_ptr<once::testing::RecordBook> book_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Gaps, BatchesOnTheirWay, ::testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "without" : "with"; });
+
+TEST_P(BatchesOnTheirWay, AFirstOneThatIsRefusedIsStoredBeforeThoseBehindIt) {
+  broker_.Fail(MockBroker::kProduce, {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION});
+  Send(0, 4);
+  EXPECT_EQ(client_->CountInside(), 5U);
+  book_->Await();
+  book_->ExpectAllOk();
+  EXPECT_EQ(Stored(), (std::vector<std::string>{"0", "1", "2", "3", "4"}));
+}
+
+// The mock takes whatever comes, as a broker does that has forgotten the producer.
+TEST_P(BatchesOnTheirWay, OneThatNoBrokerHasAcknowledgedIsUnknownThoughALaterOneIsStored) {
+  Send(0, 0);
+  book_->Await();
+  broker_.Fail(MockBroker::kProduce, {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION});
+  Send(1, 3);
+  book_->Await();
+  ASSERT_EQ(Stored(), (std::vector<std::string>{"0", "2", "3"}));
+  const auto& entries = book_->entries();
+  EXPECT_TRUE(absl::IsUnknown(entries[1].status)) << entries[1].status;
+  for (const std::size_t i : {0U, 2U, 3U}) EXPECT_TRUE(entries[i].status.ok()) << i;
+  // Where nothing may be stored behind it, this client has come to its end.
+  EXPECT_EQ(client_->status().ok(), !GetParam());
+}
+
+TEST_P(BatchesOnTheirWay, ThoseBehindAFirstOneAreGivenUpWithIt) {
+  broker_.SetUp(false);
+  Send(0, 3);
+  client_->Purge();
+  book_->Await();
+  EXPECT_EQ(client_->CountInside(), 0U);
+  for (const auto& entry : book_->entries()) {
+    EXPECT_EQ(entry.reports, 1);
+    EXPECT_TRUE(absl::IsUnavailable(entry.status) || absl::IsUnknown(entry.status));
+  }
+}
+
+// The real broker takes the second batch of a producer that it does not know, though it has never
+// seen the first: without FirstRecords the first record is not there.
+TEST(RecordClients, AFirstOneThatABrokerRefusesIsStoredBeforeThoseBehindIt) {
+  ONCE_REQUIRE_KAFKA(broker);
+  KafkaProxy proxy(broker.brokers());
+  const std::string topic = broker.NewTopic(1);
+  const auto executor = SystemExecutor();
+  auto client = RecordClients({.brokers = proxy.address(),
+                               .linger = absl::ZeroDuration(),
+                               .properties = {{"batch.num.messages", "1"}},
+                               .log = NoLog()})({.has_no_gaps = true});
+  ASSERT_TRUE(client.ok()) << client.status();
+  once::testing::RecordBook book(**client, *executor);
+  proxy.RefuseRecords(RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(book.Send({.topic = topic, .value = absl::StrCat(i), .headers = {}}, 0).ok());
+  }
+  book.Await();
+  if (!proxy.has_refused()) GTEST_SKIP() << "this librdkafka speaks newer requests";
+  book.ExpectAllOk();
+  const auto stored = broker.DumpTopic(topic);
+  ASSERT_EQ(stored.size(), 20U);
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    EXPECT_EQ(stored[i].message.value, absl::StrCat(i));
+  }
+}
+
+TEST(RecordClients, ThoseBehindAFirstOneAreGivenUpAtTheirOwnTime) {
+  MockBroker broker;
+  broker.CreateTopic("t", 1);
+  broker.SetUp(false);
+  auto client = RecordClients({.brokers = broker.brokers(), .log = NoLog()})(
+      {.delivery_timeout = absl::Seconds(2)});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const auto executor = SystemExecutor();
+  once::testing::RecordBook book(**client, *executor);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(book.Send({.topic = "t", .value = absl::StrCat(i), .headers = {}}, 0).ok());
+  }
+  const absl::Time before = executor->Now();
+  book.Await(absl::Seconds(30));
+  EXPECT_LT(executor->Now() - before, absl::Seconds(5));
+  EXPECT_EQ((*client)->CountInside(), 0U);
+  for (const auto& entry : book.entries()) EXPECT_TRUE(absl::IsUnavailable(entry.status));
 }
 
 }  // namespace
