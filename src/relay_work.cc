@@ -248,7 +248,8 @@ absl::Status RelayWork::Advance(bool may_place) {
     }
   }
   if (draft.is_empty() && declared_.empty()) {
-    is_stalled_ = may_place && (!topics_.trouble().ok() || Now() < place_at_);
+    is_stalled_ =
+        may_place && (!topics_.trouble().ok() || !lane_trouble_.ok() || Now() < place_at_);
     return placed;
   }
   absl::Status written = Write(draft);
