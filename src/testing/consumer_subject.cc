@@ -11,9 +11,6 @@
 namespace once::testing {
 namespace {
 
-// Shorter than most faults last.
-constexpr absl::Duration kGapGrace = absl::Milliseconds(100);
-
 class ConsumerSubject : public Subject {
  public:
   explicit ConsumerSubject(std::unique_ptr<Consumer> consumer) : consumer_(std::move(consumer)) {}
@@ -70,9 +67,7 @@ absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
                           .executor = std::move(parts.process),
                           .random = std::move(parts.random)};
   options.claims.reconcile = std::move(parts.reconcile);
-  if (parts.scenario.numbers_messages) {
-    options.loss = {.mode = LossMode::kReport, .gap_grace = kGapGrace};
-  }
+  options.loss = std::move(parts.loss);
   absl::StatusOr<std::unique_ptr<Consumer>> consumer;
   if (parts.scenario.handler == HandlerKind::kPlain) {
     consumer = Consumer::Create(std::move(options), std::move(parts.plain_handler));

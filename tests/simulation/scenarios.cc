@@ -302,6 +302,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   AddIdentityCases(cases);
   AddPlainCases(cases);
   AddQueueCases(cases);
+  AddSendingCases(cases);
   return cases;
 }
 

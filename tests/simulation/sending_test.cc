@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -10,9 +11,7 @@
 #include "once/outbox_relay.h"
 #include "once/testing/fake_publisher.h"
 #include "once/testing/fake_record_client.h"
-#include "once/testing/fiber_executor.h"
-#include "once/testing/oracle.h"
-#include "once/testing/seam.h"
+#include "once/testing/simulation.h"
 #include "once/transact.h"
 #include "src/testing/simulated_random.h"
 #include "tests/forwarding_seams.h"
@@ -87,6 +86,29 @@ TEST(Sending, ARelayThatCannotReadItsLogWaitsBetweenTwoTries) {
   EXPECT_LT(store->log().tries(), 200) << "it tries without a pause";
   ASSERT_FALSE(topics.messages().empty());
   EXPECT_EQ(topics.messages().front().value, "1");
+}
+
+// Seeds that never meet the sending side prove nothing about it.
+TEST(Sending, SeedsPlayItInEveryWay) {
+  int cases = 0;
+  int vanished = 0;
+  int refused = 0;
+  int outages = 0;
+  std::set<std::size_t> writers;
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+    const Scenario scenario = CaseOfSeed(seed).scenario;
+    if (!scenario.sending) continue;
+    ++cases;
+    vanished += scenario.sending->vanished.empty() ? 0 : 1;
+    refused += scenario.sending->too_large.empty() ? 0 : 1;
+    outages += scenario.sending->outage > absl::ZeroDuration() ? 1 : 0;
+    writers.insert(scenario.sending->writers);
+  }
+  EXPECT_GT(cases, 150);
+  EXPECT_GT(vanished, 30);
+  EXPECT_GT(refused, 30);
+  EXPECT_GT(outages, 20);
+  EXPECT_EQ(writers.size(), 2u);
 }
 
 }  // namespace
