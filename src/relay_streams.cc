@@ -5,6 +5,8 @@
 #include <cassert>
 #include <utility>
 
+#include "src/test_hooks.h"
+
 namespace once {
 
 void RelayStreams::Load(std::span<const StreamProgress> stored) {
@@ -77,6 +79,7 @@ void RelayStreams::KeepNumbers() {
   for (auto& [key, stream] : streams_) {
     stream.progress.last = stream.staged_last;
     stream.is_changed = false;
+    if (ONCE_PLANTED_BUG("mark-beyond-acknowledged")) stream.finished_last = stream.staged_last;
   }
 }
 

@@ -182,10 +182,11 @@ absl::Status RelayWork::Recover() {
     return std::any_of(streams->begin(), streams->end(),
                        [epoch](const StreamProgress& stream) { return stream.epoch == epoch; });
   };
-  std::uint64_t epoch = options_.random->Next();
+  std::uint64_t epoch = ONCE_PLANTED_BUG("epoch-used-again") ? 1 : options_.random->Next();
   while (is_known(epoch)) ++epoch;
   streams_.BeginEpoch(epoch);
   for (const OwedVoid& gone : *owed) {
+    if (ONCE_PLANTED_BUG("owed-void-forgotten")) continue;
     marks_.Void(gone, streams_.Find(gone.epoch, gone.topic, gone.partition).name);
   }
   return absl::OkStatus();
@@ -250,11 +251,12 @@ absl::Status RelayWork::Advance(bool may_place) {
     }
   }
   if (draft.is_empty() && declared_.empty()) {
-    is_stalled_ = may_place && (!topics_.trouble().ok() || Now() < place_at_);
+    is_stalled_ =
+        may_place && (!topics_.trouble().ok() || !lane_trouble_.ok() || Now() < place_at_);
     return placed;
   }
   absl::Status written = Write(draft);
-  if (written.ok()) {
+  if (written.ok() || (IsDoubt(written) && ONCE_PLANTED_BUG("doubtful-place-is-sent"))) {
     Keep(draft, has_refused);
     written = placed;
   } else if (IsDoubt(written)) {
@@ -273,6 +275,12 @@ void RelayWork::DraftFinished(Draft& draft) {
     for (FlyingRow& row : flight->rows) {
       if (row.stream != nullptr) {
         RelayStreams::Finish(*row.stream, row.placement.sequence, row.offset);
+        if (ONCE_PLANTED_BUG("sent-number-void")) {
+          draft.owed.push_back({.epoch = flight->round.epoch,
+                                .topic = row.row.message.topic,
+                                .partition = row.placement.partition,
+                                .sequence = row.placement.sequence});
+        }
       }
     }
     finished_.push_back(std::move(flight));
@@ -289,6 +297,7 @@ void RelayWork::DraftRefused(Draft& draft) {
     } else {
       draft.waiting.push_back(row->row.number);
     }
+    if (ONCE_PLANTED_BUG("given-up-number-not-void")) continue;
     // Of a damaged row nobody knows the topic: its number will be missing, as its message is.
     if (row->stream == nullptr) continue;
     draft.owed.push_back({.epoch = row->flight->round.epoch,
@@ -362,6 +371,7 @@ void RelayWork::TendMarks() {
 
 void RelayWork::PutLastMarks(std::uint64_t epoch) {
   for (const RelayStream* stream : streams_.StreamsOf(epoch)) {
+    if (ONCE_PLANTED_BUG("last-mark-forgotten")) continue;
     if (const auto mark = RelayStreams::MarkOf(*stream, stream->progress.last)) {
       marks_.Mark(stream->progress.topic, stream->name, *mark);
     }

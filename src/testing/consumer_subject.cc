@@ -11,9 +11,6 @@
 namespace once::testing {
 namespace {
 
-// Shorter than most faults last.
-constexpr absl::Duration kGapGrace = absl::Milliseconds(100);
-
 class ConsumerSubject : public Subject {
  public:
   explicit ConsumerSubject(std::unique_ptr<Consumer> consumer) : consumer_(std::move(consumer)) {}
@@ -72,9 +69,7 @@ absl::StatusOr<std::unique_ptr<Subject>> MakeConsumer(SubjectParts parts) {
                           .random = std::move(parts.random)};
   options.dedup = is_by_sequence ? DedupBy::kSequence : DedupBy::kId;
   options.claims.reconcile = std::move(parts.reconcile);
-  if (parts.scenario.numbers_messages) {
-    options.loss = {.mode = LossMode::kReport, .gap_grace = kGapGrace};
-  }
+  options.loss = std::move(parts.loss);
   absl::StatusOr<std::unique_ptr<Consumer>> consumer;
   if (parts.scenario.handler == HandlerKind::kPlain) {
     consumer = Consumer::Create(std::move(options), std::move(parts.plain_handler));

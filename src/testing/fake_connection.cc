@@ -17,6 +17,9 @@ FakeConnection::FakeConnection(FakeStore& store, std::shared_ptr<Process> proces
   traits_.open_count = store.opens_;
   losses_ = store.losses_;
   incarnation_ = store.Incarnation();
+  if (store.options_.has_outgoing) {
+    outgoing_.emplace(outgoing_rows_, store.options_.id, [this] { return store_.Now(); });
+  }
 }
 
 absl::Status FakeConnection::LockRows(const FakeStore::Waiter& waiter,

@@ -15,6 +15,8 @@
 
 #include "absl/status/status.h"
 #include "once/testing/fake_store.h"
+#include "src/stores/single_lane_log.h"
+#include "src/testing/fake_outgoing.h"
 
 namespace once::testing {
 
@@ -46,6 +48,7 @@ class FakeTransaction : public StoreTransaction, public EffectWriter {
                          std::span<std::string> values) override;
   absl::Status PutNotes(std::span<const Note> notes) override;
   absl::Status PutOutgoing(std::span<const OutboxRow> rows) override;
+  absl::Status Publish(const OutgoingMessage& message) override;
   absl::Status SetSavepoint() override;
   absl::Status RollbackToSavepoint() override;
   absl::Status CheckOpen() override;
@@ -70,6 +73,7 @@ class FakeTransaction : public StoreTransaction, public EffectWriter {
     std::size_t outgoing = 0;
     std::size_t notes = 0;
     std::size_t positions = 0;
+    std::size_t sent = 0;
   };
 
   // OK when the call may go on. Everything but Commit and Rollback begins with it.
@@ -104,6 +108,7 @@ class FakeConnection : public DedupStore,
   ClaimStore* claims() override { return this; }
   bool syncs_beside() const override { return store_.options_.syncs_beside; }
   Outbox& outbox() override { return *this; }
+  OutgoingLog* outgoing() override { return outgoing_ ? &*outgoing_ : nullptr; }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
@@ -131,6 +136,8 @@ class FakeConnection : public DedupStore,
   absl::Status Sync() override;
 
  private:
+  friend class FakeOutgoing;
+
   // The common part of calls that only read. OK when the call may go on.
   absl::Status EnterRead(Seam seam);
   // A transaction of one change: what MarkPublished and Park are.
@@ -163,6 +170,8 @@ class FakeConnection : public DedupStore,
   std::uint64_t fences_ = 0;
   std::uint64_t losses_ = 0;                    // of the store, that Sync() has told
   std::map<std::uint64_t, std::string> asked_;  // keys by the counter of the fence
+  FakeOutgoing outgoing_rows_{*this};
+  std::optional<stores::SingleLaneLog> outgoing_;
 };
 
 }  // namespace once::testing

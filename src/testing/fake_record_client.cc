@@ -49,7 +49,8 @@ absl::Status FakeRecordClient::TrySend(const OutgoingRecord& record) {
   if (!process_->is_dead()) process_->scheduler().Preempt();
   if (process_->is_dead()) return Dead();
   if (is_broken()) return broken_;
-  if (SizeBytes(record.message) > topics_.options_.message_bytes_max) {
+  const bool is_too_large = SizeBytes(record.message) > topics_.options_.message_bytes_max;
+  if (is_too_large && !options_.is_refused_late) {
     return absl::InvalidArgumentError("fake client: the record is too large");
   }
   const bool is_full = queue_.size() >= options_.records_max;
@@ -150,9 +151,15 @@ void FakeRecordClient::DeliverFirst() {
   }
 }
 
+bool FakeRecordClient::HasPlace(const Inside& record) const {
+  const std::size_t bytes =
+      SizeBytes(record.message) + (record.value ? record.value->size() : std::size_t{0});
+  return topics_.Place(record.message).has_value() && bytes <= topics_.options_.message_bytes_max;
+}
+
 RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {
   RecordReport report{.cookie = record.cookie};
-  if (!topics_.Place(record.message).has_value()) {
+  if (!HasPlace(record)) {
     report.status = absl::InvalidArgumentError("fake client: no such topic or partition");
     return report;
   }
@@ -191,9 +198,8 @@ void FakeRecordClient::GiveUp(const absl::Status& not_stored, Partitions ended) 
     const Inside& record = queue_.front();
     const std::pair partition(record.message.topic, *record.message.partition);
     RecordReport report{.cookie = record.cookie, .status = not_stored};
-    const bool can_be_stored = !process_->is_dead() && !is_delivering_ &&
-                               !ended.contains(partition) &&
-                               topics_.Place(record.message).has_value();
+    const bool can_be_stored =
+        !process_->is_dead() && !is_delivering_ && !ended.contains(partition) && HasPlace(record);
     const int fate = can_be_stored ? oracle().Choose("given-up", 3, Cost::kFault) : 0;
     if (fate != 0) report.status = absl::UnknownError("fake client: given up on its way");
     if (fate == 1) Store(record);

@@ -51,6 +51,8 @@ class FakeRecordClient final : public RecordClient {
   bool RefuseTogether();
   void DeliverSome();
   void DeliverFirst();
+  // False: no broker will ever take it.
+  bool HasPlace(const Inside& record) const;
   RecordReport Judge(const Inside& record, Fault fault);
   std::int64_t Store(const Inside& record);
   // In partitions that have ended nothing more is stored.

@@ -21,7 +21,28 @@ OutboxEntry* FindEntry(StoreState& state, std::int64_t sequence) {
 bool IsEmpty(const StoreChange& change) {
   return change.positions.empty() && change.ids.empty() && change.effects.empty() &&
          change.outgoing.empty() && change.notes.empty() && change.published.empty() &&
-         change.parked.empty();
+         change.parked.empty() && change.sent.empty() && change.facts.empty() &&
+         change.dropped.empty();
+}
+
+void ApplyOutgoing(const StoreChange& change, OutgoingTables& outgoing) {
+  for (const StoreChange::Sent& sent : change.sent) {
+    const std::int64_t number = sent.number > 0 ? sent.number : outgoing.last + 1;
+    outgoing.last = std::max(outgoing.last, number);
+    outgoing.rows.insert_or_assign(
+        number, OutgoingRow{.number = number, .message = sent.message, .put_at = change.sent_at});
+  }
+  for (const StoreChange::Fact& fact : change.facts) {
+    if (fact.value) {
+      outgoing.facts.insert_or_assign(fact.key, *fact.value);
+    } else {
+      outgoing.facts.erase(fact.key);
+    }
+  }
+  for (const StoreChange::Range& range : change.dropped) {
+    outgoing.rows.erase(outgoing.rows.lower_bound(range.first),
+                        outgoing.rows.upper_bound(range.last));
+  }
 }
 
 }  // namespace
@@ -59,6 +80,7 @@ void Apply(const StoreChange& change, StoreState& state) {
   for (const std::int64_t sequence : change.parked) {
     if (OutboxEntry* entry = FindEntry(state, sequence)) entry->is_parked = true;
   }
+  ApplyOutgoing(change, state.outgoing);
 }
 
 FakeStore::FakeStore(SeamGate& gate, FakeStoreOptions options, SimulationObserver* observer)
@@ -132,7 +154,8 @@ void FakeStore::ApplyChange(int process, std::span<const PositionLock> locks,
   observer_->OnApply(process, locks, change, state_);
   history_.push_back(change);
   history_.back().first_sequence = state_.next_sequence;
-  Apply(change, state_);
+  history_.back().sent_at = Now();
+  Apply(history_.back(), state_);
   for (const StoreChange::Position& position : change.positions) {
     if (position.is_new && !options_.loses_new_rows) losable_from_ = history_.size();
   }
@@ -177,6 +200,7 @@ void FakeStore::EndSessions(const Process& process) {
 
 bool FakeStore::Lose(Fault fault) {
   if (fault != Fault::kLoseOneCommit && fault != Fault::kLoseTwoCommits) return false;
+  if (!options_.loses_in_use) return false;
   // Of a tail that nobody has promised anything about, one commit or all of it.
   const std::size_t two = options_.loss == StoreLoss::kUnsynced ? history_.size() : 2;
   LoseCommits(fault == Fault::kLoseOneCommit ? 1 : two);

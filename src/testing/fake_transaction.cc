@@ -122,13 +122,28 @@ absl::Status FakeTransaction::PutOutgoing(std::span<const OutboxRow> rows) {
   return absl::OkStatus();
 }
 
+absl::Status FakeTransaction::Publish(const OutgoingMessage& message) {
+  const FakeStoreOptions& options = store_.options_;
+  if (!options.has_outgoing) return StoreTransaction::Publish(message);
+  if (absl::Status valid = ValidateOutgoing(message); !valid.ok()) return valid;
+  if (absl::Status status = EnterWrite(Seam::kPutOutgoing); !status.ok()) return status;
+  if (options.sends_at_once) {
+    store_.ApplyChange(process_->number(), {}, {.sent = {{.message = message}}});
+    return absl::OkStatus();
+  }
+  change_.sent.push_back(
+      {.message = message, .number = options.numbers_at_once ? ++store_.last_number_ : 0});
+  return absl::OkStatus();
+}
+
 absl::Status FakeTransaction::SetSavepoint() {
   if (absl::Status status = Enter(Seam::kSetSavepoint); !status.ok()) return status;
   savepoint_ = {.ids = change_.ids.size(),
                 .effects = change_.effects.size(),
                 .outgoing = change_.outgoing.size(),
                 .notes = change_.notes.size(),
-                .positions = change_.positions.size()};
+                .positions = change_.positions.size(),
+                .sent = change_.sent.size()};
   return absl::OkStatus();
 }
 
@@ -143,6 +158,7 @@ absl::Status FakeTransaction::RollbackToSavepoint() {
   change_.outgoing.resize(savepoint_->outgoing);
   change_.notes.resize(savepoint_->notes);
   change_.positions.resize(savepoint_->positions);
+  if (!store_.options_.keeps_undone_messages) change_.sent.resize(savepoint_->sent);
   return absl::OkStatus();
 }
 

@@ -21,8 +21,13 @@ struct ToldGap {
 
 class HistoryLog : public LogSink {
  public:
-  HistoryLog(InvariantChecker& checker, std::string who, std::function<void(const ToldGap&)> on_gap)
-      : checker_(checker), who_(std::move(who)), on_gap_(std::move(on_gap)) {}
+  // `misses_nothing`: a message that is said to be lost is a violation.
+  HistoryLog(InvariantChecker& checker, std::string who, std::function<void(const ToldGap&)> on_gap,
+             bool misses_nothing = true)
+      : checker_(checker),
+        who_(std::move(who)),
+        on_gap_(std::move(on_gap)),
+        misses_nothing_(misses_nothing) {}
   LogLevel level() const override;
   void Log(const LogEvent& event) override;
 
@@ -30,6 +35,7 @@ class HistoryLog : public LogSink {
   InvariantChecker& checker_;
   const std::string who_;
   const std::function<void(const ToldGap&)> on_gap_;
+  const bool misses_nothing_;
 };
 
 }  // namespace once::testing

@@ -3,8 +3,8 @@
 #include "once/testing/invariants.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
@@ -13,14 +13,30 @@
 namespace once::testing {
 namespace {
 
-constexpr std::array<std::string_view, kCheckCount> kCheckNames = {
-    "one-effect",     "one-outcome",   "acknowledged",
-    "atomic",         "watermark",     "published",
-    "drained",        "right-outcome", "read-after-unknown",
-    "expected-stamp", "fenced-effect", "order",
-    "handled-again",  "claim-states",  "begun",
-    "attempts",       "identity",      "gap-reported",
-    "losses",         "misuse",        "ends"};
+// In the order of Check.
+constexpr std::string_view kCheckNames[] = {"one-effect",
+                                            "one-outcome",
+                                            "acknowledged",
+                                            "atomic",
+                                            "watermark",
+                                            "published",
+                                            "drained",
+                                            "right-outcome",
+                                            "read-after-unknown",
+                                            "expected-stamp",
+                                            "fenced-effect",
+                                            "order",
+                                            "handled-again",
+                                            "claim-states",
+                                            "begun",
+                                            "attempts",
+                                            "identity",
+                                            "gap-reported",
+                                            "losses",
+                                            "numbers",
+                                            "misuse",
+                                            "ends"};
+static_assert(std::size(kCheckNames) == kCheckCount);
 
 std::string Show(const PositionStamp& stamp) {
   return absl::StrCat("position ", stamp.position, " revision ", stamp.revision, " writer ",

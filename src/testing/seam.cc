@@ -25,7 +25,8 @@ constexpr std::string_view kSeamNames[] = {
     "renew",         "complete",      "fail",
     "dying",         "kill",          "discard",
     "release",       "sync",          "get",
-    "ack",           "requeue"};
+    "ack",           "requeue",       "read-outgoing",
+    "write-outgoing"};
 static_assert(std::size(kSeamNames) == kSeamCount);
 
 // … and of Fault.
@@ -77,6 +78,9 @@ constexpr FaultSet FineMenu(Seam seam) {
     case Seam::kSetSavepoint:
     case Seam::kRollbackToSavepoint:
     case Seam::kSetPositions:
+    case Seam::kFindPending:
+    case Seam::kCountPending:
+    case Seam::kReadOutgoing:
       return Union(kCrash, {Fault::kFailure, Fault::kStall});
     case Seam::kCheckOpen:
     case Seam::kHandler:
@@ -106,11 +110,9 @@ constexpr FaultSet FineMenu(Seam seam) {
       return Union(kCrash, {Fault::kStall});
     case Seam::kReadPositions:
       return Union(Union(kCrash, kStoreLoss), {Fault::kFailure, Fault::kStall});
-    case Seam::kFindPending:
-    case Seam::kCountPending:
-      return Union(kCrash, {Fault::kFailure, Fault::kStall});
     case Seam::kMarkPublished:
     case Seam::kPark:
+    case Seam::kWriteOutgoing:
       return Union(kCrash, {Fault::kFailure, Fault::kUnknownApplied, Fault::kUnknownNotApplied,
                             Fault::kStall, Fault::kNoSpace});
     case Seam::kPublish:
@@ -135,6 +137,7 @@ constexpr bool IsVisible(Seam seam) {
     case Seam::kTake:
     case Seam::kPublish:
     case Seam::kMarkPublished:
+    case Seam::kWriteOutgoing:
     case Seam::kPlainHandler:  // its effect
     case Seam::kTryClaim:
     case Seam::kBegun:

@@ -144,6 +144,41 @@ void DrawNumbers(SplitMix& random, Scenario& scenario) {
   }
 }
 
+// The messages are published by a program, in transactions of a few each.
+void DrawSending(SplitMix& random, Scenario& scenario) {
+  Sending& sending = scenario.sending.emplace();
+  scenario.has_holes = false;
+  scenario.numbers_messages = false;
+  sending.writers = 1 + static_cast<std::size_t>(random.Below(2));
+  sending.keys = 1 + static_cast<std::size_t>(random.Below(4));
+  sending.store_model = random.OneIn(3) ? StoreModel::kRowLocks : StoreModel::kOneTransaction;
+  for (std::size_t i = 0; i < scenario.messages.size();) {
+    SentTogether& together = sending.transactions.emplace_back();
+    together.writer = static_cast<std::size_t>(random.Below(2)) % sending.writers;
+    together.delay = scenario.messages[i].delay;
+    if (random.OneIn(4)) together.open_for = absl::Milliseconds(random.Below(300));
+    together.is_rolled_back = random.OneIn(6);
+    together.is_synced = !random.OneIn(3);
+    for (int n = 1 + random.Below(3); n > 0 && i < scenario.messages.size(); --n, ++i) {
+      (random.OneIn(8) && !together.messages.empty() ? together.undone : together.messages)
+          .push_back(i);
+      if (random.OneIn(10)) sending.too_large.insert(i);
+    }
+  }
+  sending.round_rows_max = 1 + static_cast<std::size_t>(random.Below(4));
+  sending.rounds_in_flight_max = 1 + random.Below(3);
+  sending.has_partial_delivery = random.OneIn(2);
+  sending.is_refused_late = random.OneIn(2);
+  if (random.OneIn(4)) {
+    sending.outage_after = absl::Milliseconds(random.Below(1500));
+    sending.outage = absl::Milliseconds(100 + random.Below(3000));
+  }
+  if (random.OneIn(3)) sending.stop_after = absl::Milliseconds(200 + random.Below(2000));
+  for (int lost = random.OneIn(2) ? random.Below(3) : 0; lost > 0; --lost) {
+    sending.vanished.insert(1 + random.Below(12));
+  }
+}
+
 }  // namespace
 
 std::string_view ToString(Mode mode) { return mode == Mode::kSafety ? "safety" : "liveness"; }
@@ -182,6 +217,7 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
       scenario.handler == HandlerKind::kTransactional && !scenario.has_queue && random.OneIn(4);
   scenario.syncs_beside = random.OneIn(2);
   scenario.numbers_messages = !scenario.has_queue && random.OneIn(3);
+  if (!scenario.has_queue && random.OneIn(3)) DrawSending(random, scenario);
   if (scenario.numbers_messages && scenario.handler == HandlerKind::kTransactional) {
     DrawNumbers(random, scenario);
   }

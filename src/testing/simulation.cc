@@ -50,6 +50,12 @@ Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recordi
     queue_.emplace(gate_, FakeQueueOptions{.prefetch = scenario.prefetch}, &checker_);
   }
   stores_.push_back(NewStore(scenario.has_memory_store ? "" : "first-store"));
+  if (scenario.sending) {
+    sending_ = std::make_unique<SendingSide>(
+        scenario, gate_, checker_,
+        [this](int partition, const ScenarioMessage& message, const OutgoingMessage& stored,
+               bool has_vanished) { DeliverSent(partition, message, stored, has_vanished); });
+  }
   if (!is_recording) return;
   gate_.set_on_call([this](Process& process, Seam seam, Fault fault) {
     if (fault == Fault::kNone) return;
@@ -131,8 +137,9 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
   if (scenario_.wrap_source && source != nullptr) source = scenario_.wrap_source(std::move(source));
   if (scenario_.wrap_store) connection = scenario_.wrap_store(std::move(connection));
   if (scenario_.wrap_publisher) publisher = scenario_.wrap_publisher(std::move(publisher));
-  auto log = std::make_shared<HistoryLog>(checker_, process->name(),
-                                          [this](const ToldGap& gap) { HearOfGap(gap); });
+  auto log = std::make_shared<HistoryLog>(
+      checker_, process->name(), [this](const ToldGap& gap) { HearOfGap(gap); },
+      sending_ == nullptr);
   SubjectParts parts{.scenario = scenario_,
                      .process = process,
                      .source = std::move(source),
@@ -141,7 +148,8 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
                      .dead_letters = std::move(publisher),
                      .random = std::make_shared<SimulatedRandom>(
                          static_cast<std::uint64_t>(process->number()) * 0x9E3779B97F4A7C15u),
-                     .log = std::move(log)};
+                     .log = std::move(log),
+                     .loss = LossOptionsOf(process)};
   Process* const weak = process.get();
   if (is_plain()) {
     parts.plain_handler = [this, weak](const Message& message) {
@@ -226,7 +234,7 @@ void Simulation::DriveSteps(Worker& worker, Subject& subject) {
 
 bool Simulation::IsIdle() const {
   return not_appended_ == 0 && scheduler_.stalled_process() == nullptr &&
-         store().in_flight() == 0 &&
+         store().in_flight() == 0 && HasToldAll() &&
          (act() != nullptr && act()->is_refused
               ? IsRefused()
               : checker_.IsDrained(store().state()) &&
@@ -235,6 +243,7 @@ bool Simulation::IsIdle() const {
 
 void Simulation::AfterRound(Worker& worker) {
   ++worker.rounds;
+  AppendPlugs();
   if (!IsIdle()) {
     for (Worker& other : workers_) other.idle_rounds = 0;
   } else {
@@ -363,6 +372,7 @@ bool Simulation::CutOff() {
 void Simulation::Finish() {
   is_over_ = true;
   oracle_.Quiet();
+  if (sending_ != nullptr) sending_->Stop();
   for (Worker& worker : workers_) {
     if (worker.drive == Drive::kRun) worker.stop.request_stop();
   }
@@ -374,6 +384,7 @@ void Simulation::Monitor() {
   while (!is_over_) {
     scheduler_.SleepUntil(scheduler_.Now() + kMonitorInterval);
     if (is_over_) return;
+    AppendPlugs();
     CheckProgress();
     for (Worker& worker : workers_) {
       const bool is_due = worker.drive == Drive::kRun && worker.stop_after > 0;
@@ -396,6 +407,7 @@ void Simulation::CleanUp(FiberScheduler::End end) {
   is_over_ = true;
   turned_.NotifyAll();
   oracle_.Quiet();
+  if (sending_ != nullptr) sending_->Stop();
   for (Worker& worker : workers_) {
     worker.stop.request_stop();
     if (worker.process != nullptr) scheduler_.Kill(*worker.process);
@@ -417,7 +429,7 @@ void Simulation::CleanUp(FiberScheduler::End end) {
 }
 
 Report Simulation::Run() {
-  AppendMessages(scenario_.messages);
+  if (sending_ == nullptr) AppendMessages(scenario_.messages);
   workers_.resize(static_cast<std::size_t>(scenario_.workers));
   bool has_runners = false;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -428,6 +440,7 @@ Report Simulation::Run() {
     has_runners = has_runners || worker.drive == Drive::kRun;
     scheduler_.Spawn("worker", nullptr, [this, &worker] { DriveWorker(worker); });
   }
+  if (sending_ != nullptr) scheduler_.Spawn("sender", nullptr, [this] { sending_->Drive(); });
   if (has_runners) scheduler_.Spawn("monitor", nullptr, [this] { Monitor(); });
   const FiberScheduler::End end = scheduler_.Run();
   if (end != FiberScheduler::End::kFinished) CleanUp(end);

@@ -83,6 +83,7 @@ void Simulation::CheckAtEnd() {
   if (!checker_.violation().has_value()) CheckLetters();
   if (!checker_.violation().has_value() && !is_plain()) CheckLetterOrder();
   if (!checker_.violation().has_value()) CheckStats();
+  if (!checker_.violation().has_value()) CheckSending();
   // Elsewhere it may end when all is handled, with the broker not told yet.
   const bool is_due = scenario_.awaits_offsets && !checker_.violation().has_value();
   if (is_due && checker_.FindUnacknowledged()) {
@@ -118,6 +119,7 @@ void Simulation::FailDrained(const std::string& why) {
                                Complaints()));
     return;
   }
+  if (FailSending(why)) return;
   for (const auto& [place, message] : truth_) {
     const bool is_deleted = log_.Find(place.first, place.second) == nullptr;
     if (is_deleted || !checker_.OutcomeOf(store().state(), place.first, place.second).empty()) {

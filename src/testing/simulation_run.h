@@ -14,11 +14,9 @@
 
 #include "once/testing/simulation.h"
 #include "src/testing/history_log.h"
+#include "src/testing/sending_side.h"
 
 namespace once::testing {
-
-// The longest dead letter that the broker takes.
-inline constexpr std::size_t kLetterBytesMax = 8 * 1024;
 
 // One execution.
 class Simulation {
@@ -80,6 +78,19 @@ class Simulation {
   const FakeStore& store() const { return *stores_.back(); }
   std::unique_ptr<FakeStore> NewStore(std::string id);
 
+  // simulation_sending.cc
+  LossOptions LossOptionsOf(const std::shared_ptr<Process>& process);
+  void DeliverSent(int partition, const ScenarioMessage& message, const OutgoingMessage& stored,
+                   bool has_vanished);
+  // Once all is sent.
+  void AppendPlugs();
+  bool HasToldAll() const;
+  // What the consumers' report does not say as it is.
+  std::optional<std::string> FindUntold() const;
+  // The sending side has its part in what does not move any more.
+  bool FailSending(const std::string& why);
+  void CheckSending();
+
   // simulation_handler.cc
   Outcome Handle(Process& process, const Message& message, Transaction& transaction);
   Outcome HandlePlain(Process& process, const Message& message);
@@ -100,6 +111,8 @@ class Simulation {
   std::vector<std::unique_ptr<FakeStore>> stores_;  // the last one is in use
   std::optional<FakeQueue> queue_;
   FakeTopics topics_;
+  std::unique_ptr<SendingSide> sending_;  // null: messages lie in the log
+  std::vector<ScenarioMessage> plugs_;
   std::vector<Worker> workers_;
   std::map<std::pair<int, std::int64_t>, const ScenarioMessage*> truth_;
   std::map<std::string, int> invocations_;

@@ -114,7 +114,8 @@ class FakeStoreFixture : public TroubleFixture {
                     {.model = kModel,
                      .no_space = kNoSpace,
                      .loss = StoreLoss::kUnsynced,
-                     .has_one_owner = kModel == StoreModel::kOneTransaction},
+                     .has_one_owner = kModel == StoreModel::kOneTransaction,
+                     .has_outgoing = true},
                     nullptr};
   std::shared_ptr<Process> process_ = scheduler_.NewProcess("first");
   std::shared_ptr<DedupStore> connection_;

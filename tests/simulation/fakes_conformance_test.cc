@@ -11,6 +11,7 @@
 #include "once/testing/fake_log.h"
 #include "once/testing/fake_publisher.h"
 #include "once/testing/fake_record_client.h"
+#include "once/testing/outgoing_conformance.h"
 #include "once/testing/publisher_conformance.h"
 #include "once/testing/record_client_conformance.h"
 #include "once/testing/source_conformance.h"
@@ -173,6 +174,12 @@ using once::testing::StoreModel;
 
 INSTANTIATE_TEST_SUITE_P(
     FakeStore, TransactionalStoreConformance,
+    ::testing::Values(once::testing::FakeStoreUnderTest<StoreModel::kRowLocks>("row_locks"),
+                      once::testing::FakeStoreUnderTest<StoreModel::kOneTransaction>("embedded")),
+    once::testing::StoreName);
+
+INSTANTIATE_TEST_SUITE_P(
+    FakeStore, OutgoingLogConformance,
     ::testing::Values(once::testing::FakeStoreUnderTest<StoreModel::kRowLocks>("row_locks"),
                       once::testing::FakeStoreUnderTest<StoreModel::kOneTransaction>("embedded")),
     once::testing::StoreName);

@@ -42,6 +42,9 @@ const std::vector<PlantedBug>& PlantedRowBugs();
 const std::vector<PlantedBug>& PlantedQueueBugs();
 // … and in the engine itself (planted_engine_bugs.cc); a test build has them.
 const std::vector<PlantedBug>& PlantedEngineBugs();
+// Those of the sending side and of the detector of losses, in stores, relay and engine
+// (planted_sending_bugs.cc).
+const std::vector<PlantedBug>& PlantedSendingBugs();
 const std::vector<PlantedBug>& AllPlantedBugs();
 
 // The checks that look at calls rather than at what is stored; without them only the invariants

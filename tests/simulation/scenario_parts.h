@@ -36,5 +36,7 @@ Scenario Plain(Scenario scenario);
 // The scenarios of claim_scenarios.cc.
 void AddPlainCases(std::vector<ExhaustiveCase>& cases);
 void AddQueueCases(std::vector<ExhaustiveCase>& cases);
+// Those of sending_scenarios.cc.
+void AddSendingCases(std::vector<ExhaustiveCase>& cases);
 
 }  // namespace once::testing

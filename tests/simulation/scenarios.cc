@@ -326,6 +326,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   AddIdentityCases(cases);
   AddPlainCases(cases);
   AddQueueCases(cases);
+  AddSendingCases(cases);
   return cases;
 }
 

@@ -32,6 +32,8 @@ struct FakeRecordClientOptions {
   // How much later than delivery_timeout a record expires, as those in a request do that a broker
   // does not answer.
   absl::Duration overtime = absl::ZeroDuration();
+  // Records that are too large are taken by the client, and refused by the broker.
+  bool is_refused_late = false;
 };
 
 // Each client it opens belongs to `process` and dies with it. `topics` must outlive them all.

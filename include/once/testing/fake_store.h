@@ -77,6 +77,19 @@ struct FakeStoreOptions {
   Durability durability = Durability::kMachine;  // StoreTraits::durability
   bool syncs_beside = false;                     // TransactionalStore::syncs_beside()
   StoreClock clock;
+  // It has a log of outgoing messages (TransactionalStore::outgoing). That keeps in memory what it
+  // has written, so one process at a time may use it, and the store loses nothing under it: see
+  // loses_in_use.
+  bool has_outgoing = false;
+  // False: kLoseOneCommit and kLoseTwoCommits do nothing. An embedded store loses its tail with the
+  // machine, and with whoever has it open: LoseCommits().
+  bool loses_in_use = true;
+  // Planted bugs of the outgoing messages: their rows are there before the transaction commits; a
+  // rollback to the savepoint keeps them; they get their numbers when they are written, not in the
+  // order of the commits.
+  bool sends_at_once = false;
+  bool keeps_undone_messages = false;
+  bool numbers_at_once = false;
   std::string id = "fake-store";  // StoreTraits::id
 };
 
@@ -122,6 +135,7 @@ class FakeStore {
  private:
   friend class FakeTransaction;
   friend class FakeConnection;
+  friend class FakeOutgoing;
   using TransactionId = std::uint64_t;
 
   struct Flight {
@@ -170,6 +184,7 @@ class FakeStore {
   std::size_t synced_applied_ = 0;
   std::uint64_t opens_ = 0;
   std::uint64_t losses_ = 0;
+  std::int64_t last_number_ = 0;  // numbers_at_once
   absl::Time full_until_ = absl::InfinitePast();
   TransactionId last_id_ = 0;
   TransactionId writer_ = 0;  // kOneTransaction: who writes; 0 nobody

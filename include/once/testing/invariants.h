@@ -49,6 +49,7 @@ enum class Check : std::uint8_t {
   kIdentity,          // no handler runs over a log or a store that is another one
   kGapReported,       // what was deleted unread is told
   kLosses,            // I9: of numbered messages none is missed that is there
+  kNumbers,           // a number never means two messages, and is durable before it is sent
   kMisuse,            // the contract of a seam is kept
   kEnds,              // nobody waits for ever, spins, or survives its own death
 };

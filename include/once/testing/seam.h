@@ -63,8 +63,10 @@ enum class Seam : std::uint8_t {
   kGet,
   kAck,
   kRequeue,
+  kReadOutgoing,   // rows and facts of a log of outgoing messages
+  kWriteOutgoing,  // facts, by a transaction of the log's own
 };
-inline constexpr std::size_t kSeamCount = static_cast<std::size_t>(Seam::kRequeue) + 1;
+inline constexpr std::size_t kSeamCount = static_cast<std::size_t>(Seam::kWriteOutgoing) + 1;
 
 // What may go wrong there.
 enum class Fault : std::uint8_t {

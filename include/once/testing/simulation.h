@@ -31,6 +31,7 @@
 #include "once/testing/invariants.h"
 #include "once/testing/oracle.h"
 #include "once/testing/seam.h"
+#include "once/testing/sending.h"
 
 namespace once::testing {
 
@@ -127,6 +128,7 @@ struct SubjectParts {
   std::shared_ptr<Publisher> dead_letters;
   std::shared_ptr<Random> random;
   std::shared_ptr<LogSink> log;
+  LossOptions loss;  // of consumers
   // The one that the scenario names; the other is empty.
   TransactionalHandlerFunction handler;
   PlainHandlerFunction plain_handler;
@@ -184,6 +186,10 @@ struct Scenario {
   // incarnation of a worker goes by them (DedupBy::kSequence), the rest by ids. REQUIRES:
   // numbers_messages, a transactional handler; messages of one id are alike and in one partition.
   bool goes_by_numbers = false;
+  // Messages are published to the log by a program, through an outbox, and numbered by its relay;
+  // consumers look for losses. What a message says of partition and delay counts for nothing.
+  // REQUIRES: a log without holes of which nothing is deleted; no sequel.
+  std::optional<Sending> sending;
   // Messages come from a queue, all of partition 0. REQUIRES: make_subject reads it; no sequel.
   bool has_queue = false;
   std::size_t prefetch = 2;

@@ -12,6 +12,7 @@
 #include "once/claims.h"
 #include "once/operations.h"
 #include "once/outbox.h"
+#include "once/outgoing_operations.h"
 #include "once/position.h"
 #include "once/transaction.h"
 
@@ -62,6 +63,14 @@ struct IdEntry {
   friend bool operator==(const IdEntry&, const IdEntry&) = default;
 };
 
+// What a log of outgoing messages lies in: rows that transactions append, and facts that only the
+// log understands.
+struct OutgoingTables {
+  std::map<std::int64_t, OutgoingRow> rows;
+  std::map<std::string, std::string> facts;
+  std::int64_t last = 0;  // the greatest number that a row has got
+};
+
 struct StoreState {
   std::map<PartitionKey, PositionRow> positions;
   std::map<std::string, IdEntry> ids;  // by EncodeIdKey()
@@ -69,6 +78,7 @@ struct StoreState {
   std::vector<OutboxEntry> outbox;  // by sequence
   std::map<std::string, std::string, std::less<>> notes;
   std::int64_t next_sequence = 1;
+  OutgoingTables outgoing;
 };
 
 // What becomes visible at once when a transaction commits.
@@ -85,11 +95,29 @@ struct StoreChange {
   };
   std::vector<Position> positions;
   std::vector<Id> ids;
+  // Of Transaction::Publish().
+  struct Sent {
+    OutgoingMessage message;
+    std::int64_t number = 0;  // 0: the next one that is free when the transaction commits
+  };
+  // What a log of outgoing messages writes down.
+  struct Fact {
+    std::string key;
+    std::optional<std::string> value;  // nullopt: forgotten
+  };
+  struct Range {
+    std::int64_t first = 0;
+    std::int64_t last = 0;
+  };
   std::vector<StoredNote> notes;  // in the order of the writes; an empty value: forgotten
   std::vector<EffectRow> effects;
   std::vector<OutboxRow> outgoing;
   std::vector<std::int64_t> published;
   std::vector<std::int64_t> parked;
+  std::vector<Sent> sent;
+  absl::Time sent_at = absl::UnixEpoch();  // fixed when the change is applied
+  std::vector<Fact> facts;
+  std::vector<Range> dropped;  // rows of the log of outgoing messages
   // Of the first row of `outgoing`, fixed when the change is applied; 0: the next one that is free.
   std::int64_t first_sequence = 0;
   Durability durability = Durability::kMachine;

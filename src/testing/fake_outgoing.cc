@@ -1,0 +1,81 @@
+// Every call is a seam.
+#include "src/testing/fake_outgoing.h"
+
+#include "absl/strings/str_cat.h"
+#include "src/testing/fake_connection.h"
+
+namespace once::testing {
+
+absl::StatusOr<std::vector<OutgoingRow>> FakeOutgoing::FindRows(std::int64_t after,
+                                                                const stores::RowBound& bound) {
+  const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
+  if (!status.ok()) return status;
+  const auto& rows = connection_.store_.state_.outgoing.rows;
+  std::vector<OutgoingRow> found;
+  std::size_t bytes = 0;
+  for (auto row = rows.upper_bound(after); row != rows.end(); ++row) {
+    bytes += SizeBytes(row->second.message);
+    if (found.size() == bound.rows_max || (!found.empty() && bytes > bound.bytes_max)) break;
+    found.push_back(row->second);
+  }
+  return found;
+}
+
+absl::StatusOr<std::vector<OutgoingRow>> FakeOutgoing::ReadRows(
+    std::span<const std::int64_t> numbers) {
+  if (numbers.empty()) return std::vector<OutgoingRow>();
+  const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
+  if (!status.ok()) return status;
+  const auto& rows = connection_.store_.state_.outgoing.rows;
+  std::vector<OutgoingRow> found;
+  for (const std::int64_t number : numbers) {
+    const auto row = rows.find(number);
+    if (row != rows.end()) {
+      found.push_back(row->second);
+    } else {
+      found.push_back({.number = number,
+                       .damage = absl::DataLossError(
+                           absl::StrCat("fake store: outgoing message ", number, " is gone"))});
+    }
+  }
+  return found;
+}
+
+absl::StatusOr<std::int64_t> FakeOutgoing::FindLast() {
+  const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
+  if (!status.ok()) return status;
+  return connection_.store_.state_.outgoing.last;
+}
+
+absl::StatusOr<std::uint64_t> FakeOutgoing::MeasureBytes() {
+  const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
+  if (!status.ok()) return status;
+  std::uint64_t bytes = 0;
+  for (const auto& [number, row] : connection_.store_.state_.outgoing.rows) {
+    bytes += SizeBytes(row.message);
+  }
+  return bytes;
+}
+
+absl::StatusOr<std::vector<stores::OutgoingFact>> FakeOutgoing::ReadFacts() {
+  const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
+  if (!status.ok()) return status;
+  std::vector<stores::OutgoingFact> facts;
+  for (const auto& [key, value] : connection_.store_.state_.outgoing.facts) {
+    facts.push_back({.key = key, .value = value});
+  }
+  return facts;
+}
+
+absl::Status FakeOutgoing::Write(const stores::OutgoingChange& change) {
+  StoreChange written;
+  for (const stores::OutgoingFact& fact : change.facts) {
+    written.facts.push_back({.key = fact.key, .value = fact.value});
+  }
+  for (const stores::OutgoingChange::Range& range : change.dropped) {
+    written.dropped.push_back({.first = range.first, .last = range.last});
+  }
+  return connection_.Change(Seam::kWriteOutgoing, written);
+}
+
+}  // namespace once::testing

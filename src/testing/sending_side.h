@@ -1,0 +1,92 @@
+// The SendingSide of an execution: the program that commits messages with a store of its own, life
+// after life, the relay in it, the topic and its side topic, and what the consumers read of the
+// latter. Its rules: sending_invariants.h.
+// Thread-safety: none; see fiber_executor.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "once/loss.h"
+#include "once/mark_source.h"
+#include "once/outbox_relay.h"
+#include "once/testing/fake_publisher.h"
+#include "once/testing/fake_store.h"
+#include "once/testing/simulation.h"
+#include "src/testing/sending_invariants.h"
+
+namespace once::testing {
+
+// The longest dead letter that the broker takes.
+inline constexpr std::size_t kLetterBytesMax = 8 * 1024;
+
+class SendingSide {
+ public:
+  // A record of the topic is stored; it may have vanished again at once.
+  using Deliver = std::function<void(int partition, const ScenarioMessage& message,
+                                     const OutgoingMessage& stored, bool has_vanished)>;
+
+  // REQUIRES: scenario.sending; all outlive it.
+  SendingSide(const Scenario& scenario, SeamGate& gate, InvariantChecker& checker, Deliver deliver);
+
+  // The program, until all is sent or Stop(): the body of a fibre of the harness.
+  void Drive();
+  // The world is over: the program is killed.
+  void Stop();
+  // All is committed that shall be, all of that is sent or parked, and the side topic says so.
+  bool is_done() const { return is_done_; }
+
+  // The side topic, as a consumer in `process` reads it.
+  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process);
+  // How long a number may be missing; longer than a void needs without trouble.
+  static constexpr absl::Duration kGapGrace = absl::Seconds(5);
+
+  SendingInvariants& invariants() { return invariants_; }
+  const SendingInvariants& invariants() const { return invariants_; }
+  std::string Complaint() const;
+
+ private:
+  // One life of the program.
+  struct Life;
+
+  void Live(Life& life);
+  void Write(Life& life, std::size_t writer);
+  void Watch(Life& life);
+  absl::Status Attempt(Life& life, const SentTogether& together);
+  absl::Status PublishAll(Transaction& transaction, const std::vector<std::size_t>& posts);
+  OutgoingMessage MessageOf(std::size_t post) const;
+  OutboxRelayOptions RelayOptions(Life& life);
+  bool IsSettled(std::size_t transaction) const;
+  bool IsAllCommitted() const;
+  void LosePower();
+  bool OnStored(const OutgoingMessage& message, std::size_t post);
+
+  const Scenario& scenario_;
+  const Sending& sending_;
+  SeamGate& gate_;
+  FiberScheduler& scheduler_;
+  InvariantChecker& checker_;
+  const Deliver deliver_;
+  SendingInvariants invariants_;
+  FakeStore store_;
+  FakeTopics topics_;
+  const absl::Time begin_;
+  std::set<std::size_t> rolled_back_;  // of Sending::transactions, that have been
+  std::int64_t stored_ = 0;            // records of the topic
+  int lives_ = 0;
+  Life* life_ = nullptr;
+  absl::Status last_end_;
+  bool is_done_ = false;
+  bool is_over_ = false;
+};
+
+}  // namespace once::testing
