@@ -39,7 +39,8 @@ absl::StatusOr<std::vector<Result>> Database::RunAlone(Session& session,
                                          ": the connection was lost inside the commit"));
 }
 
-absl::Status Database::Commit(Session& session, Durability wanted, std::string_view when_unknown) {
+absl::StatusOr<std::vector<Result>> Database::CommitQueued(Session& session, Durability wanted,
+                                                           std::string_view when_unknown) {
   const bool is_synced = wanted == Durability::kMachine;
   if (!is_synced) has_unsynced_ = true;
   session.Queue(is_synced ? statements_.write_synced : statements_.write_unsynced);
@@ -49,12 +50,12 @@ absl::Status Database::Commit(Session& session, Durability wanted, std::string_v
   } else {
     ONCE_KILL_POINT("postgres.before_unsynced_commit");
   }
-  const auto results = RunAlone(session, "commit");
+  auto results = RunAlone(session, "commit");
   if (results.ok() && is_synced) ONCE_KILL_POINT("postgres.committed");
   if (results.ok() && !is_synced) ONCE_KILL_POINT("postgres.committed_unsynced");
   if (results.ok() && is_synced) NoteSynced((*results)[results->size() - 2]);
   const absl::Status& committed = results.status();
-  if (!absl::IsUnknown(committed)) return committed;
+  if (!absl::IsUnknown(committed)) return results;
   return absl::UnknownError(absl::StrCat(ToAbsl(ToStd(committed.message())),
                                          when_unknown.empty() ? "" : "; ", ToAbsl(when_unknown)));
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "adapters/postgres/pooler.h"
 #include "adapters/postgres/position_rows.h"
 #include "adapters/postgres/refusal.h"
 #include "adapters/postgres/settings.h"
@@ -58,8 +59,14 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(StoreOptions options) {
     const absl::Duration patience = std::min(database->options_.connect_timeout, kRefusalPatience);
     return AtOpening(session.status(), FindRefusal(database->settings_, patience));
   }
+  const int told_pid = (*session)->pid();
   auto server = AskServer(**session, database->options_.answer_timeout);
   if (!server.ok()) return server.status();
+  if ((*session)->pid() != told_pid) {
+    absl::Status fit = CheckPooler(**session, database->settings_, database->where_,
+                                   database->session_name_, database->options_.answer_timeout);
+    if (!fit.ok()) return fit;
+  }
   if (server->is_standby) {
     return absl::UnavailableError(absl::StrCat("postgres: open ", database->where_,
                                                ": the server is a standby; name its primary too"));

@@ -54,7 +54,12 @@ class Database : public std::enable_shared_from_this<Database> {
   absl::StatusOr<std::vector<Result>> RunAlone(Session& session, std::string_view operation);
   // Ends the transaction of `session` with what is queued before; kUnknown when nobody knows
   // whether it did. `when_unknown` ends that message.
-  absl::Status Commit(Session& session, Durability wanted, std::string_view when_unknown);
+  absl::Status Commit(Session& session, Durability wanted, std::string_view when_unknown) {
+    return CommitQueued(session, wanted, when_unknown).status();
+  }
+  // The same; the results are those of what was queued, in its order, and of the commit behind.
+  absl::StatusOr<std::vector<Result>> CommitQueued(Session& session, Durability wanted,
+                                                   std::string_view when_unknown);
 
   // A commit of claims that did not wait for the disk goes on the count; as ClaimStore::Sync().
   absl::Status CommitWords(Session& session);

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "adapters/postgres/outgoing_rows.h"
 #include "src/test_hooks.h"
 
 namespace once::postgres {
@@ -95,7 +94,9 @@ absl::Status LaneSession::Survey(std::vector<int>& free) {
   const auto relays = static_cast<std::size_t>(std::max<std::int64_t>(lanes.Int(0, 2), 1));
   share_ = (kLanes + relays - 1) / relays;
   for (int row = 0; row < lanes.rows(); ++row) {
-    if (lanes.Int(row, 1) == 0) free.push_back(static_cast<int>(lanes.Int(row, 0)));
+    const auto lane = static_cast<std::size_t>(lanes.Int(row, 0));
+    if (lanes.Int(row, 1) == 0) free.push_back(static_cast<int>(lane));
+    if (lane < last_drawn_.size()) last_drawn_[lane] = lanes.Int(row, 3);
   }
   return absl::OkStatus();
 }

@@ -9,6 +9,8 @@
 // Thread-safety: one thread at a time.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -19,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/postgres/database.h"
+#include "adapters/postgres/outgoing_rows.h"
 #include "adapters/postgres/session.h"
 
 namespace once::postgres {
@@ -38,6 +41,8 @@ class LaneSession {
   void GiveUp(std::span<const int> lanes);
   std::vector<int> FindSurplus() const;
   bool Holds(int lane) const { return lanes_.contains(lane); }
+  // The greatest number of the lane that anybody had drawn at the last Hold().
+  std::int64_t last_drawn(int lane) const { return last_drawn_.at(static_cast<std::size_t>(lane)); }
 
   // Null: there is none, and no lane is held.
   Session* session();
@@ -62,6 +67,7 @@ class LaneSession {
   std::set<int> lanes_;
   std::set<std::uint64_t> epochs_;
   std::size_t share_ = 0;
+  std::array<std::int64_t, kLanes> last_drawn_{};
   bool must_tell_loss_ = false;
 };
 

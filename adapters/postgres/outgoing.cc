@@ -25,6 +25,16 @@ std::int64_t Limit(std::size_t wanted, std::size_t max) {
   return static_cast<std::int64_t>(std::min(wanted, max));
 }
 
+// First and last numbers.
+std::pair<Column, Column> HoleColumns(const NumberHoles& holes) {
+  std::pair columns(Column(Column::Type::kInt8), Column(Column::Type::kInt8));
+  for (const auto& [first, hole] : holes.holes()) {
+    columns.first.Add(first);
+    columns.second.Add(hole.last);
+  }
+  return columns;
+}
+
 absl::Status NotHeld(int lane) {
   return absl::AbortedError(
       absl::StrCat("postgres: lane ", lane, " of outgoing messages is not held any more"));
@@ -40,7 +50,13 @@ absl::StatusOr<std::vector<int>> PostgresOutgoing::HoldLanes() {
   absl::StatusOr<std::vector<int>> held = lanes_.Hold();
   std::erase_if(held_, [this](const auto& entry) { return !lanes_.Holds(entry.first); });
   if (!held.ok()) return held;
-  for (const int lane : *held) held_[lane].has_rows.reset();
+  for (const int lane : *held) {
+    HeldLane& one = held_[lane];
+    one.has_rows.reset();
+    const bool is_set_back =
+        one.lane && lanes_.last_drawn(lane) < InLane(one.lane->state().cursor());
+    one.must_check = one.must_check || is_set_back || !one.trouble.ok();
+  }
   return held;
 }
 
@@ -108,6 +124,7 @@ absl::StatusOr<std::vector<UnfinishedRound>> PostgresOutgoing::FindUnfinished(in
   // As the server has it now: an operator knows nothing of rounds, but a lane is taken rarely.
   if (absl::Status loaded = Load(lane, **held); !loaded.ok()) return loaded;
   (*held)->seen = {};
+  (*held)->must_check = true;
   std::vector<UnfinishedRound> unfinished;
   for (const auto& [number, round] : (*held)->lane->state().rounds()) {
     UnfinishedRound& found = unfinished.emplace_back();
@@ -169,6 +186,39 @@ absl::Status PostgresOutgoing::LookAtLanes() {
   return absl::OkStatus();
 }
 
+absl::Status PostgresOutgoing::CheckNumbers(int lane, HeldLane& held) {
+  const OutgoingLane& known = *held.lane;
+  const std::int64_t cursor = InLane(known.state().cursor());
+  const auto known_rows = static_cast<std::int64_t>(known.state().CountKnown());
+  const auto [firsts, lasts] = HoleColumns(known.holes());
+  const auto results = Ask(
+      database_->statements().check_numbers,
+      std::move(Params().Int4(lane).Int8(cursor).Array(firsts).Array(lasts).Int8(known_rows + 1)));
+  if (!results.ok()) return results.status();
+  const std::int64_t last_drawn = results->back().Int(0, 0);
+  const std::string sequence =
+      absl::StrCat(ToAbsl(database_->options().schema), ".outgoing_", lane);
+  held.must_check = false;
+  held.trouble = absl::OkStatus();
+  if (last_drawn < cursor) {
+    held.trouble = absl::DataLossError(absl::StrCat(
+        "postgres: outgoing messages ", database_->where(), ": sequence ", sequence, " is at ",
+        last_drawn, ", and rows up to ", cursor,
+        " were published: somebody has set it back (setval, tables that were restored without "
+        "their sequences), and what is committed now has numbers of the past; stop who publishes, "
+        "SELECT setval('",
+        sequence, "', ", cursor, "), and give rows that were added meanwhile new numbers"));
+  } else if (results->back().Int(0, 1) > known_rows) {
+    held.trouble = absl::DataLossError(
+        absl::StrCat("postgres: outgoing messages ", database_->where(), ": lane ", lane,
+                     " has rows up to number ", cursor,
+                     " that were added after it was passed: its sequence was set back; UPDATE ",
+                     database_->options().schema, ".outgoing SET number = nextval('", sequence,
+                     "') of those rows (put_at says when each was added), and they are published"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadReady(int lane, OutgoingLane& known,
                                                                      const Bound& bound) {
   std::vector<OutgoingRow> rows;
@@ -215,12 +265,7 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
       if (!known.state().MayPass(one, bound.passed_topics)) told.push_back(std::move(one));
     }
   };
-  Column firsts(Column::Type::kInt8);
-  Column lasts(Column::Type::kInt8);
-  for (const auto& [first, hole] : known.holes().holes()) {
-    firsts.Add(first);
-    lasts.Add(hole.last);
-  }
+  const auto [firsts, lasts] = HoleColumns(known.holes());
   const std::int64_t rows_max = Limit(bound.rows_max, kRowsMax);
   const std::int64_t bytes_max = Limit(bound.bytes_max, kBytesMax);
   // What is ahead is read first: of each order whatever is older than a row that is seen ahead is
@@ -267,6 +312,10 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::FindUnplaced(int lane
     }
     const absl::StatusOr<HeldLane*> held = Find(lane);
     if (!held.ok()) return held.status();
+    if ((*held)->must_check) {
+      if (absl::Status asked = CheckNumbers(lane, **held); !asked.ok()) return asked;
+    }
+    if (!(*held)->trouble.ok()) return (*held)->trouble;
     (*held)->lane->state().TakeBack(bound.passed_topics);
     const bool has_rows = std::exchange((*held)->has_rows, std::nullopt).value_or(false);
     // Those first: of their orders they are older than all behind the cursor.

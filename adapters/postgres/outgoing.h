@@ -61,6 +61,8 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
     std::optional<OutgoingLane> lane;  // nullopt: to be read
     Sighting seen;
     std::optional<bool> has_rows;  // by the last look at all lanes; nullopt: used up
+    bool must_check = true;        // numbers, before anything else is told
+    absl::Status trouble;          // not OK: nothing is told until somebody has mended it
   };
   // By lanes.
   using Changes = std::map<int, OutgoingLane::Change>;
@@ -73,6 +75,8 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
   static absl::StatusOr<OutgoingLane> LaneAt(const Result& rows);
   // Which lanes have rows to be told, for all that are held, and which holes are none any more.
   absl::Status LookAtLanes();
+  // Whether numbers were drawn again behind the cursor, where nothing would tell their rows.
+  absl::Status CheckNumbers(int lane, HeldLane& held);
   absl::StatusOr<std::vector<OutgoingRow>> ReadReady(int lane, OutgoingLane& known,
                                                      const Bound& bound);
   absl::StatusOr<std::vector<OutgoingRow>> ReadOn(int lane, HeldLane& held, const Bound& bound);

@@ -78,6 +78,7 @@ absl::Status PostgresOutgoing::ChangeAsOperator(
   if (!session.ok()) return session.status();
   const Statements& statements = database_->statements();
   (*session)->Queue(statements.begin);
+  (*session)->Queue(statements.hurry);
   (*session)->Queue(statements.hold_lane, std::move(Params().Int4(lane)));
   (*session)->Queue(statements.read_facts, std::move(Params().Int4(lane)));
   const auto results = (*session)->Run(database_->options().answer_timeout);

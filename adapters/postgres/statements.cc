@@ -6,6 +6,7 @@
 // inside the pipeline, before the COMMIT behind it, and no round trip is spent on looking.
 #include "adapters/postgres/statements.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
@@ -19,6 +20,10 @@ namespace {
 
 constexpr std::string_view kDivisionByZero = "22012";
 constexpr std::string_view kUniqueViolation = "23505";
+
+// What an operator changes is held for as long as it takes; a command that is stopped in the midst
+// of it (Ctrl-Z) must not hold up relays.
+constexpr absl::Duration kOperatorIdleMax = absl::Seconds(3);
 
 constexpr const char* kPartitionKeys =
     "unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int4[]) WITH ORDINALITY "
@@ -95,6 +100,11 @@ void NameWaits(Statements& s, const Namer& name, const StoreOptions& options) {
   };
   s.wait_as_store = wait(options.lock_timeout);
   s.wait_as_handler = wait(options.handler_lock_timeout);
+  // Less than an answer is waited for: a commit whose answer nobody hears is in doubt.
+  s.wait_to_publish = wait(std::min(options.handler_lock_timeout, options.answer_timeout / 2));
+  s.hurry = name("change outgoing messages",
+                 absl::StrCat("SET LOCAL idle_in_transaction_session_timeout TO ",
+                              absl::ToInt64Milliseconds(kOperatorIdleMax)));
 }
 
 // What DISCARD ALL does, but for the prepared statements, which are ours.

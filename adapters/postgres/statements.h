@@ -18,6 +18,8 @@ struct Statements {
   Statement begin, commit, rollback;
   // Whose statements come next in this transaction: they wait for locks so long.
   Statement wait_as_store, wait_as_handler;
+  Statement wait_to_publish;  // for the orders of keys; as a handler's statement waits
+  Statement hurry;            // an operator's transaction is ended soon where nothing more is asked
   // Outside any transaction: what a handler may have left on its session goes.
   std::vector<Statement> cleaning;
   Statement set_savepoint, release_savepoint, rollback_to_savepoint;
@@ -62,6 +64,7 @@ struct Statements {
   Statement put_outgoing_rows;
   std::vector<Statement> plan_for_relay;
   Statement join_relays, leave_relays, survey_lanes, take_lanes, own_lanes, give_up_lanes;
+  Statement check_numbers;
   Statement hold_epoch, find_epoch;
   Statement look_at_lanes, advance_lanes, hold_lane, touch_lane;
   Statement read_facts, next_transaction, put_facts, forget_facts;

@@ -20,6 +20,10 @@ constexpr const char* kLocks =
     "'advisory' AND granted AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE "
     "datname = current_database()))";
 
+// The greatest number of a lane that anybody has drawn.
+constexpr const char* kLastDrawn =
+    "coalesce(pg_sequence_last_value(('@.outgoing_' || l.lane)::regclass), 0)";
+
 // Which row a fact's key is about.
 constexpr const char* kFactNumber = "('x' || encode(substr(f.key, 2), 'hex'))::bit(64)::int8";
 
@@ -81,7 +85,16 @@ void NameLanes(Statements& s, const Namer& name) {
                         Shown("hashtext('once lane @')"),
                         " AND object = l.lane), (SELECT count(*) FROM locks WHERE class = ",
                         Shown("hashtext('once relays')"), " AND object = ", Shown("hashtext('@')"),
-                        ") FROM @.outgoing_lanes l ORDER BY l.lane"));
+                        "), ", kLastDrawn, " FROM @.outgoing_lanes l ORDER BY l.lane"));
+  // 3 and 4 are the lane's holes.
+  s.check_numbers =
+      name(kOperation,
+           absl::StrCat(
+               "SELECT ", kLastDrawn,
+               ", (SELECT count(*) FROM (SELECT FROM @.outgoing o WHERE o.lane = $1::int4 AND "
+               "o.number <= $2::int8 AND NOT EXISTS (SELECT FROM unnest($3::int8[], $4::int8[]) "
+               "AS h(first, last) WHERE o.number BETWEEN h.first AND h.last) LIMIT $5::int8) "
+               "AS passed) FROM (SELECT $1::int4) AS l(lane)"));
   s.take_lanes = name(kOperation,
                       "SELECT k.lane FROM unnest($1::int4[]) AS k(lane) WHERE "
                       "pg_try_advisory_lock(hashtext('once lane @'), k.lane)");

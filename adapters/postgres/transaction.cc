@@ -107,6 +107,9 @@ absl::Status PostgresTransaction::Publish(const OutgoingMessage& message) {
 
 bool PostgresTransaction::QueuePublished() {
   if (to_publish_.empty()) return false;
+  // Whoever publishes for one of these keys holds it until his commit. To wait for that costs less
+  // than to run the handlers again.
+  session_->Queue(database_->statements().wait_to_publish);
   ForEachPart(to_publish_, true, [&](auto rows, auto locked) {
     session_->Queue(database_->statements().put_outgoing_rows, PublishParams(rows, locked));
   });

@@ -156,6 +156,7 @@ const OutboxBook& OutboxBookOf(std::string_view name) {
   static const RocksdbBook* const rocksdb = new RocksdbBook;
   if (name == sqlite->name()) return *sqlite;
   if (name == rocksdb->name()) return *rocksdb;
+  if (name == PostgresOutboxBook().name()) return PostgresOutboxBook();
   throw std::runtime_error("there are no books in " + std::string(name));
 }
 

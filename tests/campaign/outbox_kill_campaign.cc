@@ -1,26 +1,27 @@
 // outbox-kill: kill -9 of a process whose threads commit transactions with messages in them, some
 // rolled back on purpose, while a relay in it publishes what is committed to a real broker. An
 // embedded store belongs to one process, so that all of it dies: a third of the deaths fall on
-// named places of relay, transaction and store. At the end the topic is read by a raw client and
+// named places of relay, transaction and store. Over PostgreSQL there are several such processes,
+// which share the lanes (outbox_server_kills.h). At the end the topic is read by a raw client and
 // compared with the books that every transaction has kept in tables of its own.
 #include <signal.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <fstream>
-#include <map>
-#include <set>
+#include <stdexcept>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "once/sequence.h"
-#include "src/test_hooks.h"
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
 #include "tests/campaign/outbox_book.h"
+#include "tests/campaign/outbox_places.h"
 #include "tests/campaign/outbox_process.h"
-#include "tests/campaign/sent_topic.h"
+#include "tests/campaign/outbox_server_kills.h"
+#include "tests/campaign/outbox_verdict.h"
+#include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/small_scene.h"
 #include "tests/campaign/unsettled.h"
 #include "tests/campaign/workload.h"
@@ -35,8 +36,6 @@ constexpr std::int32_t kPartitions = 6;
 constexpr absl::Duration kPatience = absl::Seconds(60);
 // A life that was to die at a place it never comes to is killed after this.
 constexpr absl::Duration kPlacePatience = absl::Seconds(5);
-// From so many kills on, a place that no life comes to is a gap in the campaign.
-constexpr std::int64_t kKillsForEveryPlace = 100;
 constexpr absl::Duration kDrainPatience = absl::Minutes(10);
 // Every so manieth life a writer holds transactions open, longer than others wait for them.
 constexpr std::int64_t kHoldsOneIn = 10;
@@ -47,14 +46,14 @@ class OutboxKills {
  public:
   OutboxKills(const CampaignOptions& options, const OutboxBook& book, std::int64_t kills,
               std::int64_t rows, bool is_wrong, CampaignReport& report)
-      : book_(book),
-        kills_(kills),
+      : kills_(kills),
         rows_(rows),
         label_(absl::StrCat(std::string(book.name()), " (--seed ", options.seed, ")")),
         dice_(options.seed),
         report_(report),
         broker_(options.brokers),
-        topic_(broker_.NewTopic(kPartitions)) {
+        topic_(broker_.NewTopic(kPartitions)),
+        places_(book.name()) {
     task_ = {.brokers = options.brokers,
              .topic = topic_,
              .book = std::string(book.name()),
@@ -62,25 +61,8 @@ class OutboxKills {
              .answered = folder_.File("answered"),
              .log = folder_.File("log"),
              .is_wrong = is_wrong};
-    for (const std::string& point : test_hooks::KillPoints()) {
-      for (const std::string_view prefix : {"outbox_relay.", "transact."}) {
-        if (point.starts_with(prefix)) points_.push_back(point);
-      }
-      if (point == task_.book + ".before_commit" || point == task_.book + ".committed" ||
-          point == task_.book + ".before_synced_write" ||
-          point == task_.book + ".written_and_synced") {
-        points_.push_back(point);
-      }
-    }
   }
-  ~OutboxKills() {
-    try {
-      broker_.DeleteTopic(topic_);
-      if (broker_.PartitionCount(MarksTopic(topic_)) > 0) broker_.DeleteTopic(MarksTopic(topic_));
-    } catch (const std::exception& error) {
-      Say(absl::StrCat("a topic stays: ", error.what()));
-    }
-  }
+  ~OutboxKills() { DeleteTopics(broker_, topic_); }
   OutboxKills(const OutboxKills&) = delete;
   OutboxKills& operator=(const OutboxKills&) = delete;
 
@@ -89,12 +71,12 @@ class OutboxKills {
       if (!LiveAndDie()) return;
       if (killed_ % 10 == 0) Say(absl::StrCat(label_, ": ", killed_, " of ", kills_, " kills"));
     }
-    for (const std::string& point : points_) {
-      if (kills_ >= kKillsForEveryPlace && !places_.contains(point)) {
-        Complain("no life ended at " + point);
-      }
-    }
-    if (Drain()) Judge();
+    JudgePlaces(places_, kills_, label_, report_);
+    AddFigure(report_, "kills", killed_);
+    AddFigure(report_, "lives_with_held_transactions", held_);
+    if (!Drain()) return;
+    Say(label_ + ": judging");
+    JudgeOutbox(task_, broker_, label_, report_);
   }
 
  private:
@@ -112,18 +94,6 @@ class OutboxKills {
         std::vector<std::string>{kName, Json(nlohmann::json(task_)).dump()}, environment);
   }
 
-  // Such that a life comes to it with about as many rows as are its share. Of a relay there are few
-  // turns to die at, unless its rounds are small.
-  std::string DrawPlace() {
-    const std::string& point = points_[next_point_++ % points_.size()];
-    std::int64_t turns = std::max<std::int64_t>(rows_per_life() * 2 / kRowsPerTransactionMax, 2);
-    if (point.starts_with("outbox_relay.")) {
-      task_.round_rows_max = 20;
-      turns = std::clamp<std::int64_t>(rows_per_life() / task_.round_rows_max, 2, 40);
-    }
-    return absl::StrCat(point, ":", 1 + dice_.Below(turns));
-  }
-
   bool LiveAndDie() {
     constexpr std::int64_t kRounds[] = {20, 200, 1'000, 4'000};
     task_.round_rows_max = kRounds[dice_.Below(4)];
@@ -131,7 +101,7 @@ class OutboxKills {
     task_.hold_ms = holds ? kHoldMs : 0;
     task_.busy_ms = holds ? kBusyMs : 5'000;
     task_.rows_max = 3 * rows_per_life();
-    const std::string place = dice_.OneIn(3) ? DrawPlace() : "";
+    const std::string place = dice_.OneIn(3) ? places_.Draw(dice_, rows_per_life(), task_) : "";
     testing::Environment environment;
     if (!place.empty()) environment.emplace_back("ONCE_KILL_AT", place);
     const auto child = Start(environment);
@@ -154,7 +124,7 @@ class OutboxKills {
       return false;
     }
     ++killed_;
-    if (ended) ++places_[place.substr(0, place.find(':'))];
+    if (ended) places_.NoteDeath(place);
     return true;
   }
 
@@ -176,42 +146,6 @@ class OutboxKills {
     return false;
   }
 
-  void Judge() {
-    Say(label_ + ": judging");
-    SentTruth truth{.topic = topic_, .copies = ReadCopies(broker_, topic_), .is_complete = true};
-    for (const SentMessage& row : book_.Read(task_.store)) {
-      truth.fates.emplace(row.name, Fate::kStored);
-    }
-    std::int64_t undone = 0;
-    std::ifstream lines(task_.answered);
-    for (std::string name; std::getline(lines, name);) {
-      if (!truth.fates.contains(name) && ++undone <= 3)
-        Complain(name + " was committed and is gone");
-    }
-    const SentJudgement judgement = JudgeSent(truth);
-    AddSent(judgement, label_, report_);
-    const auto add = [this](const char* figure, std::int64_t number) {
-      report_.extras[figure] = report_.extras.value(figure, std::int64_t{0}) + number;
-    };
-    add("kills", killed_);
-    add("rows", static_cast<std::int64_t>(truth.fates.size()));
-    add("missing", judgement.missing);
-    add("published_without_commit", judgement.surplus);
-    add("order_inversions", judgement.order_inversions);
-    add("undone", undone);
-    add("repeats", judgement.repeats);
-    add("unlike_ids", judgement.unlike_ids);
-    add("renumbered", judgement.renumbered);
-    add("numbers_reused", judgement.numbers_reused);
-    add("numbers_missing", judgement.numbers_missing);
-    add("lives_with_held_transactions", held_);
-    for (const auto& [point, count] : places_) {
-      Json& counts = report_.extras["kill_points"];
-      counts[point] = (counts.contains(point) ? counts[point].get<std::int64_t>() : 0) + count;
-    }
-  }
-
-  const OutboxBook& book_;
   const std::int64_t kills_;
   const std::int64_t rows_;
   const std::string label_;
@@ -221,28 +155,47 @@ class OutboxKills {
   kafka::testing::TestBroker broker_;
   const std::string topic_;
   OutboxTask task_;
-  std::vector<std::string> points_;  // which take turns
-  std::size_t next_point_ = 0;
-  std::map<std::string, std::int64_t> places_;
+  OutboxPlaces places_;
   std::int64_t killed_ = 0;
   std::int64_t held_ = 0;
 };
 
+void Attack(const std::string& store, const CampaignOptions& options, std::int64_t kills,
+            std::int64_t rows, bool is_wrong, CampaignReport& report) {
+  if (store == PostgresOutboxBook().name()) {
+    KillOverPostgres(options, kills, rows, is_wrong, report);
+  } else {
+    OutboxKills(options, OutboxBookOf(store), kills, rows, is_wrong, report).Run();
+  }
+}
+
+// Those that can be attacked here, of those that are meant.
+std::vector<std::string> FindStores(const CampaignOptions& options) {
+  std::vector<std::string> stores;
+  for (const std::string_view store : {"sqlite", "rocksdb", "postgres"}) {
+    if (store.find(options.only) == store.npos) continue;
+    const std::string why_not = store == PostgresOutboxBook().name() ? WhyNoPostgres() : "";
+    if (why_not.empty()) {
+      stores.emplace_back(store);
+    } else if (IsContinuousIntegration()) {
+      throw std::runtime_error(why_not);
+    } else {
+      Say("without PostgreSQL: " + why_not);
+    }
+  }
+  return stores;
+}
+
 CampaignReport Run(const CampaignOptions& options) {
   CampaignReport report;
-  std::vector<std::string> stores;
-  for (const std::string_view store : {"sqlite", "rocksdb"}) {
-    if (store.find(options.only) != store.npos) stores.emplace_back(store);
-  }
+  const std::vector<std::string> stores = FindStores(options);
   std::int64_t runs = options.runs;
   std::int64_t rows = options.size;
   for (std::size_t i = 0; i < stores.size(); ++i) {
     const auto left = static_cast<std::int64_t>(stores.size() - i);
     const std::int64_t kills = (runs + left - 1) / left;
     if (kills > 0) {
-      OutboxKills(options, OutboxBookOf(stores[i]), kills, rows / left,
-                  /*is_wrong=*/false, report)
-          .Run();
+      Attack(stores[i], options, kills, rows / left, /*is_wrong=*/false, report);
     }
     runs -= kills;
     rows -= rows / left;
@@ -250,8 +203,7 @@ CampaignReport Run(const CampaignOptions& options) {
   if (!stores.empty()) {
     CampaignReport wrong;
     constexpr std::int64_t kRowsOfTheWrong = 1'000;
-    OutboxKills(options, OutboxBookOf(stores[0]), 1, kRowsOfTheWrong, /*is_wrong=*/true, wrong)
-        .Run();
+    Attack(stores[0], options, 1, kRowsOfTheWrong, /*is_wrong=*/true, wrong);
     NoteWrong("a client that forgets records", wrong, report);
   }
   if (stores.empty()) report.violations.push_back("there is no store " + options.only);
@@ -262,13 +214,15 @@ CampaignReport Run(const CampaignOptions& options) {
 
 Campaign OutboxKillCampaign() {
   return {.name = kName,
-          .what = "kill -9 of a process that commits messages and relays them: SQLite, RocksDB",
-          .runs = 30,
-          .quick_runs = 4,
+          .what =
+              "kill -9 of processes that commit messages and relay them: SQLite, RocksDB, "
+              "PostgreSQL",
+          .runs = 45,
+          .quick_runs = 6,
           .takes_only = true,
           .size_flag = "--rows",
-          .size = 100'000,
-          .quick_size = 4'000,
+          .size = 150'000,
+          .quick_size = 6'000,
           .run = &Run,
           .child = &PublishUntilKilled};
 }

@@ -82,38 +82,53 @@ class OutboxProcess {
 
   void Write(int writer) {
     Dice dice(Draw(task_.seed, static_cast<std::uint64_t>(writer)));
+    // Every other writer, where there are such transactions.
+    const std::unique_ptr<OutboxWriter> own =
+        writer % 2 == 0 ? book_.NewWriter(task_.store, task_.topic) : nullptr;
     for (std::int64_t number = 0; !has_failed_ && written_ < task_.rows_max; ++number) {
-      WriteOnce(writer, number, dice);
+      WriteOnce(writer, number, dice, own.get());
     }
   }
 
   // One transaction, which is committed, rolled back, or refused while another one holds the store.
-  void WriteOnce(int writer, std::int64_t number, Dice& dice) {
+  void WriteOnce(int writer, std::int64_t number, Dice& dice, OutboxWriter* own) {
     const std::int64_t rows = 1 + dice.Below(kRowsPerTransactionMax);
-    const bool is_undone = dice.OneIn(kUndoneOneIn);
     const bool throws = dice.OneIn(2);
     const bool is_held = task_.hold_ms > 0 && writer == 0 && number % kHeldOneIn == kFirstHeld;
-    std::vector<std::string> names;
-    const absl::Status committed = Transact(*store_, [&](Transaction& transaction) -> absl::Status {
-      for (std::int64_t row = 0; row < rows; ++row) {
-        names.push_back(absl::StrCat("l", task_.life, ".w", writer, ".", number, ".", row));
-        const std::string key = absl::StrCat("key-", dice.Below(task_.keys));
-        if (absl::Status put = PutOne(transaction, key, names.back()); !put.ok()) return put;
-      }
-      if (is_held) absl::SleepFor(absl::Milliseconds(task_.hold_ms));
-      if (is_undone && throws) throw Undone();
-      return is_undone ? absl::CancelledError("undone on purpose") : absl::OkStatus();
-    });
+    OutboxWrite write{.hold = absl::Milliseconds(is_held ? task_.hold_ms : 0),
+                      .is_undone = dice.OneIn(kUndoneOneIn)};
+    for (std::int64_t row = 0; row < rows; ++row) {
+      write.rows.push_back(
+          {.key = absl::StrCat("key-", dice.Below(task_.keys)),
+           .name = absl::StrCat("l", task_.life, ".w", writer, ".", number, ".", row)});
+    }
+    const absl::Status committed = own != nullptr ? own->Write(write) : WriteInStore(write, throws);
     if (committed.ok()) {
       std::string lines;
-      for (const std::string& name : names)
-        absl::StrAppend(&lines, lines.empty() ? "" : "\n", name);
+      for (const SentMessage& row : write.rows) {
+        absl::StrAppend(&lines, lines.empty() ? "" : "\n", row.name);
+      }
       answered_.Append(lines);
       Count(rows);
-    } else if (!is_undone && !absl::IsUnavailable(committed) && !absl::IsUnknown(committed)) {
+    } else if (absl::IsUnavailable(committed) || absl::IsUnknown(committed) ||
+               absl::IsAborted(committed)) {
+      // A server may be away for a while.
+      absl::SleepFor(absl::Milliseconds(10));
+    } else if (!write.is_undone) {
       std::cerr << "a transaction: " << committed << "\n";
       has_failed_ = true;
     }
+  }
+
+  absl::Status WriteInStore(const OutboxWrite& write, bool throws) {
+    return Transact(*store_, [&](Transaction& transaction) -> absl::Status {
+      for (const SentMessage& row : write.rows) {
+        if (absl::Status put = PutOne(transaction, row.key, row.name); !put.ok()) return put;
+      }
+      absl::SleepFor(write.hold);
+      if (write.is_undone && throws) throw Undone();
+      return write.is_undone ? absl::CancelledError("undone on purpose") : absl::OkStatus();
+    });
   }
 
   absl::Status PutOne(Transaction& transaction, const std::string& key, const std::string& name) {

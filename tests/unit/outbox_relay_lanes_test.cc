@@ -20,9 +20,14 @@ class LanesLog final : public testing::ForwardingOutgoingLog, public stores::Lan
  public:
   using ForwardingOutgoingLog::ForwardingOutgoingLog;
 
-  absl::StatusOr<std::vector<int>> HoldLanes() override { return lanes; }
+  absl::StatusOr<std::vector<int>> HoldLanes() override {
+    if (std::exchange(must_tell_loss, false)) return std::vector<int>();
+    return lanes;
+  }
   std::vector<int> FindSurplus() override { return surplus; }
+  // Whoever gives up hears no more of what he has lost, as with a session that is gone.
   void GiveUpLanes(std::span<const int> given) override {
+    must_tell_loss = false;
     for (const int lane : given) {
       std::erase(lanes, lane);
       given_up.push_back(lane);
@@ -43,6 +48,7 @@ class LanesLog final : public testing::ForwardingOutgoingLog, public stores::Lan
   std::vector<int> surplus;
   std::vector<int> given_up;
   int unreadable = -1;
+  bool must_tell_loss = false;
 };
 
 class LanesStore final : public testing::ForwardingStore {
@@ -150,6 +156,64 @@ TEST(OutboxRelayLanes, ASurplusLaneIsGivenUpOnceNothingOfItIsOnItsWay) {
     EXPECT_THAT(world.ReadValues(), ElementsAre("1")) << "somebody else's now";
     world.EndRelay(false);
     EXPECT_THAT(log.given_up, ElementsAre(0, 1)) << "with the relay";
+  });
+}
+
+TEST(OutboxRelayLanes, WhoGivesUpLanesHasHeardOfThoseThatItHasLost) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    LanesLog& log = *store->outgoing();
+    log.lanes = {0, 1};
+    world.StartRelay(store);
+    EXPECT_TRUE(world.RunUntilIdle());
+    const auto later = [&world] {
+      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
+      EXPECT_TRUE(world.StepRelay().ok());
+    };
+    log.surplus = {1};
+    later();
+    EXPECT_THAT(log.given_up, IsEmpty());
+    log.must_tell_loss = true;
+    later();
+    EXPECT_THAT(log.given_up, ElementsAre(0, 1)) << "it begins anew";
+    world.EndRelay();
+  });
+}
+
+TEST(OutboxRelayLanes, WhatARelayThatIsGoneOwedIsDeclaredByOneThatWasThereBefore) {
+  RelayWorld world;
+  world.Play([&world] {
+    const auto store = LanesOf(world);
+    // Of another relay, which has a round on its way.
+    StreamProgress stream{.epoch = 4711,
+                          .topic = "orders",
+                          .partition = 1,
+                          .last = 6,
+                          .first_offset = 0,
+                          .last_offset = 4};
+    OutgoingRound round{.epoch = 4711};
+    world.Publish("of another relay", "k");
+    const auto rows = world.log().FindUnplaced(0, {.rows_max = 1, .bytes_max = 1});
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    round.placements = {{.number = rows->at(0).number, .partition = 1, .sequence = 5}};
+    ASSERT_TRUE(world.log().Advance({.placed = {&round, 1}, .streams = {&stream, 1}}).ok());
+    store->outgoing()->lanes = {1};
+    world.StartRelay(store);
+    EXPECT_TRUE(world.StepRelay().ok());  // it has asked what is owed: nothing
+    const OwedVoid owed{.epoch = 4711, .topic = "orders", .partition = 1, .sequence = 6};
+    const OutgoingProgress::Finished finished{.lane = 0, .round = round.round};
+    ASSERT_TRUE(world.log().Advance({.finished = {&finished, 1}, .owed = {&owed, 1}}).ok());
+    world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
+    EXPECT_TRUE(world.RunUntilIdle());
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_TRUE(world.StepRelay().ok());
+      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
+    }
+    EXPECT_EQ(world.ReadMarks().voids.size(), 1u);
+    EXPECT_THAT(world.log().ListOwed().value(), IsEmpty());
+    EXPECT_THAT(world.log().ListStreams().value(), IsEmpty()) << "its epoch is closed";
+    world.EndRelay();
   });
 }
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "adapters/postgres/settings.h"
+#include "adapters/postgres/tests/fake_pooler.h"
 #include "adapters/postgres/tests/former_format.h"
 #include "adapters/postgres/tests/store_scene.h"
 
@@ -285,6 +286,42 @@ TEST_F(OpenTest, MoreTransactionsThanConnectionsWaitAndAreTold) {
               Says(absl::StatusCode::kUnavailable, "connections_max"));
   second.reset();
   EXPECT_NE(Begin(), nullptr);
+}
+
+// Poolers, on a server of their own: its socket is at the usual place.
+class PooledOpen : public OpenTest {
+ protected:
+  std::string connection() const override { return server_.connection(); }
+  void TearDown() override {
+    store_.reset();
+    schema_.reset();  // its server goes first otherwise
+  }
+  StoreOptions Through(const testing::FakePooler& pooler) {
+    return OptionsFor(absl::StrCat("host=", pooler.folder(), " dbname=postgres user=once"),
+                      schema().name());
+  }
+
+  testing::PrivateServer server_;
+};
+
+TEST_F(PooledOpen, APoolOfTransactionsIsRefused) {
+  const testing::FakePooler pooler(server_.socket_folder(), testing::PoolMode::kTransaction);
+  EXPECT_THAT(OpenStore(Through(pooler)).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "pool_mode = session"));
+}
+
+TEST_F(PooledOpen, APoolOfSessionsIsAsGoodAsTheServer) {
+  const testing::FakePooler pooler(server_.socket_folder(), testing::PoolMode::kSession);
+  store_ = MustOpen(Through(pooler));
+  ASSERT_NE(store_, nullptr);
+  MustApply("1");
+  EXPECT_TRUE(IsCompleted("1"));
+}
+
+TEST_F(PooledOpen, APoolerThatDropsSettingsIsRefused) {
+  const testing::FakePooler dropping(server_.socket_folder(), testing::PoolMode::kSession, true);
+  EXPECT_THAT(OpenStore(Through(dropping)).status(),
+              Says(absl::StatusCode::kFailedPrecondition, "ignore_startup_parameters"));
 }
 
 TEST_F(OpenTest, APasswordIsInNoMessage) {

@@ -112,9 +112,13 @@ bool WireProxy::TakeMessages(Link& link) {
       // P: name, query. B: portal, name of the statement.
       const std::string first = bytes.c_str() + 5;
       const std::string second = bytes.c_str() + 5 + first.size() + 1;
-      if (bytes[0] == 'P' && second == "COMMIT") link.committers.insert(first);
-      if (bytes[0] == 'P' && second == "COMMIT" && first.empty()) commits = true;
-      if (bytes[0] == 'B' && link.committers.contains(second)) commits = true;
+      if (bytes[0] == 'P') link.statements[first] = second;
+      if (bytes[0] == 'B') {
+        const std::string& sql = link.statements[second];
+        commits = commits || sql == "COMMIT";
+        const std::lock_guard lock(watch_mutex_);
+        if (watch_) watch_(sql);
+      }
     }
     link.has_started = true;
     bytes.erase(0, size);

@@ -1,6 +1,6 @@
 // A WireProxy stands between a store and its server, reads along, and cuts the connection at the
 // commit that it was armed for: before the server has heard it, or before the store hears the
-// answer.
+// answer. A watch is told of every statement before the server is, and may take its time.
 // Thread-safety: safe for concurrent use; it has a thread of its own.
 #pragma once
 
@@ -8,9 +8,12 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <set>
+#include <map>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/scratch_folder.h"
@@ -37,15 +40,21 @@ class WireProxy {
   std::string folder() const { return folder_.path(); }
   // For the next commit on any connection.
   void Arm(Cut cut) { cut_ = cut; }
+  // `watch` is called with the text of each statement, on the proxy's thread: everything else that
+  // goes through the proxy waits until it returns. Null: nobody watches.
+  void Watch(std::function<void(std::string_view sql)> watch) {
+    const std::lock_guard lock(watch_mutex_);
+    watch_ = std::move(watch);
+  }
 
  private:
   struct Link {
     int client = -1;
     int server = -1;
-    std::string unread;                // of the client, less than a message
-    bool has_started = false;          // the first message has no type
-    std::set<std::string> committers;  // names of prepared statements that commit
-    bool is_mute = false;              // what the server says is dropped, and its first word cuts
+    std::string unread;                             // of the client, less than a message
+    bool has_started = false;                       // the first message has no type
+    std::map<std::string, std::string> statements;  // that are prepared, by their names
+    bool is_mute = false;  // what the server says is dropped, and its first word cuts
     bool is_over = false;
   };
 
@@ -62,6 +71,8 @@ class WireProxy {
   once::testing::ScratchFolder folder_;
   int listener_ = -1;
   std::atomic<Cut> cut_ = Cut::kNone;
+  std::mutex watch_mutex_;
+  std::function<void(std::string_view)> watch_;
   std::atomic<bool> is_stopping_ = false;
   std::list<Link> links_;
   std::vector<int> unnoticed_;  // sockets to the server that nobody reads

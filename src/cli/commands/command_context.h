@@ -18,7 +18,8 @@ struct CommandContext {
   StoreOperations& operations;
   Random& random;
   StoreMaintenance* maintenance = nullptr;  // null: the store offers none
-  // Of a store that is open here and nowhere else; else null.
+  // Of a store that is open here: closed before, or on a server. Null through the process that has
+  // it open.
   TransactionalStore* transactions = nullptr;
   OutgoingOperations* outgoing = nullptr;  // null: the store keeps no outgoing messages
   std::string store;                       // its path, for messages

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -114,35 +115,65 @@ ordered_json Describe(const FoundStream& stream) {
           {"given_up", stream.losses.given_up}};
 }
 
-// One stream's notes, and its partition's, as they are without what was missing.
-absl::Status Forgive(StoreTransaction& transaction, const StoredNote& found) {
-  const std::optional<LossNoteName> name = ParseLossNoteKey(found.key);
+// How often an owner that takes its partition back meanwhile is asked again.
+constexpr int kTriesMax = 5;
+
+std::uint64_t CountLost(const StreamLosses& losses) {
+  return CountKind(losses, MissingKind::kReported) + losses.given_up;
+}
+
+// What a person has been shown of one stream.
+struct ShownStream {
+  StoredNote note;
+  std::uint64_t lost = 0;
+};
+
+// One stream's notes, and its partition's, as they are without what was missing. Nothing, where
+// more is missing than was shown.
+absl::Status Forgive(StoreTransaction& transaction, const ShownStream& shown) {
+  const std::optional<LossNoteName> name = ParseLossNoteKey(shown.note.key);
   if (!name) return absl::DataLossError("the key of a note is damaged");
   const std::string head_key =
       LossNoteKey(LossNoteKind::kHead, name->partition).append(name->stream);
   const std::string partition_key = LossNoteKey(LossNoteKind::kPartition, name->partition);
-  const std::string_view keys[] = {head_key, found.key, partition_key};
+  const std::string_view keys[] = {head_key, shown.note.key, partition_key};
   std::string values[3];
   if (absl::Status status = transaction.FindNotes(keys, values); !status.ok()) return status;
   std::optional<StreamState> state = StreamState::Decode(values[0], values[1]);
   std::optional<PartitionProgress> progress = DecodeProgress(values[2]);
   if (!state || !progress) return absl::DataLossError("a note of the stream is damaged");
+  if (state->CountMissing() > shown.lost) {
+    return absl::FailedPreconditionError(
+        "more is missing by now than was shown; look at `once loss report` again");
+  }
   progress->missing -= std::min(progress->missing, state->CountMissing());
   state->Forgive(kMissingRangesMax);
   const std::string head = state->EncodeHead();
   const std::string losses = state->EncodeLosses();
   const std::string partition = EncodeProgress(*progress);
   const Note notes[] = {{.key = head_key, .value = head},
-                        {.key = found.key, .value = losses},
+                        {.key = shown.note.key, .value = losses},
                         {.key = partition_key, .value = partition}};
   return transaction.PutNotes(notes);
 }
 
-absl::Status ForgiveAll(TransactionalStore& store, const std::vector<StoredNote>& notes) {
-  absl::StatusOr<BeginResult> begun = store.Begin({});
+// Of one partition, in one transaction. A consumer that has it keeps what is missing in its memory,
+// and writes that down with its next messages: so its row is taken from it first, and it reads
+// everything again. kAborted: it has taken the row back before we came to the notes.
+absl::Status TryForgiveAll(CommandContext& context, const PartitionKey& key,
+                           const std::vector<ShownStream>& streams) {
+  TransactionalStore& store = *context.transactions;
+  const TakeRequest request{.key = key, .writer = context.random.Next(), .may_create = false};
+  const absl::StatusOr<std::vector<TakenPosition>> taken = store.Take({&request, 1});
+  if (!taken.ok()) return taken.status();
+  std::vector<PositionLock> locks;
+  // Without a row nobody has the partition.
+  if (taken->front().exists) locks.push_back({.key = key, .expected = taken->front().current});
+  absl::StatusOr<BeginResult> begun = store.Begin(locks);
   if (!begun.ok()) return begun.status();
-  for (const StoredNote& note : notes) {
-    if (absl::Status status = Forgive(*begun->transaction, note); !status.ok()) {
+  if (begun->transaction == nullptr) return absl::AbortedError("its consumer was faster");
+  for (const ShownStream& stream : streams) {
+    if (absl::Status status = Forgive(*begun->transaction, stream); !status.ok()) {
       begun->transaction->Rollback();
       return status;
     }
@@ -150,36 +181,52 @@ absl::Status ForgiveAll(TransactionalStore& store, const std::vector<StoredNote>
   return begun->transaction->Commit(Durability::kMachine);
 }
 
+absl::Status ForgiveAll(CommandContext& context, const PartitionKey& key,
+                        const std::vector<ShownStream>& streams) {
+  absl::Status forgiven;
+  for (int i = 0; i < kTriesMax; ++i) {
+    forgiven = TryForgiveAll(context, key, streams);
+    if (!absl::IsAborted(forgiven) && !absl::IsUnavailable(forgiven)) break;
+  }
+  if (forgiven.ok()) return forgiven;
+  return absl::Status(forgiven.code(),
+                      absl::StrCat(ShowBytes(ToString(key.partition)), ": ", forgiven.message()));
+}
+
 }  // namespace
 
 Report ForgetLosses(CommandContext& context, const LossSelector& selector) {
   if (context.transactions == nullptr) {
     return ReportError(absl::FailedPreconditionError(
-        "missing messages are forgotten in a closed store of SQLite or RocksDB: a consumer that "
-        "runs keeps what is missing in its memory; stop it first"));
+        "missing messages are forgotten in a store of PostgreSQL, or in a closed one of SQLite or "
+        "RocksDB: the process that has it open keeps what is missing in its memory; stop it "
+        "first"));
   }
-  std::vector<StoredNote> notes;
+  std::map<PartitionKey, std::vector<ShownStream>> partitions;
   std::uint64_t missing = 0;
+  std::size_t streams = 0;
   const absl::Status visited =
       VisitStreams(context.operations, [&](const FoundStream& stream, const StoredNote& note) {
-        const std::uint64_t lost =
-            CountKind(stream.losses, MissingKind::kReported) + stream.losses.given_up;
+        const std::uint64_t lost = CountLost(stream.losses);
         if (lost == 0 || !IsMeant(selector, stream)) return;
         missing += lost;
-        notes.push_back(note);
+        ++streams;
+        partitions[stream.name.partition].push_back({.note = note, .lost = lost});
       });
   if (!visited.ok()) return ReportError(visited);
-  if (notes.empty()) return ReportError(absl::NotFoundError("no message is missing there"));
-  const std::string question = absl::StrCat("Forget ", missing, " missing messages of ",
-                                            notes.size(), " streams, for good?");
+  if (streams == 0) return ReportError(absl::NotFoundError("no message is missing there"));
+  const std::string question =
+      absl::StrCat("Forget ", missing, " missing messages of ", streams, " streams, for good?");
   if (!context.confirm(question)) {
     return ReportError(absl::FailedPreconditionError("nobody confirmed it; --yes does"));
   }
-  if (const absl::Status forgiven = ForgiveAll(*context.transactions, notes); !forgiven.ok()) {
-    return ReportError(forgiven);
+  for (const auto& [key, shown] : partitions) {
+    if (const absl::Status forgiven = ForgiveAll(context, key, shown); !forgiven.ok()) {
+      return ReportError(forgiven);
+    }
   }
   Report report;
-  report.document = {{"forgotten_messages", missing}, {"streams", notes.size()}};
+  report.document = {{"forgotten_messages", missing}, {"streams", streams}};
   report.text = absl::StrCat("forgot ", missing, " missing messages\n");
   return report;
 }
@@ -192,8 +239,7 @@ Report ReportLosses(CommandContext& context, const LossSelector& selector) {
   Table table({"GROUP", "PARTITION", "PRODUCER", "EPOCH", "MISSING", "WAITING", "GIVEN UP"});
   const absl::Status visited = VisitStreams(context.operations, [&](const FoundStream& stream,
                                                                     const StoredNote&) {
-    const std::uint64_t lost =
-        CountKind(stream.losses, MissingKind::kReported) + stream.losses.given_up;
+    const std::uint64_t lost = CountLost(stream.losses);
     const std::uint64_t late = CountKind(stream.losses, MissingKind::kWaiting);
     if (!IsMeant(selector, stream) || lost + late == 0) return;
     missing += lost;

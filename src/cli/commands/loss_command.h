@@ -24,8 +24,9 @@ struct LossSelector {
 Report ReportLosses(CommandContext& context, const LossSelector& selector);
 
 // What is missing of these is excused, once the person has confirmed it; what is only waited for
-// stays. Refused unless the store is closed: a consumer that runs would know better. kNotFound when
-// nothing is missing.
+// stays. A partition at a time; of one whose consumer runs the row is taken from it, so that it
+// reads what is missing again. Refused where another process has the store open, unless it is on a
+// server. kNotFound when nothing is missing.
 Report ForgetLosses(CommandContext& context, const LossSelector& selector);
 
 }  // namespace once::cli

@@ -457,8 +457,7 @@ ExitCode OperatorCommands::Run() {
       .operations = *access->operations,
       .random = *random,
       .maintenance = access->maintenance,
-      .transactions =
-          access->is_running() || access->is_server ? nullptr : access->store->transactions(),
+      .transactions = access->is_running() ? nullptr : access->store->transactions(),
       .outgoing = access->outgoing,
       .store = access->path,
       .is_running = access->is_running(),

@@ -1,7 +1,9 @@
 // What `once loss report` makes of the notes in a store.
 #include "src/cli/commands/loss_command.h"
 
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "once/memory/store.h"
@@ -9,6 +11,7 @@
 #include "src/loss_notes.h"
 #include "src/stream_state.h"
 #include "src/stream_table.h"
+#include "tests/forwarding_seams.h"
 
 namespace once::cli {
 namespace {
@@ -103,8 +106,7 @@ TEST_F(LossCommand, ADamagedNoteIsAnErrorAndNotNothing) {
 class LossForget : public LossCommand {
  protected:
   void Leave(const StreamState& state) {
-    const PartitionKey key = {
-        .cluster = "c", .group = "billing", .partition = {.topic = "orders", .partition = 0}};
+    const PartitionKey& key = key_;
     const std::string stream = PackStream({.producer = "shop-1", .epoch = 1});
     Put(LossNoteKey(LossNoteKind::kHead, key) + stream, state.EncodeHead());
     Put(LossNoteKey(LossNoteKind::kLosses, key) + stream, state.EncodeLosses());
@@ -118,6 +120,16 @@ class LossForget : public LossCommand {
             .confirm = [this](std::string_view) { return is_confirmed_; }};
   }
 
+  // What the partition's consumer expects of its row from now on.
+  static PositionStamp Take(TransactionalStore& store, std::uint64_t writer) {
+    const TakeRequest request{.key = key_, .writer = writer};
+    const auto taken = store.Take({&request, 1});
+    EXPECT_TRUE(taken.ok()) << taken.status();
+    return taken.ok() ? taken->front().current : PositionStamp{};
+  }
+
+  static inline const PartitionKey key_ = {
+      .cluster = "c", .group = "billing", .partition = {.topic = "orders", .partition = 0}};
   std::shared_ptr<memory::Store> store_ = memory::OpenStore();
 
  private:
@@ -149,6 +161,57 @@ TEST_F(LossForget, NothingIsForgottenWithoutAWordOrOfAnotherProducer) {
   EXPECT_EQ(ForgetLosses(context, {}).code, kRefused);
 
   EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 3);
+}
+
+TEST_F(LossForget, AConsumerThatHasThePartitionMustReadItAgain) {
+  Leave(Missing(4, 6, true));
+  const PositionLock lock{.key = key_, .expected = Take(*store_->transactions(), 7)};
+  CommandContext context = Opened();
+  EXPECT_EQ(ForgetLosses(context, {}).code, kDone);
+
+  const auto begun = store_->transactions()->Begin({&lock, 1});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  EXPECT_EQ(begun->mismatches.size(), 1u) << "it would write down what it remembers";
+}
+
+// The consumer notices so soon that it has its partition back before the notes are read.
+class EagerConsumer final : public testing::ForwardingStore {
+ public:
+  EagerConsumer(std::shared_ptr<DedupStore> inner, std::function<void()> take_back)
+      : ForwardingStore(std::move(inner)), take_back_(std::move(take_back)) {}
+  absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override {
+    if (times_left_-- > 0) take_back_();
+    return ForwardingStore::Begin(locks);
+  }
+
+ private:
+  const std::function<void()> take_back_;
+  int times_left_ = 2;
+};
+
+TEST_F(LossForget, AConsumerThatTakesItsPartitionBackIsAskedAgain) {
+  Leave(Missing(4, 6, true));
+  PositionLock lock{.key = key_, .expected = Take(*store_->transactions(), 7)};
+  EagerConsumer store(store_, [&] { lock.expected = Take(*store_->transactions(), 8); });
+  CommandContext context = Opened();
+  context.transactions = &store;
+  EXPECT_EQ(ForgetLosses(context, {}).code, kDone);
+
+  EXPECT_EQ(ReportLosses(context, {}).code, kDone);
+  const auto begun = store_->transactions()->Begin({&lock, 1});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  EXPECT_EQ(begun->mismatches.size(), 1u);
+}
+
+TEST_F(LossForget, WhatHasGoneMissingSinceItWasShownIsNotForgotten) {
+  Leave(Missing(4, 6, true));
+  CommandContext context = Opened();
+  context.confirm = [this](std::string_view) {
+    Leave(Missing(4, 9, true));
+    return true;
+  };
+  EXPECT_EQ(ForgetLosses(context, {}).code, kRefused);
+  EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 6);
 }
 
 TEST_F(LossForget, AStoreThatIsOpenElsewhereIsLeftAlone) {

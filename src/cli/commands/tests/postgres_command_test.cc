@@ -9,6 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "adapters/postgres/schema.h"
 #include "src/cli/exit_code.h"
+#include "src/loss_notes.h"
+#include "src/stream_state.h"
+#include "src/stream_table.h"
 #include "tests/once_command.h"
 
 #ifdef ONCE_HAS_POSTGRES
@@ -109,6 +112,49 @@ TEST_F(StoreOnPostgres, ShowsFiguresIsCheckedAndCompactedAndSaysHowItIsCopied) {
   const CommandResult broken = RunOnce({"store", "verify", "--json", "--store", url_});
   EXPECT_EQ(broken.code, kFoundProblems) << broken.errors;
   EXPECT_THAT(broken.output, HasSubstr("unknown state 77"));
+}
+
+TEST_F(StoreOnPostgres, ForgetsWhatIsMissingBesideTheConsumerThatKnowsOfIt) {
+  const PartitionKey key = {.cluster = "c", .group = "billing", .partition = {"orders", 0}};
+  const TakeRequest request{.key = key, .writer = 7};
+  const auto taken = store_->transactions()->Take({&request, 1});
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  const PositionLock lock{.key = key, .expected = taken->front().current};
+  StreamState state(4);
+  std::vector<StreamFinding> findings;
+  (void)state.Receive(7, 0, 100, findings);
+  state.ReportSeenUntil(0, findings);
+  const std::string stream = PackStream({.producer = "shop-1", .epoch = 1});
+  const std::string keys[] = {LossNoteKey(LossNoteKind::kHead, key) + stream,
+                              LossNoteKey(LossNoteKind::kLosses, key) + stream,
+                              LossNoteKey(LossNoteKind::kPartition, key)};
+  const std::string values[] = {state.EncodeHead(), state.EncodeLosses(),
+                                EncodeProgress({.position = 9, .missing = state.CountMissing()})};
+  auto begun = store_->transactions()->Begin({&lock, 1});
+  ASSERT_TRUE(begun.ok() && begun->transaction != nullptr) << begun.status();
+  for (int i = 0; i < 3; ++i) {
+    const Note note{.key = keys[i], .value = values[i]};
+    ASSERT_TRUE(begun->transaction->PutNotes({&note, 1}).ok());
+  }
+  const PositionUpdate update{.key = key, .position = 9, .reach = 9};
+  ASSERT_TRUE(begun->transaction->SetPositions({&update, 1}).ok());
+  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+
+  const CommandResult missing = RunOnce({"loss", "report", "--json", "--store", url_});
+  EXPECT_EQ(missing.code, kFoundProblems) << missing.errors;
+  EXPECT_EQ(missing.Json()["missing_messages"], 3);
+  const CommandResult forgotten = RunOnce({"loss", "forget", "--yes", "--json", "--store", url_});
+  EXPECT_EQ(forgotten.code, kDone) << forgotten.errors;
+  EXPECT_EQ(forgotten.Json()["forgotten_messages"], 3);
+  EXPECT_EQ(RunOnce({"loss", "report", "--store", url_}).code, kDone);
+  // The consumer has to take its row, and with it what is missing, anew.
+  const PositionLock expected{.key = key,
+                              .expected = {9, lock.expected.revision + 1, lock.expected.writer}};
+  begun = store_->transactions()->Begin({&expected, 1});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  ASSERT_EQ(begun->mismatches.size(), 1u);
+  ASSERT_TRUE(begun->mismatches[0].actual.has_value());
+  EXPECT_EQ(begun->mismatches[0].actual->position, 9);
 }
 
 TEST_F(StoreOnPostgres, OfAnEarlierFormatIsLeftToAConsumer) {

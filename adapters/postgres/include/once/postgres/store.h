@@ -42,9 +42,9 @@ struct StoreOptions {
   // How long a call waits for a row or an id that another transaction holds, or for a free
   // connection; then kUnavailable. Below a second.
   absl::Duration lock_timeout = absl::Milliseconds(800);
-  // How long a handler's statement waits for a lock; then kUnavailable. Longer than the server's
-  // deadlock_timeout (one second, unless it is set otherwise), or deadlocks between handlers are
-  // not found: all of them would give up instead of one.
+  // How long a handler's statement, or what it publishes, waits for a lock; then kUnavailable.
+  // Longer than the server's deadlock_timeout (a second by default), or deadlocks between handlers
+  // are not found: all of them would give up instead of one.
   absl::Duration handler_lock_timeout = absl::Seconds(5);
   // For one attempt to connect to each host, in whole seconds. While the server is away, calls fail
   // at once between attempts.
