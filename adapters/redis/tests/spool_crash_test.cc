@@ -1,0 +1,228 @@
+// A process that spools is killed, and another one publishes what it has left: everything that had
+// an outcome, in the order of each key, and whatever goes out twice under its own number.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "adapters/redis/tests/redis_server.h"
+#include "adapters/redis/tests/spool_words.h"
+#include "once/redis/spool.h"
+#include "once/spool.h"
+#include "tests/telling_client.h"
+
+namespace once::redis {
+namespace {
+
+constexpr int kKeys = 20;
+
+struct Arrival {
+  std::string key;
+  int value = 0;
+  std::string stamp;
+};
+
+// What one process has sent, in its order, and what had its outcome.
+struct Book {
+  std::vector<Arrival> arrivals;
+  std::set<int> spooled;
+};
+
+SpoolLogOptions PlaceOf(const std::string& url, absl::Duration lease = absl::Minutes(1)) {
+  return {.server = {.url = url}, .key_prefix = "crash:", .lane_lease = lease};
+}
+
+using Tell = once::testing::TellingClient::Tell;
+
+absl::StatusOr<std::unique_ptr<Producer>> OpenTelling(const SpoolLogOptions& place, Tell tell) {
+  auto log = OpenSpoolLog(place);
+  if (!log.ok()) return log.status();
+  return OpenSpool({.log = *log,
+                    .producer = {.clients = [tell](const RecordClientOptions&)
+                                     -> absl::StatusOr<std::unique_ptr<RecordClient>> {
+                      return std::make_unique<once::testing::TellingClient>(tell);
+                    }}});
+}
+
+// The life of the process that is killed: it sends, its relay publishes, and both are told through
+// the pipe, a line each.
+[[noreturn]] void SpoolUntilKilled(const std::string& url, int pipe) {
+  const auto say = [pipe](const std::string& line) {
+    if (write(pipe, line.data(), line.size()) < 0) _exit(1);
+  };
+  auto producer = OpenTelling(PlaceOf(url, absl::Seconds(3)), [&say](const OutgoingRecord& record) {
+    say(absl::StrCat("sent ", *record.message.key, " ", *record.message.value, " ",
+                     std::string(record.stamp), "\n"));
+  });
+  if (!producer.ok()) {
+    say("failed " + producer.status().ToString() + "\n");
+    _exit(1);
+  }
+  for (int value = 0;; ++value) {
+    (*producer)->Send(testing::MessageOf(absl::StrCat(value), absl::StrCat("k", value % kKeys)),
+                      [&say, value](const SendOutcome& outcome) {
+                        if (outcome.status.ok()) say(absl::StrCat("ok x ", value, " x\n"));
+                      });
+    if (value % 50 == 0) usleep(2000);
+  }
+}
+
+void Read(const std::string& line, Book& book) {
+  const std::vector<std::string> words = absl::StrSplit(line, ' ');
+  ASSERT_EQ(words.size(), 4u) << line;
+  int value = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(words[2], &value)) << line;
+  if (words[0] == "ok") {
+    book.spooled.insert(value);
+  } else {
+    book.arrivals.push_back({.key = words[1], .value = value, .stamp = words[3]});
+  }
+}
+
+// Kills the process once it has been told of so many outcomes, and reads the rest.
+Book ReadUntilKilled(pid_t process, int pipe, std::size_t spooled_min) {
+  Book book;
+  std::string text;
+  bool is_killed = false;
+  char part[65536];
+  while (true) {
+    const ssize_t size = read(pipe, part, sizeof part);
+    if (size <= 0) break;
+    text.append(part, static_cast<std::size_t>(size));
+    std::size_t end = 0;
+    while ((end = text.find('\n')) != std::string::npos) {
+      Read(text.substr(0, end), book);
+      text.erase(0, end + 1);
+    }
+    if (!is_killed && book.spooled.size() >= spooled_min) {
+      kill(process, SIGKILL);
+      is_killed = true;
+    }
+  }
+  waitpid(process, nullptr, 0);
+  return book;
+}
+
+void AwaitEmpty(OutgoingLog& log) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (true) {
+    const auto counts = log.Count();
+    ASSERT_TRUE(counts.ok()) << counts.status();
+    if (counts->waiting == 0) return;
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << counts->waiting << " wait";
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+void ExpectAllInOrder(const Book& killed, const std::vector<Arrival>& later) {
+  std::map<int, std::string> stamps;
+  std::map<std::string, int> last;
+  std::set<int> published;
+  std::vector<Arrival> all = killed.arrivals;
+  all.insert(all.end(), later.begin(), later.end());
+  for (const Arrival& arrival : all) {
+    const auto [known, is_new] = stamps.try_emplace(arrival.value, arrival.stamp);
+    EXPECT_EQ(known->second, arrival.stamp) << "a copy has another number: " << arrival.value;
+    if (!is_new) continue;
+    const auto [before, is_first] = last.try_emplace(arrival.key, -1);
+    EXPECT_LT(before->second, arrival.value) << "out of order: " << arrival.key;
+    before->second = arrival.value;
+    published.insert(arrival.value);
+  }
+  for (const int value : killed.spooled) {
+    EXPECT_TRUE(published.contains(value)) << "lost: " << value;
+  }
+}
+
+TEST(RedisSpoolCrash, AnotherProcessPublishesWhatAKilledOneHasSpooled) {
+  const testing::RedisServer server;
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const pid_t process = fork();
+  ASSERT_GE(process, 0);
+  if (process == 0) {
+    close(ends[0]);
+    SpoolUntilKilled(server.url(), ends[1]);
+  }
+  close(ends[1]);
+  const Book killed = ReadUntilKilled(process, ends[0], 3000);
+  close(ends[0]);
+  ASSERT_GE(killed.spooled.size(), 3000u);
+
+  std::mutex mutex;
+  std::vector<Arrival> later;
+  const auto tell = [&](const OutgoingRecord& record) {
+    const std::lock_guard lock(mutex);
+    int value = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(*record.message.value, &value));
+    later.push_back(
+        {.key = *record.message.key, .value = value, .stamp = std::string(record.stamp)});
+  };
+  auto survivor = OpenTelling(PlaceOf(server.url()), tell);
+  ASSERT_TRUE(survivor.ok()) << survivor.status();
+  const auto look = testing::MustOpenSpool(PlaceOf(server.url()));
+  ASSERT_NE(look, nullptr);
+  AwaitEmpty(look->outgoing());
+  (*survivor)->Close(absl::Now() + absl::Seconds(10));
+  const std::lock_guard lock(mutex);
+  EXPECT_FALSE(later.empty()) << "the killed process had left nothing";
+  ExpectAllInOrder(killed, later);
+}
+
+// Two that live: each relays a part of the keys, and each key's messages keep their order.
+TEST(RedisSpoolCrash, TwoProcessesDrainOneSpoolInTheOrderOfItsKeys) {
+  std::mutex mutex;
+  std::map<std::string, std::vector<int>> values;
+  const auto tell = [&](const OutgoingRecord& record) {
+    const std::lock_guard lock(mutex);
+    int value = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(*record.message.value, &value));
+    values[*record.message.key].push_back(value);
+  };
+  const testing::RedisServer server;
+  auto one = OpenTelling(PlaceOf(server.url()), tell);
+  auto other = OpenTelling(PlaceOf(server.url()), tell);
+  ASSERT_TRUE(one.ok()) << one.status();
+  ASSERT_TRUE(other.ok()) << other.status();
+  constexpr int kRounds = 100;
+  for (int round = 0; round < kRounds; ++round) {
+    // Who has its outcome comes before whoever is sent then, through either of them.
+    Producer& producer = round % 2 == 0 ? **one : **other;
+    for (int key = 0; key < kKeys; ++key) {
+      producer.Send(testing::MessageOf(absl::StrCat(round), absl::StrCat("k", key)),
+                    [](const SendOutcome& outcome) { EXPECT_TRUE(outcome.status.ok()); });
+    }
+    EXPECT_EQ(producer.Flush(absl::Now() + absl::Seconds(10)).count, 0u);
+  }
+  const auto look = testing::MustOpenSpool(PlaceOf(server.url()));
+  ASSERT_NE(look, nullptr);
+  AwaitEmpty(look->outgoing());
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(values.size(), static_cast<std::size_t>(kKeys));
+  for (const auto& [key, list] : values) {
+    ASSERT_EQ(list.size(), static_cast<std::size_t>(kRounds)) << key;
+    EXPECT_TRUE(std::is_sorted(list.begin(), list.end())) << key;
+  }
+}
+
+}  // namespace
+}  // namespace once::redis
