@@ -7,13 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,42 +23,23 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "adapters/redis/tests/redis_server.h"
+#include "adapters/redis/tests/spool_book.h"
 #include "adapters/redis/tests/spool_words.h"
 #include "once/redis/spool.h"
-#include "once/spool.h"
-#include "tests/telling_client.h"
 
 namespace once::redis {
 namespace {
 
+using testing::Arrival;
+using testing::AwaitEmpty;
+using testing::Book;
+using testing::ExpectAllInOrder;
+using testing::OpenTelling;
+
 constexpr int kKeys = 20;
-
-struct Arrival {
-  std::string key;
-  int value = 0;
-  std::string stamp;
-};
-
-// What one process has sent, in its order, and what had its outcome.
-struct Book {
-  std::vector<Arrival> arrivals;
-  std::set<int> spooled;
-};
 
 SpoolLogOptions PlaceOf(const std::string& url, absl::Duration lease = absl::Minutes(1)) {
   return {.server = {.url = url}, .key_prefix = "crash:", .lane_lease = lease};
-}
-
-using Tell = once::testing::TellingClient::Tell;
-
-absl::StatusOr<std::unique_ptr<Producer>> OpenTelling(const SpoolLogOptions& place, Tell tell) {
-  auto log = OpenSpoolLog(place);
-  if (!log.ok()) return log.status();
-  return OpenSpool({.log = *log,
-                    .producer = {.clients = [tell](const RecordClientOptions&)
-                                     -> absl::StatusOr<std::unique_ptr<RecordClient>> {
-                      return std::make_unique<once::testing::TellingClient>(tell);
-                    }}});
 }
 
 // The life of the process that is killed: it sends, its relay publishes, and both are told through
@@ -122,37 +101,6 @@ Book ReadUntilKilled(pid_t process, int pipe, std::size_t spooled_min) {
   return book;
 }
 
-void AwaitEmpty(OutgoingLog& log) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (true) {
-    const auto counts = log.Count();
-    ASSERT_TRUE(counts.ok()) << counts.status();
-    if (counts->waiting == 0) return;
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << counts->waiting << " wait";
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-}
-
-void ExpectAllInOrder(const Book& killed, const std::vector<Arrival>& later) {
-  std::map<int, std::string> stamps;
-  std::map<std::string, int> last;
-  std::set<int> published;
-  std::vector<Arrival> all = killed.arrivals;
-  all.insert(all.end(), later.begin(), later.end());
-  for (const Arrival& arrival : all) {
-    const auto [known, is_new] = stamps.try_emplace(arrival.value, arrival.stamp);
-    EXPECT_EQ(known->second, arrival.stamp) << "a copy has another number: " << arrival.value;
-    if (!is_new) continue;
-    const auto [before, is_first] = last.try_emplace(arrival.key, -1);
-    EXPECT_LT(before->second, arrival.value) << "out of order: " << arrival.key;
-    before->second = arrival.value;
-    published.insert(arrival.value);
-  }
-  for (const int value : killed.spooled) {
-    EXPECT_TRUE(published.contains(value)) << "lost: " << value;
-  }
-}
-
 TEST(RedisSpoolCrash, AnotherProcessPublishesWhatAKilledOneHasSpooled) {
   const testing::RedisServer server;
   int ends[2] = {-1, -1};
@@ -164,7 +112,7 @@ TEST(RedisSpoolCrash, AnotherProcessPublishesWhatAKilledOneHasSpooled) {
     SpoolUntilKilled(server.url(), ends[1]);
   }
   close(ends[1]);
-  const Book killed = ReadUntilKilled(process, ends[0], 3000);
+  Book killed = ReadUntilKilled(process, ends[0], 3000);
   close(ends[0]);
   ASSERT_GE(killed.spooled.size(), 3000u);
 
@@ -185,7 +133,8 @@ TEST(RedisSpoolCrash, AnotherProcessPublishesWhatAKilledOneHasSpooled) {
   (*survivor)->Close(absl::Now() + absl::Seconds(10));
   const std::lock_guard lock(mutex);
   EXPECT_FALSE(later.empty()) << "the killed process had left nothing";
-  ExpectAllInOrder(killed, later);
+  killed.arrivals.insert(killed.arrivals.end(), later.begin(), later.end());
+  ExpectAllInOrder(killed);
 }
 
 // Two that live: each relays a part of the keys, and each key's messages keep their order.
