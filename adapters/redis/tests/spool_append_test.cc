@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "adapters/redis/tests/cut_proxy.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "adapters/redis/tests/spool_words.h"
@@ -218,7 +219,9 @@ TEST(RedisSpoolAppend, WithoutEnoughReplicasNothingIsPromised) {
   options.server.call_timeout = absl::Seconds(2);
   const auto log = MustOpenSpool(options);
   ASSERT_NE(log, nullptr);
+  const absl::Time begun = absl::Now();
   const absl::Status alone = AppendTo(*log, 1, "alone");
+  EXPECT_GE(absl::Now() - begun, absl::Milliseconds(900)) << "they have time to hear of it";
   EXPECT_TRUE(absl::IsUnknown(alone)) << alone;
   EXPECT_THAT(alone.ToString(), HasSubstr("replicas_min"));
   EXPECT_FALSE(log->Resolve(1).ok());
