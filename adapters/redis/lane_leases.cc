@@ -46,7 +46,7 @@ absl::StatusOr<std::vector<int>> LaneLeases::Hold() {
   has_joined_ = true;
   const absl::StatusOr<Reply> reply = cluster_.Run(ScriptsOfOutgoing().hold, call);
   if (!reply.ok()) return reply.status();
-  ONCE_KILL_POINT("spool_lanes.held");
+  ONCE_KILL_POINT("redis_spool.lanes_held");
   if (reply->elements.size() < 2) return UnreadableAnswer("share lanes");
   former_.clear();
   if (reply->elements[0].integer != 0) {

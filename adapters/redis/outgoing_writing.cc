@@ -255,7 +255,7 @@ absl::Status RedisOutgoing::TryWrite(const Changes& changes, const OutgoingProgr
     written[lane] = *std::move(staged);
   }
   const absl::StatusOr<std::int64_t> answer = SayWrite(lanes_.token(), written, progress);
-  ONCE_KILL_POINT("spool_lanes.advanced");
+  ONCE_KILL_POINT("redis_spool.advanced");
   if (!answer.ok()) return answer.status();
   if (*answer == kLost) {
     lanes_.Lose();

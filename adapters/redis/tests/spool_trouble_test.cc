@@ -1,5 +1,6 @@
 // A spool whose conversation with the server is cut everywhere, whose server dies, and whose slot
 // moves: every message is there once, in its place.
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <string>
@@ -14,6 +15,7 @@
 #include "adapters/redis/outgoing_rows.h"
 #include "adapters/redis/slots.h"
 #include "adapters/redis/tests/cut_proxy.h"
+#include "adapters/redis/tests/loss_words.h"
 #include "adapters/redis/tests/redis_cluster.h"
 #include "adapters/redis/tests/redis_server.h"
 #include "adapters/redis/tests/spool_book.h"
@@ -113,6 +115,39 @@ TEST(RedisSpoolTrouble, NothingIsLostWithAServerThatIsKilledAndStartedAgain) {
   const Book book = process.Close();
   EXPECT_EQ(book.spooled.size(), static_cast<std::size_t>(value));
   testing::ExpectAllInOrder(book);
+}
+
+// What its sender was told of survives where a replica had to hear of it; what was lost is decided
+// as lost, and that such things happen is said.
+TEST(RedisSpoolTrouble, AFailoverLosesWhatNoReplicaHadHeardOf) {
+  testing::RedisCluster cluster({.masters = 1, .has_replicas = true});
+  const auto log = MustOpenSpool({.server = {.url = cluster.url(1),
+                                             .call_timeout = absl::Seconds(10),
+                                             .inspection_interval = absl::ZeroDuration()},
+                                  .replicas_min = 1});
+  ASSERT_NE(log, nullptr);
+  const absl::Status heard = AppendTo(*log, 1, "heard");
+  EXPECT_TRUE(heard.ok()) << heard;
+  EXPECT_EQ(log->traits().durability, Durability::kProcess);
+  cluster.node(1).Stop();
+  cluster.node(0).Ask({"CLIENT", "KILL", "TYPE", "replica"});
+  const absl::Status unheard = AppendTo(*log, 2, "unheard");
+  EXPECT_TRUE(absl::IsUnknown(unheard)) << unheard;
+  cluster.node(0).Kill();
+  cluster.node(1).Continue();
+  testing::AwaitThat(
+      [&] {
+        return !cluster.node(1).Ask({"CLUSTER", "FAILOVER", "TAKEOVER"}).is_error() &&
+               cluster.node(1).Ask({"ROLE"}).elements[0].text == "master";
+      },
+      "the replica is promoted", std::chrono::seconds(20));
+  absl::StatusOr<bool> is_there = log->Resolve(2);
+  for (int tries = 0; !is_there.ok() && tries < 5; ++tries) is_there = log->Resolve(2);
+  ASSERT_TRUE(is_there.ok()) << is_there.status();
+  EXPECT_FALSE(*is_there);
+  EXPECT_EQ(WaitingIn(*log), std::vector<std::string>{"heard"});
+  EXPECT_EQ(log->traits().durability, Durability::kNothing);
+  EXPECT_THAT(log->traits().weakness, ::testing::HasSubstr("failover"));
 }
 
 TEST(RedisSpoolTrouble, WhileItsSlotMovesNothingIsHalfWritten) {
