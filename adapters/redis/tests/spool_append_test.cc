@@ -227,6 +227,26 @@ TEST(RedisSpoolAppend, WithoutEnoughReplicasNothingIsPromised) {
   EXPECT_FALSE(log->Resolve(1).ok());
 }
 
+// The rights that the README asks for, and no more.
+TEST(RedisSpoolAppend, AUserWithTheRightsOfTheSpoolIsEnough) {
+  const testing::RedisServer server;
+  server.Ask({"ACL", "SETUSER", "clerk", "on", ">pass", "~shop:*", "+@read", "+@write",
+              "+@scripting", "+info", "+time", "+config|get", "+wait"});
+  const auto log = MustOpenSpool({.server = {.url = server.url(),
+                                             .user = "clerk",
+                                             .password = "pass",
+                                             .call_timeout = absl::Seconds(2)},
+                                  .key_prefix = "shop:",
+                                  .replicas_min = 1});
+  ASSERT_NE(log, nullptr);
+  EXPECT_THAT(AppendTo(*log, 1, "1").ToString(), HasSubstr("replicas_min"));
+  EXPECT_THAT(Drain(log->outgoing()), ElementsAre("1"));
+  EXPECT_TRUE(log->outgoing().ListParked(0, 10).ok());
+  EXPECT_TRUE(log->outgoing().ListStreams().ok());
+  EXPECT_TRUE(log->outgoing().IsEpochInUse(1).ok());
+  EXPECT_TRUE(log->outgoing().CloseEpoch(1).ok());
+}
+
 TEST(RedisSpoolAppend, WeakSettingsAreSaidAndBadOptionsRefused) {
   const testing::RedisServer weak({"appendfsync everysec"});
   const auto log = MustOpenSpool(At(weak.url()));
