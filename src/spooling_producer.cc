@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/transaction.h"
+#include "src/relayed_log.h"
 #include "src/send_id.h"
 
 namespace once {
@@ -17,9 +18,16 @@ absl::Status Refused(std::string_view field, std::string_view why) {
       absl::StrCat("SpoolOptions::", ToAbsl(field), " ", ToAbsl(why)));
 }
 
-absl::Status Validate(const SpoolOptions& options) {
-  if (options.store == nullptr)
-    return Refused("store", "is null; open one, e.g. sqlite::OpenStore");
+absl::Status ValidatePlace(const SpoolOptions& options) {
+  if (options.log != nullptr) {
+    if (options.store != nullptr) return Refused("log", "and store are both set; a spool has one");
+    return absl::OkStatus();
+  }
+  if (options.store == nullptr) {
+    return Refused("store",
+                   "is null; open one, e.g. sqlite::OpenStore, or set log, e.g. of "
+                   "redis::OpenSpoolLog");
+  }
   TransactionalStore* const transactions = options.store->transactions();
   if (transactions == nullptr || transactions->outgoing() == nullptr) {
     return Refused("store", "has no log of outgoing messages; use SQLite or RocksDB");
@@ -27,8 +35,13 @@ absl::Status Validate(const SpoolOptions& options) {
   if (options.store->traits().is_shared) {
     return Refused("store",
                    "is shared with other processes; give it one of its own: use SQLite or "
-                   "RocksDB");
+                   "RocksDB, or set log instead, e.g. of redis::OpenSpoolLog");
   }
+  return absl::OkStatus();
+}
+
+absl::Status Validate(const SpoolOptions& options) {
+  if (absl::Status valid = ValidatePlace(options); !valid.ok()) return valid;
   if (options.producer.clients == nullptr) return Refused("producer.clients", "is not set");
   const SpoolLimits& limits = options.limits;
   if (limits.messages_max < 1 || limits.bytes_max < 1 || limits.batch_messages_max < 1) {
@@ -55,7 +68,7 @@ SpoolingProducer::SpoolingProducer(SpoolOptions options)
       executor_(*options_.producer.executor),
       unobserved_(
           std::make_shared<UnobservedSends>(options_.producer.executor, options_.producer.log)),
-      disk_(options_.store, options_.limits),
+      disk_(options_.store, options_.log, options_.limits),
       wake_(executor_.NewEvent()) {}
 
 SpoolingProducer::~SpoolingProducer() {
@@ -64,9 +77,12 @@ SpoolingProducer::~SpoolingProducer() {
 
 absl::Status SpoolingProducer::Start() {
   if (absl::Status counted = disk_.Open(); !counted.ok()) return counted;
+  WarnIfWeaker();
   const ProducerOptions& producer = options_.producer;
+  std::shared_ptr<DedupStore> store = options_.store;
+  if (options_.log != nullptr) store = std::make_shared<RelayedLog>(options_.log);
   absl::StatusOr<std::unique_ptr<OutboxRelay>> relay =
-      OutboxRelay::Create({.store = options_.store,
+      OutboxRelay::Create({.store = std::move(store),
                            .clients = producer.clients,
                            .id_header = producer.ids.header,
                            // What was sent directly, or again by the program, has other numbers.

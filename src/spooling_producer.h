@@ -3,7 +3,8 @@
 // there, kWhenUnreachable lets messages take the direct road, and remembers them: when one has no
 // answer for too long, that road is closed, everything that took it and did not arrive goes to the
 // head of the line, in its order, and what follows behind it. The road opens again once nothing is
-// left in line or on the disk.
+// left in line or on the disk; where that is shared, it also closes while others have something
+// there.
 //
 // Thread-safety: safe for concurrent use. No lock is held across a call to a seam.
 #pragma once
@@ -75,12 +76,15 @@ class SpoolingProducer final : public Producer {
   void RunTask();
   void Turn();
   bool MustCloseRoad(absl::Time now);
+  void LeaveRoadToOthers(absl::Time now);
   void CloseRoad(absl::Time deadline);
   void OpenRoad();
   void WriteSome();
   void Append(std::deque<Message> batch);
   void GiveUpOverdue(const absl::Status& why);
   void Watch();
+  // Of a spool in a server, which may turn out to keep less than it did.
+  void WarnIfWeaker();
   void Log(LogLevel level, std::string_view action, std::string text) const;
 
   const SpoolOptions options_;
@@ -109,6 +113,7 @@ class SpoolingProducer final : public Producer {
   absl::Time write_at_ = absl::InfinitePast();  // after trouble with the disk
   bool was_full_ = false;
   std::string last_trouble_;
+  Durability durability_ = Durability::kMachine;  // as last said
 
   bool is_closed_ = false;
   std::stop_source relay_stop_;

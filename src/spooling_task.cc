@@ -65,7 +65,10 @@ void SpoolingProducer::Turn() {
     CloseRoad(now);
   }
   if (now >= write_at_) WriteSome();
-  if (now >= watch_at_) Watch();
+  if (now >= watch_at_) {
+    Watch();
+    if (road_ != nullptr && disk_.is_shared() && !disk_.is_empty()) LeaveRoadToOthers(now);
+  }
   if (options_.mode == SpoolMode::kWhenUnreachable && !is_closing && now >= road_at_) OpenRoad();
 }
 
@@ -73,6 +76,14 @@ bool SpoolingProducer::MustCloseRoad(absl::Time now) {
   const std::lock_guard lock(mutex_);
   if (road_ == nullptr || travellers_.empty()) return false;
   return is_road_closing_ || now - travellers_.front().since > options_.unreachable_after;
+}
+
+// What they have spooled may be of the same keys. What is on the road has time to arrive.
+void SpoolingProducer::LeaveRoadToOthers(absl::Time now) {
+  Log(LogLevel::kInfo, "spool_joined",
+      "another process has messages in the shared spool: messages go behind them until they are "
+      "published");
+  CloseRoad(now + options_.unreachable_after);
 }
 
 void SpoolingProducer::CloseRoad(absl::Time deadline) {
@@ -198,9 +209,21 @@ void SpoolingProducer::GiveUpOverdue(const absl::Status& why) {
   for (const Message& message : overdue) Complete(message, why, false);
 }
 
+void SpoolingProducer::WarnIfWeaker() {
+  if (!disk_.is_shared()) return;
+  const StoreTraits traits = disk_.traits();
+  if (traits.durability < durability_) {
+    Log(traits.durability == Durability::kNothing ? LogLevel::kError : LogLevel::kWarning,
+        "spool_not_durable",
+        "messages that had their outcome from the spool may be lost: " + traits.weakness);
+  }
+  durability_ = std::min(durability_, traits.durability);
+}
+
 void SpoolingProducer::Watch() {
   const absl::Time now = executor_.Now();
   watch_at_ = now + kWatchInterval;
+  WarnIfWeaker();
   if (!disk_.Refresh().ok()) return;
   std::string why_full = disk_.WhyFull(now);
   const bool is_full = !why_full.empty();

@@ -33,7 +33,9 @@ absl::Status JudgeReplies(std::span<const Errand> errands) {
 }
 
 std::string EncodeRun(const Script& script, const ScriptCall& call) {
-  std::vector<std::string_view> words = {"EVALSHA", script.sha1, "1", call.key};
+  const std::string keys = absl::StrCat(1 + call.more_keys.size());
+  std::vector<std::string_view> words = {"EVALSHA", script.sha1, keys, call.key};
+  words.insert(words.end(), call.more_keys.begin(), call.more_keys.end());
   words.insert(words.end(), call.arguments.begin(), call.arguments.end());
   return EncodeCommand(words);
 }
@@ -58,9 +60,9 @@ std::optional<std::string> HomeOf(const Server& server, const Masters::Map& map,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Open(const StoreOptions& options,
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Open(const StoreOptions& options, KeyNames keys,
                                                        ServerAddress address) {
-  std::unique_ptr<Cluster> cluster(new Cluster(options, std::move(address)));
+  std::unique_ptr<Cluster> cluster(new Cluster(options, std::move(keys), std::move(address)));
   absl::Status met = cluster->masters_.Meet(cluster->masters_.access().CallDeadline());
   if (!met.ok()) return met;
   if (absl::Status entered = cluster->EnterStore(); !entered.ok()) return entered;
@@ -127,7 +129,18 @@ std::uint64_t Cluster::changes() const {
 
 absl::StatusOr<std::vector<Reply>> Cluster::Run(ScriptName name,
                                                 std::span<const ScriptCall> calls) {
-  const Script& script = ScriptOf(name);
+  return RunEach(ScriptOf(name), calls, IsWord(name));
+}
+
+absl::StatusOr<Reply> Cluster::Run(const Script& script, const ScriptCall& call) {
+  auto replies = RunEach(script, {&call, 1}, /*are_words=*/false);
+  if (!replies.ok()) return replies.status();
+  return std::move(replies->front());
+}
+
+absl::StatusOr<std::vector<Reply>> Cluster::RunEach(const Script& script,
+                                                    std::span<const ScriptCall> calls,
+                                                    bool are_words) {
   std::vector<std::string> commands;
   std::vector<Errand> errands;
   commands.reserve(calls.size());
@@ -136,7 +149,7 @@ absl::StatusOr<std::vector<Reply>> Cluster::Run(ScriptName name,
     commands.push_back(EncodeRun(script, call));
     errands.push_back({.bytes = commands.back(), .slot = SlotOf(call.key)});
   }
-  absl::Status carried = Carry(masters_, errands, {.script = &script, .are_words = IsWord(name)});
+  absl::Status carried = Carry(masters_, errands, {.script = &script, .are_words = are_words});
   if (carried.ok()) carried = JudgeReplies(errands);
   if (!carried.ok()) return carried;
   return TakeReplies(errands);
@@ -150,6 +163,24 @@ absl::StatusOr<std::vector<Reply>> Cluster::ReadEach(std::span<const KeyedComman
   }
   if (absl::Status carried = Carry(masters_, errands, {}); !carried.ok()) return carried;
   return TakeReplies(errands);
+}
+
+// WAIT counts from what its own connection was last answered, so something is said in front of it.
+absl::StatusOr<std::int64_t> Cluster::AwaitReplicas(std::string_view key,
+                                                    std::int64_t key_milliseconds, int wanted,
+                                                    absl::Duration patience) {
+  const std::string kept = Encode({"PEXPIRE", key, absl::StrCat(key_milliseconds)});
+  const std::string wait =
+      Encode({"WAIT", absl::StrCat(wanted), absl::StrCat(absl::ToInt64Milliseconds(patience))});
+  std::vector<Errand> errands = {{.bytes = kept, .slot = SlotOf(key)},
+                                 {.bytes = wait, .slot = SlotOf(key)}};
+  absl::Status carried = Carry(masters_, errands, {});
+  if (carried.ok()) carried = JudgeReplies(errands);
+  if (!carried.ok()) return carried;
+  if (errands[0].answered_by != errands[1].answered_by) {
+    return absl::UnavailableError("redis: the slot moves; its replicas cannot be asked now");
+  }
+  return errands[1].reply.integer;
 }
 
 // ---- Syncs ----

@@ -14,16 +14,19 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "adapters/redis/keys.h"
 #include "adapters/redis/masters.h"
 #include "adapters/redis/scripts.h"
 #include "adapters/redis/server.h"
 
 namespace once::redis {
 
-// One run of a script: its key and what follows the key.
+// One run of a script: its keys and what follows them.
 struct ScriptCall {
   std::string key;
   std::vector<std::string> arguments;
+  std::vector<std::string> more_keys = {};  // all of one slot with `key`
 };
 
 // A command about one key.
@@ -35,14 +38,21 @@ struct KeyedCommand {
 class Cluster {
  public:
   // REQUIRES: the options are checked.
-  static absl::StatusOr<std::unique_ptr<Cluster>> Open(const StoreOptions& options,
+  static absl::StatusOr<std::unique_ptr<Cluster>> Open(const StoreOptions& options, KeyNames keys,
                                                        ServerAddress address);
 
   // One reply for each of `calls`, none of them an error. kUnavailable: none was run, because not
   // all of their owners can be reached; kUnknown: some may have been run.
   absl::StatusOr<std::vector<Reply>> Run(ScriptName script, std::span<const ScriptCall> calls);
+  // Likewise one run of a script that is not about claims.
+  absl::StatusOr<Reply> Run(const Script& script, const ScriptCall& call);
   // The replies to commands that change nothing, errors among them.
   absl::StatusOr<std::vector<Reply>> ReadEach(std::span<const KeyedCommand> commands);
+
+  // How many replicas of the master of `key` have heard of all that it was told before, once they
+  // are `wanted`, or after `patience`. `key` is kept for `key_milliseconds` from now on.
+  absl::StatusOr<std::int64_t> AwaitReplicas(std::string_view key, std::int64_t key_milliseconds,
+                                             int wanted, absl::Duration patience);
 
   // OK: what this thread was answered before survives as much as traits() promise.
   absl::Status Sync();
@@ -60,8 +70,8 @@ class Cluster {
   absl::Status LookForChanges();
 
  private:
-  Cluster(const StoreOptions& options, ServerAddress address)
-      : masters_(options, std::move(address)) {}
+  Cluster(const StoreOptions& options, KeyNames keys, ServerAddress address)
+      : masters_(options, std::move(keys), std::move(address)) {}
 
   absl::Status EnterStore();
   std::vector<Server*> ServersToSync() const;
@@ -70,6 +80,9 @@ class Cluster {
   bool IsHomeless(const Server& server) const;
   // Gives them new ones in slots of theirs; removes those that have none.
   void BringHome(std::vector<Server*>& servers);
+
+  absl::StatusOr<std::vector<Reply>> RunEach(const Script& script,
+                                             std::span<const ScriptCall> calls, bool are_words);
 
   Masters masters_;
   std::string id_;

@@ -15,13 +15,15 @@ inline constexpr std::string_view kWitnessTag = "witness";
 
 class KeyNames {
  public:
-  explicit KeyNames(std::string prefix) : prefix_(std::move(prefix)) {}
+  // `store_tag` is what is in the braces of the store's own keys, and places them in a cluster.
+  explicit KeyNames(std::string prefix, std::string store_tag = "store")
+      : prefix_(std::move(prefix)), store_tag_(std::move(store_tag)) {}
 
   // The id's hash. What is in its braces places it in a cluster.
   std::string OfId(const IdKey& key) const;
-  std::string OfStore() const { return prefix_ + "{store}"; }
+  std::string OfStore() const { return prefix_ + "{" + store_tag_ + "}"; }
   // A set: the scopes that ids were claimed under.
-  std::string OfScopes() const { return prefix_ + "{store}:scopes"; }
+  std::string OfScopes() const { return OfStore() + ":scopes"; }
   // `tag` is kWitnessTag, or what TagWithin() makes of it: it says in which slot the witness lies.
   std::string OfWitness(std::string_view tag, std::uint64_t incarnation) const;
 
@@ -39,6 +41,7 @@ class KeyNames {
 
  private:
   const std::string prefix_;
+  const std::string store_tag_;
 };
 
 }  // namespace once::redis

@@ -42,9 +42,9 @@ ServerAddress AddressOf(const NodePlace& place, const ServerAddress& asked) {
 
 }  // namespace
 
-Masters::Masters(const StoreOptions& options, ServerAddress seed)
+Masters::Masters(const StoreOptions& options, KeyNames keys, ServerAddress seed)
     : access_{.options = options,
-              .keys = KeyNames(options.key_prefix),
+              .keys = std::move(keys),
               .incarnation = DrawIncarnation(),
               .tls = nullptr},
       seed_(std::move(seed)),

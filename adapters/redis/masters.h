@@ -27,7 +27,7 @@ inline constexpr std::size_t kServersMax = 1000;
 class Masters {
  public:
   // REQUIRES: the options are checked.
-  Masters(const StoreOptions& options, ServerAddress seed);
+  Masters(const StoreOptions& options, KeyNames keys, ServerAddress seed);
 
   // Once, when the store is opened: asks the address it was given, then meets every master, and
   // says what is wrong with any of them.

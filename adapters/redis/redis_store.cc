@@ -6,7 +6,9 @@
 #include "adapters/redis/address.h"
 #include "adapters/redis/claims.h"
 #include "adapters/redis/cluster.h"
+#include "adapters/redis/keys.h"
 #include "adapters/redis/maintenance.h"
+#include "adapters/redis/opening.h"
 #include "adapters/redis/operations.h"
 #include "once/redis/store.h"
 
@@ -54,7 +56,7 @@ absl::Status Refuse(std::string_view reason) {
   return absl::InvalidArgumentError(absl::StrCat("redis: ", std::string(reason)));
 }
 
-absl::Status CheckOptions(const StoreOptions& options) {
+absl::Status CheckLimits(const StoreOptions& options) {
   if (options.call_timeout < kCallTimeoutMin || options.call_timeout > kCallTimeoutMax) {
     return Refuse("call_timeout must be from 10 ms to a minute");
   }
@@ -79,8 +81,8 @@ absl::Status CheckOptions(const StoreOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
-  if (absl::Status checked = CheckOptions(options); !checked.ok()) return checked;
+absl::StatusOr<ServerAddress> CheckOptions(const StoreOptions& options) {
+  if (absl::Status checked = CheckLimits(options); !checked.ok()) return checked;
   absl::StatusOr<ServerAddress> address = ParseUrl(options.url);
   if (!address.ok()) return address.status();
   if (!options.user.empty()) address->user = options.user;
@@ -90,7 +92,13 @@ absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
   if (has_tls_files && !address->is_tls) {
     return Refuse("tls_… names files, and the url is not rediss://: nothing would be encrypted");
   }
-  auto cluster = Cluster::Open(options, *std::move(address));
+  return address;
+}
+
+absl::StatusOr<std::shared_ptr<DedupStore>> OpenStore(StoreOptions options) {
+  absl::StatusOr<ServerAddress> address = CheckOptions(options);
+  if (!address.ok()) return address.status();
+  auto cluster = Cluster::Open(options, KeyNames(options.key_prefix), *std::move(address));
   if (!cluster.ok()) return cluster.status();
   return std::make_shared<RedisStore>(*std::move(cluster), options);
 }

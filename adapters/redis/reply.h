@@ -18,8 +18,8 @@ struct redisReader;
 
 namespace once::redis {
 
-// Of one reply; the longest that a claim store is told are 16 KiB of result.
-inline constexpr std::size_t kReplyBytesMax = 1024 * 1024;
+// Of one reply; the longest are rows of a spool, some MiB and one row more (outgoing_rows.h).
+inline constexpr std::size_t kReplyBytesMax = 16 * 1024 * 1024;
 inline constexpr std::size_t kReplyElementsMax = 16 * 1024;
 
 struct Reply {

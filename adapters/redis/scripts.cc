@@ -19,10 +19,6 @@
 namespace once::redis {
 namespace {
 
-constexpr std::string_view kNeedsSpace = "#!lua\n";
-constexpr std::string_view kNeedsNone = "#!lua flags=allow-oom\n";
-constexpr std::string_view kWritesNothing = "#!lua flags=no-writes\n";
-
 // A record and its claim: s state, a attempts, p fingerprint, ff first failure, nb not before;
 // f fence, le lease's end, b begun, m may have run, d disposition, cp the claim's fingerprint.
 // Fields that say nothing are not kept; put() names them in the order of `v`. Times are
@@ -197,7 +193,9 @@ end
 return told
 )lua";
 
-Script Make(std::string_view flags, std::initializer_list<std::string_view> parts) {
+}  // namespace
+
+Script MakeScript(std::string_view flags, std::initializer_list<std::string_view> parts) {
   Script script{.text = std::string(flags), .sha1 = {}};
   for (const std::string_view part : parts) script.text.append(part);
   std::array<unsigned char, SHA_DIGEST_LENGTH> digest{};
@@ -208,25 +206,23 @@ Script Make(std::string_view flags, std::initializer_list<std::string_view> part
   return script;
 }
 
-}  // namespace
-
 const Script& ScriptOf(ScriptName name) {
   static const auto* const scripts = new std::array<Script, kScriptNames>{
-      Make(kNeedsSpace, {kHead, kClaimHead, kEndLapsed, kClaimBody}),
-      Make(kNeedsSpace, {kHead, kFenced, kWorking, kBeginBody}),
-      Make(kNeedsNone, {kHead, kFenced, kRenewBody}),
-      Make(kNeedsNone, {kHead, kFenced, kWorking, kCompleteBody}),
-      Make(kNeedsNone, {kHead, kFenced, kWorking, kFailBody}),
-      Make(kNeedsNone, {kHead, kFenced, kDieBody}),
-      Make(kNeedsNone, {kHead, kFenced, kKillBody}),
-      Make(kNeedsNone, {kHead, kFenced, kWorking, kDiscardBody}),
-      Make(kNeedsNone, {kHead, kFenced, kReleaseBody}),
-      Make(kNeedsNone, {kWitnessText}),
-      Make(kNeedsNone, {kOpenText}),
-      Make(kNeedsSpace, {kNoteScopeText}),
-      Make(kWritesNothing, {kHead, kEndLapsed, kSeen, kLookBody}),
-      Make(kNeedsNone, {kHead, kEndLapsed, kSeen, kDecideBody}),
-      Make(kWritesNothing, {kInspectText}),
+      MakeScript(kNeedsSpace, {kHead, kClaimHead, kEndLapsed, kClaimBody}),
+      MakeScript(kNeedsSpace, {kHead, kFenced, kWorking, kBeginBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kRenewBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kWorking, kCompleteBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kWorking, kFailBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kDieBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kKillBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kWorking, kDiscardBody}),
+      MakeScript(kNeedsNone, {kHead, kFenced, kReleaseBody}),
+      MakeScript(kNeedsNone, {kWitnessText}),
+      MakeScript(kNeedsNone, {kOpenText}),
+      MakeScript(kNeedsSpace, {kNoteScopeText}),
+      MakeScript(kWritesNothing, {kHead, kEndLapsed, kSeen, kLookBody}),
+      MakeScript(kNeedsNone, {kHead, kEndLapsed, kSeen, kDecideBody}),
+      MakeScript(kWritesNothing, {kInspectText}),
   };
   return (*scripts)[static_cast<std::size_t>(name)];
 }

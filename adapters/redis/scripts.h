@@ -10,7 +10,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 namespace once::redis {
 
@@ -50,5 +52,13 @@ struct Script {
 };
 
 const Script& ScriptOf(ScriptName name);
+
+// In front of a text: what begins something, and is refused by a full server; what ends something,
+// and is not; what only reads.
+inline constexpr std::string_view kNeedsSpace = "#!lua\n";
+inline constexpr std::string_view kNeedsNone = "#!lua flags=allow-oom\n";
+inline constexpr std::string_view kWritesNothing = "#!lua flags=no-writes\n";
+
+Script MakeScript(std::string_view flags, std::initializer_list<std::string_view> parts);
 
 }  // namespace once::redis

@@ -74,17 +74,19 @@ absl::Status CheckServes(const ServerFacts& facts) {
 
 absl::Status CheckPolicy(const ServerFacts& facts, bool accept_eviction) {
   if (accept_eviction || facts.eviction_policy == "noeviction") return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "redis: maxmemory-policy is ", facts.eviction_policy,
-      ", by which a full server silently forgets claims; set it to noeviction, or open with "
-      "accept_eviction and the guarantee of at-least-once"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("redis: maxmemory-policy is ", facts.eviction_policy,
+                   ", by which a full server silently forgets what it has answered; set it to "
+                   "noeviction (or open a claim store with accept_eviction and the guarantee of "
+                   "at-least-once)"));
 }
 
 Trust TrustIn(const ServerFacts& facts) {
   if (facts.eviction_policy != "noeviction") {
     return {.durability = Durability::kNothing,
-            .weakness = absl::StrCat("maxmemory-policy ", facts.eviction_policy,
-                                     " forgets claims when memory is full; set noeviction")};
+            .weakness =
+                absl::StrCat("maxmemory-policy ", facts.eviction_policy,
+                             " forgets what it has answered when memory is full; set noeviction")};
   }
   if (!facts.has_append_only_file) {
     return {.durability = Durability::kNothing,
@@ -105,7 +107,7 @@ Trust TrustIn(const ServerFacts& facts) {
   if (facts.replicas > 0) {
     return {.durability = Durability::kProcess,
             .weakness =
-                "the server has replicas, which hear of a claim after its owner does: a "
+                "the server has replicas, which hear of an answer after whoever asked does: a "
                 "failover loses the last ones"};
   }
   return {};

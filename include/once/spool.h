@@ -1,6 +1,7 @@
-// A spool keeps messages on a disk of this machine until the brokers have them. OpenSpool gives a
-// Producer whose outcomes come sooner: a message has its outcome once it is on the disk
-// (SendOutcome::is_spooled), and a relay publishes it from there, after a restart too.
+// A spool keeps messages until the brokers have them: on a disk of this machine, or in a server
+// that several processes share. OpenSpool gives a Producer whose outcomes come sooner: a message
+// has its outcome once it is on the disk (SendOutcome::is_spooled), and a relay publishes it from
+// there, after a restart too.
 //
 //   auto disk = once::sqlite::OpenStore({.path = "outgoing.db"});
 //   auto producer = once::OpenSpool(
@@ -12,6 +13,10 @@
 // (outbox_relay.h). Messages of one topic and key are published in the order of their Send(). One
 // that no retry can publish is parked, and those behind it of its topic and key wait
 // (docs/outbox.md).
+//
+// Shared (`log`), whoever lives publishes what any of them has spooled; of each topic and key in
+// the order in which it came into the spool, whoever put it there. docs/producing.md says what
+// order there is beside it, when messages go directly.
 //
 // What it is not: an outbox. A message and a row of your database, in one transaction, go through
 // Transaction::Publish (transact.h). docs/producing.md compares them.
@@ -27,6 +32,7 @@
 #include "absl/time/time.h"
 #include "once/dedup_store.h"
 #include "once/producer.h"
+#include "once/spool_log.h"
 
 namespace once {
 
@@ -37,7 +43,8 @@ enum class SpoolMode : std::uint8_t {
   // Messages go to the brokers directly. When these do not answer for a while, everything that
   // they have not acknowledged goes to the disk, in its order, and what follows behind it; once the
   // relay has published all of it, they are sent directly again. What is on its way directly dies
-  // with the process.
+  // with the process. With a shared spool, while it is empty: whatever another process puts there
+  // closes the direct way of all, within two seconds.
   kWhenUnreachable
 };
 
@@ -52,7 +59,8 @@ struct SpoolLimits {
   // Messages on the disk that are not published yet, parked ones included.
   std::size_t messages_max = 10'000'000;
   // Their bytes. What an earlier opening has left counts by the average of its messages; opening
-  // the spool reads all of that once.
+  // the spool reads all of that once. In a shared spool those of all processes, as they are
+  // encoded; both bounds hold for what one write begins with.
   std::size_t bytes_max = std::size_t{4} * 1024 * 1024 * 1024;
   // A spool whose oldest message has waited longer counts as full: nobody looks after it.
   absl::Duration age_max = absl::InfiniteDuration();
@@ -62,9 +70,11 @@ struct SpoolLimits {
 };
 
 struct SpoolOptions {
-  // Required, and of the spool's own: transactions()->outgoing() must not be null. SQLite or
-  // RocksDB; the in-memory store forgets at exit and is for tests.
+  // This or `log` is required. Of the spool's own: transactions()->outgoing() must not be null.
+  // SQLite or RocksDB; the in-memory store forgets at exit and is for tests.
   std::shared_ptr<DedupStore> store;
+  // Shared with other processes: once::redis::OpenSpoolLog. One opening, one spool.
+  std::shared_ptr<SpoolLog> log = nullptr;
   // Clients, ids, stamps of what is sent directly, limits of what is not on the disk yet, times,
   // and what the program gives it. delivery_timeout counts for what is sent directly.
   ProducerOptions producer;

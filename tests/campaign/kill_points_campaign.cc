@@ -73,10 +73,10 @@ const char* NameOf(Arena arena) {
 std::vector<Arena> ArenasOf(std::string_view point) {
   const auto begins = [&](std::string_view prefix) { return point.starts_with(prefix); };
   const auto ends = [&](std::string_view suffix) { return point.ends_with(suffix); };
-  // rocksdb-kill, outbox-kill, broker-down and loss-detector pass these; those of lanes the tests
-  // of the adapter for PostgreSQL.
+  // rocksdb-kill, outbox-kill, broker-down and loss-detector pass these; those of lanes and of
+  // shared spools the tests of the adapters for PostgreSQL and Redis.
   for (const std::string_view prefix :
-       {"rocksdb.", "outbox_relay.", "transact.", "spool.", "losses.", "lanes."}) {
+       {"rocksdb.", "outbox_relay.", "transact.", "spool.", "losses.", "lanes.", "redis_spool."}) {
     if (begins(prefix)) return {};
   }
   if (begins("wrap.")) return {Arena::kWrapped};

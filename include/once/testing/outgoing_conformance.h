@@ -5,7 +5,8 @@
 //   INSTANTIATE_TEST_SUITE_P(MyStore, OutgoingLogConformance, ::testing::Values(…),
 //                            once::testing::StoreName);
 //
-// A store without such a log must not be given to it.
+// A store without such a log must not be given to it. A log that takes messages by itself
+// (spool_log.h) passes too: its fixture says outgoing(), AppendOutgoing() and why_no_transactions.
 // Thread-safety: as GoogleTest's.
 #pragma once
 
@@ -37,7 +38,7 @@ class OutgoingLogConformance : public ::testing::TestWithParam<StoreUnderTest> {
   static OutgoingMessage Message(std::string_view value, std::optional<std::string> key = {});
 
   // Each of these fails the test when the store says anything but OK.
-  // One transaction that publishes them all.
+  // One transaction that publishes them all, or one append.
   void Publish(const std::vector<OutgoingMessage>& messages);
   std::unique_ptr<StoreTransaction> Begin();
   // Of every lane that the log has, in the order in which Publish() was given them, the first so

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <ostream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,17 @@ class StoreFixture {
     return absl::UnimplementedError("read the effects");
   }
 
+  // For the suite of logs of outgoing messages. Null: there is none.
+  virtual OutgoingLog* outgoing() {
+    TransactionalStore* const transactions = store().transactions();
+    return transactions == nullptr ? nullptr : transactions->outgoing();
+  }
+  // All of the messages or none, where the log takes them outside of transactions
+  // (StoreCapabilities::why_no_transactions).
+  virtual absl::Status AppendOutgoing(std::span<const OutgoingMessage> /*messages*/) {
+    return absl::UnimplementedError("append outgoing messages");
+  }
+
   // Closes the store and opens the same data again. No transaction is open.
   virtual absl::Status Reopen() { return absl::UnimplementedError("reopen"); }
   // As after the death of the process, with whatever transaction was open: the same data is opened
@@ -56,10 +68,12 @@ class StoreFixture {
 struct StoreCapabilities {
   std::string why_no_reopen;
   std::string why_no_crash;
-  std::string why_no_threads;       // calls from several threads (a simulated store)
-  std::string why_no_exclusion;     // a second Begin on the same rows waits, then says kUnavailable
-  std::string why_no_transactions;  // for claims: ids shared with them; for operations: all of it
-  std::string why_no_claims;        // for the suite of operations: letters kept by Dying()
+  std::string why_no_threads;    // calls from several threads (a simulated store)
+  std::string why_no_exclusion;  // a second Begin on the same rows waits, then says kUnavailable
+  // For claims: ids shared with them; for operations: all of it; for outgoing messages: that they
+  // are committed with something else.
+  std::string why_no_transactions;
+  std::string why_no_claims;  // for the suite of operations: letters kept by Dying()
   // For the suite of stores in trouble.
   std::string why_no_full_disk;
   std::string why_no_broken_writes;

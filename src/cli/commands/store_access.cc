@@ -17,7 +17,9 @@
 #include "once/postgres/store.h"
 #endif
 #ifdef ONCE_HAS_REDIS
+#include "once/redis/spool.h"
 #include "once/redis/store.h"
+#include "src/cli/commands/spool_operations.h"
 #endif
 #ifdef ONCE_HAS_ROCKSDB
 #include "once/rocksdb/store.h"
@@ -82,7 +84,8 @@ absl::StatusOr<StorePlace> FindPlace(const std::string& text) {
     return absl::InvalidArgumentError(
         absl::StrCat("--store \"", text,
                      "\" is no store; give sqlite:PATH, rocksdb:PATH, the path alone, "
-                     "postgresql://HOST/DATABASE or redis://HOST"));
+                     "postgresql://HOST/DATABASE, redis://HOST or, of a shared spool, "
+                     "spool+redis://HOST"));
   }
   char* resolved = ::realpath(place.path.c_str(), nullptr);
   struct stat there = {};
@@ -197,6 +200,39 @@ absl::StatusOr<StoreAccess> ReachRedis(const StoreAddress&) {
 }
 #endif
 
+constexpr std::string_view kSpoolScheme = "spool+";
+
+#ifdef ONCE_HAS_REDIS
+// "spool+rediss://clerk@cache:6380/0#prefix:", as a store of Redis behind the plus.
+absl::StatusOr<StoreAccess> ReachSpool(const StoreAddress& address) {
+  const std::string text = address.text.substr(kSpoolScheme.size());
+  const std::size_t hash = text.find('#');
+  redis::SpoolLogOptions options{
+      .server = {
+          .url = text.substr(0, hash),
+          .call_timeout = std::clamp(address.timeout, absl::Milliseconds(10), absl::Minutes(1)),
+          .must_exist = true,
+          .appendfsync = redis::AppendFsync::kNever}};
+  if (hash != std::string::npos) options.key_prefix = text.substr(hash + 1);
+  if (const char* const password = std::getenv("REDISCLI_AUTH")) {
+    options.server.password = password;
+  }
+  auto spool = redis::OpenSpoolLog(std::move(options));
+  if (!spool.ok()) return spool.status();
+  OutgoingOperations* const outgoing = &(*spool)->outgoing();
+  auto operations = std::make_unique<SpoolOperations>();
+  StoreOperations* const offered = operations.get();
+  return StoreAccess{.path = WithoutPassword(text),
+                     .spool = *std::move(spool),
+                     .refusals = std::move(operations),
+                     .operations = offered,
+                     .outgoing = outgoing,
+                     .is_server = true};
+}
+#else
+absl::StatusOr<StoreAccess> ReachSpool(const StoreAddress& address) { return ReachRedis(address); }
+#endif
+
 // What to say when the store is locked and its owner is not to be reached.
 absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
                      const absl::Status& opened) {
@@ -216,6 +252,7 @@ absl::Status NoWayIn(const std::string& path, const absl::Status& owner,
 absl::StatusOr<StoreAccess> ReachStore(const StoreAddress& address, Executor& executor) {
   if (IsPostgres(address.text)) return ReachPostgres(address.text);
   if (IsRedis(address.text)) return ReachRedis(address);
+  if (absl::StartsWith(address.text, ToAbsl(kSpoolScheme))) return ReachSpool(address);
   absl::StatusOr<StorePlace> place = FindPlace(address.text);
   if (!place.ok()) return place.status();
   std::string& path = place->path;

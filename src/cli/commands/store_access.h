@@ -12,6 +12,7 @@
 #include "once/dedup_store.h"
 #include "once/executor.h"
 #include "once/operator_socket.h"
+#include "once/spool_log.h"
 
 namespace once::cli {
 
@@ -22,8 +23,10 @@ struct StoreAddress {
 
 struct StoreAccess {
   std::string path;
-  std::shared_ptr<DedupStore> store;       // opened here …
-  std::unique_ptr<StoreOperations> owner;  // … or the way through its owner
+  std::shared_ptr<DedupStore> store;          // opened here …
+  std::shared_ptr<SpoolLog> spool;            // … or a spool in a server, which is no store, …
+  std::unique_ptr<StoreOperations> refusals;  // and what it says to whoever takes it for one …
+  std::unique_ptr<StoreOperations> owner;     // … or the way through its owner
   std::unique_ptr<StoreMaintenance> owner_maintenance;
   std::unique_ptr<OutgoingOperations> owner_outgoing;
   pid_t process = 0;                        // of the owner

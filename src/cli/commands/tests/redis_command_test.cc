@@ -5,6 +5,7 @@
 
 #include "adapters/redis/tests/claim_words.h"
 #include "adapters/redis/tests/redis_server.h"
+#include "adapters/redis/tests/spool_words.h"
 #include "once/redis/store.h"
 #include "src/cli/exit_code.h"
 #include "tests/once_command.h"
@@ -124,6 +125,43 @@ TEST_F(StoreOnRedis, IsNeverCreatedAndItsPasswordIsNotShown) {
 TEST_F(StoreOnRedis, IsReachedWhateverItsServerForgets) {
   server_.Ask({"CONFIG", "SET", "maxmemory-policy", "allkeys-lru"});
   EXPECT_EQ(Once({"store", "stats"}).code, kDone);
+}
+
+// A spool that processes share is reached beside them, and is no store.
+TEST(SpoolOnRedis, WhatIsParkedIsListedTriedAgainAndGivenUp) {
+  RedisServer server;
+  const auto spool =
+      redis::testing::MustOpenSpool({.server = {.url = server.url()}, .key_prefix = "shop:"});
+  ASSERT_NE(spool, nullptr);
+  const std::string place = "spool+" + server.url() + "#shop:";
+  const OutgoingMessage messages[] = {redis::testing::MessageOf("first"),
+                                      redis::testing::MessageOf("second")};
+  ASSERT_TRUE(redis::testing::AppendTo(*spool, 1, messages).ok());
+  OutgoingLog& log = spool->outgoing();
+  ASSERT_TRUE(log.HoldLanes().ok());
+  const std::int64_t number = log.ListWaiting(0, 1).value().at(0).number;
+  const auto park = [&] {
+    const int lane = static_cast<int>(number % 16);
+    ASSERT_TRUE(log.FindUnplaced(lane, {.rows_max = 10, .bytes_max = 1000}).ok());
+    const RefusedRow refused{.number = number, .reason = absl::InvalidArgumentError("too large")};
+    ASSERT_TRUE(log.Advance({.refused = {&refused, 1}}).ok());
+  };
+  park();
+  const CommandResult listed = RunOnce({"outbox", "list", "--json", "--store", place});
+  EXPECT_EQ(listed.code, kDone) << listed.errors;
+  EXPECT_EQ(listed.Json()["parked"], 1);
+  EXPECT_EQ(listed.Json()["waiting"], 2);
+  const std::string name = std::to_string(number);
+  EXPECT_EQ(RunOnce({"outbox", "retry", "--number", name, "--store", place}).code, kDone);
+  EXPECT_EQ(log.Count().value().parked, 0u);
+  park();
+  const CommandResult given_up = RunOnce({"outbox", "discard", "--number", name, "--reason",
+                                          "sent by hand", "--yes", "--store", place});
+  EXPECT_EQ(given_up.code, kDone) << given_up.errors;
+  EXPECT_EQ(log.Count().value().waiting, 1u);
+  const CommandResult positions = RunOnce({"position", "show", "--store", place});
+  EXPECT_THAT(positions.errors, HasSubstr("a spool keeps neither"));
+  EXPECT_EQ(RunOnce({"outbox", "list", "--store", place + "nothing:"}).code, kNotFound);
 }
 
 }  // namespace
