@@ -136,7 +136,9 @@ TEST_P(RedisSpoolKill, AnotherProcessPublishesWhatAKilledOneHasSpooled) {
   const pid_t process = StartChild(server.url(), GetParam(), pipe);
   ASSERT_GT(process, 0);
   bool is_killed = false;
-  Book killed = ReadUntilKilled(process, pipe, 3000, is_killed);
+  // Long before the second number it has come to its point, however slow its relay is.
+  const std::size_t spooled_min = GetParam().empty() ? 3000 : 50'000;
+  Book killed = ReadUntilKilled(process, pipe, spooled_min, is_killed);
   close(pipe);
   EXPECT_EQ(is_killed, GetParam().empty()) << "it never came there: " << killed.spooled.size();
 
@@ -171,7 +173,7 @@ std::string NameOf(const ::testing::TestParamInfo<std::string>& point) {
 INSTANTIATE_TEST_SUITE_P(At, RedisSpoolKill,
                          ::testing::Values("", "redis_spool.before_append:4",
                                            "redis_spool.appended:4", "redis_spool.lanes_held:1",
-                                           "redis_spool.advanced:4", "outbox_relay.sent:9",
+                                           "redis_spool.advanced:3", "outbox_relay.sent:9",
                                            "spool.appended:5"),
                          NameOf);
 
