@@ -1,6 +1,8 @@
 // The hand-over of an outcome, and what becomes of those that nobody looks at.
 #include "src/pending_send.h"
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,8 +12,42 @@ namespace once {
 namespace {
 
 constexpr absl::Duration kLineInterval = absl::Seconds(1);
+// So many bytes are cheaper to copy than to allocate. Also bounds what a message keeps of others.
+constexpr std::size_t kCopiedMax = 512;
+
+void Refill(std::string& to, std::string&& from) {
+  if (from.size() <= std::min(to.capacity(), kCopiedMax) && to.capacity() <= 2 * kCopiedMax) {
+    to.assign(from);
+  } else {
+    to = std::move(from);
+  }
+}
+
+void Refill(std::optional<std::string>& to, std::optional<std::string>&& from) {
+  if (to && from) {
+    Refill(*to, *std::move(from));
+  } else {
+    to = std::move(from);
+  }
+}
 
 }  // namespace
+
+void Refill(OutgoingMessage& to, OutgoingMessage&& from) {
+  Refill(to.topic, std::move(from.topic));
+  to.partition = from.partition;
+  Refill(to.key, std::move(from.key));
+  Refill(to.value, std::move(from.value));
+  if (to.headers.capacity() < from.headers.size()) {
+    to.headers = std::move(from.headers);
+    return;
+  }
+  to.headers.resize(from.headers.size());
+  for (std::size_t i = 0; i < to.headers.size(); ++i) {
+    Refill(to.headers[i].name, std::move(from.headers[i].name));
+    Refill(to.headers[i].value, std::move(from.headers[i].value));
+  }
+}
 
 void UnobservedSends::Note(const SendOutcome& outcome) {
   const absl::Time now = executor_->Now();
@@ -39,10 +75,8 @@ std::uint64_t UnobservedSends::TakeCount() {
 }
 
 void PendingSend::Settle(absl::Status status, std::int64_t offset) {
-  outcome.status = std::move(status);
-  outcome.partition = partition;
-  outcome.offset = offset;
-  outcome.sequence = sequence;
+  settled_ = std::move(status);
+  settled_offset_ = offset;
 }
 
 void PendingSend::Renew() {
@@ -59,22 +93,21 @@ void PendingSend::Renew() {
   after = nullptr;
   unobserved = nullptr;
   on_outcome = nullptr;
-  outcome.status = absl::OkStatus();
-  outcome.partition = -1;
-  outcome.offset = -1;
-  outcome.sequence = 0;
-  outcome.is_spooled = false;
-  outcome.id.clear();
-  outcome.topic.clear();
-  flags_ = 0;
-  is_named_ = false;
+  settled_ = absl::OkStatus();
+  settled_offset_ = -1;
+  if (std::exchange(is_named_, false)) outcome = {};
+  flags_.store(0, std::memory_order_relaxed);
   has_ticket_ = false;
   event_ = nullptr;
-  waiter_ = nullptr;
+  waiter_.store(nullptr, std::memory_order_relaxed);
 }
 
 const SendOutcome& PendingSend::Look() {
   if (std::exchange(is_named_, true)) return outcome;
+  outcome.status = settled_;
+  outcome.partition = partition;
+  outcome.offset = settled_offset_;
+  outcome.sequence = sequence;
   outcome.topic = std::move(message.topic);
   if (id_header < message.headers.size() && message.headers[id_header].value.has_value()) {
     outcome.id = *std::move(message.headers[id_header].value);
@@ -88,15 +121,29 @@ void PendingSend::Describe(absl::Status status, std::int64_t offset) {
   message = {};
 }
 
-void PendingSend::Complete() {
+void PendingSend::Complete(SendOutcome& scratch) {
   if (on_outcome) {
-    on_outcome(Look());
+    if (is_named_) {
+      on_outcome(outcome);
+    } else {
+      // The id is exchanged, not copied: whose message it was needs it no more.
+      scratch.id.clear();
+      if (id_header < message.headers.size() && message.headers[id_header].value.has_value()) {
+        scratch.id.swap(*message.headers[id_header].value);
+      }
+      if (scratch.topic != message.topic) scratch.topic = message.topic;
+      scratch.status = std::move(settled_);
+      scratch.partition = partition;
+      scratch.offset = settled_offset_;
+      scratch.sequence = sequence;
+      on_outcome(scratch);
+    }
     on_outcome = nullptr;
     return;
   }
   const std::uint8_t before_it = flags_.fetch_or(kDone);
   if ((before_it & kAbandoned) != 0) {
-    if (!outcome.status.ok()) unobserved->Note(Look());
+    if (!is_settled_ok()) unobserved->Note(Look());
     return;
   }
   // Whoever waits has said so before it looked at the flag, or sees the flag.
@@ -117,7 +164,7 @@ bool PendingSend::WaitUntilDone(absl::Time deadline) {
 
 void PendingSend::Abandon() {
   const std::uint8_t before_it = flags_.fetch_or(kAbandoned);
-  if ((before_it & kDone) != 0 && !outcome.status.ok()) unobserved->Note(Look());
+  if ((before_it & kDone) != 0 && !is_settled_ok()) unobserved->Note(Look());
 }
 
 Ticket::Ticket(std::shared_ptr<PendingSend> pending) : pending_(std::move(pending)) {

@@ -143,7 +143,7 @@ SendQueueOptions QueueProducer::QueueOptions() {
 }
 
 void QueueProducer::Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message) {
-  pending->message = std::move(message);
+  Refill(pending->message, std::move(message));
   absl::Status valid = IdentifySend(*pending, options_.ids, *options_.random);
   if (!valid.ok()) {
     queue_.Refuse(pending, std::move(valid));

@@ -2,6 +2,9 @@
 #include "src/relay_work.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +16,20 @@ namespace {
 
 // How often lanes are asked for: those of a relay that has gone are taken by then.
 constexpr absl::Duration kLanesInterval = absl::Seconds(1);
+// The memory of larger messages is not kept for others.
+constexpr std::size_t kKeptBytesMax = 4096;
+
+std::size_t MemoryOf(const OutgoingMessage& message) {
+  const auto of = [](const std::optional<std::string>& bytes) {
+    return bytes ? bytes->capacity() : 0;
+  };
+  std::size_t memory = message.topic.capacity() + of(message.key) + of(message.value) +
+                       message.headers.capacity() * sizeof(OwnedHeader);
+  for (const OwnedHeader& header : message.headers) {
+    memory += header.name.capacity() + of(header.value);
+  }
+  return memory;
+}
 
 }  // namespace
 
@@ -33,6 +50,7 @@ RelayWork::RelayWork(OutboxRelayOptions options)
     : options_(std::move(options)),
       log_(*options_.store->transactions()->outgoing()),
       sharing_(dynamic_cast<stores::LaneSharing*>(&log_)),
+      memory_(dynamic_cast<stores::RowMemory*>(&log_)),
       streams_(log_.producer_id()),
       sender_(options_.clients, *options_.executor, options_.retry_interval,
               {.header = options_.id_header,
@@ -330,6 +348,7 @@ void RelayWork::Keep(Draft& draft, bool has_refused) {
     }
   }
   if (published > 0) options_.metrics->Add("once_outbox_published_total", {}, published);
+  GiveBackRows();
   finished_.clear();
   declared_.clear();
   if (!draft.refused.empty()) LogRefused(draft);
@@ -342,6 +361,17 @@ void RelayWork::Keep(Draft& draft, bool has_refused) {
     draft.flights[i]->round.round = draft.placed[i].round;
     sender_.Add(std::move(draft.flights[i]));
   }
+}
+
+// Of one round: so many are told next.
+void RelayWork::GiveBackRows() {
+  if (memory_ == nullptr || finished_.empty()) return;
+  std::vector<OutgoingRow> rows;
+  rows.reserve(finished_.front()->rows.size());
+  for (FlyingRow& row : finished_.front()->rows) {
+    if (MemoryOf(row.row.message) <= kKeptBytesMax) rows.push_back(std::move(row.row));
+  }
+  memory_->GiveBack(std::move(rows));
 }
 
 void RelayWork::LogRefused(const Draft& draft) const {

@@ -25,6 +25,7 @@
 #include "src/relay_streams.h"
 #include "src/relay_topics.h"
 #include "src/stores/lane_sharing.h"
+#include "src/stores/row_memory.h"
 
 namespace once {
 
@@ -87,6 +88,7 @@ class RelayWork {
   absl::Status Write(Draft& draft);
   // `has_refused`: rows of flights were.
   void Keep(Draft& draft, bool has_refused);
+  void GiveBackRows();
   void LogRefused(const Draft& draft) const;
   // Everything is asked again.
   void Reset();
@@ -99,6 +101,7 @@ class RelayWork {
   const OutboxRelayOptions options_;
   OutgoingLog& log_;
   stores::LaneSharing* const sharing_;  // null: the lanes are nobody else's
+  stores::RowMemory* const memory_;     // null: the log has no use for it
   RelayStreams streams_;
   RelaySender sender_;
   RelayMarks marks_;

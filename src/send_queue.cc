@@ -9,6 +9,9 @@
 namespace once {
 namespace {
 
+// Messages that have their outcome keep at most this part of the bytes of those that have none.
+constexpr std::size_t kSpentShare = 4;
+
 absl::Status Closed() {
   return absl::FailedPreconditionError("producer: closed; not sent. Send before Close()");
 }
@@ -16,7 +19,9 @@ absl::Status Dead() { return absl::CancelledError("producer: the process is dead
 
 }  // namespace
 
-SendQueue::SendQueue(SendQueueOptions options) : options_(std::move(options)) {}
+SendQueue::SendQueue(SendQueueOptions options)
+    : options_(std::move(options)),
+      spent_(options_.limits.messages_max, options_.limits.bytes_max / kSpentShare) {}
 
 SendQueue::~SendQueue() { Abandon(absl::UnknownError("producer: destroyed")); }
 

@@ -174,6 +174,9 @@ void SendQueue::Apply(std::span<const RecordReport> reports) {
     const std::size_t count = std::min(reports.size(), kReportsTogetherMax);
     Finished finished;
     finished.sends.reserve(count);
+    // They were last touched when they were sent, many thousand messages ago. Not under the lock,
+    // which senders wait for.
+    for (const RecordReport& report : reports.first(count)) PrefetchCookie(report.cookie);
     Lock lock(mutex_);
     for (const RecordReport& report : reports.first(count)) ApplyOne(report, now, finished);
     Tell(lock, finished);
@@ -249,7 +252,7 @@ void SendQueue::Finish(PendingSend& pending, absl::Status status, std::int64_t o
     std::uint64_t& last_settled = pending.stream->last_settled;
     last_settled = std::max(last_settled, pending.sequence);
   }
-  if (!pending.outcome.status.ok()) Collect(pending);
+  if (!pending.is_settled_ok()) Collect(pending);
   finished.sends.push_back(Unlink(pending));
 }
 

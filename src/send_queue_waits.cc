@@ -9,6 +9,7 @@ namespace {
 
 constexpr absl::Duration kPumpWait = absl::Milliseconds(10);
 constexpr int kPumpWaitsMax = 1000;
+constexpr std::size_t kFetchedAhead = 4;
 
 void AddTo(Undelivered& undelivered, const SendOutcome& outcome) {
   if (++undelivered.count <= kUndeliveredListedMax) undelivered.messages.push_back(outcome);
@@ -56,7 +57,13 @@ void SendQueue::Seal(Finished& finished) {
 void SendQueue::Tell(Lock& lock, Finished& finished) {
   Seal(finished);
   lock.unlock();
-  for (const std::shared_ptr<PendingSend>& pending : finished.sends) pending->Complete();
+  SendOutcome scratch;
+  for (std::size_t i = 0; i < finished.sends.size(); ++i) {
+    if (i + kFetchedAhead < finished.sends.size()) {
+      finished.sends[i + kFetchedAhead]->PrefetchBytes();
+    }
+    finished.sends[i]->Complete(scratch);
+  }
   if (finished.telling != 0) {
     lock.lock();
     telling_.erase(finished.telling);

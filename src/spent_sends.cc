@@ -6,8 +6,7 @@
 namespace once {
 namespace {
 
-constexpr std::size_t kSpentMax = 10'000;
-constexpr std::size_t kSpentBytesMax = 4 * 1024 * 1024;
+constexpr std::size_t kFetchedAhead = 3;
 
 }  // namespace
 
@@ -20,6 +19,7 @@ std::shared_ptr<PendingSend> SpentSends::Take() {
       taken = std::move(sends_.back());
       sends_.pop_back();
       bytes_ -= taken->bytes;
+      FetchNext();
     }
   }
   if (taken == nullptr) return std::make_shared<PendingSend>();
@@ -27,12 +27,19 @@ std::shared_ptr<PendingSend> SpentSends::Take() {
   return taken;
 }
 
+// Those that are taken next are cold: the objects a little earlier than what they point at.
+void SpentSends::FetchNext() const {
+  const std::size_t count = sends_.size();
+  if (count >= kFetchedAhead) PrefetchCookie(sends_[count - kFetchedAhead].get());
+  if (count >= 1) sends_[count - 1]->PrefetchBytes();
+}
+
 void SpentSends::Keep(std::vector<std::shared_ptr<PendingSend>>& told) {
   {
     const std::lock_guard lock(mutex_);
     for (std::shared_ptr<PendingSend>& one : told) {
       if (one->has_ticket() || one->place == PendingSend::Place::kLate) continue;
-      if (sends_.size() >= kSpentMax || bytes_ + one->bytes > kSpentBytesMax) break;
+      if (sends_.size() >= messages_max_ || bytes_ + one->bytes > bytes_max_) break;
       bytes_ += one->bytes;
       sends_.push_back(std::move(one));
     }

@@ -1,6 +1,7 @@
 // SpentSends keeps messages whose outcome has been told, for those that are sent next: memory is
 // cheapest to free for the thread that allocated it, which is a sender's, and an object that is
-// used again needs none.
+// used again needs none. As many as there is room for have been under way at once, so that keeping
+// all of them takes no more memory than that did; nobody sending, none is kept.
 //
 // Thread-safety: safe for concurrent use.
 #pragma once
@@ -16,6 +17,10 @@ namespace once {
 
 class SpentSends {
  public:
+  // At most so many, and bytes of their messages.
+  SpentSends(std::size_t messages_max, std::size_t bytes_max)
+      : messages_max_(messages_max), bytes_max_(bytes_max) {}
+
   // A message as it is at the beginning, perhaps an old one.
   std::shared_ptr<PendingSend> Take();
   // Those that nobody has a ticket of, as far as there is room; the others lose their values.
@@ -26,6 +31,10 @@ class SpentSends {
   bool TakeUse();
 
  private:
+  void FetchNext() const;
+
+  const std::size_t messages_max_;
+  const std::size_t bytes_max_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<PendingSend>> sends_;
   std::size_t bytes_ = 0;

@@ -55,11 +55,16 @@ class KafkaRecordClient final : public RecordClient {
     Owned<rd_kafka_event_t> event;
     std::size_t records = 0;
   };
+  // What a sender does with what is spent: it frees the one and fills the other again.
+  struct Leftover {
+    Spent oldest;
+    Owned<rd_kafka_headers_t> headers;
+  };
 
   void TakeEvent(Owned<rd_kafka_event_t> event);
   void NoteDelivery(const rd_kafka_message_t& message);
   void FreeSpent(std::size_t left);
-  void FreeOneSpent();
+  Leftover TakeLeftover();
   OpenTopic* TopicOf(const std::string& name);
   // OK: the client has it.
   absl::Status HandOver(const ProduceRequest& request);
@@ -78,6 +83,9 @@ class KafkaRecordClient final : public RecordClient {
   std::mutex spent_mutex_;
   std::deque<Spent> spent_;
   std::atomic<std::size_t> spent_records_ = 0;
+  // Lists of headers of records that are reported.
+  std::vector<Owned<rd_kafka_headers_t>> spent_headers_;
+  std::vector<Owned<rd_kafka_headers_t>> read_headers_;  // of the Poll() that runs
 
   struct KnownTopics {
     std::map<std::string, std::int32_t> counts;

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 
-#include "adapters/kafka/handles.h"
 #include "once/sequence.h"
 
 namespace once::kafka {
@@ -42,10 +42,31 @@ std::size_t SizeOf(const std::optional<std::string>& value) {
   return value.has_value() ? value->size() : 0;
 }
 
-Owned<rd_kafka_headers_t> HeadersOf(const OutgoingMessage& message, std::string_view stamp) {
+// The list's own memory stays, and what its entries had is the next to be allocated again, by this
+// thread.
+void Empty(rd_kafka_headers_t* headers) {
+  std::string name;
+  const char* first = nullptr;
+  const void* value = nullptr;
+  std::size_t size = 0;
+  while (rd_kafka_header_get_all(headers, 0, &first, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    name = first;  // it goes with the entry, while others are still compared with it
+    rd_kafka_header_remove(headers, name.c_str());
+  }
+}
+
+Owned<rd_kafka_headers_t> HeadersOf(const ProduceRequest& request) {
+  const OutgoingMessage& message = request.message;
+  const std::string_view stamp = request.stamp;
   const std::size_t count = message.headers.size() + (stamp.empty() ? 0 : 1);
   if (count == 0) return nullptr;
-  Owned<rd_kafka_headers_t> headers(rd_kafka_headers_new(count));
+  Owned<rd_kafka_headers_t> headers;
+  if (request.spare != nullptr && *request.spare != nullptr) {
+    headers = std::move(*request.spare);
+    Empty(headers.get());
+  } else {
+    headers.reset(rd_kafka_headers_new(count));
+  }
   for (const OwnedHeader& header : message.headers) {
     rd_kafka_header_add(headers.get(), header.name.data(), static_cast<ssize_t>(header.name.size()),
                         BytesOf(header.value), static_cast<ssize_t>(SizeOf(header.value)));
@@ -75,7 +96,7 @@ void ApplyProducerSettings(const ProducerSettings& from, Settings& settings) {
 
 rd_kafka_resp_err_t Produce(rd_kafka_t* handle, const ProduceRequest& request) {
   const OutgoingMessage& message = request.message;
-  Owned<rd_kafka_headers_t> headers = HeadersOf(message, request.stamp);
+  Owned<rd_kafka_headers_t> headers = HeadersOf(request);
   std::array<rd_kafka_vu_t, 7> fields{};
   std::size_t count = 0;
   const auto add = [&](rd_kafka_vtype_t type) -> rd_kafka_vu_t& {

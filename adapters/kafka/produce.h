@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/time/time.h"
+#include "adapters/kafka/handles.h"
 #include "adapters/kafka/settings.h"
 #include "once/kafka/properties.h"
 #include "once/publisher.h"
@@ -30,6 +31,8 @@ struct ProduceRequest {
   std::string_view stamp;             // a last header kSequenceHeader; empty: none
   rd_kafka_topic_t* topic = nullptr;  // null: by message.topic
   bool is_copied = true;              // false: the value's bytes stay where they are
+  // A list that an earlier record had, whose memory this one's headers take; null: none.
+  Owned<rd_kafka_headers_t>* spare = nullptr;
   void* opaque = nullptr;
 };
 

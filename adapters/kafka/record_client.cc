@@ -2,6 +2,8 @@
 #include "once/kafka/record_client.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,10 +23,13 @@ constexpr absl::Duration kCountsAge = absl::Minutes(5);
 // A topic that is missing is looked for again after this.
 constexpr absl::Duration kMissingAge = absl::Seconds(5);
 constexpr std::size_t kMissingMax = 1000;
-// Records whose reports are read together.
-constexpr std::size_t kReportsTogetherMax = 10'000;
+// Once so many reports are read they are told: more of them would leave the processor's caches
+// before they are looked at again.
+constexpr std::size_t kReportsTogetherMax = 1000;
 // What has been reported and is not yet freed takes at most this part of the client's queue.
 constexpr std::size_t kSpentShare = 8;
+// Lists of headers that wait to be filled again, with what they held.
+constexpr std::size_t kSpentHeadersMax = 20'000;
 constexpr absl::Duration kDropTime = absl::Seconds(1);
 // A wait of Poll() ends after this, so that a client that has broken meanwhile is noticed.
 constexpr absl::Duration kServeTime = absl::Milliseconds(500);
@@ -122,9 +127,15 @@ KafkaRecordClient::~KafkaRecordClient() {
   }
 }
 
-// Events hold what the client allocated for their records. Memory is cheapest to free for the
-// thread that allocated it, which is a sender; whoever polls frees what goes beyond `left`.
+// Events hold what the client allocated for their records, but for the lists of headers, which are
+// filled again. Memory is cheapest to free for the thread that allocated it, which is a sender;
+// whoever polls frees what goes beyond `left`.
 void KafkaRecordClient::FreeSpent(std::size_t left) {
+  if (left == 0) {
+    std::vector<Owned<rd_kafka_headers_t>> gone;
+    const std::lock_guard<std::mutex> lock(spent_mutex_);
+    gone.swap(spent_headers_);
+  }
   while (true) {
     Spent oldest;
     {
@@ -198,7 +209,8 @@ absl::Status KafkaRecordClient::HandOver(const ProduceRequest& request) {
 
 absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
   if (has_gap_.load()) return status();
-  FreeOneSpent();
+  Leftover leftover = TakeLeftover();
+  leftover.oldest.event = nullptr;
   OpenTopic* topic = TopicOf(record.message.topic);
   if (topic == nullptr) {
     return absl::InvalidArgumentError(
@@ -218,6 +230,7 @@ absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
                                             .stamp = record.stamp,
                                             .topic = topic->handle.get(),
                                             .is_copied = false,
+                                            .spare = &leftover.headers,
                                             .opaque = record.cookie});
   if (sent.ok()) return sent;
   --inside_;
@@ -247,19 +260,31 @@ void KafkaRecordClient::TendFirsts() {
   firsts_.Tend({.now = absl::Now(), .send = send, .tell = tell, .open = open});
 }
 
-void KafkaRecordClient::FreeOneSpent() {
-  if (spent_records_.load(std::memory_order_relaxed) == 0) return;
-  Spent oldest;
+KafkaRecordClient::Leftover KafkaRecordClient::TakeLeftover() {
+  Leftover leftover;
   const std::lock_guard<std::mutex> lock(spent_mutex_);
-  if (spent_.empty()) return;
-  oldest = std::move(spent_.front());
+  if (!spent_headers_.empty()) {
+    leftover.headers = std::move(spent_headers_.back());
+    spent_headers_.pop_back();
+    // The one that is next was last touched long ago.
+    if (!spent_headers_.empty()) __builtin_prefetch(spent_headers_.back().get(), 1);
+  }
+  if (spent_.empty()) return leftover;
+  leftover.oldest = std::move(spent_.front());
   spent_.pop_front();
-  spent_records_ -= oldest.records;
+  spent_records_ -= leftover.oldest.records;
+  return leftover;
 }
 
 void KafkaRecordClient::NoteDelivery(const rd_kafka_message_t& message) {
   RecordReport& report = reports_.emplace_back();
   report.cookie = message._private;
+  // A record that has its report needs its headers no more: librdkafka lets them be taken away.
+  rd_kafka_headers_t* headers = nullptr;
+  if (rd_kafka_message_detach_headers(const_cast<rd_kafka_message_t*>(&message), &headers) ==
+      RD_KAFKA_RESP_ERR_NO_ERROR) {
+    read_headers_.emplace_back(headers);
+  }
   report.status = DeliveryStatus(message);
   if (firsts_.has_firsts()) {
     firsts_.Settle(rd_kafka_topic_name(message.rkt), message.partition, report.status.ok());
@@ -289,9 +314,17 @@ void KafkaRecordClient::TakeEvent(Owned<rd_kafka_event_t> event) {
     NoteDelivery(*message);
   }
   const std::size_t records = reports_.size() - before;
-  const std::lock_guard<std::mutex> lock(spent_mutex_);
-  spent_.push_back({.event = std::move(event), .records = records});
-  spent_records_ += records;
+  {
+    const std::lock_guard<std::mutex> lock(spent_mutex_);
+    spent_.push_back({.event = std::move(event), .records = records});
+    spent_records_ += records;
+    const std::size_t room = std::min(spent_max_, kSpentHeadersMax);
+    const std::size_t kept =
+        std::min(read_headers_.size(), room - std::min(room, spent_headers_.size()));
+    std::move(read_headers_.begin(), read_headers_.begin() + static_cast<std::ptrdiff_t>(kept),
+              std::back_inserter(spent_headers_));
+  }
+  read_headers_.clear();
 }
 
 bool KafkaRecordClient::is_broken() const {
@@ -312,9 +345,14 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
     TakeEvent(std::move(event));
     wait_ms = 0;
   }
+<<<<<<< HEAD
   if (firsts_.has_work()) TendFirsts();
   // Nobody has sent for a while who could do that.
   FreeSpent(reports_.empty() ? 0 : spent_max_);
+=======
+  // With nothing inside there may be nobody for a while who could do that.
+  FreeSpent(reports_.empty() && inside_.load() == 0 ? 0 : spent_max_);
+>>>>>>> s13speed
   if (reports_.empty()) return;
   listener(reports_);
   inside_ -= reports_.size();

@@ -18,9 +18,14 @@ OutgoingRow Damaged(std::int64_t number) {
   return {.number = number, .damage = DamagedRow(absl::StrCat("outgoing message ", number))};
 }
 
+void ReadRow(std::int64_t number, std::string_view bytes, OutgoingRow& into) {
+  if (!stores::DecodeOutgoingRow(number, bytes, into).ok()) into = Damaged(number);
+}
+
 OutgoingRow RowOf(std::int64_t number, std::string_view bytes) {
-  absl::StatusOr<OutgoingRow> row = stores::DecodeOutgoingRow(number, bytes);
-  return row.ok() ? *std::move(row) : Damaged(number);
+  OutgoingRow row;
+  ReadRow(number, bytes, row);
+  return row;
 }
 
 absl::Status WriteFact(Batch& batch, const stores::OutgoingFact& fact) {
@@ -42,23 +47,26 @@ absl::StatusOr<std::vector<OutgoingRow>> RocksOutgoing::FindRows(std::int64_t af
                                                                  const stores::RowBound& bound) {
   const Database::ReadScope reading(*database_);
   if (absl::Status check = reading.Check(); !check.ok()) return check;
+  if (bound.rows_max == 0) return std::vector<OutgoingRow>();
   std::vector<OutgoingRow> rows;
-  if (bound.rows_max == 0) return rows;
+  if (bound.spent != nullptr) rows.swap(*bound.spent);
+  std::size_t count = 0;
   std::size_t bytes = 0;
   absl::Status damage;
   const auto visit = [&](std::string_view key, std::string_view value) {
     const auto number = SequenceOf(key);
     damage.Update(number.status());
     if (!number.ok()) return false;
-    OutgoingRow row = RowOf(*number, value);
-    bytes += SizeBytes(row.message);
-    if (!rows.empty() && bytes > bound.bytes_max) return false;
-    rows.push_back(std::move(row));
-    return rows.size() < bound.rows_max;
+    if (count == rows.size()) rows.emplace_back();
+    ReadRow(*number, value, rows[count]);
+    bytes += SizeBytes(rows[count].message);
+    if (count > 0 && bytes > bound.bytes_max) return false;
+    return ++count < bound.rows_max;
   };
   damage.Update(reading.view().Scan(kRowsFamily, SequenceKey(kOutgoingTable, after + 1),
                                     EndOfPrefix(std::string(1, kOutgoingTable)), visit));
   if (!damage.ok()) return damage;
+  rows.resize(count);
   return rows;
 }
 

@@ -42,8 +42,15 @@ OutgoingRow SqliteOutgoing::Damaged(std::int64_t number, std::string_view how) c
 }
 
 OutgoingRow SqliteOutgoing::RowAt(const Statement& row) const {
-  absl::StatusOr<OutgoingRow> decoded = stores::DecodeOutgoingRow(row.Int(0), row.Bytes(1));
-  return decoded.ok() ? *std::move(decoded) : Damaged(row.Int(0), "damaged");
+  OutgoingRow at;
+  ReadRowAt(row, at);
+  return at;
+}
+
+void SqliteOutgoing::ReadRowAt(const Statement& row, OutgoingRow& into) const {
+  const std::int64_t number = row.Int(0);
+  if (!stores::DecodeOutgoingRow(number, row.Bytes(1), into).ok())
+    into = Damaged(number, "damaged");
 }
 
 absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::FindRows(std::int64_t after,
@@ -54,18 +61,22 @@ absl::StatusOr<std::vector<OutgoingRow>> SqliteOutgoing::FindRows(std::int64_t a
   find.Bind(1, after);
   find.Bind(2, static_cast<std::int64_t>(std::min(bound.rows_max, kRowsMax)));
   std::vector<OutgoingRow> rows;
+  if (bound.spent != nullptr) rows.swap(*bound.spent);
+  std::size_t count = 0;
   std::size_t bytes = 0;
   absl::StatusOr<bool> has_row = find.Step();
   for (; has_row.ok() && *has_row; has_row = find.Step()) {
-    OutgoingRow row = RowAt(find);
-    bytes += SizeBytes(row.message);
-    if (!rows.empty() && bytes > bound.bytes_max) {
+    if (count == rows.size()) rows.emplace_back();
+    ReadRowAt(find, rows[count]);
+    bytes += SizeBytes(rows[count].message);
+    if (count > 0 && bytes > bound.bytes_max) {
       find.Reset();
-      return rows;
+      break;
     }
-    rows.push_back(std::move(row));
+    ++count;
   }
   if (!has_row.ok()) return has_row.status();
+  rows.resize(count);
   return rows;
 }
 

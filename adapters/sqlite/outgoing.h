@@ -34,6 +34,7 @@ class SqliteOutgoing final : public stores::OutgoingStorage {
 
  private:
   OutgoingRow RowAt(const Statement& row) const;
+  void ReadRowAt(const Statement& row, OutgoingRow& into) const;
   OutgoingRow Damaged(std::int64_t number, std::string_view how) const;
 
   const std::shared_ptr<Database> database_;

@@ -1,8 +1,10 @@
 // Field by field, as bytes.h writes them.
 #include "src/stores/outbox_codec.h"
 
+#include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <optional>
+#include <vector>
 
 #include "src/stores/bytes.h"
 
@@ -10,6 +12,19 @@ namespace once::stores {
 namespace {
 
 constexpr char kVersion = 1;
+
+// Into memory that is there.
+void TakeBytes(ByteReader& reader, std::string& into) {
+  into.assign(reader.Take(reader.TakeInt<std::uint64_t>()));
+}
+
+void TakeOptional(ByteReader& reader, std::optional<std::string>& into) {
+  if (!reader.TakeFlag()) {
+    into.reset();
+  } else {
+    TakeBytes(reader, into ? *into : into.emplace());
+  }
+}
 
 }  // namespace
 
@@ -28,22 +43,32 @@ std::string EncodeMessage(const OutgoingMessage& message) {
   return out;
 }
 
-absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes) {
+absl::Status DecodeMessage(std::string_view bytes, OutgoingMessage& message) {
   ByteReader reader(bytes);
-  OutgoingMessage message;
   const char version = reader.TakeInt<char>();
-  message.topic = reader.TakeBytes();
+  TakeBytes(reader, message.topic);
+  message.partition = std::nullopt;
   if (reader.TakeFlag()) message.partition = reader.TakeInt<std::int32_t>();
-  message.key = reader.TakeOptional();
-  message.value = reader.TakeOptional();
-  const auto headers = reader.TakeInt<std::uint64_t>();
-  for (std::uint64_t i = 0; i < headers && reader.is_ok(); ++i) {
-    std::string name = reader.TakeBytes();
-    message.headers.push_back({.name = std::move(name), .value = reader.TakeOptional()});
+  TakeOptional(reader, message.key);
+  TakeOptional(reader, message.value);
+  const auto count = reader.TakeInt<std::uint64_t>();
+  std::vector<OwnedHeader>& headers = message.headers;
+  std::size_t taken = 0;
+  for (; taken < count && reader.is_ok(); ++taken) {
+    if (taken == headers.size()) headers.emplace_back();
+    TakeBytes(reader, headers[taken].name);
+    TakeOptional(reader, headers[taken].value);
   }
+  headers.resize(taken);
   if (version != kVersion || !reader.is_done()) {
     return absl::DataLossError("not an outbox message");
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes) {
+  OutgoingMessage message;
+  if (absl::Status decoded = DecodeMessage(bytes, message); !decoded.ok()) return decoded;
   return message;
 }
 

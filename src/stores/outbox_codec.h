@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/outbox.h"
 
@@ -15,6 +16,8 @@ std::string EncodeMessage(const OutgoingMessage& message);
 
 // kDataLoss for bytes that EncodeMessage never produces.
 absl::StatusOr<OutgoingMessage> DecodeMessage(std::string_view bytes);
+// The same into `message`, whose memory it uses; after an error that is anything.
+absl::Status DecodeMessage(std::string_view bytes, OutgoingMessage& message);
 
 std::string EncodeOrigin(const OutboxOrigin& origin);
 

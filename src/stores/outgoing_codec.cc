@@ -62,15 +62,19 @@ std::string EncodeOutgoingRow(const OutgoingMessage& message, absl::Time put_at)
   return out.append(EncodeMessage(message));
 }
 
-absl::StatusOr<OutgoingRow> DecodeOutgoingRow(std::int64_t number, std::string_view bytes) {
+absl::Status DecodeOutgoingRow(std::int64_t number, std::string_view bytes, OutgoingRow& row) {
   ByteReader reader(bytes);
   const char version = reader.TakeInt<char>();
-  OutgoingRow row{.number = number};
+  row.number = number;
   row.put_at = TakeTime(reader);
+  row.damage = absl::OkStatus();
   if (version != kVersion || !reader.is_ok()) return Damaged("a row");
-  absl::StatusOr<OutgoingMessage> message = DecodeMessage(reader.rest());
-  if (!message.ok()) return Damaged("a row");
-  row.message = *std::move(message);
+  return DecodeMessage(reader.rest(), row.message).ok() ? absl::OkStatus() : Damaged("a row");
+}
+
+absl::StatusOr<OutgoingRow> DecodeOutgoingRow(std::int64_t number, std::string_view bytes) {
+  OutgoingRow row;
+  if (absl::Status decoded = DecodeOutgoingRow(number, bytes, row); !decoded.ok()) return decoded;
   return row;
 }
 

@@ -17,6 +17,8 @@ namespace once::stores {
 // A row but for its number, which is its key. The time keeps microseconds.
 std::string EncodeOutgoingRow(const OutgoingMessage& message, absl::Time put_at);
 absl::StatusOr<OutgoingRow> DecodeOutgoingRow(std::int64_t number, std::string_view bytes);
+// The same into `row`, whose memory it uses; after an error that is anything.
+absl::Status DecodeOutgoingRow(std::int64_t number, std::string_view bytes, OutgoingRow& row);
 
 // A round but for its lane and number. REQUIRES: placements ascend by numbers that are positive.
 std::string EncodeRound(const OutgoingRound& round);

@@ -22,6 +22,7 @@ namespace once::stores {
 struct RowBound {
   std::size_t rows_max = 0;
   std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
+  std::vector<OutgoingRow>* spent = nullptr;  // rows to be taken, whose memory may be used; or none
 };
 
 struct OutgoingFact {

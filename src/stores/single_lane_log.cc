@@ -59,6 +59,11 @@ absl::StatusOr<std::vector<int>> SingleLaneLog::HoldLanes() { return std::vector
 
 void SingleLaneLog::GiveUpLanes(std::span<const int> /*lanes*/) {}
 
+void SingleLaneLog::GiveBack(std::vector<OutgoingRow> rows) {
+  const std::lock_guard lock(mutex_);
+  spent_ = std::move(rows);
+}
+
 absl::StatusOr<std::vector<UnfinishedRound>> SingleLaneLog::FindUnfinished(int /*lane*/) {
   const std::lock_guard lock(mutex_);
   if (absl::Status loaded = Load(); !loaded.ok()) return loaded;
@@ -97,18 +102,19 @@ absl::Status SingleLaneLog::ScanBehindCursor(const Bound& bound, std::vector<Out
   seen_.clear();
   passed_.clear();
   absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.FindRows(
-      state_->cursor(), {.rows_max = bound.rows_max, .bytes_max = bound.bytes_max});
+      state_->cursor(),
+      {.rows_max = bound.rows_max, .bytes_max = bound.bytes_max, .spent = &spent_});
   if (!rows.ok()) return rows.status();
-  for (OutgoingRow& row : *rows) {
+  // In place: mostly none is left out.
+  std::erase_if(*rows, [&](const OutgoingRow& row) {
     const OrderedRow ordered{.number = row.number, .order = OrderOf(row.message)};
     seen_.push_back(ordered);
-    if (state_->MustWait(ordered) && !ONCE_PLANTED_BUG("parked-is-overtaken")) continue;
-    if (state_->MayPass(row, bound.passed_topics, passed_.size())) {
-      passed_.emplace_back(row.message.topic, row.number);
-    } else {
-      found.push_back(std::move(row));
-    }
-  }
+    if (state_->MustWait(ordered) && !ONCE_PLANTED_BUG("parked-is-overtaken")) return true;
+    if (!state_->MayPass(row, bound.passed_topics, passed_.size())) return false;
+    passed_.emplace_back(row.message.topic, row.number);
+    return true;
+  });
+  found = *std::move(rows);
   return absl::OkStatus();
 }
 

@@ -20,10 +20,11 @@
 #include "once/outgoing_log.h"
 #include "src/stores/outgoing_state.h"
 #include "src/stores/outgoing_storage.h"
+#include "src/stores/row_memory.h"
 
 namespace once::stores {
 
-class SingleLaneLog final : public OutgoingLog {
+class SingleLaneLog final : public OutgoingLog, public RowMemory {
  public:
   // `producer_id`: the store's. `storage` outlives it.
   SingleLaneLog(OutgoingStorage& storage, std::string producer_id, std::function<absl::Time()> now);
@@ -31,6 +32,7 @@ class SingleLaneLog final : public OutgoingLog {
   std::string producer_id() const override { return producer_id_; }
   absl::StatusOr<std::vector<int>> HoldLanes() override;
   void GiveUpLanes(std::span<const int> lanes) override;
+  void GiveBack(std::vector<OutgoingRow> rows) override;
   absl::StatusOr<std::vector<UnfinishedRound>> FindUnfinished(int lane) override;
   absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override;
   absl::Status Advance(const OutgoingProgress& progress) override;
@@ -77,6 +79,7 @@ class SingleLaneLog final : public OutgoingLog {
   std::vector<OrderedRow> seen_;
   // Those of them that it has passed over for their topics.
   std::vector<std::pair<std::string, std::int64_t>> passed_;
+  std::vector<OutgoingRow> spent_;
 };
 
 }  // namespace once::stores

@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <optional>
 #include <random>
+#include <string>
+#include <vector>
 
 namespace once::stores {
 namespace {
@@ -48,6 +51,35 @@ TEST(OutgoingCodec, RandomRoundsComeBackAsTheyWere) {
                                   .sequence = next[stream]++});
     }
     EXPECT_THAT(RoundTrip(round).placements, ElementsAreArray(round.placements));
+  }
+}
+
+TEST(OutgoingCodec, ARowHasNothingOfTheOneWhoseMemoryItUses) {
+  const std::vector<OutgoingMessage> messages = {
+      {.topic = "orders",
+       .partition = 3,
+       .key = "k",
+       .value = std::string(900, 'v'),
+       .headers = {{"a", "1"}, {"b", std::nullopt}, {"c", std::string(200, 'c')}}},
+      {.topic = "t", .headers = {{"a", std::nullopt}}},
+      {.topic = std::string(100, 't'),
+       .key = "",
+       .value = "",
+       .headers = {{"x", ""}, {"y", "2"}, {"z", "3"}, {"z", "4"}}},
+      {.topic = "u", .partition = 0, .value = "v"}};
+  OutgoingRow row;
+  for (std::size_t i = 0; i < 4 * messages.size(); ++i) {
+    const OutgoingMessage& message = messages[(i + i / messages.size()) % messages.size()];
+    const absl::Time put_at = absl::FromUnixMicros(static_cast<std::int64_t>(i));
+    const std::string bytes = EncodeOutgoingRow(message, put_at);
+    row.damage = absl::DataLossError("of before");
+    const auto number = static_cast<std::int64_t>(i + 1);
+    ASSERT_TRUE(DecodeOutgoingRow(number, bytes, row).ok());
+    EXPECT_EQ(row.number, number);
+    EXPECT_EQ(row.put_at, put_at);
+    EXPECT_TRUE(row.damage.ok());
+    EXPECT_EQ(row.message, message);
+    EXPECT_FALSE(DecodeOutgoingRow(number, bytes.substr(0, bytes.size() - 1), row).ok());
   }
 }
 

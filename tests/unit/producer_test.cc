@@ -136,6 +136,46 @@ TEST_F(ProducerTest, CallbacksHearEachOutcomeOnce) {
   EXPECT_THAT(heard, SizeIs(3));
 }
 
+// The memory of a message is used for the next one, whatever parts either has.
+TEST_F(ProducerTest, AMessageHasNothingOfThoseBefore) {
+  std::vector<OutgoingMessage> shapes(6, MessageOf("v"));
+  shapes[0].value = std::string(400, 'a');
+  shapes[0].headers = {{"id", "first"}, {"color", std::string(100, 'c')}, {"null", std::nullopt}};
+  shapes[1].key = std::nullopt;
+  shapes[1].headers = {{"id", "second"}};
+  shapes[2].value = std::nullopt;
+  shapes[2].headers = {{"size", "9"}, {"id", "third"}, {"color", ""}};
+  shapes[3].value = std::string(5000, 'b');
+  shapes[3].headers = {{"id", std::string(60, 'i')}};
+  shapes[4].value = "";
+  shapes[4].headers = {{"a", "1"}, {"b", "2"}, {"c", std::nullopt}, {"id", "fifth"}};
+  shapes[5].headers = {{"id", "sixth"}};
+  constexpr std::size_t kSends = 60;
+  ProducerOptions options = world_.Options();
+  options.ids = {.header = "id", .is_drawn = false};
+  options.stamps.mode = Stamping::kOff;
+  std::vector<std::string> ids;
+  world_.Run(std::move(options), [&](Producer& producer) {
+    for (std::size_t i = 0; i < kSends; ++i) {
+      producer.Send(shapes[(i + i / 7) % shapes.size()], [&ids](const SendOutcome& outcome) {
+        EXPECT_TRUE(outcome.status.ok()) << outcome.status;
+        EXPECT_EQ(outcome.topic, "t");
+        ids.push_back(outcome.id);
+      });
+      if (i % 3 == 2) producer.Flush(world_.In(absl::Seconds(5)));
+    }
+  });
+  ASSERT_THAT(ids, SizeIs(kSends));
+  ASSERT_THAT(world_.topics().messages(), SizeIs(kSends));
+  for (std::size_t i = 0; i < kSends; ++i) {
+    OutgoingMessage stored = world_.topics().messages()[i];
+    const OutgoingMessage& sent = shapes[(i + i / 7) % shapes.size()];
+    EXPECT_EQ(ids[i], LastHeader(sent, "id"));
+    stored.partition = std::nullopt;
+    EXPECT_EQ(stored, sent) << "message " << i;
+  }
+}
+
 TEST_F(ProducerTest, AFullQueueMakesSendersWaitAndThenSaysSo) {
   ProducerOptions options = world_.Options();
   options.limits.messages_max = 2;

@@ -254,5 +254,37 @@ TEST(RecordClients, ThoseBehindAFirstOneAreGivenUpAtTheirOwnTime) {
   for (const auto& entry : book.entries()) EXPECT_TRUE(absl::IsUnavailable(entry.status));
 }
 
+// Lists of headers are filled again for later records.
+TEST(RecordClients, ARecordHasNoHeadersOfThoseBefore) {
+  MockBroker broker;
+  broker.CreateTopic("t", 1);
+  TestBroker reader(broker.brokers());
+  auto client = RecordClients({.brokers = broker.brokers(), .log = NoLog()})({});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const auto executor = SystemExecutor();
+  once::testing::RecordBook book(**client, *executor);
+  const std::vector<std::vector<OwnedHeader>> shapes = {
+      {{"a", "1"}, {"b", std::string(300, 'b')}, {"a", "2"}},
+      {{"a", std::nullopt}},
+      {{"c", ""}, {"a", "3"}, {"d", "4"}, {"e", "5"}, {"a", "6"}},
+      {},
+      {{"b", "7"}}};
+  constexpr std::size_t kRounds = 4;
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    for (const std::vector<OwnedHeader>& headers : shapes) {
+      const OutgoingMessage message = {
+          .topic = "t", .partition = {}, .key = "k", .value = "v", .headers = headers};
+      ASSERT_TRUE(book.Send(message, 0).ok());
+    }
+    book.Await();
+  }
+  book.ExpectAllOk();
+  const auto stored = reader.DumpTopic("t");
+  ASSERT_EQ(stored.size(), kRounds * shapes.size());
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    EXPECT_EQ(stored[i].message.headers, shapes[i % shapes.size()]) << "record " << i;
+  }
+}
+
 }  // namespace
 }  // namespace once::kafka

@@ -72,6 +72,7 @@ const std::vector<Comparison> kComparisons = {
 struct Options {
   SendTask task;
   int rounds = 5;
+  std::vector<std::string> only;  // empty: all
   std::string commit;
 };
 
@@ -91,6 +92,8 @@ Measurement RunContestant(const Contestant& contestant, const Options& options, 
                                           task.topic,
                                           "--messages",
                                           std::to_string(task.messages),
+                                          "--room",
+                                          std::to_string(task.room),
                                           "--folder",
                                           task.folder,
                                           "--postgres",
@@ -123,6 +126,14 @@ int Run(const Comparison& comparison, const Options& options) {
                   [](const Contestant& one) { return one.outbox == OutboxStore::kPostgres; });
     std::erase_if(ratios, [](const Ratio& ratio) { return ratio.dividend == "postgres"; });
   }
+  const auto is_left_out = [&](const std::string& name) {
+    return !options.only.empty() &&
+           std::find(options.only.begin(), options.only.end(), name) == options.only.end();
+  };
+  std::erase_if(contestants, [&](const Contestant& one) { return is_left_out(one.name); });
+  std::erase_if(ratios, [&](const Ratio& ratio) {
+    return is_left_out(ratio.dividend) || is_left_out(ratio.divisor);
+  });
   bool is_exact = true;
   std::vector<Round> rounds;
   // Round 0 warms the broker and is not counted.
@@ -147,6 +158,7 @@ int Run(const Comparison& comparison, const Options& options) {
   }
   json["all_arrived"] = is_exact;
   json["messages"] = options.task.messages;
+  json["room"] = options.task.room;
   json["rounds"] = options.rounds;
   json["commit"] = options.commit;
   std::printf("%s\n", json.dump().c_str());
@@ -169,7 +181,10 @@ int Main(int argc, char** argv) {
     command->add_option("--postgres", options.task.postgres, "a server; without it: none");
     command->add_option("--messages", options.task.messages, "messages of each turn")
         ->check(CLI::Range(1000, 100'000'000));
+    command->add_option("--room", options.task.room, "messages without an answer, of each sender")
+        ->check(CLI::Range(100, 10'000'000));
     command->add_option("--rounds", options.rounds)->check(CLI::Range(1, 100));
+    command->add_option("--only", options.only, "these contestants, by commas")->delimiter(',');
     command->add_option("--commit", options.commit, "the commit that is measured");
     command->add_flag("--json", is_json, "as always: nothing but the JSON object and the progress");
     command->callback([&] { code = Run(comparison, options); });
@@ -179,6 +194,7 @@ int Main(int argc, char** argv) {
       child->add_option("--brokers", options.task.brokers);
       child->add_option("--topic", options.task.topic);
       child->add_option("--messages", options.task.messages);
+      child->add_option("--room", options.task.room);
       child->add_option("--folder", options.task.folder);
       child->add_option("--postgres", options.task.postgres);
       child->callback([&options, contestant] {

@@ -18,8 +18,6 @@
 namespace once::benchmark {
 namespace {
 
-// The same for all.
-constexpr std::size_t kQueueMessages = 100'000;
 const int kFlushMilliseconds = static_cast<int>(kFlushTime / absl::Milliseconds(1));
 
 // The order's number in front of bytes that are always the same: cheap to make, for all.
@@ -36,14 +34,14 @@ struct Reports {
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 };
 
-Owned<rd_kafka_t> OpenRaw(const std::string& brokers, Reports& reports) {
+Owned<rd_kafka_t> OpenRaw(const SendTask& task, Reports& reports) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   std::array<char, 512> reason{};
-  const Settings settings = {{"bootstrap.servers", brokers},
+  const Settings settings = {{"bootstrap.servers", task.brokers},
                              {"enable.idempotence", "true"},
                              {"acks", "all"},
                              {"linger.ms", std::to_string(kLinger / absl::Milliseconds(1))},
-                             {"queue.buffering.max.messages", std::to_string(kQueueMessages)}};
+                             {"queue.buffering.max.messages", std::to_string(task.room)}};
   for (const auto& [name, value] : settings) {
     rd_kafka_conf_set(conf, name.c_str(), value.c_str(), reason.data(), reason.size());
   }
@@ -93,7 +91,7 @@ std::unique_ptr<Producer> OpenProducer(const SendTask& task, Stamping stamping) 
        .stamps = {.mode = stamping,
                   .producer = "bench",
                   .create_marks_topic = kafka::MarksTopics({.brokers = task.brokers})},
-       .limits = {.messages_max = kQueueMessages}});
+       .limits = {.messages_max = static_cast<std::size_t>(task.room)}});
   if (!producer.ok()) throw std::runtime_error(producer.status().ToString());
   return *std::move(producer);
 }
@@ -134,7 +132,7 @@ OutgoingMessage MessageAt(const SendTask& task, std::int64_t place) {
 
 double SendRaw(const SendTask& task) {
   Reports reports;
-  const Owned<rd_kafka_t> producer = OpenRaw(task.brokers, reports);
+  const Owned<rd_kafka_t> producer = OpenRaw(task, reports);
   const Owned<rd_kafka_topic_t> topic(
       rd_kafka_topic_new(producer.get(), task.topic.c_str(), nullptr));
   constexpr std::int64_t kPollEvery = 1000;

@@ -15,8 +15,9 @@ struct SendTask {
   std::string brokers;
   std::string topic;
   std::int64_t messages = 0;
-  std::string folder;    // for stores
-  std::string postgres;  // a server, as libpq takes it; empty: there is none
+  std::int64_t room = 100'000;  // messages without an answer at which a sender waits
+  std::string folder;           // for stores
+  std::string postgres;         // a server, as libpq takes it; empty: there is none
 };
 
 // The same for all.
