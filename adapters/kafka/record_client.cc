@@ -345,14 +345,9 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
     TakeEvent(std::move(event));
     wait_ms = 0;
   }
-<<<<<<< HEAD
   if (firsts_.has_work()) TendFirsts();
-  // Nobody has sent for a while who could do that.
-  FreeSpent(reports_.empty() ? 0 : spent_max_);
-=======
   // With nothing inside there may be nobody for a while who could do that.
   FreeSpent(reports_.empty() && inside_.load() == 0 ? 0 : spent_max_);
->>>>>>> s13speed
   if (reports_.empty()) return;
   listener(reports_);
   inside_ -= reports_.size();
