@@ -55,8 +55,8 @@ class OutgoingState {
   void SetAside(const std::string& topic, std::int64_t number);
   // All but those of these topics may be told again.
   void TakeBack(std::span<const std::string> still_passed);
-  // Whether the row may be set aside, beside so many that will be: it is of one of these topics, and
-  // not too many are aside.
+  // Whether the row may be set aside, beside so many that will be: it is of one of these topics,
+  // and not too many are aside.
   bool MayPass(const OutgoingRow& row, std::span<const std::string> topics,
                std::size_t passed = 0) const;
 

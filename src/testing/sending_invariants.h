@@ -67,9 +67,9 @@ class SendingInvariants : public SimulationObserver {
 
   // A consumer says what it misses.
   void OnLoss(const Process& process, const LossEvent& event);
-  // The consumers' store holds the truth about what is missing; else what is wrong. `has_rolled_back`:
-  // it has lost commits under its consumers. What these had found out may be among them, and nobody
-  // finds it out again; it was told, and that counts.
+  // The consumers' store holds the truth about what is missing; else what is wrong.
+  // `has_rolled_back`: it has lost commits under its consumers. What these had found out may be
+  // among them, and nobody finds it out again; it was told, and that counts.
   std::optional<std::string> FindUntold(const StoreState& consumers,
                                         const std::vector<PartitionKey>& partitions,
                                         bool has_rolled_back) const;
