@@ -17,6 +17,14 @@ namespace once {
 void BatchTransaction::DecideFailure(Candidate& candidate, const IdRecord& record,
                                      const Outcome& outcome) {
   WorkPartition& partition = *candidate.partition;
+  if (IsOfAnother(candidate, staged_.Find(candidate.staged))) {
+    // There is no place to count its attempts in.
+    DeadLetter(
+        candidate, record, Disposition::kConflict,
+        absl::AlreadyExistsError(absl::StrCat(
+            "its handler failed, and another message has its id: ", outcome.status().message())));
+    return;
+  }
   const int attempt = record.attempt + 1;
   const absl::Time now = context_.executor.Now();
   const absl::Time first_failed_at =

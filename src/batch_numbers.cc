@@ -11,44 +11,46 @@ namespace once {
 absl::Status BatchTransaction::LoadNumbers(StoreTransaction& transaction) {
   for (const WorkPartition& partition : order_.partitions) {
     if (partition.numbers == nullptr || !partition.numbers->is_needed()) continue;
-    const absl::Status loaded = partition.numbers->Load(transaction, partition.log_end);
+    const absl::Status loaded =
+        partition.numbers->Load(transaction, partition.lock.expected.position);
     if (!loaded.ok()) return loaded;
   }
   return absl::OkStatus();
 }
 
-// A failed attempt is counted by id. That one was made is known of what failed in this batch, it
-// may be recorded of the message at the position, and after an unclean end of those behind it.
-bool BatchTransaction::IsIdNeeded(const Candidate& candidate, bool is_careful) const {
+// A failed attempt is counted by id. That one was made is known of what failed in this batch; after
+// an unclean end it may be recorded of any message that was in hand.
+bool BatchTransaction::IsIdNeeded(Candidate& candidate, bool is_careful) const {
+  candidate.is_new = false;
   if (!candidate.number) return true;
   const WorkPartition& partition = *candidate.partition;
-  switch (partition.numbers->Ask(*candidate.number, candidate.message().offset())) {
-    case Standing::kSettled:
-      return false;
-    case Standing::kUnclear:
-      return true;
-    case Standing::kNew:
-      break;
-  }
-  const bool is_first = candidate.item == &partition.items.front() &&
-                        !ONCE_PLANTED_BUG("attempts-behind-numbers-forgotten");
-  return is_careful || is_first || candidate.failed || order_.is_single || partition.is_suspect;
+  const Standing standing = partition.numbers->Ask(*candidate.number);
+  if (standing == Standing::kSettled) return false;
+  candidate.is_new = standing == Standing::kNew;
+  return !candidate.is_new || is_careful || candidate.failed || order_.is_single ||
+         partition.is_suspect;
 }
 
 bool BatchTransaction::IsSettledByNumber(const Candidate& candidate) const {
   return candidate.number &&
-         candidate.partition->numbers->Ask(*candidate.number, candidate.message().offset()) ==
-             Standing::kSettled;
+         candidate.partition->numbers->Ask(*candidate.number) == Standing::kSettled;
 }
 
-// What has become of the message, as far as its number tells of it.
-void BatchTransaction::SettleNumber(const Candidate& candidate) {
+// Another message may have the same id: what became of that one says nothing of this one.
+bool BatchTransaction::IsOfAnother(const Candidate& candidate, const IdRecord& record) const {
+  const bool is_retrying = record.state == IdState::kRetrying &&
+                           record.fingerprint.Matches(candidate.identity.fingerprint);
+  return candidate.is_new && record.state != IdState::kAbsent && !is_retrying;
+}
+
+// What has become of the message, as far as its number tells of it. `was_absent`: as for Settle().
+void BatchTransaction::SettleNumber(const Candidate& candidate, bool was_absent) {
   SettledNumbers& numbers = *candidate.partition->numbers;
   if (candidate.item->verdict != Verdict::kUnsettled) {
-    (void)numbers.Settle(*candidate.number);
-    if (!candidate.is_found) ++by_sequence_;
+    (void)numbers.Settle(*candidate.number, was_absent);
+    if (!candidate.is_found && candidate.identity.id_error.ok()) ++by_sequence_;
   } else if (candidate.is_found && staged_.Find(candidate.staged).state != IdState::kAbsent) {
-    if (ONCE_PLANTED_BUG("retry-settles-number")) (void)numbers.Settle(*candidate.number);
+    if (ONCE_PLANTED_BUG("retry-settles-number")) (void)numbers.Settle(*candidate.number, false);
     if (!ONCE_PLANTED_BUG("attempts-behind-numbers-forgotten")) numbers.Meet(*candidate.number);
   }
 }
@@ -58,7 +60,7 @@ absl::Status BatchTransaction::StageNumbers(StoreTransaction& transaction,
   std::vector<OwnedNote> notes;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     const WorkPartition& partition = order_.partitions[i];
-    if (partition.numbers != nullptr) partition.numbers->Stage(notes);
+    if (partition.numbers != nullptr) partition.numbers->Stage(updates[i].position, notes);
     if (partition.sequences == nullptr) continue;
     const absl::Status staged = partition.sequences->Stage(
         context_.keeps_numbers ? &transaction : nullptr,

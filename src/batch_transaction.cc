@@ -187,8 +187,11 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     const bool is_ending = (work_.finish_early && !order_.is_single) || is_late;
     if (i >= decided_end_ && is_ending) break;
     PassEnd end = PassEnd::kNothing;
+    const Candidate& candidate = candidates_[i];
+    const bool was_absent =
+        candidate.is_found && staged_.Find(candidate.staged).state == IdState::kAbsent;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
-    if (candidates_[i].number) SettleNumber(candidates_[i]);
+    if (candidate.number) SettleNumber(candidate, was_absent);
   }
   if (!gathered_.empty()) {
     PassEnd end = PassEnd::kNothing;
@@ -216,8 +219,9 @@ bool BatchTransaction::RunMessage(StoreTransaction& transaction, std::size_t ind
     return true;
   }
   if (!candidate.is_found) return Invoke(transaction, candidate, {}, is_careful, end);
-  const IdRecord record = WithoutRecorded(staged_.Find(candidate.staged), partition.attempt,
-                                          candidate.message().offset());
+  IdRecord record = WithoutRecorded(staged_.Find(candidate.staged), partition.attempt,
+                                    candidate.message().offset());
+  if (IsOfAnother(candidate, record)) record = {};
   switch (Judge(record, candidate.identity.fingerprint, context_.retry.max_attempts, now_)) {
     case Judgement::kDuplicate:
       candidate.item->verdict = Verdict::kDuplicate;
@@ -318,7 +322,8 @@ void BatchTransaction::StageCompleted(const Candidate& candidate, int attempt) {
     staged_.Put(candidate.staged, {.state = IdState::kCompleted,
                                    .fingerprint = candidate.identity.fingerprint,
                                    .attempt = attempt});
-  } else if (candidate.is_found && staged_.Find(candidate.staged).state != IdState::kAbsent) {
+  } else if (candidate.is_found && staged_.Find(candidate.staged).state == IdState::kRetrying &&
+             !IsOfAnother(candidate, staged_.Find(candidate.staged))) {
     staged_.Put(candidate.staged, {});
   }
 }

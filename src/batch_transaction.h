@@ -99,9 +99,10 @@ class BatchTransaction {
   PassEnd Finish(StoreTransaction& transaction);
   // batch_numbers.cc: what the numbers of messages say.
   absl::Status LoadNumbers(StoreTransaction& transaction);
-  bool IsIdNeeded(const Candidate& candidate, bool is_careful) const;
+  bool IsIdNeeded(Candidate& candidate, bool is_careful) const;
+  bool IsOfAnother(const Candidate& candidate, const IdRecord& record) const;
   bool IsSettledByNumber(const Candidate& candidate) const;
-  void SettleNumber(const Candidate& candidate);
+  void SettleNumber(const Candidate& candidate, bool was_absent);
   absl::Status StageNumbers(StoreTransaction& transaction,
                             const std::vector<PositionUpdate>& updates);
   void AdoptNumbers(const std::vector<PositionUpdate>& updates);

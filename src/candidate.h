@@ -21,6 +21,7 @@ struct Candidate {
   std::optional<SettledNumbers::Number> number;  // where numbers count
   // In the transaction at hand: whether its id was asked for, and the place of what was found.
   bool is_found = false;
+  bool is_new = false;  // its number says so: only failed attempts of its own may be recorded
   StagedIds::Number staged = 0;
   // The outcome of an invocation that was rolled back with its neighbours': it is decided upon, not
   // repeated, so that attempts count invocations.

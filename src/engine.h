@@ -73,9 +73,6 @@ class Engine : private SourceListener {
   bool PollSource();
   absl::Time PollDeadline(absl::Time now) const;
   void Buffer(Batch batch);
-  bool learns_log_ends() const;
-  static void LearnLogEnd(Partition& partition, std::int64_t offset);
-  void LearnLags();
   bool IsFull() const;
   void PauseAll();
   void PauseWaiting(absl::Time now);

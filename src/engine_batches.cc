@@ -176,7 +176,6 @@ void Engine::MoveToBatch(Partition& partition, std::size_t count, BatchOrder& ba
   work.is_gap_lost = partition.is_gap_lost;
   work.numbers = partition.numbers;
   work.is_suspect = partition.is_suspect();
-  work.log_end = partition.log_end.end;
   work.tracked = partition.tracked;
   work.items.reserve(count);
   for (std::size_t n = 0; n < count; ++n) {

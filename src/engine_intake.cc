@@ -78,28 +78,6 @@ void Engine::Buffer(Batch batch) {
     Delivery& delivery = partition->queue.emplace_back(shared, message);
     ++buffered_messages_;
     buffered_bytes_ += delivery.bytes();
-    if (learns_log_ends() && !partition->log_end.end) LearnLogEnd(*partition, message.offset());
-  }
-  if (learns_log_ends()) LearnLags();
-}
-
-bool Engine::learns_log_ends() const { return has_rows() && options_.dedup == DedupBy::kSequence; }
-
-// The first message that comes after the lag was told is at or behind the place it counts from.
-void Engine::LearnLogEnd(Partition& partition, std::int64_t offset) {
-  LogEnd& known = partition.log_end;
-  if (known.lag && offset >= known.seen_end) known.end = offset + *known.lag;
-  if (!known.lag) known.seen_end = std::max(known.seen_end, offset + 1);
-}
-
-// Only of what has been fetched since the row was taken: then the broker's word is as fresh.
-void Engine::LearnLags() {
-  for (auto& [name, partition] : partitions_) {
-    LogEnd& known = partition.log_end;
-    if (known.end || known.lag || known.seen_end < 0) continue;
-    known.lag = source_.Lag(name);
-    // Nothing is behind what was delivered; the next message is a new one.
-    if (known.lag == 0) known.end = known.seen_end;
   }
 }
 

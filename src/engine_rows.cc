@@ -185,7 +185,6 @@ void Engine::BeginNumbers(Partition& partition) {
   if (options_.scope) return;
   partition.numbers =
       std::make_shared<SettledNumbers>(partition.key, options_.dedup, options_.loss.streams_max);
-  partition.log_end = {};
 }
 
 void Engine::ApplyRows(const RowsOrder& order) {

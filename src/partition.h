@@ -28,14 +28,6 @@ enum class PartitionPhase : std::uint8_t {
   kStopped,
 };
 
-// Learns, from messages and the lag behind them, an offset beyond all that was in the log when the
-// row was taken. The lag counts from behind some offset that no later message precedes.
-struct LogEnd {
-  std::int64_t seen_end = -1;       // behind the greatest offset that was delivered
-  std::optional<std::int64_t> lag;  // as the broker told with these
-  std::optional<std::int64_t> end;
-};
-
 struct Partition {
   PartitionKey key;
   std::string scope;
@@ -86,7 +78,6 @@ struct Partition {
 
   // Null: its messages are told apart by their ids alone, in all its life.
   std::shared_ptr<SettledNumbers> numbers;
-  LogEnd log_end;
 
   // Null: nobody looks for losses in it.
   std::shared_ptr<SequenceTracker> sequences;

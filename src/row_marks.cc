@@ -29,9 +29,9 @@ absl::StatusOr<bool> RecordAttempt(StoreTransaction& transaction, WorkPartition&
   absl::Status status;
   if (single.number) {
     SettledNumbers& numbers = *partition.numbers;
-    status = numbers.Load(transaction, partition.log_end);
+    status = numbers.Load(transaction, partition.lock.expected.position);
     if (!status.ok()) return status;
-    if (numbers.Ask(*single.number, single.offset) == Standing::kSettled) return false;
+    if (numbers.Ask(*single.number) == Standing::kSettled) return false;
   }
   IdRecord found;
   status = transaction.FindIds(std::span(&single.key, 1), std::span(&found, 1));

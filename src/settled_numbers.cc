@@ -20,31 +20,14 @@ constexpr std::uint8_t kVersion = 1;
 constexpr std::size_t kNoBound = std::numeric_limits<std::size_t>::max();
 constexpr std::int64_t kNoTime = 0;
 
-std::string EncodeUntil(std::int64_t offset) {
-  std::string bytes;
-  stores::AppendInt(bytes, kVersion);
-  stores::AppendInt(bytes, offset);
-  return bytes;
-}
-
-std::optional<std::int64_t> DecodeUntil(std::string_view bytes) {
-  stores::ByteReader read(bytes);
-  read.Require(read.TakeInt<std::uint8_t>() == kVersion);
-  const auto offset = read.TakeInt<std::int64_t>();
-  read.Require(offset >= 0);
-  if (!read.is_done()) return std::nullopt;
-  return offset;
-}
-
-// Offsets are those of one cluster; a mirror in another one has the same numbers for the same
-// messages. `rest`: the cluster, or a packed stream.
-std::string NoteOf(char kind, const PartitionKey& key, std::string_view rest) {
+// Of all clusters: a mirror has the same numbers for the same messages. `stream`: packed.
+std::string NoteOf(char kind, const PartitionKey& key, std::string_view stream = {}) {
   std::string note(kFamily);
   note.push_back(kind);
   stores::AppendText(note, key.group);
   stores::AppendText(note, key.partition.topic);
   stores::AppendInt(note, key.partition.partition);
-  return note.append(rest);
+  return note.append(stream);
 }
 
 absl::Status BadNote(const PartitionKey& key) {
@@ -76,26 +59,29 @@ std::optional<SettledNumbers::Number> SettledNumbers::Read(const Message& messag
   return Number{static_cast<std::uint32_t>(stamped->stream), stamped->number};
 }
 
-absl::Status SettledNumbers::LoadPartition(StoreTransaction& transaction,
-                                           std::optional<std::int64_t> log_end) {
+absl::Status SettledNumbers::LoadPartition(StoreTransaction& transaction, std::int64_t position) {
   if (!is_loaded_) {
-    const std::string key = NoteOf(kPartition, key_, key_.cluster);
+    const std::string key = NoteOf(kPartition, key_);
     const std::string_view view = key;
     std::string value;
     absl::Status status = transaction.FindNotes(std::span(&view, 1), std::span(&value, 1));
     if (!status.ok()) return status;
     if (!value.empty()) {
-      stored_by_id_until_ = DecodeUntil(value);
-      if (!stored_by_id_until_) return BadNote(key_);
+      stores::ByteReader read(value);
+      read.Require(read.TakeInt<std::uint8_t>() == kVersion);
+      Progress progress{.era = read.TakeInt<std::uint32_t>(),
+                        .position = read.TakeInt<std::int64_t>()};
+      progress.cluster = read.TakeText();
+      read.Require(progress.era > 0);
+      if (!read.is_done()) return BadNote(key_);
+      stored_ = std::move(progress);
     }
     is_loaded_ = true;
   }
-  by_id_until_ = stored_by_id_until_.value_or(kForEver);
-  if (dedup_ == DedupBy::kId) {
-    by_id_until_ = kForEver;
-  } else if (by_id_until_ == kForEver && log_end) {
-    by_id_until_ = *log_end;
-  }
+  next_ = stored_.value_or(Progress{.position = position, .cluster = key_.cluster});
+  const bool is_ours = next_.position == position && next_.cluster == key_.cluster;
+  if (!is_ours) ++next_.era;
+  next_.cluster = key_.cluster;
   return absl::OkStatus();
 }
 
@@ -137,12 +123,11 @@ absl::Status SettledNumbers::LoadStreams(StoreTransaction& transaction) {
   return absl::OkStatus();
 }
 
-absl::Status SettledNumbers::Load(StoreTransaction& transaction,
-                                  std::optional<std::int64_t> log_end) {
-  absl::Status status = LoadPartition(transaction, log_end);
+absl::Status SettledNumbers::Load(StoreTransaction& transaction, std::int64_t position) {
+  absl::Status status = LoadPartition(transaction, position);
   if (status.ok() && has_numbers()) status = LoadStreams(transaction);
   if (!status.ok()) return status;
-  if (ONCE_PLANTED_BUG("undone-numbers-kept")) return absl::OkStatus();
+  if (ONCE_PLANTED_BUG("undone-settlement-kept")) return absl::OkStatus();
   for (Met& met : met_) met.state = met.before.value_or(StreamState());
   return absl::OkStatus();
 }
@@ -153,11 +138,11 @@ bool SettledNumbers::IsTight(const Met& met) const {
   return before + met.count > kUnsettledRangesMax;
 }
 
-Standing SettledNumbers::Ask(const Number& number, std::int64_t offset) const {
+Standing SettledNumbers::Ask(const Number& number) const {
   const Met& met = met_[number.stream];
   if (met.state.Has(number.number)) return Standing::kSettled;
-  const bool is_beyond = number.number > met.state.high();
-  const bool is_new = is_beyond && offset >= by_id_until_ && !IsTight(met);
+  const bool is_whole = dedup_ == DedupBy::kSequence && met.state.era() == next_.era;
+  const bool is_new = is_whole && number.number > met.state.high() && !IsTight(met);
   return is_new ? Standing::kNew : Standing::kUnclear;
 }
 
@@ -169,19 +154,20 @@ bool SettledNumbers::CanSettle(const Number& number) const {
          static_cast<std::ptrdiff_t>(kUnsettledRangesMax);
 }
 
-bool SettledNumbers::Settle(const Number& number) {
-  if (dedup_ != DedupBy::kSequence) return false;
-  std::vector<StreamFinding> ignored;
+bool SettledNumbers::Settle(const Number& number, bool was_absent) {
   if (!CanSettle(number)) {
     Meet(number);
     return false;
   }
-  met_[number.stream].state.Receive(number.number, kNoTime, kNoBound, ignored);
+  StreamState& state = met_[number.stream].state;
+  if (number.number == 1 && state.high() == 0 && was_absent) state.EnterEra(next_.era);
+  std::vector<StreamFinding> ignored;
+  state.Receive(number.number, kNoTime, kNoBound, ignored);
   return true;
 }
 
 void SettledNumbers::Meet(const Number& number) {
-  if (dedup_ != DedupBy::kSequence) return;
+  if (!has_numbers()) return;
   std::vector<StreamFinding> ignored;
   met_[number.stream].state.Expect(number.number, kNoTime, kNoBound, ignored);
 }
@@ -196,11 +182,17 @@ bool IsNumberSettled(const PartitionKey& key, const SequenceStamp& stamp,
   return state && state->Has(stamp.sequence);
 }
 
-void SettledNumbers::Stage(std::vector<OwnedNote>& notes) {
-  const bool has_note = has_numbers() && stored_by_id_until_ != by_id_until_;
-  if (has_note)
-    notes.push_back(
-        {.key = NoteOf(kPartition, key_, key_.cluster), .value = EncodeUntil(by_id_until_)});
+void SettledNumbers::Stage(std::int64_t position, std::vector<OwnedNote>& notes) {
+  if (!has_numbers()) return;
+  next_.position = position;
+  if (stored_ != next_) {
+    std::string value;
+    stores::AppendInt(value, kVersion);
+    stores::AppendInt(value, next_.era);
+    stores::AppendInt(value, next_.position);
+    stores::AppendText(value, next_.cluster);
+    notes.push_back({.key = NoteOf(kPartition, key_), .value = std::move(value)});
+  }
   for (std::size_t i = 0; i < met_.size(); ++i) {
     const Met& met = met_[i];
     const StreamState before = met.before.value_or(StreamState());
@@ -213,7 +205,7 @@ void SettledNumbers::Stage(std::vector<OwnedNote>& notes) {
 }
 
 void SettledNumbers::Adopt() {
-  if (has_numbers()) stored_by_id_until_ = by_id_until_;
+  if (has_numbers()) stored_ = next_;
   for (std::size_t i = 0; i < met_.size(); ++i) {
     const Met& met = met_[i];
     if (met.is_loaded) table_.Put(reader_.names()[i], met.state);

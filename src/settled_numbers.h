@@ -7,9 +7,11 @@
 // given up, skipped by order or never seen is not. Of one that is not settled, and below the
 // greatest, the id decides: a record of a failed attempt may be there.
 //
-// A number above all that were met was never handled, except while ids were in charge. So the
-// partition's note says below which offset ids are asked all the same. It is set, beyond the log's
-// end, when numbers take over, and to for ever when ids do; then settled numbers still count.
+// A number above all that were met was never handled, if the stream is whole: its number 1 was the
+// first one met, no record of its id was there, and nobody else has handled messages of the
+// partition since. Of other streams ids are asked, always: messages may have been handled under
+// them. While ids are in charge numbers are met, and not settled. Whether somebody else was at work,
+// who knows nothing of numbers, shows in the position that the partition's note has.
 //
 // One transaction at a time: Begin, Read what is in it; per pass Load, then Ask and Settle, Stage;
 // Adopt once it is known to be committed. Whoever reads the row anew begins with a new object.
@@ -19,7 +21,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -62,27 +63,35 @@ class SettledNumbers {
 
   // Whether anything has to be read: before the first Load(), and where numbers count.
   bool is_needed() const { return !is_loaded_ || has_numbers(); }
-  // What has been settled since the last Load() is undone. `log_end` is beyond every message that
-  // was there when the row was taken; nullopt: not known yet. REQUIRES: a transaction that has
-  // locked the partition's row.
-  absl::Status Load(StoreTransaction& transaction, std::optional<std::int64_t> log_end);
+  // What has been settled since the last Load() is undone. `position`: of the row. REQUIRES: a
+  // transaction that has locked it.
+  absl::Status Load(StoreTransaction& transaction, std::int64_t position);
 
-  Standing Ask(const Number& number, std::int64_t offset) const;
+  Standing Ask(const Number& number) const;
   // Whether Settle() would take it.
   bool CanSettle(const Number& number) const;
-  // False: it is not settled, there is no room, and its id must be.
-  bool Settle(const Number& number);
+  // False: it is not settled, there is no room, and its id must be. `was_absent`: there was no
+  // record of its id, and the store was asked.
+  bool Settle(const Number& number, bool was_absent);
   // It is not settled, and there is a record of its id.
   void Meet(const Number& number);
 
-  void Stage(std::vector<OwnedNote>& notes);
+  // `position`: as the transaction leaves the row.
+  void Stage(std::int64_t position, std::vector<OwnedNote>& notes);
   // What was staged is so.
   void Adopt();
 
   std::size_t streams() const { return table_.size(); }
 
  private:
-  static constexpr std::int64_t kForEver = std::numeric_limits<std::int64_t>::max();
+  // What the partition's note has.
+  struct Progress {
+    std::uint32_t era = 1;  // grows whenever somebody else may have handled messages
+    std::int64_t position = 0;
+    std::string cluster;
+
+    friend bool operator==(const Progress&, const Progress&) = default;
+  };
 
   struct Met {
     std::uint64_t count = 0;            // messages of this batch
@@ -91,9 +100,9 @@ class SettledNumbers {
     StreamState state;
   };
 
-  bool has_numbers() const { return dedup_ == DedupBy::kSequence || stored_by_id_until_; }
+  bool has_numbers() const { return dedup_ == DedupBy::kSequence || stored_; }
   bool IsTight(const Met& met) const;
-  absl::Status LoadPartition(StoreTransaction& transaction, std::optional<std::int64_t> log_end);
+  absl::Status LoadPartition(StoreTransaction& transaction, std::int64_t position);
   absl::Status LoadStreams(StoreTransaction& transaction);
   std::string StreamNote(char kind, std::size_t met) const;
 
@@ -102,13 +111,13 @@ class SettledNumbers {
 
   // What is so.
   bool is_loaded_ = false;
-  std::optional<std::int64_t> stored_by_id_until_;  // as the store has it
+  std::optional<Progress> stored_;  // as the store has it
   StreamTable table_;
 
   // The transaction at hand.
   StampReader reader_;
   std::vector<Met> met_;  // as reader_.names()
-  std::int64_t by_id_until_ = kForEver;
+  Progress next_;
 };
 
 // What the notes of a store say of one number. `find` gives a note's value; empty: none.

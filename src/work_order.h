@@ -66,8 +66,6 @@ struct WorkPartition {
   bool is_gap_lost = false;                 // TrackedStep
   std::shared_ptr<SettledNumbers> numbers;  // as `sequences`; null without a row
   bool is_suspect = false;                  // of some of its ids there may be a record
-  // Beyond every message that was there when the row was taken; nullopt: not known yet.
-  std::optional<std::int64_t> log_end;
 
   // Results. `committed` is what the row became, or would have become when the end is kUnknown.
   bool is_committed = false;

@@ -13,9 +13,8 @@ struct Task {
   std::string topic;
   std::string group;
   std::int64_t messages = 0;
-  std::int64_t primed = 0;  // of those, how many the group has consumed before
-  std::string postgres;     // a server, as libpq names it
-  std::string database;     // where those with a store put it: a file or a folder
+  std::string postgres;  // a server, as libpq names it
+  std::string database;  // where those with a store put it: a file or a folder
 };
 
 struct Finish {

@@ -67,9 +67,6 @@ constexpr std::array kContestants = {
 // What `sequence` compares those with.
 constexpr std::array<std::string_view, 3> kBesideSequence = {"raw", "rocksdb", "sqlite"};
 
-// Consumed before the rest is sent, so that numbers are in charge of that: two of each partition.
-constexpr std::int64_t kPrimed = 2 * kPartitions;
-
 const std::vector<Ratio> kRatios = {
     {"memory_to_raw", "memory", "raw"},
     {"rocksdb_to_raw", "rocksdb", "raw"},
@@ -111,8 +108,7 @@ int DoDuty(const Duty& duty) {
     return 0;
   }
   if (duty.what == "fill") {
-    FillTopic(duty.task.brokers, duty.task.topic, duty.task.primed, duty.task.messages,
-              duty.is_stamped);
+    FillTopic(duty.task.brokers, duty.task.topic, duty.task.messages, duty.is_stamped);
     return 0;
   }
   if (duty.what == "check") {
@@ -142,20 +138,10 @@ int DoDuty(const Duty& duty) {
 }
 
 std::vector<std::string> ArgumentsOf(const std::string& what, const Task& task) {
-  return {what,
-          "--topic",
-          task.topic,
-          "--group",
-          task.group,
-          "--brokers",
-          task.brokers,
-          "--messages",
-          std::to_string(task.messages),
-          "--primed",
-          std::to_string(task.primed),
-          "--database",
-          task.database,
-          "--postgres",
+  return {what,         "--topic",     task.topic,
+          "--group",    task.group,    "--brokers",
+          task.brokers, "--messages",  std::to_string(task.messages),
+          "--database", task.database, "--postgres",
           task.postgres};
 }
 
@@ -205,25 +191,11 @@ class Benchmark {
   }
 
   void Fill() {
-    Task task = TaskOf("fill", 0);
+    const Task task = TaskOf("fill", 0);
     RunSelf(ArgumentsOf("create", task));
-    const auto fill = [&](std::int64_t first, std::int64_t end) {
-      task.primed = first;
-      task.messages = end;
-      std::vector<std::string> arguments = ArgumentsOf("fill", task);
-      if (options_.is_sequence) arguments.emplace_back("--stamped");
-      RunSelf(arguments);
-    };
-    if (!options_.is_sequence) return fill(0, options_.messages);
-    fill(0, kPrimed);
-    for (const Contestant& contestant : contestants_) {
-      for (int round = 1; contestant.is_by_sequence && round <= options_.rounds; ++round) {
-        Task prime = TaskOf(contestant.name, round);
-        prime.messages = kPrimed;
-        RunSelf(ArgumentsOf(contestant.name, prime));
-      }
-    }
-    fill(kPrimed, options_.messages);
+    std::vector<std::string> arguments = ArgumentsOf("fill", task);
+    if (options_.is_sequence) arguments.emplace_back("--stamped");
+    RunSelf(arguments);
   }
 
   bool IsChosen(std::string_view name) const {
@@ -253,8 +225,7 @@ class Benchmark {
   }
 
   Measurement RunContestant(const Contestant& contestant, int number) {
-    Task task = TaskOf(contestant.name, number);
-    if (contestant.is_by_sequence) task.primed = kPrimed;
+    const Task task = TaskOf(contestant.name, number);
     const ChildResult child = RunSelf(ArgumentsOf(contestant.name, task));
     const ordered_json line = ordered_json::parse(child.output);
     CheckEffects(contestant, task, line);
@@ -274,14 +245,13 @@ class Benchmark {
 
   // What it counted, and, where there is a table, what is in it.
   void CheckEffects(const Contestant& contestant, const Task& task, const ordered_json& line) {
-    const std::int64_t orders = CountOrders(options_.messages) - task.primed;
-    const std::int64_t messages = options_.messages - task.primed;
+    const std::int64_t orders = CountOrders(options_.messages);
     const bool is_raw = contestant.consume == &ConsumeRaw;
     std::string wrong;
-    if (line.at("messages") != messages) {
+    if (line.at("messages") != options_.messages) {
       wrong = "it took " + line.at("messages").dump() + " messages";
-    } else if (!is_raw &&
-               (line.at("processed") != orders || line.at("duplicates") != messages - orders)) {
+    } else if (!is_raw && (line.at("processed") != orders ||
+                           line.at("duplicates") != options_.messages - orders)) {
       wrong = "it counted " + line.at("processed").dump() + " effects and " +
               line.at("duplicates").dump() + " duplicates";
     } else if (contestant.rows != Rows::kNone) {
@@ -361,7 +331,6 @@ int Main(int argc, char** argv) {
     command->add_option("--topic", duty.task.topic);
     command->add_option("--group", duty.task.group);
     command->add_option("--messages", duty.task.messages);
-    command->add_option("--primed", duty.task.primed);
     command->add_flag("--stamped", duty.is_stamped);
     command->add_option("--database", duty.task.database);
     command->add_option("--postgres", duty.task.postgres);

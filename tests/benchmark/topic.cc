@@ -125,8 +125,8 @@ void CreateTopic(const std::string& brokers, const std::string& topic) {
       });
 }
 
-void FillTopic(const std::string& brokers, const std::string& topic, std::int64_t first,
-               std::int64_t end, bool is_stamped) {
+void FillTopic(const std::string& brokers, const std::string& topic, std::int64_t messages,
+               bool is_stamped) {
   Reports reports;
   const Owned<rd_kafka_t> producer = OpenProducer(brokers, reports);
   const Owned<rd_kafka_topic_t> object(rd_kafka_topic_new(producer.get(), topic.c_str(), nullptr));
@@ -136,16 +136,16 @@ void FillTopic(const std::string& brokers, const std::string& topic, std::int64_
         StreamName(topic, partition, {.producer = "bench", .epoch = 1});
   }
   constexpr std::int64_t kPollEvery = 1000;
-  for (std::int64_t place = first; place < end; ++place) {
+  for (std::int64_t place = 0; place < messages; ++place) {
     Send(producer.get(), object.get(), place,
          streams[static_cast<std::size_t>(place % kPartitions)]);
     if (place % kPollEvery == 0) rd_kafka_poll(producer.get(), 0);
   }
   rd_kafka_flush(producer.get(), kFlushMilliseconds);
   Check(reports.error, "sending");
-  if (reports.acknowledged != end - first) {
+  if (reports.acknowledged != messages) {
     throw std::runtime_error("sending: " + std::to_string(reports.acknowledged) + " of " +
-                             std::to_string(end - first) + " messages were acknowledged");
+                             std::to_string(messages) + " messages were acknowledged");
   }
 }
 

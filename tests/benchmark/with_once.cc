@@ -76,7 +76,6 @@ class FinishLine final : public MetricsSink {
 struct Ways {
   DedupBy dedup = DedupBy::kId;
   LossMode loss = LossMode::kOff;
-  std::size_t batch_messages_max = ConsumerLimits().batch_messages_max;
 };
 
 template <typename F>
@@ -89,14 +88,13 @@ Finish Consume(const Task& task, std::shared_ptr<DedupStore> store, F handler,
                                   .log = JsonLog(LogLevel::kWarning)});
   Check(source.status(), "subscribing");
   Stopwatch stopwatch;
-  const auto finish_line = std::make_shared<FinishLine>(task.messages - task.primed, stopwatch);
+  const auto finish_line = std::make_shared<FinishLine>(task.messages, stopwatch);
   auto consumer =
       Consumer::Create({.source = std::make_unique<TimedSource>(*std::move(source), stopwatch),
                         .store = std::move(store),
                         .id = HeaderId(kIdHeader),
                         .dedup = ways.dedup,
                         .loss = {.mode = ways.loss},
-                        .limits = {.batch_messages_max = ways.batch_messages_max},
                         .log = JsonLog(LogLevel::kWarning),
                         .metrics = finish_line},
                        std::move(handler));
@@ -114,13 +112,9 @@ absl::Status DoNothing(const Message& /*message*/, Transaction& /*transaction*/)
   return absl::OkStatus();
 }
 
-// Numbers take over once a message has come after the first ones: they are read one by one. What
-// follows is consumed by another consumer, as after a restart.
 Finish ConsumeBySequence(const Task& task, const std::shared_ptr<DedupStore>& store,
                          LossMode loss) {
-  Ways ways{.dedup = DedupBy::kSequence, .loss = loss};
-  if (task.primed == 0) ways.batch_messages_max = 1;
-  return Consume(task, store, DoNothing, ways);
+  return Consume(task, store, DoNothing, {.dedup = DedupBy::kSequence, .loss = loss});
 }
 
 Effect EffectOf(const Message& message) {

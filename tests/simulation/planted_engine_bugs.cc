@@ -51,7 +51,7 @@ const std::vector<PlantedBug>& PlantedEngineBugs() {
                         "no record of failed attempts is looked for under a new number", "numbers",
                         kNone, Check::kHandledAgain),
                "", kNone, Check::kOneEffect),
-      InEngine("undone-numbers-kept", "what a pass has settled outlives its rollback", "numbers",
+      InEngine("undone-settlement-kept", "what a pass has settled outlives its rollback", "numbers",
                kNone, Check::kOneOutcome),
       InEngine("position-past-waiting", "the position passes a message that waits for a retry",
                "letters", kNone, Check::kOneOutcome),

@@ -27,8 +27,9 @@ class EngineSequenceTest : public EngineTest {
   EngineSequenceTest() { options_.dedup = DedupBy::kSequence; }
 
   static std::string IdOf(std::uint64_t number) { return absl::StrCat("id-", number); }
-  void SendNumber(std::uint64_t number, const std::string& id, bool is_from_outbox = true) {
-    const std::string stream = StreamName("orders", 0, {.producer = "shop-1", .epoch = 7});
+  void SendNumber(std::uint64_t number, const std::string& id, bool is_from_outbox = true,
+                  std::uint64_t epoch = 7) {
+    const std::string stream = StreamName("orders", 0, {.producer = "shop-1", .epoch = epoch});
     log_->Append(
         kOrders0,
         {.value = "v",
@@ -38,7 +39,7 @@ class EngineSequenceTest : public EngineTest {
   void SendNumbers(std::uint64_t first, std::uint64_t last) {
     for (std::uint64_t number = first; number <= last; ++number) SendNumber(number, IdOf(number));
   }
-  // So that numbers are in charge: what was in the log at first is behind us.
+  // So that numbers are in charge of the stream.
   void StartInCharge() {
     SendNumbers(1, 1);
     StartAndSettle({kOrders0});
@@ -273,6 +274,65 @@ TEST_F(EngineSequenceTest, NumbersOfBeforeStillCountWhenIdsTakeOver) {
   Settle();
   EXPECT_EQ(effects().size(), 9U);
   EXPECT_EQ(StateOf("id-9"), IdState::kAbsent);
+}
+
+// A relay sends a round again that was handled before numbers took over.
+TEST_F(EngineSequenceTest, LateCopiesOfWhatIdsHaveSettledAreNotHandledByNumber) {
+  options_.dedup = DedupBy::kId;
+  SendNumbers(1, 4);
+  StartAndSettle({kOrders0});
+  options_.dedup = DedupBy::kSequence;
+  Restart({kOrders0});
+  Settle();
+  SendNumbers(3, 3);
+  Settle();
+  SendNumbers(3, 4);
+  Settle();
+  SendNumber(1, "other-1", true, 8);
+  Settle();
+  SendNumber(2, "other-2", true, 8);
+  SendNumbers(2, 5);
+  Settle();
+  EXPECT_THAT(effects(), ElementsAre("id-1", "id-2", "id-3", "id-4", "other-1", "other-2", "id-5"));
+}
+
+TEST_F(EngineSequenceTest, LateCopiesOfWhatAMemberWithIdsHasSettledAreNotHandled) {
+  SendNumbers(1, 3);
+  StartAndSettle({kOrders0});
+  options_.dedup = DedupBy::kId;
+  Restart({kOrders0});
+  SendNumbers(4, 8);
+  Settle();
+  options_.dedup = DedupBy::kSequence;
+  Restart({kOrders0});
+  SendNumbers(3, 10);
+  Settle();
+  SendNumbers(4, 11);
+  Settle();
+  EXPECT_EQ(effects().size(), 11U);
+  EXPECT_EQ(StateOf("id-11"), IdState::kAbsent);
+}
+
+TEST_F(EngineSequenceTest, AnIdOfADeadMessageSaysNothingOfAnotherNumber) {
+  bool is_broken = true;
+  When("same", [&](const Message& message, Transaction& transaction) -> Outcome {
+    if (is_broken) return Reject("broken");
+    return Book(message, transaction);
+  });
+  StartInCharge();
+  SendNumber(3, "same");
+  Settle();
+  EXPECT_EQ(StateOf("same"), IdState::kDead);
+  // A failure has no place of its own to be counted in: it is a letter, and nothing is lost.
+  SendNumber(4, "same");
+  Settle();
+  EXPECT_EQ(stats().conflicts, 1U);
+  is_broken = false;
+  SendNumber(5, "same");
+  SendNumber(6, "same");
+  Settle();
+  EXPECT_THAT(effects(), ElementsAre("id-1", "id-2", "same", "same"));
+  EXPECT_EQ(StateOf("same"), IdState::kDead) << "its letter may come back";
 }
 
 TEST_F(EngineSequenceTest, OfTheMessagesInHandAtTheTakingOverTheIdsAreAsked) {

@@ -60,12 +60,12 @@ class SettledLog {
     absl::StatusOr<BeginResult> begun = store_->transactions()->Begin({});
     ASSERT_TRUE(begun.ok());
     StoreTransaction& transaction = *begun->transaction;
-    ASSERT_TRUE(numbers_->Load(transaction, 0).ok());
+    ASSERT_TRUE(numbers_->Load(transaction, position_).ok());
     std::set<Sent> handled;
     std::set<Sent> by_id;
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const bool is_known = handled_.contains(batch[i]) || handled.contains(batch[i]);
-      const Standing standing = numbers_->Ask(read[i], 0);
+      const Standing standing = numbers_->Ask(read[i]);
       if (standing == Standing::kSettled) {
         ASSERT_TRUE(is_known) << "a message would be lost";
         continue;
@@ -76,11 +76,11 @@ class SettledLog {
       handled.insert(batch[i]);
       const bool can = numbers_->CanSettle(read[i]);
       ASSERT_TRUE(can || standing == Standing::kUnclear) << "there is no place for its id";
-      ASSERT_EQ(numbers_->Settle(read[i]), can);
+      ASSERT_EQ(numbers_->Settle(read[i], standing == Standing::kUnclear), can);
       if (!can) by_id.insert(batch[i]);
     }
     std::vector<OwnedNote> notes;
-    numbers_->Stage(notes);
+    numbers_->Stage(position_, notes);
     for (const OwnedNote& note : notes) most_bytes_ = std::max(most_bytes_, note.value.size());
     ASSERT_TRUE(PutNotes(transaction, notes).ok());
     if (!commits) {
@@ -101,6 +101,7 @@ class SettledLog {
   const std::size_t streams_max_;
   std::shared_ptr<memory::Store> store_ = memory::OpenStore();
   std::unique_ptr<SettledNumbers> numbers_;
+  const std::int64_t position_ = 7;
   std::set<Sent> handled_;
   std::set<Sent> by_id_;
   std::size_t most_bytes_ = 0;
@@ -152,6 +153,42 @@ TEST(SettledNumbersTest, BeyondTheBoundIdsAreInCharge) {
     log.Settle(messages, batch % 4 != 0);
     if (HasFatalFailure()) return;
   }
+}
+
+// What stands where nobody knows of numbers: the row is elsewhere than the note says.
+TEST(SettledNumbersTest, OfStreamsFromBeforeSomebodyElsesWorkIdsAreAsked) {
+  const std::shared_ptr<memory::Store> store = memory::OpenStore();
+  const auto standing_of = [&](std::int64_t before, std::int64_t after, std::uint64_t settled,
+                               std::uint64_t asked) {
+    SettledNumbers numbers(kKey, DedupBy::kSequence, 10);
+    const std::string name = StreamName(kKey.partition.topic, kKey.partition.partition,
+                                        {.producer = "shop", .epoch = 1});
+    std::vector<std::vector<OwnedHeader>> headers = {
+        {{std::string(kSequenceHeader), EncodeStamp(name, settled, true)}},
+        {{std::string(kSequenceHeader), EncodeStamp(name, asked, true)}}};
+    numbers.Begin();
+    std::vector<SettledNumbers::Number> read;
+    for (auto& each : headers) {
+      read.push_back(*numbers.Read(Message({.topic = kKey.partition.topic,
+                                            .partition = kKey.partition.partition,
+                                            .offset = 0,
+                                            .header_reader = OwnedHeaderReader(),
+                                            .headers_object = &each})));
+    }
+    auto begun = store->transactions()->Begin({});
+    EXPECT_TRUE(numbers.Load(*begun->transaction, before).ok());
+    EXPECT_TRUE(numbers.Settle(read[0], true));
+    const Standing standing = numbers.Ask(read[1]);
+    std::vector<OwnedNote> notes;
+    numbers.Stage(after, notes);
+    EXPECT_TRUE(PutNotes(*begun->transaction, notes).ok());
+    EXPECT_TRUE(begun->transaction->Commit(Durability::kNothing).ok());
+    return standing;
+  };
+  EXPECT_EQ(standing_of(0, 5, 1, 2), Standing::kNew);
+  EXPECT_EQ(standing_of(5, 6, 2, 3), Standing::kNew) << "nobody else was there";
+  EXPECT_EQ(standing_of(9, 10, 3, 4), Standing::kUnclear) << "the row was moved by somebody";
+  EXPECT_EQ(standing_of(10, 11, 4, 5), Standing::kUnclear) << "the stream is from before that";
 }
 
 TEST(SettledNumbersTest, AJumpOfAnySizeIsOneRange) {
