@@ -7,11 +7,11 @@
 // given up, skipped by order or never seen is not. Of one that is not settled, and below the
 // greatest, the id decides: a record of a failed attempt may be there.
 //
-// A number above all that were met was never handled, if the stream is whole: its number 1 was the
-// first one met, no record of its id was there, and nobody else has handled messages of the
+// A number above all that were met was never handled, if the stream is whole: its number 1 was
+// the first one met, no record of its id was there, and nobody else has handled messages of the
 // partition since. Of other streams ids are asked, always: messages may have been handled under
-// them. While ids are in charge numbers are met, and not settled. Whether somebody else was at work,
-// who knows nothing of numbers, shows in the position that the partition's note has.
+// them. While ids are in charge numbers are met, and not settled. Whether somebody else was at
+// work, who knows nothing of numbers, shows in the position that the partition's note has.
 //
 // One transaction at a time: Begin, Read what is in it; per pass Load, then Ask and Settle, Stage;
 // Adopt once it is known to be committed. Whoever reads the row anew begins with a new object.
