@@ -180,6 +180,10 @@ absl::StatusOr<std::int64_t> Cluster::AwaitReplicas(std::string_view key,
   if (errands[0].answered_by != errands[1].answered_by) {
     return absl::UnavailableError("redis: the slot moves; its replicas cannot be asked now");
   }
+  if (errands[0].reply.integer != 1) {
+    return absl::UnknownError(
+        "redis: the server has forgotten what it was told (a failover?), whoever has heard of it");
+  }
   return errands[1].reply.integer;
 }
 

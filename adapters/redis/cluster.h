@@ -51,6 +51,7 @@ class Cluster {
 
   // How many replicas of the master of `key` have heard of all that it was told before, once they
   // are `wanted`, or after `patience`. `key` is kept for `key_milliseconds` from now on.
+  // kUnknown: it is not there any more, so that what was told may be gone as well.
   absl::StatusOr<std::int64_t> AwaitReplicas(std::string_view key, std::int64_t key_milliseconds,
                                              int wanted, absl::Duration patience);
 

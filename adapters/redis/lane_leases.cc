@@ -72,7 +72,9 @@ void LaneLeases::Lose() {
 void LaneLeases::Leave() {
   lanes_.clear();
   if (!std::exchange(has_joined_, false)) return;
-  ScriptCall call{.key = keys_.OfRelays(), .arguments = {token_, "1"}};
+  ScriptCall call{.key = keys_.OfRelays(), .arguments = {"1", token_}};
+  // What was lost by one word of the server may still be its under the former one.
+  if (!former_.empty()) call.arguments.push_back(former_);
   for (const int lane : AllLanes()) call.more_keys.push_back(keys_.OfLane(lane));
   const bool is_heard = cluster_.Run(ScriptsOfOutgoing().give_up, call).ok();
   former_ = is_heard ? "" : token_;
@@ -80,7 +82,7 @@ void LaneLeases::Leave() {
 }
 
 void LaneLeases::GiveUp(std::span<const int> lanes) {
-  ScriptCall call{.key = keys_.OfRelays(), .arguments = {token_, "0"}};
+  ScriptCall call{.key = keys_.OfRelays(), .arguments = {"0", token_}};
   for (const int lane : lanes) {
     if (lanes_.erase(lane) > 0) call.more_keys.push_back(keys_.OfLane(lane));
   }

@@ -28,6 +28,12 @@ absl::Status NotHeld(int lane) {
       absl::StrCat("redis: lane ", lane, " of the spool is not held any more"));
 }
 
+absl::Status WentBack(int lane) {
+  return absl::AbortedError(
+      absl::StrCat("redis: the server has lost what was written to lane ", lane,
+                   " of the spool (a failover, or a backup put back); begin with what it has"));
+}
+
 }  // namespace
 
 RedisOutgoing::RedisOutgoing(Cluster& cluster, const SpoolKeys& keys, absl::Duration lease,
@@ -63,10 +69,11 @@ absl::StatusOr<RedisOutgoing::HeldLane*> RedisOutgoing::Find(int lane) {
   return &found->second;
 }
 
-absl::StatusOr<SpoolLane> RedisOutgoing::ReadLane(int lane, std::string& owner) {
+absl::StatusOr<RedisOutgoing::LaneRead> RedisOutgoing::ReadLane(int lane) {
   for (int reads = 0; reads < kReadsMax; ++reads) {
     std::map<std::string, std::string> facts;
-    std::optional<std::int64_t> revision;
+    LaneRead read;
+    std::optional<std::string> revision;
     std::string cursor = "0";
     bool is_same = true;
     do {
@@ -74,31 +81,40 @@ absl::StatusOr<SpoolLane> RedisOutgoing::ReadLane(int lane, std::string& owner) 
       const absl::StatusOr<Reply> page = cluster_.Run(ScriptsOfOutgoing().facts, call);
       if (!page.ok()) return page.status();
       const std::vector<Reply>& told = page->elements;
-      if (told.size() < 3 || told.size() % 2 != 1) return UnreadableAnswer("read a lane");
-      is_same = !revision || (*revision == told[1].integer && owner == told[0].text);
-      owner = told[0].text;
-      revision = told[1].integer;
-      cursor = told[2].text;
-      for (std::size_t i = 3; i < told.size(); i += 2) facts[told[i].text] = told[i + 1].text;
+      if (told.size() < 4 || told.size() % 2 != 0) return UnreadableAnswer("read a lane");
+      is_same = !revision || (*revision == told[1].text && read.owner == told[0].text);
+      read.owner = told[0].text;
+      revision = told[1].text;
+      read.relayed = told[2].text;
+      cursor = told[3].text;
+      for (std::size_t i = 4; i < told.size(); i += 2) facts[told[i].text] = told[i + 1].text;
     } while (is_same && cursor != "0");
     if (!is_same) continue;
     std::vector<stores::OutgoingFact> list;
     for (auto& [key, value] : facts) list.push_back({.key = key, .value = std::move(value)});
-    return SpoolLane::Load(lane, *revision, list);
+    absl::StatusOr<SpoolLane> loaded = SpoolLane::Load(lane, *revision, list);
+    if (!loaded.ok()) return loaded.status();
+    read.lane = *std::move(loaded);
+    return read;
   }
   return absl::UnavailableError(
       absl::StrCat("redis: lane ", lane, " of the spool changes while it is read; again"));
 }
 
 absl::Status RedisOutgoing::Load(int lane, HeldLane& held) {
-  std::string owner;
-  absl::StatusOr<SpoolLane> read = ReadLane(lane, owner);
+  absl::StatusOr<LaneRead> read = ReadLane(lane);
   if (!read.ok()) return read.status();
-  if (owner != lanes_.token()) {
+  if (read->owner != lanes_.token()) {
     lanes_.Lose();
     return NotHeld(lane);
   }
-  held.lane = *std::move(read);
+  // What is on its way is of rounds that the server has otherwise, or does not have.
+  if (held.relayed.value_or(read->relayed) != read->relayed) {
+    lanes_.Lose();
+    return WentBack(lane);
+  }
+  held.relayed = std::move(read->relayed);
+  held.lane = std::move(read->lane);
   return absl::OkStatus();
 }
 
@@ -128,7 +144,8 @@ absl::StatusOr<std::vector<UnfinishedRound>> RedisOutgoing::FindUnfinished(int l
   const std::lock_guard lock(mutex_);
   const absl::StatusOr<HeldLane*> held = Find(lane);
   if (!held.ok()) return held.status();
-  // As the server has it now: an operator knows nothing of rounds, but a lane is taken rarely.
+  // As the server has it now, whatever was known: nothing of it is on its way.
+  (*held)->relayed.reset();
   if (absl::Status loaded = Load(lane, **held); !loaded.ok()) return loaded;
   (*held)->seen = {};
   std::vector<UnfinishedRound> unfinished;
@@ -161,8 +178,8 @@ absl::Status RedisOutgoing::LookAtLanes() {
       return NotHeld(lanes[i]);
     }
     HeldLane& held = held_.at(lanes[i]);
-    // An operator has changed it.
-    if (held.lane && told[1].integer != held.lane->revision()) held.lane.reset();
+    // By an operator, or the server went back: loading it tells.
+    if (held.lane && told[1].text != held.lane->revision()) held.lane.reset();
     if (absl::StatusOr<HeldLane*> found = Find(lanes[i]); !found.ok()) return found.status();
     held.has_rows = told[2].integer > InLane(held.lane->state().cursor());
   }

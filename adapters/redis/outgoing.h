@@ -1,11 +1,13 @@
 // The log of outgoing messages of a shared spool: sixteen lanes, which relays of several processes
 // share (lane_leases.h). What is known of a lane lies in facts beside the rows, and is kept in
-// memory by the relay that holds it; every change of it raises the lane's revision, so that whoever
-// has not seen the last one writes nothing. Streams and voids lie beside the lanes, since rounds of
-// several lanes are of one stream.
+// memory by the relay that holds it; every change of it gives the lane a revision that it never
+// had, so that whoever has not seen the last one writes nothing, and a server that went back is
+// noticed: the last revision that a relay wrote is then not the one that it knows. Streams and
+// voids lie beside the lanes, since rounds of several lanes are of one stream.
 // Thread-safety: safe for concurrent use. Its lock is held while the server works for the relay.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -63,6 +65,9 @@ class RedisOutgoing final : public OutgoingLog, public stores::LaneSharing {
  private:
   struct HeldLane {
     std::optional<SpoolLane> lane;  // nullopt: to be read
+    // The last revision that a relay wrote, as the server has said or confirmed; nullopt: to be
+    // read. With another one the server has lost rounds, or has again what was finished.
+    std::optional<std::string> relayed;
     Sighting seen;
     std::optional<bool> has_rows;  // by the last look at all lanes; nullopt: used up
   };
@@ -72,8 +77,14 @@ class RedisOutgoing final : public OutgoingLog, public stores::LaneSharing {
 
   // kAborted: this relay does not hold it.
   absl::StatusOr<HeldLane*> Find(int lane);
-  // As the server has it now; `owner` becomes the token of who holds it.
-  absl::StatusOr<SpoolLane> ReadLane(int lane, std::string& owner);
+  struct LaneRead {
+    std::string owner;  // the token of who holds it
+    std::string relayed;
+    SpoolLane lane;
+  };
+  // As the server has it now.
+  absl::StatusOr<LaneRead> ReadLane(int lane);
+  // kAborted: it is not held any more, or has lost what a relay wrote; no lane is held then.
   absl::Status Load(int lane, HeldLane& held);
   // Which lanes have rows to be told, for all that are held.
   absl::Status LookAtLanes();
@@ -96,9 +107,11 @@ class RedisOutgoing final : public OutgoingLog, public stores::LaneSharing {
                         bool& is_outdated);
   // True: what is placed was seen of the lanes as they are now.
   absl::StatusOr<bool> ReadAgain(const Changes& changes);
-  // The answer of the script. `token` is empty for an operator.
-  absl::StatusOr<std::int64_t> SayWrite(const std::string& token, const Written& written,
-                                        const OutgoingProgress& progress);
+  // One that no lane has ever had.
+  std::string DrawRevision();
+  // The answer of the script. `token` is empty for an operator; the lanes get `revision`.
+  absl::StatusOr<std::int64_t> SayWrite(const std::string& token, const std::string& revision,
+                                        const Written& written, const OutgoingProgress& progress);
   // `work` on a lane, which nobody else changes meanwhile.
   absl::Status ChangeAsOperator(
       int lane,
@@ -109,6 +122,7 @@ class RedisOutgoing final : public OutgoingLog, public stores::LaneSharing {
   std::mutex mutex_;
   LaneLeases lanes_;
   std::map<int, HeldLane> held_;
+  std::atomic<std::uint64_t> revisions_ = 0;  // drawn; also by operators, who take no lock
 };
 
 }  // namespace once::redis

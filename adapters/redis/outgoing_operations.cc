@@ -92,10 +92,9 @@ absl::StatusOr<std::vector<ParkedRow>> RedisOutgoing::ListParked(std::int64_t af
                                                                  std::size_t rows_max) {
   std::vector<std::pair<std::int64_t, stores::ParkedNote>> notes;
   for (const int lane : AllLanes()) {
-    std::string owner;
-    const absl::StatusOr<SpoolLane> read = ReadLane(lane, owner);
+    const absl::StatusOr<LaneRead> read = ReadLane(lane);
     if (!read.ok()) return read.status();
-    const auto& parked = read->state().parked();
+    const auto& parked = read->lane.state().parked();
     for (auto note = parked.upper_bound(after); note != parked.end(); ++note) {
       notes.emplace_back(note->first, note->second);
     }
@@ -116,10 +115,9 @@ absl::StatusOr<std::vector<DiscardedRow>> RedisOutgoing::ListDiscarded(std::int6
                                                                        std::size_t rows_max) {
   std::vector<DiscardedRow> all;
   for (const int lane : AllLanes()) {
-    std::string owner;
-    const absl::StatusOr<SpoolLane> read = ReadLane(lane, owner);
+    const absl::StatusOr<LaneRead> read = ReadLane(lane);
     if (!read.ok()) return read.status();
-    const auto& discarded = read->state().discarded();
+    const auto& discarded = read->lane.state().discarded();
     for (auto row = discarded.upper_bound(after); row != discarded.end(); ++row) {
       all.push_back(row->second);
     }
@@ -131,15 +129,14 @@ absl::Status RedisOutgoing::ChangeAsOperator(
     int lane,
     absl::FunctionRef<absl::Status(stores::OutgoingState&, stores::OutgoingChange&)> work) {
   for (int tries = 0; tries < kTriesMax; ++tries) {
-    std::string owner;
-    absl::StatusOr<SpoolLane> known = ReadLane(lane, owner);
+    absl::StatusOr<LaneRead> known = ReadLane(lane);
     if (!known.ok()) return known.status();
     stores::OutgoingChange change;
-    if (absl::Status done = work(known->state(), change); !done.ok()) return done;
+    if (absl::Status done = work(known->lane.state(), change); !done.ok()) return done;
     if (change.facts.empty() && change.dropped.empty()) return absl::OkStatus();
     Written written;
-    written[lane] = known->Settle(std::move(change));
-    const absl::StatusOr<std::int64_t> answer = SayWrite("", written, {});
+    written[lane] = known->lane.Settle(std::move(change));
+    const absl::StatusOr<std::int64_t> answer = SayWrite("", DrawRevision(), written, {});
     if (absl::IsUnknown(answer.status())) {
       return absl::UnknownError(
           absl::StrCat(answer.status().message(), "; list what is parked before you repeat it"));

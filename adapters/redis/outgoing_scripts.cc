@@ -1,4 +1,4 @@
-// The scripts' texts. Numbers are exact in a double: rows, revisions and microseconds stay below
+// The scripts' texts. Numbers are exact in a double: rows and microseconds stay below
 // 2^53; sequence numbers and offsets are compared as text of twenty digits.
 #include "adapters/redis/outgoing_scripts.h"
 
@@ -92,9 +92,14 @@ return told
 
 constexpr std::string_view kGiveUpText = R"lua(
 for i=2,#KEYS do
-  if redis.call('HGET',KEYS[i],'=o')==ARGV[1] then redis.call('HDEL',KEYS[i],'=o','=e') end
+  local owner=redis.call('HGET',KEYS[i],'=o')
+  for token=2,#ARGV do
+    if owner==ARGV[token] then redis.call('HDEL',KEYS[i],'=o','=e') end
+  end
 end
-if ARGV[2]=='1' then redis.call('ZREM',KEYS[1],ARGV[1]) end
+if ARGV[1]=='1' then
+  for token=2,#ARGV do redis.call('ZREM',KEYS[1],ARGV[token]) end
+end
 return 0
 )lua";
 
@@ -103,16 +108,16 @@ local told={}
 for i=1,#KEYS do
   local v=redis.call('HMGET',KEYS[i],'=o','=r','=n')
   told[#told+1]=v[1]==ARGV[1] and 1 or 0
-  told[#told+1]=tonumber(v[2] or 0)
+  told[#told+1]=v[2] or ''
   told[#told+1]=tonumber(v[3] or 0)
 end
 return told
 )lua";
 
 constexpr std::string_view kFactsText = R"lua(
-local v=redis.call('HMGET',KEYS[1],'=o','=r')
+local v=redis.call('HMGET',KEYS[1],'=o','=r','=w')
 local page=redis.call('HSCAN',KEYS[1],ARGV[1],'COUNT','200')
-local told={v[1] or '',tonumber(v[2] or 0),page[1]}
+local told={v[1] or '',v[2] or '',v[3] or '',page[1]}
 for i=1,#page[2],2 do
   if string.sub(page[2][i],1,1)~='=' then
     told[#told+1]=page[2][i]
@@ -168,14 +173,14 @@ return told
 
 // Everything is compared first; where each lane's part begins is noted on the way.
 constexpr std::string_view kWriteLook = R"lua(
-local token,lanes=ARGV[2],tonumber(ARGV[4])
+local token,lanes=ARGV[2],tonumber(ARGV[5])
 local parts={}
-local at=5
+local at=6
 for lane=1,lanes do
   local key,rows=KEYS[3+2*lane],KEYS[4+2*lane]
   local v=redis.call('HMGET',key,'=o','=r')
   if token~='' and v[1]~=token then return -1 end
-  if tonumber(v[2] or 0)~=tonumber(ARGV[at]) then return -2 end
+  if (v[2] or '')~=ARGV[at] then return -2 end
   if ARGV[at+2]~='0' then
     local row=redis.call('HGET',rows,ARGV[at+2])
     if not row or string.sub(row,1,16)~=ARGV[at+3] then return -3 end
@@ -191,9 +196,10 @@ constexpr std::string_view kWriteLanes = R"lua(
 local gone,freed,parked=0,0,0
 for lane=1,lanes do
   local key,rows,p=KEYS[3+2*lane],KEYS[4+2*lane],parts[lane]
-  redis.call('HINCRBY',key,'=r',1)
-  redis.call('HSET',key,'=f',ARGV[p+1])
-  if token~='' then redis.call('HSET',key,'=e',string.format('%.0f',now+tonumber(ARGV[3]))) end
+  redis.call('HSET',key,'=r',ARGV[4],'=f',ARGV[p+1])
+  if token~='' then
+    redis.call('HSET',key,'=w',ARGV[4],'=e',string.format('%.0f',now+tonumber(ARGV[3])))
+  end
   p=p+4
   for i=p+1,p+2*tonumber(ARGV[p]),2 do
     local is_new=redis.call('HSET',key,ARGV[i],ARGV[i+1])

@@ -3,7 +3,8 @@
 //
 // A spool is, under one tag: its own hash (rows, bytes, parked: how many there are); of each lane a
 // hash, with the facts of stores::OutgoingState under their keys and, behind `=`, who holds it (o),
-// until when (e), its revision (r), the number of its last row (n) and of the first there is (f);
+// until when (e), its revision (r) and the last one that a relay
+// wrote (w), the number of its last row (n) and of the first there is (f);
 // of each lane a hash of rows, by number: sixteen digits of the time, then the message. And
 // streams, voids, epochs (r: rounds under way, o: who places them), and relays by the end of their
 // leases; an append's key says which of one opening was decided last, and how.
@@ -29,11 +30,12 @@ struct OutgoingScripts {
   // KEYS relays, all lanes; ARGV lead, token, former token, lease, first lane to look at, lanes
   // that are held as the caller knows → 1 if one of those is lost, share, lanes.
   Script hold;
-  // KEYS relays, lanes; ARGV token, 1 if it leaves altogether.
+  // KEYS relays, lanes; ARGV 1 if it leaves altogether, then its tokens.
   Script give_up;
   // KEYS lanes; ARGV token → of each 1 if it is the token's, revision, last number.
   Script look;
-  // KEYS lane; ARGV cursor → owner, revision, next cursor, then keys and values.
+  // KEYS lane; ARGV cursor → owner, revision, the last one of a relay, next cursor, then keys and
+  // values.
   Script facts;
   // KEYS lane, rows; ARGV token, number, rows, bytes → 1 if it is the token's, then number and row
   // of each one behind that number.
@@ -57,11 +59,12 @@ struct OutgoingScripts {
 enum AppendAnswer : int { kAppended = 0, kSpoolFull = 1, kDecidedBefore = 2 };
 
 // `write`: KEYS spool, streams, voids, epochs, then lane and rows of each. ARGV lead, token (empty:
-// an operator, who holds none), lease, lanes; of each lane its revision, first number, a number and
-// the time of that row (0: none), how many facts, keys and values, how many forgotten facts, keys,
-// how many ranges of rows that go, first and last of each; then, with how many in front of each:
-// streams (key, last, first and last offset), voids (key, value), declared voids (key), epochs that
-// are placed, epochs of finished rounds. Answers kSaid, kLost (it is another's), or:
+// an operator, who holds none), lease, revision that the lanes get, lanes; of each lane the one
+// that it has, first number, a number and the time of that row (0: none), how many facts, keys and
+// values, how many forgotten facts, keys, how many ranges of rows that go, first and last of each;
+// then, with how many in front of each: streams (key, last, first and last offset), voids (key,
+// value), declared voids (key), epochs that are placed, epochs of finished rounds. Answers kSaid,
+// kLost (it is another's), or:
 inline constexpr int kOtherRevision = -2;
 inline constexpr int kOtherRow = -3;
 

@@ -125,19 +125,24 @@ void AppendRest(std::vector<std::string>& arguments, const OutgoingProgress& pro
 
 }  // namespace
 
+std::string RedisOutgoing::DrawRevision() {
+  return absl::StrCat(absl::Hex(cluster_.incarnation()), ".", ++revisions_);
+}
+
 absl::StatusOr<std::int64_t> RedisOutgoing::SayWrite(const std::string& token,
+                                                     const std::string& revision,
                                                      const Written& written,
                                                      const OutgoingProgress& progress) {
   std::vector<int> lanes;
   for (const auto& [lane, part] : written) lanes.push_back(lane);
-  ScriptCall call{
-      .key = keys_.OfSpool(),
-      .arguments = {lanes_.LeadText(), token, lanes_.LeaseText(), absl::StrCat(lanes.size())},
-      .more_keys = {keys_.OfStreams(), keys_.OfVoids(), keys_.OfEpochs()}};
+  ScriptCall call{.key = keys_.OfSpool(),
+                  .arguments = {lanes_.LeadText(), token, lanes_.LeaseText(), revision,
+                                absl::StrCat(lanes.size())},
+                  .more_keys = {keys_.OfStreams(), keys_.OfVoids(), keys_.OfEpochs()}};
   for (std::string& key : keys_.OfLanes(lanes)) call.more_keys.push_back(std::move(key));
   std::vector<std::uint64_t> finished_epochs;
   for (const auto& [lane, part] : written) {
-    call.arguments.push_back(absl::StrCat(part.revision));
+    call.arguments.push_back(part.revision);
     call.arguments.push_back(absl::StrCat(part.first));
     call.arguments.push_back(absl::StrCat(part.seen));
     call.arguments.push_back(part.seen_put_at);
@@ -254,7 +259,8 @@ absl::Status RedisOutgoing::TryWrite(const Changes& changes, const OutgoingProgr
     if (!staged.ok()) return staged.status();
     written[lane] = *std::move(staged);
   }
-  const absl::StatusOr<std::int64_t> answer = SayWrite(lanes_.token(), written, progress);
+  const std::string revision = DrawRevision();
+  const absl::StatusOr<std::int64_t> answer = SayWrite(lanes_.token(), revision, written, progress);
   ONCE_KILL_POINT("redis_spool.advanced");
   if (!answer.ok()) return answer.status();
   if (*answer == kLost) {
@@ -269,7 +275,11 @@ absl::Status RedisOutgoing::TryWrite(const Changes& changes, const OutgoingProgr
     return absl::AbortedError("redis: a lane of the spool was changed meanwhile");
   }
   if (*answer != kSaid) return UnreadableAnswer("relay outgoing messages");
-  for (const auto& [lane, change] : changes) held_.at(lane).lane->NoteWritten();
+  for (const auto& [lane, change] : changes) {
+    HeldLane& held = held_.at(lane);
+    held.lane->NoteWritten(revision);
+    held.relayed = revision;
+  }
   return absl::OkStatus();
 }
 

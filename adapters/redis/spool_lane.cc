@@ -8,11 +8,11 @@
 
 namespace once::redis {
 
-absl::StatusOr<SpoolLane> SpoolLane::Load(int lane, std::int64_t revision,
+absl::StatusOr<SpoolLane> SpoolLane::Load(int lane, std::string revision,
                                           std::span<const stores::OutgoingFact> facts) {
   SpoolLane loaded;
   loaded.lane_ = lane;
-  loaded.revision_ = revision;
+  loaded.revision_ = std::move(revision);
   absl::StatusOr<stores::OutgoingState> state = stores::OutgoingState::Load(facts);
   if (!state.ok()) return state.status();
   loaded.state_ = *std::move(state);

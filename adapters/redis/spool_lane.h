@@ -36,19 +36,19 @@ class SpoolLane {
   };
   // What has to be written of it.
   struct Written {
-    std::int64_t revision = 0;  // as it was
-    std::int64_t first = 0;     // in the lane: no row has a smaller number
-    std::int64_t seen = 0;      // in the lane: this row must be as it was seen; 0: none
+    std::string revision;    // as it was
+    std::int64_t first = 0;  // in the lane: no row has a smaller number
+    std::int64_t seen = 0;   // in the lane: this row must be as it was seen; 0: none
     std::string seen_put_at;
     std::vector<std::uint64_t> finished_epochs;  // of each finished round
     stores::OutgoingChange change;
   };
 
   // `facts` are those of the lane.
-  static absl::StatusOr<SpoolLane> Load(int lane, std::int64_t revision,
+  static absl::StatusOr<SpoolLane> Load(int lane, std::string revision,
                                         std::span<const stores::OutgoingFact> facts);
 
-  std::int64_t revision() const { return revision_; }
+  const std::string& revision() const { return revision_; }
   stores::OutgoingState& state() { return state_; }
   const stores::OutgoingState& state() const { return state_; }
 
@@ -57,14 +57,14 @@ class SpoolLane {
   absl::StatusOr<Written> Stage(const Change& change, const Sighting& seen);
   // Of a state that was changed by hand.
   Written Settle(stores::OutgoingChange change);
-  void NoteWritten() { ++revision_; }
+  void NoteWritten(const std::string& revision) { revision_ = revision; }
 
  private:
   absl::Status Move(const Change& change, const Sighting& seen, Written& written);
   std::int64_t FindFirst() const;
 
   int lane_ = 0;
-  std::int64_t revision_ = 0;
+  std::string revision_;
   stores::OutgoingState state_;
 };
 

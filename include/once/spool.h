@@ -44,7 +44,7 @@ enum class SpoolMode : std::uint8_t {
   // they have not acknowledged goes to the disk, in its order, and what follows behind it; once the
   // relay has published all of it, they are sent directly again. What is on its way directly dies
   // with the process. With a shared spool, while it is empty: whatever another process puts there
-  // closes the direct way of all, within two seconds.
+  // closes the direct way of all that can ask the store of the spool, within two seconds.
   kWhenUnreachable
 };
 

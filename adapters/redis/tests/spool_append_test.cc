@@ -210,6 +210,7 @@ TEST(RedisSpoolAppend, WhatAServerThatWentBackHasAgainIsToldAgain) {
   }
   const absl::Status placed = outgoing.Advance({.placed = {&second, 1}});
   EXPECT_TRUE(absl::IsAborted(placed)) << placed;
+  EXPECT_THAT(outgoing.HoldLanes().value(), IsEmpty()) << "the relay is told that it begins anew";
   EXPECT_THAT(Drain(outgoing), ElementsAre("1", "2"));
 }
 
