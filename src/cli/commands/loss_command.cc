@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -115,8 +116,10 @@ ordered_json Describe(const FoundStream& stream) {
           {"given_up", stream.losses.given_up}};
 }
 
-// How often an owner that takes its partition back meanwhile is asked again.
-constexpr int kTriesMax = 5;
+// A consumer that is at work on its partition, or takes it back meanwhile, is given so long to come
+// to a pause, and nobody's session is ended.
+constexpr absl::Duration kConsumerPatience = absl::Seconds(20);
+constexpr absl::Duration kConsumerPause = absl::Milliseconds(200);
 
 std::uint64_t CountLost(const StreamLosses& losses) {
   return CountKind(losses, MissingKind::kReported) + losses.given_up;
@@ -183,14 +186,24 @@ absl::Status TryForgiveAll(CommandContext& context, const PartitionKey& key,
 
 absl::Status ForgiveAll(CommandContext& context, const PartitionKey& key,
                         const std::vector<ShownStream>& streams) {
-  absl::Status forgiven;
-  for (int i = 0; i < kTriesMax; ++i) {
-    forgiven = TryForgiveAll(context, key, streams);
-    if (!absl::IsAborted(forgiven) && !absl::IsUnavailable(forgiven)) break;
+  const std::string partition = ShowBytes(ToString(key.partition));
+  const std::unique_ptr<Event> clock = context.executor.NewEvent();
+  const absl::Time give_up = context.executor.Now() + kConsumerPatience;
+  while (true) {
+    const absl::Status forgiven = TryForgiveAll(context, key, streams);
+    if (forgiven.ok()) return forgiven;
+    if (!absl::IsAborted(forgiven) && !absl::IsUnavailable(forgiven)) {
+      return absl::Status(forgiven.code(), absl::StrCat(partition, ": ", forgiven.message()));
+    }
+    if (context.executor.Now() >= give_up) {
+      return absl::UnavailableError(absl::StrCat(
+          partition, ": ", forgiven.message(), "; it was tried for ",
+          absl::FormatDuration(kConsumerPatience),
+          " and nothing of this partition was forgotten: run the command again when its consumer "
+          "has less to do, or stop that consumer first"));
+    }
+    clock->WaitUntil(context.executor.Now() + kConsumerPause);
   }
-  if (forgiven.ok()) return forgiven;
-  return absl::Status(forgiven.code(),
-                      absl::StrCat(ShowBytes(ToString(key.partition)), ": ", forgiven.message()));
 }
 
 }  // namespace

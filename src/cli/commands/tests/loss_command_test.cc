@@ -116,6 +116,7 @@ class LossForget : public LossCommand {
   CommandContext Opened() {
     return {.operations = *store_->operations(),
             .random = *random_,
+            .executor = executor_,
             .transactions = store_->transactions(),
             .confirm = [this](std::string_view) { return is_confirmed_; }};
   }
@@ -201,6 +202,44 @@ TEST_F(LossForget, AConsumerThatTakesItsPartitionBackIsAskedAgain) {
   const auto begun = store_->transactions()->Begin({&lock, 1});
   ASSERT_TRUE(begun.ok()) << begun.status();
   EXPECT_EQ(begun->mismatches.size(), 1u);
+}
+
+// The consumer's transaction holds the partition's row for the first `busy` tries.
+class BusyConsumer final : public testing::ForwardingStore {
+ public:
+  BusyConsumer(std::shared_ptr<DedupStore> inner, int busy)
+      : ForwardingStore(std::move(inner)), tries_left_(busy) {}
+  absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override {
+    if (tries_left_-- > 0) return absl::UnavailableError("another transaction holds it");
+    return ForwardingStore::Take(requests);
+  }
+
+ private:
+  int tries_left_;
+};
+
+TEST_F(LossForget, AConsumerThatIsAtWorkIsWaitedFor) {
+  Leave(Missing(4, 6, true));
+  BusyConsumer store(store_, 50);
+  CommandContext context = Opened();
+  context.transactions = &store;
+  const absl::Time begun = executor_.Now();
+  EXPECT_EQ(ForgetLosses(context, {}).code, kDone);
+  EXPECT_EQ(executor_.Now() - begun, absl::Seconds(10)) << "it pauses between its tries";
+  EXPECT_EQ(ReportLosses(context, {}).code, kDone);
+}
+
+TEST_F(LossForget, ButNotForEverAndTheErrorSaysWhatToDo) {
+  Leave(Missing(4, 6, true));
+  BusyConsumer store(store_, 1'000'000);
+  CommandContext context = Opened();
+  context.transactions = &store;
+  const absl::Time begun = executor_.Now();
+  const Report report = ForgetLosses(context, {});
+  EXPECT_EQ(report.code, kUnreachable);
+  EXPECT_THAT(NotesOf(report), HasSubstr("stop that consumer"));
+  EXPECT_EQ(executor_.Now() - begun, absl::Seconds(20));
+  EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 3);
 }
 
 TEST_F(LossForget, WhatHasGoneMissingSinceItWasShownIsNotForgotten) {
