@@ -253,6 +253,39 @@ TEST_F(LossForget, WhatHasGoneMissingSinceItWasShownIsNotForgotten) {
   EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 6);
 }
 
+// As many are missing as were shown, and one of them is another.
+TEST_F(LossForget, WhatHasGoneMissingWhileAnotherWasFoundIsNotForgotten) {
+  Leave(Missing(4, 6, true));
+  CommandContext context = Opened();
+  context.confirm = [this](std::string_view) {
+    StreamState state = Missing(4, 6, true);
+    std::vector<StreamFinding> findings;
+    (void)state.Receive(5, 0, 100, findings);
+    (void)state.Receive(9, 0, 100, findings);
+    state.ReportSeenUntil(0, findings);
+    Leave(state);
+    return true;
+  };
+  const Report report = ForgetLosses(context, {});
+  EXPECT_EQ(report.code, kRefused);
+  EXPECT_THAT(NotesOf(report), HasSubstr("was not shown"));
+  EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 3);
+}
+
+TEST_F(LossForget, WhatWasFoundSinceItWasShownHindersNobody) {
+  Leave(Missing(4, 6, true));
+  CommandContext context = Opened();
+  context.confirm = [this](std::string_view) {
+    StreamState state = Missing(4, 6, true);
+    std::vector<StreamFinding> findings;
+    (void)state.Receive(5, 0, 100, findings);
+    Leave(state);
+    return true;
+  };
+  EXPECT_EQ(ForgetLosses(context, {}).code, kDone);
+  EXPECT_EQ(ReportLosses(context, {}).code, kDone);
+}
+
 TEST_F(LossForget, AStoreThatIsOpenElsewhereIsLeftAlone) {
   AddStream("shop-1", 0, Missing(4, 6, true));
   CommandContext context = Context();
