@@ -21,6 +21,11 @@ constexpr std::size_t kHolesMax = 1'000;
 constexpr std::size_t kRowsMax = 1'000'000;
 constexpr std::size_t kBytesMax = std::size_t{1} << 40;
 
+// HoldLanes(), once a second: numbers of lanes that are held are checked once a minute.
+constexpr int kLooksPerCheck = 60;
+// How far behind the cursor it looks then: it reads over what was deleted there.
+constexpr std::int64_t kNumbersLookedBack = 10'000;
+
 std::int64_t Limit(std::size_t wanted, std::size_t max) {
   return static_cast<std::int64_t>(std::min(wanted, max));
 }
@@ -33,6 +38,21 @@ std::pair<Column, Column> HoleColumns(const NumberHoles& holes) {
     columns.second.Add(hole.last);
   }
   return columns;
+}
+
+// The statement by which rows up to `cursor` get new numbers, in the order of their former ones.
+// Its transaction has its number of the server before it draws any of theirs, as whoever publishes
+// has: by that a relay knows how long their holes may be filled.
+std::string NewNumbers(const std::string& schema, int lane, std::int64_t cursor) {
+  const std::string rows = absl::StrCat(schema, ".outgoing");
+  return absl::StrCat(
+      "WITH held AS MATERIALIZED (SELECT pg_current_xact_id() AS transaction) UPDATE ", rows,
+      " o SET number = r.number FROM (SELECT old.number AS former, nextval('", rows, "_", lane,
+      "') AS number FROM held, (SELECT number FROM ", rows, " WHERE lane = ", lane,
+      " AND number <= ", cursor,
+      " AND put_at > … ORDER BY number) AS old WHERE held.transaction IS NOT NULL) "
+      "AS r WHERE o.lane = ",
+      lane, " AND o.number = r.former");
 }
 
 absl::Status NotHeld(int lane) {
@@ -55,7 +75,8 @@ absl::StatusOr<std::vector<int>> PostgresOutgoing::HoldLanes() {
     one.has_rows.reset();
     const bool is_set_back =
         one.lane && lanes_.last_drawn(lane) < InLane(one.lane->state().cursor());
-    one.must_check = one.must_check || is_set_back || !one.trouble.ok();
+    one.must_check_all = one.must_check_all || is_set_back || !one.trouble.ok();
+    one.must_check = one.must_check || one.must_check_all || ++one.looks >= kLooksPerCheck;
   }
   return held;
 }
@@ -125,6 +146,7 @@ absl::StatusOr<std::vector<UnfinishedRound>> PostgresOutgoing::FindUnfinished(in
   if (absl::Status loaded = Load(lane, **held); !loaded.ok()) return loaded;
   (*held)->seen = {};
   (*held)->must_check = true;
+  (*held)->must_check_all = true;
   std::vector<UnfinishedRound> unfinished;
   for (const auto& [number, round] : (*held)->lane->state().rounds()) {
     UnfinishedRound& found = unfinished.emplace_back();
@@ -191,14 +213,17 @@ absl::Status PostgresOutgoing::CheckNumbers(int lane, HeldLane& held) {
   const std::int64_t cursor = InLane(known.state().cursor());
   const auto known_rows = static_cast<std::int64_t>(known.state().CountKnown());
   const auto [firsts, lasts] = HoleColumns(known.holes());
-  const auto results = Ask(
-      database_->statements().check_numbers,
-      std::move(Params().Int4(lane).Int8(cursor).Array(firsts).Array(lasts).Int8(known_rows + 1)));
+  const std::int64_t after = held.must_check_all ? -1 : cursor - kNumbersLookedBack;
+  Params params;
+  params.Int4(lane).Int8(cursor).Array(firsts).Array(lasts).Int8(known_rows + 1).Int8(after);
+  const auto results = Ask(database_->statements().check_numbers, std::move(params));
   if (!results.ok()) return results.status();
   const std::int64_t last_drawn = results->back().Int(0, 0);
   const std::string sequence =
       absl::StrCat(ToAbsl(database_->options().schema), ".outgoing_", lane);
   held.must_check = false;
+  held.must_check_all = false;
+  held.looks = 0;
   held.trouble = absl::OkStatus();
   if (last_drawn < cursor) {
     held.trouble = absl::DataLossError(absl::StrCat(
@@ -207,14 +232,16 @@ absl::Status PostgresOutgoing::CheckNumbers(int lane, HeldLane& held) {
         " were published: somebody has set it back (setval, tables that were restored without "
         "their sequences), and what is committed now has numbers of the past; stop who publishes, "
         "SELECT setval('",
-        sequence, "', ", cursor, "), and give rows that were added meanwhile new numbers"));
+        sequence, "', ", cursor, "), and give rows that were added meanwhile new numbers: ",
+        NewNumbers(database_->options().schema, lane, cursor)));
   } else if (results->back().Int(0, 1) > known_rows) {
-    held.trouble = absl::DataLossError(
-        absl::StrCat("postgres: outgoing messages ", database_->where(), ": lane ", lane,
-                     " has rows up to number ", cursor,
-                     " that were added after it was passed: its sequence was set back; UPDATE ",
-                     database_->options().schema, ".outgoing SET number = nextval('", sequence,
-                     "') of those rows (put_at says when each was added), and they are published"));
+    held.trouble = absl::DataLossError(absl::StrCat(
+        "postgres: outgoing messages ", database_->where(), ": lane ", lane,
+        " has rows up to number ", cursor,
+        " that were added after it was passed: its sequence was set back; give those "
+        "rows new numbers, and they are published (put_at says when each was added, in "
+        "microseconds): ",
+        NewNumbers(database_->options().schema, lane, cursor)));
   }
   return absl::OkStatus();
 }

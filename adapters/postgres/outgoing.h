@@ -62,6 +62,8 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
     Sighting seen;
     std::optional<bool> has_rows;  // by the last look at all lanes; nullopt: used up
     bool must_check = true;        // numbers, before anything else is told
+    bool must_check_all = true;    // however far behind the cursor
+    int looks = 0;                 // of HoldLanes(), since the numbers were checked
     absl::Status trouble;          // not OK: nothing is told until somebody has mended it
   };
   // By lanes.

@@ -169,10 +169,14 @@ absl::Status CheckOptions(const StoreOptions& options) {
   }
   for (const absl::Duration one :
        {options.connect_timeout, options.answer_timeout, options.statement_timeout,
-        options.idle_in_transaction_timeout, options.hung_after, options.handler_lock_timeout}) {
+        options.idle_in_transaction_timeout, options.handler_lock_timeout}) {
     if (one > absl::ZeroDuration() && one < absl::Hours(24 * 20)) continue;
     return absl::InvalidArgumentError(
         "postgres: the timeouts of StoreOptions must be more than nothing and less than 20 days");
+  }
+  if (options.hung_after <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        "postgres: StoreOptions::hung_after must be more than nothing; infinite ends nobody");
   }
   return stores::CheckRetention("postgres", options.retention);
 }

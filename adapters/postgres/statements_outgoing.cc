@@ -86,15 +86,15 @@ void NameLanes(Statements& s, const Namer& name) {
                         " AND object = l.lane), (SELECT count(*) FROM locks WHERE class = ",
                         Shown("hashtext('once relays')"), " AND object = ", Shown("hashtext('@')"),
                         "), ", kLastDrawn, " FROM @.outgoing_lanes l ORDER BY l.lane"));
-  // 3 and 4 are the lane's holes.
-  s.check_numbers =
-      name(kOperation,
-           absl::StrCat(
-               "SELECT ", kLastDrawn,
-               ", (SELECT count(*) FROM (SELECT FROM @.outgoing o WHERE o.lane = $1::int4 AND "
-               "o.number <= $2::int8 AND NOT EXISTS (SELECT FROM unnest($3::int8[], $4::int8[]) "
-               "AS h(first, last) WHERE o.number BETWEEN h.first AND h.last) LIMIT $5::int8) "
-               "AS passed) FROM (SELECT $1::int4) AS l(lane)"));
+  // 3 and 4 are the lane's holes; 6 is the number behind which it looks.
+  s.check_numbers = name(
+      kOperation,
+      absl::StrCat("SELECT ", kLastDrawn,
+                   ", (SELECT count(*) FROM (SELECT FROM @.outgoing o WHERE o.lane = $1::int4 AND "
+                   "o.number <= $2::int8 AND o.number > $6::int8 AND NOT EXISTS (SELECT FROM "
+                   "unnest($3::int8[], $4::int8[]) "
+                   "AS h(first, last) WHERE o.number BETWEEN h.first AND h.last) LIMIT $5::int8) "
+                   "AS passed) FROM (SELECT $1::int4) AS l(lane)"));
   s.take_lanes = name(kOperation,
                       "SELECT k.lane FROM unnest($1::int4[]) AS k(lane) WHERE "
                       "pg_try_advisory_lock(hashtext('once lane @'), k.lane)");

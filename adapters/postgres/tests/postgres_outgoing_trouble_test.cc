@@ -79,6 +79,24 @@ TEST_F(SequenceSetBack, IsNoticedByTheRelayThatHasTheLane) {
   EXPECT_THAT(ValuesOf(Unplaced(keys_[0])), ElementsAre("with a number of the past"));
 }
 
+// The older of two rows lies behind the other in the table.
+TEST_F(SequenceSetBack, TheStatementThatTheErrorNamesKeepsTheOrder) {
+  PublishAndFinish(9);
+  EXPECT_TRUE(Look().ok());
+  SetSequence(1);
+  for (int i = 0; i < 4; ++i) Publish(keys_[0], absl::StrCat("row ", i));
+  RunSql(connection(),
+         absl::StrReplaceAll("UPDATE @.outgoing SET put_at = put_at + 1 WHERE number = 2",
+                             {{"@", schema().name()}}));
+  EXPECT_FALSE(Look().ok());
+  SetSequence(9);
+  const std::string error(Look().message());
+  const std::size_t begin = error.find("WITH held");
+  ASSERT_NE(begin, std::string::npos) << error;
+  RunSql(connection(), absl::StrReplaceAll(error.substr(begin), {{"…", "0"}}));
+  EXPECT_THAT(ValuesOf(Unplaced(keys_[0])), ElementsAre("row 0", "row 1", "row 2", "row 3"));
+}
+
 TEST_F(SequenceSetBack, OthersLanesGoOn) {
   PublishAndFinish(5);
   SetSequence(1);
@@ -86,6 +104,44 @@ TEST_F(SequenceSetBack, OthersLanesGoOn) {
   for (int lane = 0; lane < kLanes; ++lane) {
     EXPECT_EQ(log().FindUnplaced(lane, {.rows_max = 1, .bytes_max = 1}).ok(), lane != 5) << lane;
   }
+}
+
+// As when it has overtaken the cursor again before anybody looked.
+TEST_F(SequenceSetBack, ByLittleIsNoticedWithinAMinuteByTheRelayThatHasTheLane) {
+  PublishAndFinish(5);
+  EXPECT_TRUE(Look().ok());
+  SetSequence(3);
+  Publish(keys_[1], "with a number of the past");
+  SetSequence(5);
+  EXPECT_TRUE(Look().ok()) << "the sequence is where it was";
+  int looks = 1;
+  while (looks < 70 && Look().ok()) ++looks;
+  EXPECT_LE(looks, 60);
+  EXPECT_THAT(Look(), Says(absl::StatusCode::kDataLoss, "put_at"));
+  GiveNewNumbers();
+  EXPECT_THAT(ValuesOf(Unplaced(keys_[1])), ElementsAre("with a number of the past"));
+}
+
+// A look once a minute reads over what was deleted, and so not over all of it.
+TEST_F(SequenceSetBack, ByMuchIsNoticedByWhoeverTakesTheLaneNext) {
+  SetSequence(20'000);
+  // Until nobody can commit the numbers before any more.
+  const auto first = [this] {
+    return std::stoi(Ask("SELECT first_number FROM @.outgoing_lanes WHERE lane = 5"));
+  };
+  for (int i = 0; i < 500 && first() < 20'000; ++i) {
+    if (i > 1) absl::SleepFor(absl::Milliseconds(10));
+    PublishAndFinish(1);
+  }
+  ASSERT_GT(first(), 20'000);
+  PublishAndFinish(1);  // what is written with a round says that their hole is gone
+  const int last = std::stoi(Ask("SELECT last_value FROM @.outgoing_5"));
+  SetSequence(3);
+  Publish(keys_[1], "with a number of the past");
+  SetSequence(last);
+  for (int i = 0; i < 70; ++i) EXPECT_TRUE(Look().ok());
+  MustOpen();
+  EXPECT_THAT(Look(), Says(absl::StatusCode::kDataLoss, "put_at"));
 }
 
 // As when it was set right again before anybody looked.

@@ -133,6 +133,17 @@ TEST_F(OwnerTest, AnOwnerThatHasAskedSomethingLatelyIsLeftAtWork) {
   EXPECT_THAT(Effects(), ::testing::ElementsAre("hung"));
 }
 
+TEST_F(OwnerTest, WhoeverWaitsWithoutAnEndEndsNobody) {
+  StoreOptions options = Options();
+  MustOpen(options)->traits();
+  OtherOwner owner(options, schema().effects());
+  options.hung_after = absl::InfiniteDuration();
+  store_ = MustOpen(options);
+  EXPECT_THAT(TryTake(*store_, 2), Says(absl::StatusCode::kUnavailable, "another transaction"));
+  EXPECT_EQ(owner.Finish(), kCommitted);
+  EXPECT_TRUE(TryTake(*store_, 2).ok());
+}
+
 TEST_F(OwnerTest, ATransactionOfThisOpeningIsNeverTakenForHung) {
   StoreOptions options = Options();
   options.hung_after = absl::Microseconds(1);

@@ -17,6 +17,7 @@ namespace once::cli {
 struct CommandContext {
   StoreOperations& operations;
   Random& random;
+  Executor& executor;                       // for what must be tried again after a pause
   StoreMaintenance* maintenance = nullptr;  // null: the store offers none
   // Of a store that is open here: closed before, or on a server. Null through the process that has
   // it open.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -115,8 +116,10 @@ ordered_json Describe(const FoundStream& stream) {
           {"given_up", stream.losses.given_up}};
 }
 
-// How often an owner that takes its partition back meanwhile is asked again.
-constexpr int kTriesMax = 5;
+// A consumer that is at work on its partition, or takes it back meanwhile, is given so long to come
+// to a pause, and nobody's session is ended.
+constexpr absl::Duration kConsumerPatience = absl::Seconds(20);
+constexpr absl::Duration kConsumerPause = absl::Milliseconds(200);
 
 std::uint64_t CountLost(const StreamLosses& losses) {
   return CountKind(losses, MissingKind::kReported) + losses.given_up;
@@ -125,11 +128,30 @@ std::uint64_t CountLost(const StreamLosses& losses) {
 // What a person has been shown of one stream.
 struct ShownStream {
   StoredNote note;
-  std::uint64_t lost = 0;
+  StreamLosses losses;
 };
 
+// Numbers from `first` to `last`, as those that were reported.
+bool WereShown(const StreamLosses& shown, std::uint64_t first, std::uint64_t last) {
+  for (const MissingRange& range : shown.missing) {
+    if (range.kind != MissingKind::kReported || range.last < first) continue;
+    if (range.first > first) return false;
+    if (range.last >= last) return true;
+    first = range.last + 1;
+  }
+  return false;
+}
+
+// Which numbers were given up nobody knows, so that none may have come to them.
+bool WereShown(const StreamLosses& shown, const StreamState& now) {
+  return now.given_up() <= shown.given_up &&
+         std::all_of(now.missing().begin(), now.missing().end(), [&](const MissingRange& range) {
+           return range.kind != MissingKind::kReported || WereShown(shown, range.first, range.last);
+         });
+}
+
 // One stream's notes, and its partition's, as they are without what was missing. Nothing, where
-// more is missing than was shown.
+// something is missing that was not shown.
 absl::Status Forgive(StoreTransaction& transaction, const ShownStream& shown) {
   const std::optional<LossNoteName> name = ParseLossNoteKey(shown.note.key);
   if (!name) return absl::DataLossError("the key of a note is damaged");
@@ -142,9 +164,9 @@ absl::Status Forgive(StoreTransaction& transaction, const ShownStream& shown) {
   std::optional<StreamState> state = StreamState::Decode(values[0], values[1]);
   std::optional<PartitionProgress> progress = DecodeProgress(values[2]);
   if (!state || !progress) return absl::DataLossError("a note of the stream is damaged");
-  if (state->CountMissing() > shown.lost) {
+  if (!WereShown(shown.losses, *state)) {
     return absl::FailedPreconditionError(
-        "more is missing by now than was shown; look at `once loss report` again");
+        "something is missing by now that was not shown; look at `once loss report` again");
   }
   progress->missing -= std::min(progress->missing, state->CountMissing());
   state->Forgive(kMissingRangesMax);
@@ -183,14 +205,24 @@ absl::Status TryForgiveAll(CommandContext& context, const PartitionKey& key,
 
 absl::Status ForgiveAll(CommandContext& context, const PartitionKey& key,
                         const std::vector<ShownStream>& streams) {
-  absl::Status forgiven;
-  for (int i = 0; i < kTriesMax; ++i) {
-    forgiven = TryForgiveAll(context, key, streams);
-    if (!absl::IsAborted(forgiven) && !absl::IsUnavailable(forgiven)) break;
+  const std::string partition = ShowBytes(ToString(key.partition));
+  const std::unique_ptr<Event> clock = context.executor.NewEvent();
+  const absl::Time give_up = context.executor.Now() + kConsumerPatience;
+  while (true) {
+    const absl::Status forgiven = TryForgiveAll(context, key, streams);
+    if (forgiven.ok()) return forgiven;
+    if (!absl::IsAborted(forgiven) && !absl::IsUnavailable(forgiven)) {
+      return absl::Status(forgiven.code(), absl::StrCat(partition, ": ", forgiven.message()));
+    }
+    if (context.executor.Now() >= give_up) {
+      return absl::UnavailableError(absl::StrCat(
+          partition, ": ", forgiven.message(), "; it was tried for ",
+          absl::FormatDuration(kConsumerPatience),
+          " and nothing of this partition was forgotten: run the command again when its consumer "
+          "has less to do, or stop that consumer first"));
+    }
+    clock->WaitUntil(context.executor.Now() + kConsumerPause);
   }
-  if (forgiven.ok()) return forgiven;
-  return absl::Status(forgiven.code(),
-                      absl::StrCat(ShowBytes(ToString(key.partition)), ": ", forgiven.message()));
 }
 
 }  // namespace
@@ -211,7 +243,7 @@ Report ForgetLosses(CommandContext& context, const LossSelector& selector) {
         if (lost == 0 || !IsMeant(selector, stream)) return;
         missing += lost;
         ++streams;
-        partitions[stream.name.partition].push_back({.note = note, .lost = lost});
+        partitions[stream.name.partition].push_back({.note = note, .losses = stream.losses});
       });
   if (!visited.ok()) return ReportError(visited);
   if (streams == 0) return ReportError(absl::NotFoundError("no message is missing there"));

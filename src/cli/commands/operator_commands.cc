@@ -456,6 +456,7 @@ ExitCode OperatorCommands::Run() {
   CommandContext context{
       .operations = *access->operations,
       .random = *random,
+      .executor = *executor,
       .maintenance = access->maintenance,
       .transactions = access->is_running() ? nullptr : access->store->transactions(),
       .outgoing = access->outgoing,

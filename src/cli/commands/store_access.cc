@@ -163,8 +163,11 @@ absl::StatusOr<StoreAccess> AccessServer(const std::string& url,
 // "postgresql://billing@db/billing#schema", as libpq takes it but for the schema.
 absl::StatusOr<StoreAccess> ReachPostgres(const std::string& text) {
   const std::size_t hash = text.find('#');
-  postgres::StoreOptions options{
-      .connection = text.substr(0, hash), .must_exist = true, .may_migrate = false};
+  // A command ends nobody's session: it cannot know how long a consumer's handler may take.
+  postgres::StoreOptions options{.connection = text.substr(0, hash),
+                                 .must_exist = true,
+                                 .may_migrate = false,
+                                 .hung_after = absl::InfiniteDuration()};
   if (hash != std::string::npos) options.schema = text.substr(hash + 1);
   return AccessServer(text, postgres::OpenStore(std::move(options)));
 }

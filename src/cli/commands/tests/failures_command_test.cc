@@ -118,7 +118,7 @@ TEST_F(FailuresCommand, PassesOnWhatTheStoreSays) {
       return absl::DeadlineExceededError("it does not answer");
     }
   } unreachable;
-  CommandContext context{.operations = unreachable, .random = *random_};
+  CommandContext context{.operations = unreachable, .random = *random_, .executor = executor_};
   EXPECT_EQ(ListFailures(context, {}).code, kUnreachable);
 }
 

@@ -116,6 +116,7 @@ class LossForget : public LossCommand {
   CommandContext Opened() {
     return {.operations = *store_->operations(),
             .random = *random_,
+            .executor = executor_,
             .transactions = store_->transactions(),
             .confirm = [this](std::string_view) { return is_confirmed_; }};
   }
@@ -203,6 +204,44 @@ TEST_F(LossForget, AConsumerThatTakesItsPartitionBackIsAskedAgain) {
   EXPECT_EQ(begun->mismatches.size(), 1u);
 }
 
+// The consumer's transaction holds the partition's row for the first `busy` tries.
+class BusyConsumer final : public testing::ForwardingStore {
+ public:
+  BusyConsumer(std::shared_ptr<DedupStore> inner, int busy)
+      : ForwardingStore(std::move(inner)), tries_left_(busy) {}
+  absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override {
+    if (tries_left_-- > 0) return absl::UnavailableError("another transaction holds it");
+    return ForwardingStore::Take(requests);
+  }
+
+ private:
+  int tries_left_;
+};
+
+TEST_F(LossForget, AConsumerThatIsAtWorkIsWaitedFor) {
+  Leave(Missing(4, 6, true));
+  BusyConsumer store(store_, 50);
+  CommandContext context = Opened();
+  context.transactions = &store;
+  const absl::Time begun = executor_.Now();
+  EXPECT_EQ(ForgetLosses(context, {}).code, kDone);
+  EXPECT_EQ(executor_.Now() - begun, absl::Seconds(10)) << "it pauses between its tries";
+  EXPECT_EQ(ReportLosses(context, {}).code, kDone);
+}
+
+TEST_F(LossForget, ButNotForEverAndTheErrorSaysWhatToDo) {
+  Leave(Missing(4, 6, true));
+  BusyConsumer store(store_, 1'000'000);
+  CommandContext context = Opened();
+  context.transactions = &store;
+  const absl::Time begun = executor_.Now();
+  const Report report = ForgetLosses(context, {});
+  EXPECT_EQ(report.code, kUnreachable);
+  EXPECT_THAT(NotesOf(report), HasSubstr("stop that consumer"));
+  EXPECT_EQ(executor_.Now() - begun, absl::Seconds(20));
+  EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 3);
+}
+
 TEST_F(LossForget, WhatHasGoneMissingSinceItWasShownIsNotForgotten) {
   Leave(Missing(4, 6, true));
   CommandContext context = Opened();
@@ -212,6 +251,39 @@ TEST_F(LossForget, WhatHasGoneMissingSinceItWasShownIsNotForgotten) {
   };
   EXPECT_EQ(ForgetLosses(context, {}).code, kRefused);
   EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 6);
+}
+
+// As many are missing as were shown, and one of them is another.
+TEST_F(LossForget, WhatHasGoneMissingWhileAnotherWasFoundIsNotForgotten) {
+  Leave(Missing(4, 6, true));
+  CommandContext context = Opened();
+  context.confirm = [this](std::string_view) {
+    StreamState state = Missing(4, 6, true);
+    std::vector<StreamFinding> findings;
+    (void)state.Receive(5, 0, 100, findings);
+    (void)state.Receive(9, 0, 100, findings);
+    state.ReportSeenUntil(0, findings);
+    Leave(state);
+    return true;
+  };
+  const Report report = ForgetLosses(context, {});
+  EXPECT_EQ(report.code, kRefused);
+  EXPECT_THAT(NotesOf(report), HasSubstr("was not shown"));
+  EXPECT_EQ(ReportLosses(context, {}).document["missing_messages"], 3);
+}
+
+TEST_F(LossForget, WhatWasFoundSinceItWasShownHindersNobody) {
+  Leave(Missing(4, 6, true));
+  CommandContext context = Opened();
+  context.confirm = [this](std::string_view) {
+    StreamState state = Missing(4, 6, true);
+    std::vector<StreamFinding> findings;
+    (void)state.Receive(5, 0, 100, findings);
+    Leave(state);
+    return true;
+  };
+  EXPECT_EQ(ForgetLosses(context, {}).code, kDone);
+  EXPECT_EQ(ReportLosses(context, {}).code, kDone);
 }
 
 TEST_F(LossForget, AStoreThatIsOpenElsewhereIsLeftAlone) {

@@ -1,7 +1,10 @@
 // The `once` command on a PostgreSQL store, beside a process that has it open. Needs a server:
 // ONCE_TEST_POSTGRES, which `./dev test` sets, and skips without one.
+#include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <random>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -114,32 +117,53 @@ TEST_F(StoreOnPostgres, ShowsFiguresIsCheckedAndCompactedAndSaysHowItIsCopied) {
   EXPECT_THAT(broken.output, HasSubstr("unknown state 77"));
 }
 
-TEST_F(StoreOnPostgres, ForgetsWhatIsMissingBesideTheConsumerThatKnowsOfIt) {
-  const PartitionKey key = {.cluster = "c", .group = "billing", .partition = {"orders", 0}};
-  const TakeRequest request{.key = key, .writer = 7};
-  const auto taken = store_->transactions()->Take({&request, 1});
-  ASSERT_TRUE(taken.ok()) << taken.status();
-  const PositionLock lock{.key = key, .expected = taken->front().current};
-  StreamState state(4);
-  std::vector<StreamFinding> findings;
-  (void)state.Receive(7, 0, 100, findings);
-  state.ReportSeenUntil(0, findings);
-  const std::string stream = PackStream({.producer = "shop-1", .epoch = 1});
-  const std::string keys[] = {LossNoteKey(LossNoteKind::kHead, key) + stream,
-                              LossNoteKey(LossNoteKind::kLosses, key) + stream,
-                              LossNoteKey(LossNoteKind::kPartition, key)};
-  const std::string values[] = {state.EncodeHead(), state.EncodeLosses(),
-                                EncodeProgress({.position = 9, .missing = state.CountMissing()})};
-  auto begun = store_->transactions()->Begin({&lock, 1});
-  ASSERT_TRUE(begun.ok() && begun->transaction != nullptr) << begun.status();
-  for (int i = 0; i < 3; ++i) {
-    const Note note{.key = keys[i], .value = values[i]};
-    ASSERT_TRUE(begun->transaction->PutNotes({&note, 1}).ok());
+// A consumer has partition 0 of orders, and the notes of a stream that lacks three messages.
+class LossesOnPostgres : public StoreOnPostgres {
+ protected:
+  void SetUp() override {
+    StoreOnPostgres::SetUp();
+    if (store_ == nullptr) return;
+    const TakeRequest request{.key = key_, .writer = 7};
+    const auto taken = store_->transactions()->Take({&request, 1});
+    ASSERT_TRUE(taken.ok()) << taken.status();
+    expected_ = {.key = key_, .expected = taken->front().current};
+    StreamState state(4);
+    std::vector<StreamFinding> findings;
+    (void)state.Receive(7, 0, 100, findings);
+    state.ReportSeenUntil(0, findings);
+    const std::string stream = PackStream({.producer = "shop-1", .epoch = 1});
+    const std::string keys[] = {LossNoteKey(LossNoteKind::kHead, key_) + stream,
+                                LossNoteKey(LossNoteKind::kLosses, key_) + stream,
+                                LossNoteKey(LossNoteKind::kPartition, key_)};
+    const std::string values[] = {state.EncodeHead(), state.EncodeLosses(),
+                                  EncodeProgress({.position = 9, .missing = state.CountMissing()})};
+    std::unique_ptr<StoreTransaction> begun = BeginOfConsumer();
+    ASSERT_NE(begun, nullptr);
+    for (int i = 0; i < 3; ++i) {
+      const Note note{.key = keys[i], .value = values[i]};
+      ASSERT_TRUE(begun->PutNotes({&note, 1}).ok());
+    }
+    Finish(*begun);
   }
-  const PositionUpdate update{.key = key, .position = 9, .reach = 9};
-  ASSERT_TRUE(begun->transaction->SetPositions({&update, 1}).ok());
-  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+  // Null: the row was taken from it.
+  std::unique_ptr<StoreTransaction> BeginOfConsumer() {
+    auto begun = store_->transactions()->Begin({&expected_, 1});
+    EXPECT_TRUE(begun.ok()) << begun.status();
+    return begun.ok() ? std::move(begun->transaction) : nullptr;
+  }
+  void Finish(StoreTransaction& transaction) {
+    const PositionUpdate update{.key = key_, .position = 9, .reach = 9};
+    ASSERT_TRUE(transaction.SetPositions({&update, 1}).ok());
+    const absl::Status committed = transaction.Commit(Durability::kMachine);
+    ASSERT_TRUE(committed.ok()) << committed;
+    expected_.expected = {9, expected_.expected.revision + 1, expected_.expected.writer};
+  }
 
+  const PartitionKey key_ = {.cluster = "c", .group = "billing", .partition = {"orders", 0}};
+  PositionLock expected_;
+};
+
+TEST_F(LossesOnPostgres, AreForgottenBesideTheConsumerThatKnowsOfThem) {
   const CommandResult missing = RunOnce({"loss", "report", "--json", "--store", url_});
   EXPECT_EQ(missing.code, kFoundProblems) << missing.errors;
   EXPECT_EQ(missing.Json()["missing_messages"], 3);
@@ -148,13 +172,39 @@ TEST_F(StoreOnPostgres, ForgetsWhatIsMissingBesideTheConsumerThatKnowsOfIt) {
   EXPECT_EQ(forgotten.Json()["forgotten_messages"], 3);
   EXPECT_EQ(RunOnce({"loss", "report", "--store", url_}).code, kDone);
   // The consumer has to take its row, and with it what is missing, anew.
-  const PositionLock expected{.key = key,
-                              .expected = {9, lock.expected.revision + 1, lock.expected.writer}};
-  begun = store_->transactions()->Begin({&expected, 1});
+  const auto begun = store_->transactions()->Begin({&expected_, 1});
   ASSERT_TRUE(begun.ok()) << begun.status();
   ASSERT_EQ(begun->mismatches.size(), 1u);
   ASSERT_TRUE(begun->mismatches[0].actual.has_value());
   EXPECT_EQ(begun->mismatches[0].actual->position, 9);
+}
+
+// Its handler may think for longer than the command knows of: here for an hour, as the server says
+// in this command's eyes.
+TEST_F(LossesOnPostgres, AreForgottenWithoutEndingTheTransactionOfAConsumerAtWork) {
+  auto begun = store_->transactions()->Begin({});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  postgres::Connection connection(*begun->transaction);
+  const auto viewed = connection.Execute(
+      "CREATE VIEW " + schema_ +
+      ".pg_stat_activity AS SELECT pid, datname, state, wait_event_type, application_name, "
+      "backend_xid, state_change - interval '1 hour' AS state_change FROM "
+      "pg_catalog.pg_stat_activity");
+  ASSERT_TRUE(viewed.ok()) << viewed.status();
+  ASSERT_TRUE(begun->transaction->Commit(Durability::kMachine).ok());
+  std::unique_ptr<StoreTransaction> at_work = BeginOfConsumer();
+  ASSERT_NE(at_work, nullptr);
+  const std::size_t hash = url_.find('#');
+  const std::string url = url_.substr(0, hash) + "&options=-c%20search_path%3D" + schema_ +
+                          "%2Cpg_catalog" + url_.substr(hash);
+  std::jthread consumer([&] {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    Finish(*at_work);
+  });
+  const CommandResult forgotten = RunOnce({"loss", "forget", "--yes", "--store", url});
+  consumer.join();
+  EXPECT_EQ(forgotten.code, kDone) << forgotten.errors;
+  EXPECT_EQ(RunOnce({"loss", "report", "--store", url_}).code, kDone);
 }
 
 TEST_F(StoreOnPostgres, OfAnEarlierFormatIsLeftToAConsumer) {

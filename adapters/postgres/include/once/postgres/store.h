@@ -57,8 +57,8 @@ struct StoreOptions {
   // takes between two statements. What ends a process that hangs when nobody else misses its rows.
   absl::Duration idle_in_transaction_timeout = absl::Minutes(10);
   // Whoever takes over partitions whose rows another process holds in a transaction that has asked
-  // nothing for so long ends that process' session. Longer than any handler takes between two
-  // statements, or work in progress is undone and done again.
+  // nothing for so long ends that process' session; infinite: nobody's. Longer than any handler
+  // takes between two statements, or work in progress is undone and done again.
   absl::Duration hung_after = absl::Seconds(30);
   // How long ids are remembered after they were settled, in log time: they are forgotten, a bucket
   // at a time, once every partition of every group that uses the store has applied messages so much
