@@ -89,15 +89,15 @@ TEST(StreamTable, ASteadyStreamTakesAtMost64Bytes) {
 
 TEST(StreamTable, ManyProducersStayBelowTheBoundInMemory) {
   const std::size_t before = BytesInUse();
-  StreamTable table(20'000);
-  for (std::uint64_t i = 0; i < 1'000'000; ++i) {
+  StreamTable table(LossOptions().streams_max);
+  for (std::uint64_t i = 0; i < 10'000'000; ++i) {
     table.Put(
         PackStream({.producer = absl::StrCat(absl::Hex(i * 0x9E3779B97F4A7C15U)), .epoch = i}),
         SeenUntil(1));
   }
 
-  EXPECT_LE(table.size(), 20'000U);
-  EXPECT_LE(BytesInUse() - before, std::size_t{4} << 20);
+  EXPECT_LE(table.size(), LossOptions().streams_max);
+  EXPECT_LE(BytesInUse() - before, std::size_t{16} << 20);
 }
 
 }  // namespace
