@@ -138,7 +138,8 @@ void RelaySender::Report(const RecordReport& report) {
   must_replace_ = true;
   const bool is_too_large = report.status.code() == absl::StatusCode::kOutOfRange;
   const bool was_alone = std::exchange(row.is_alone, row.is_alone || is_too_large);
-  if (report.status.code() == absl::StatusCode::kInvalidArgument) {
+  if (report.status.code() == absl::StatusCode::kInvalidArgument ||
+      (absl::IsUnavailable(report.status) && ONCE_PLANTED_BUG("unavailable-is-refused"))) {
     Refuse(row, report.status);
   } else if (is_too_large && was_alone) {
     Refuse(row, absl::InvalidArgumentError(report.status.message()));

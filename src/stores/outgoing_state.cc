@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "src/stores/bytes.h"
+#include "src/test_hooks.h"
 
 namespace once::stores {
 namespace {
@@ -161,6 +162,9 @@ std::int64_t OutgoingState::FindFirst() const {
 
 bool OutgoingState::MustWait(const OrderedRow& row) const {
   if (parked_.contains(row.number)) return true;
+  if (ONCE_PLANTED_BUG("every-key-waits") && !parked_.empty()) {
+    return parked_.begin()->first < row.number;
+  }
   const auto parked = first_parked_.find(row.order);
   return parked != first_parked_.end() && parked->second < row.number;
 }

@@ -223,10 +223,30 @@ void SendingInvariants::CheckMark(Stream& stream, const DecodedMark& decoded) {
 bool SendingInvariants::HasOnlyParked() const {
   const absl::StatusOr<stores::OutgoingState> log = Load(store_->state());
   if (!log.ok() || !log->rounds().empty()) return false;
+  const std::map<std::int64_t, bool> stuck = FindStuck();
   const auto& rows = store_->state().outgoing.rows;
-  return std::all_of(rows.begin(), rows.end(), [&log](const auto& entry) {
-    return log->MustWait({.number = entry.first, .order = stores::OrderOf(entry.second.message)});
+  return std::all_of(rows.begin(), rows.end(), [&](const auto& entry) {
+    const auto found = stuck.find(entry.first);
+    if (found == stuck.end()) return false;
+    const bool is_first = found->second;
+    return !is_first || log->parked().contains(entry.first);
   });
+}
+
+std::map<std::int64_t, bool> SendingInvariants::FindStuck() const {
+  std::map<std::int64_t, bool> stuck;
+  std::set<std::string> keys;
+  for (const auto& [number, row] : store_->state().outgoing.rows) {
+    const std::optional<std::size_t> post = PostOf(row.message);
+    const std::string key = row.message.key.value_or("");
+    if (keys.contains(key)) {
+      stuck.emplace(number, false);
+    } else if (post && too_large_.contains(*post)) {
+      keys.insert(key);
+      stuck.emplace(number, true);
+    }
+  }
+  return stuck;
 }
 
 std::set<std::uint64_t> SendingInvariants::FindEpochs() const {
@@ -318,9 +338,11 @@ std::optional<std::string> SendingInvariants::FindUntold(
 }
 
 void SendingInvariants::CheckEnd() {
+  const std::map<std::int64_t, bool> stuck = FindStuck();
   for (const std::string& id : committed_) {
-    const bool waits = std::any_of(rows_.begin(), rows_.end(),
-                                   [&id](const auto& row) { return EffectIdOf(row.second) == id; });
+    const bool waits = std::any_of(rows_.begin(), rows_.end(), [&](const auto& row) {
+      return EffectIdOf(row.second) == id && stuck.contains(row.first);
+    });
     const bool is_published =
         std::any_of(published_.begin(), published_.end(),
                     [&id](std::size_t post) { return EffectIdOf(post) == id; });

@@ -39,11 +39,13 @@ class SendingInvariants : public SimulationObserver {
   // Told where a record of the topic is stored; false: no consumer ever gets it.
   using Listener = std::function<bool(const OutgoingMessage& message, std::size_t post)>;
 
+  // `too_large`: the messages that no broker takes.
   SendingInvariants(InvariantChecker& checker, FiberScheduler& scheduler, std::string topic,
-                    absl::Duration gap_grace, Listener on_stored)
+                    std::set<std::size_t> too_large, absl::Duration gap_grace, Listener on_stored)
       : checker_(checker),
         scheduler_(scheduler),
         topic_(std::move(topic)),
+        too_large_(std::move(too_large)),
         gap_grace_(gap_grace),
         on_stored_(std::move(on_stored)) {}
 
@@ -60,7 +62,8 @@ class SendingInvariants : public SimulationObserver {
 
   // Whether the message is committed; what a store has lost is not.
   bool IsCommitted(std::size_t post) const { return committed_.contains(EffectIdOf(post)); }
-  // Every row there is can be sent no more: it is parked, or behind a parked one of its key.
+  // Every row there is can be sent no more: it is too large and parked, or behind such a one of its
+  // key. Which rows these are follows from the scenario: whoever parks another one is never done.
   bool HasOnlyParked() const;
   // Epochs of which a stream is not closed, or a void not declared.
   std::set<std::uint64_t> FindEpochs() const;
@@ -96,6 +99,9 @@ class SendingInvariants : public SimulationObserver {
   void CheckOrder(const OutgoingMessage& message, std::size_t post);
   void CheckMark(Stream& stream, const DecodedMark& mark);
   void LearnOwed(const StoreState& state);
+  // Of the rows there are, those that can never be sent: whether each is the first of its key that
+  // is too large, by its number.
+  std::map<std::int64_t, bool> FindStuck() const;
   bool IsLost(const Stream& stream, std::uint64_t number) const;
   void Fail(Check check, std::string what);
   static std::optional<std::size_t> PostOf(const OutgoingMessage& message);
@@ -103,6 +109,7 @@ class SendingInvariants : public SimulationObserver {
   InvariantChecker& checker_;
   FiberScheduler& scheduler_;
   const std::string topic_;
+  const std::set<std::size_t> too_large_;
   const absl::Duration gap_grace_;
   const Listener on_stored_;
   const FakeStore* store_ = nullptr;

@@ -60,7 +60,7 @@ SendingSide::SendingSide(const Scenario& scenario, SeamGate& gate, InvariantChec
       scheduler_(gate.scheduler()),
       checker_(checker),
       deliver_(std::move(deliver)),
-      invariants_(checker, scheduler_, FakeLogOptions().topic, kGapGrace,
+      invariants_(checker, scheduler_, FakeLogOptions().topic, sending_.too_large, kGapGrace,
                   [this](const OutgoingMessage& message, std::size_t post) {
                     return OnStored(message, post);
                   }),

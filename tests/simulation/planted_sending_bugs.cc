@@ -46,7 +46,11 @@ const std::vector<PlantedBug>& PlantedSendingBugs() {
               [](Scenario& scenario) { scenario.sending->numbers_at_once = true; }),
       Bug("parked-is-overtaken", "a message does not wait for a parked one of its key",
           "sending-parked", kNone, Check::kPublished),
+      Bug("every-key-waits", "a message waits for ever for a parked one of another key",
+          "sending-parked", kNone, Check::kDrained),
       // The relay.
+      Bug("unavailable-is-refused", "a message is parked because no broker has answered", "sending",
+          kOne, Check::kDrained),
       Bug("doubtful-place-is-sent",
           "a round is sent though nobody knows whether it is written down", "sending", kOne,
           Check::kDrained),
