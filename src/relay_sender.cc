@@ -88,6 +88,7 @@ void RelaySender::Refuse(FlyingRow& row, const absl::Status& why) {
 bool RelaySender::SendRow(FlyingRow& row) {
   if ((row.is_alone || is_alone_inside_) && client_->CountInside() > 0) return false;
   is_alone_inside_ = row.is_alone;
+  if (ONCE_PLANTED_BUG("key-forgotten")) row.row.message.key.reset();
   char buffer[kStampBytesMax];
   const std::string_view stamp =
       EncodeStamp(row.stream->name, row.placement.sequence, ids_.is_number_enough, buffer);

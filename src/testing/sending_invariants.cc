@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "once/abseil.h"
+#include "once/id_extractor.h"
 #include "src/loss_notes.h"
 #include "src/stores/outgoing_codec.h"
 #include "src/stream_state.h"
@@ -155,12 +156,36 @@ void SendingInvariants::CheckPlaced(const SequenceStamp& stamp, const OutgoingMe
       const auto row = rows_.find(placement.number);
       if (placement.sequence == stamp.sequence && placement.partition == *message.partition &&
           row != rows_.end() && row->second == post) {
-        return;
+        return CheckContent(placement.number, message, post);
       }
     }
   }
   Fail(Check::kNumbers, absl::StrCat("message ", post, " is sent as number ", stamp.sequence,
                                      ", and the store does not know of it"));
+}
+
+// The record is what was committed, with a stamp, and an id if it had none; all of a key lies in one
+// partition.
+void SendingInvariants::CheckContent(std::int64_t number, const OutgoingMessage& stored,
+                                     std::size_t post) {
+  const auto& rows = store_->state().outgoing.rows;
+  const auto found = rows.find(number);
+  if (found == rows.end()) return;
+  const OutgoingMessage& committed = found->second.message;
+  const bool had_id = !HeaderText(committed.headers, kProducerIdHeader).empty();
+  std::vector<OwnedHeader> headers = stored.headers;
+  std::erase_if(headers, [had_id](const OwnedHeader& header) {
+    return header.name == kSequenceHeader || (!had_id && header.name == kProducerIdHeader);
+  });
+  if (stored.key != committed.key || stored.value != committed.value ||
+      headers != committed.headers) {
+    Fail(Check::kPublished, absl::StrCat("message ", post, " is published with another content"));
+  }
+  if (!committed.key) return;
+  const auto [place, is_first] = places_.try_emplace(*committed.key, *stored.partition);
+  if (place->second == *stored.partition) return;
+  Fail(Check::kPublished, absl::StrCat("key ", *committed.key, " is published to partition ",
+                                       *stored.partition, " after partition ", place->second));
 }
 
 // Whatever was committed before it under its key is in the topic, or nowhere.

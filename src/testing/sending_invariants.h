@@ -96,6 +96,7 @@ class SendingInvariants : public SimulationObserver {
   void OnRecord(const OutgoingMessage& message);
   void OnMark(const OutgoingMessage& message);
   void CheckPlaced(const SequenceStamp& stamp, const OutgoingMessage& message, std::size_t post);
+  void CheckContent(std::int64_t number, const OutgoingMessage& stored, std::size_t post);
   void CheckOrder(const OutgoingMessage& message, std::size_t post);
   void CheckMark(Stream& stream, const DecodedMark& mark);
   void LearnOwed(const StoreState& state);
@@ -113,6 +114,7 @@ class SendingInvariants : public SimulationObserver {
   const absl::Duration gap_grace_;
   const Listener on_stored_;
   const FakeStore* store_ = nullptr;
+  std::map<std::string, std::int32_t> places_;  // partitions, by key
   const FakeTopics* topics_ = nullptr;
   std::set<std::string> committed_;  // EffectIdOf
   std::set<std::size_t> published_;

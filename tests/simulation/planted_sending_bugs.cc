@@ -49,6 +49,8 @@ const std::vector<PlantedBug>& PlantedSendingBugs() {
       Bug("every-key-waits", "a message waits for ever for a parked one of another key",
           "sending-parked", kNone, Check::kDrained),
       // The relay.
+      Bug("key-forgotten", "a message is published without its key", "sending", kNone,
+          Check::kPublished),
       Bug("unavailable-is-refused", "a message is parked because no broker has answered", "sending",
           kOne, Check::kDrained),
       Bug("doubtful-place-is-sent",
