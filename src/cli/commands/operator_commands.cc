@@ -458,7 +458,7 @@ ExitCode OperatorCommands::Run() {
       .random = *random,
       .executor = *executor,
       .maintenance = access->maintenance,
-      .transactions = access->is_running() ? nullptr : access->store->transactions(),
+      .transactions = access->store == nullptr ? nullptr : access->store->transactions(),
       .outgoing = access->outgoing,
       .store = access->path,
       .is_running = access->is_running(),
