@@ -164,8 +164,8 @@ void SendingInvariants::CheckPlaced(const SequenceStamp& stamp, const OutgoingMe
                                      ", and the store does not know of it"));
 }
 
-// The record is what was committed, with a stamp, and an id if it had none; all of a key lies in one
-// partition.
+// The record is what was committed, with a stamp, and an id if it had none; all of a key lies in
+// one partition.
 void SendingInvariants::CheckContent(std::int64_t number, const OutgoingMessage& stored,
                                      std::size_t post) {
   const auto& rows = store_->state().outgoing.rows;
