@@ -350,8 +350,9 @@ std::optional<std::string> SendingInvariants::FindUntold(
       if (IsLost(stream, number)) lost.insert(number);
     }
     if (has_rolled_back) {
-      std::erase_if(lost, [&](std::uint64_t number) {
-        return suspected_.contains({name, number});
+      // clang 14 captures no structured binding by itself.
+      std::erase_if(lost, [this, &stream_name = name](std::uint64_t number) {
+        return suspected_.contains({stream_name, number});
       });
       if (std::includes(told[name].begin(), told[name].end(), lost.begin(), lost.end())) continue;
     }

@@ -56,7 +56,6 @@ SendingSide::SendingSide(const Scenario& scenario, SeamGate& gate, InvariantChec
                          Deliver deliver)
     : scenario_(scenario),
       sending_(*scenario.sending),
-      gate_(gate),
       scheduler_(gate.scheduler()),
       checker_(checker),
       deliver_(std::move(deliver)),

@@ -72,7 +72,6 @@ class SendingSide {
 
   const Scenario& scenario_;
   const Sending& sending_;
-  SeamGate& gate_;
   FiberScheduler& scheduler_;
   InvariantChecker& checker_;
   const Deliver deliver_;
