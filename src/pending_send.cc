@@ -2,52 +2,18 @@
 #include "src/pending_send.h"
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "src/send_stream.h"
 
 namespace once {
 namespace {
 
 constexpr absl::Duration kLineInterval = absl::Seconds(1);
-// So many bytes are cheaper to copy than to allocate. Also bounds what a message keeps of others.
-constexpr std::size_t kCopiedMax = 512;
-
-void Refill(std::string& to, std::string&& from) {
-  if (from.size() <= std::min(to.capacity(), kCopiedMax) && to.capacity() <= 2 * kCopiedMax) {
-    to.assign(from);
-  } else {
-    to = std::move(from);
-  }
-}
-
-void Refill(std::optional<std::string>& to, std::optional<std::string>&& from) {
-  if (to && from) {
-    Refill(*to, *std::move(from));
-  } else {
-    to = std::move(from);
-  }
-}
 
 }  // namespace
-
-void Refill(OutgoingMessage& to, OutgoingMessage&& from) {
-  Refill(to.topic, std::move(from.topic));
-  to.partition = from.partition;
-  Refill(to.key, std::move(from.key));
-  Refill(to.value, std::move(from.value));
-  if (to.headers.capacity() < from.headers.size()) {
-    to.headers = std::move(from.headers);
-    return;
-  }
-  to.headers.resize(from.headers.size());
-  for (std::size_t i = 0; i < to.headers.size(); ++i) {
-    Refill(to.headers[i].name, std::move(from.headers[i].name));
-    Refill(to.headers[i].value, std::move(from.headers[i].value));
-  }
-}
 
 void UnobservedSends::Note(const SendOutcome& outcome) {
   const absl::Time now = executor_->Now();
@@ -79,18 +45,30 @@ void PendingSend::Settle(absl::Status status, std::int64_t offset) {
   settled_offset_ = offset;
 }
 
+void PendingSend::SetId(std::string_view id) {
+  if (id.size() > short_id_.size()) {
+    long_id_ = id;
+    return;
+  }
+  std::copy(id.begin(), id.end(), short_id_.begin());
+  short_id_bytes_ = static_cast<std::uint8_t>(id.size());
+}
+
 void PendingSend::Renew() {
-  id_header = 0;
+  short_id_bytes_ = 0;
+  if (!long_id_.empty()) long_id_.clear();
   bytes = 0;
   partition = -1;
   sequence = 0;
   ordinal = 0;
   may_be_stored = false;
   is_alone = false;
+  is_copied = false;
   place = Place::kWaiting;
   stream = nullptr;
   before = nullptr;
   after = nullptr;
+  DropMessage();
   unobserved = nullptr;
   on_outcome = nullptr;
   settled_ = absl::OkStatus();
@@ -102,23 +80,26 @@ void PendingSend::Renew() {
   waiter_.store(nullptr, std::memory_order_relaxed);
 }
 
+const std::string& PendingSend::topic() const {
+  return stream != nullptr ? stream->topic : message.topic;
+}
+
 const SendOutcome& PendingSend::Look() {
   if (std::exchange(is_named_, true)) return outcome;
   outcome.status = settled_;
   outcome.partition = partition;
   outcome.offset = settled_offset_;
   outcome.sequence = sequence;
-  outcome.topic = std::move(message.topic);
-  if (id_header < message.headers.size() && message.headers[id_header].value.has_value()) {
-    outcome.id = *std::move(message.headers[id_header].value);
-  }
+  outcome.id = id();
+  // A ticket may look when its producer, and the stream, are gone: Complete() has done it for it.
+  if (outcome.topic.empty()) outcome.topic = topic();
   return outcome;
 }
 
 void PendingSend::Describe(absl::Status status, std::int64_t offset) {
   Settle(std::move(status), offset);
   Look();
-  message = {};
+  DropMessage();
 }
 
 void PendingSend::Complete(SendOutcome& scratch) {
@@ -126,12 +107,8 @@ void PendingSend::Complete(SendOutcome& scratch) {
     if (is_named_) {
       on_outcome(outcome);
     } else {
-      // The id is exchanged, not copied: whose message it was needs it no more.
-      scratch.id.clear();
-      if (id_header < message.headers.size() && message.headers[id_header].value.has_value()) {
-        scratch.id.swap(*message.headers[id_header].value);
-      }
-      if (scratch.topic != message.topic) scratch.topic = message.topic;
+      scratch.id = id();
+      if (scratch.topic != topic()) scratch.topic = topic();
       scratch.status = std::move(settled_);
       scratch.partition = partition;
       scratch.offset = settled_offset_;
@@ -141,6 +118,8 @@ void PendingSend::Complete(SendOutcome& scratch) {
     on_outcome = nullptr;
     return;
   }
+  const bool has_looker = (flags_.load(std::memory_order_relaxed) & kAbandoned) == 0;
+  if (outcome.topic.empty() && (has_looker || !is_settled_ok())) outcome.topic = topic();
   const std::uint8_t before_it = flags_.fetch_or(kDone);
   if ((before_it & kAbandoned) != 0) {
     if (!is_settled_ok()) unobserved->Note(Look());

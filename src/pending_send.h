@@ -1,18 +1,21 @@
 // A PendingSend is one message from Send() until its outcome, and then the outcome: the producer
-// has it while it is under way, its ticket as long as it likes. With a queue of many thousands
-// each one is cold again when it is looked at: what a report needs lies together, in front, and the
-// memory of a message is used again for the next one.
+// has it while it is under way, its ticket as long as it likes. The message itself is elsewhere as
+// long as a client has a copy of it. With a queue of many thousands each one is cold again when it
+// is looked at: it is small, and the memory of one is used again for the next.
 //
 // Thread-safety: until Complete() only the producer touches it, under its lock, but for the
 // atomics; afterwards only the ticket.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -61,19 +64,18 @@ inline void PrefetchCookie(const void* cookie) {
   }
 }
 
-// Makes `to` equal to `from`, whose bytes it copies into the memory it has where they are few: then
-// `from` frees its own at once, on the thread that allocated it. Many bytes are taken over.
-void Refill(OutgoingMessage& to, OutgoingMessage&& from);
-
 struct PendingSend : RecordCookie {
  private:
   friend class Ticket;
   static constexpr std::uint8_t kDone = 1;
   static constexpr std::uint8_t kAbandoned = 2;
+  // Most ids are shorter, and lie in the object itself.
+  static constexpr std::size_t kShortIdBytes = 47;
 
   std::atomic<std::uint8_t> flags_ = 0;
   bool is_named_ = false;
   bool has_ticket_ = false;
+  bool holds_message_ = false;
   absl::Status settled_;
   std::int64_t settled_offset_ = -1;
 
@@ -81,6 +83,7 @@ struct PendingSend : RecordCookie {
   // -- Under way --
   bool may_be_stored = false;  // an earlier attempt ended without an answer
   bool is_alone = false;       // to be sent without others: with them it was too large
+  bool is_copied = false;      // the client has the message, and gives it back if it fails
   enum class Place : std::uint8_t {
     kWaiting,  // for the client
     kInside,   // the client has it
@@ -98,21 +101,41 @@ struct PendingSend : RecordCookie {
   PendingSend* after = nullptr;
   absl::Time give_up_at;
   std::function<void(const SendOutcome&)> on_outcome;  // null: it has a ticket
+
+ private:
+  std::uint8_t short_id_bytes_ = 0;
+  std::array<char, kShortIdBytes> short_id_;
+  std::string long_id_;
+
+ public:
+  // What no client has a copy of.
   OutgoingMessage message;
-  std::size_t id_header = 0;  // which header of the message is its id
 
   // -- The outcome --
   std::shared_ptr<UnobservedSends> unobserved;
   SendOutcome outcome;  // once somebody has looked
 
+  void SetId(std::string_view id);
+  std::string_view id() const {
+    return long_id_.empty() ? std::string_view(short_id_.data(), short_id_bytes_) : long_id_;
+  }
+  void Hold(OutgoingMessage&& held) {
+    message = std::move(held);
+    holds_message_ = true;
+  }
+  void DropMessage() {
+    if (std::exchange(holds_message_, false)) message = {};
+  }
+
   bool has_ticket() const { return has_ticket_; }
   // As it was made. REQUIRES: nobody else knows it.
   void Renew();
   bool is_done() const { return (flags_.load() & kDone) != 0; }
-  // The outcome, which Look() describes. The message stays as it is.
+  // The outcome, which Look() describes.
   void Settle(absl::Status status, std::int64_t offset);
   bool is_settled_ok() const { return settled_.ok(); }
-  // The outcome with its id and topic, which it takes from the message. Once it is settled.
+  // The outcome with everything that is known of it. Once it is settled; before Complete() by the
+  // producer, afterwards by its ticket.
   const SendOutcome& Look();
   // Both, for a message that no client has.
   void Describe(absl::Status status, std::int64_t offset);
@@ -123,23 +146,14 @@ struct PendingSend : RecordCookie {
     SendOutcome scratch;
     Complete(scratch);
   }
-  // Has the processor fetch the bytes that this one points at: those that Complete() exchanges, and
-  // those that Refill() fills. The object itself: PrefetchCookie().
-  void PrefetchBytes() const {
-    __builtin_prefetch(message.headers.data(), 1);
-    if (message.value) __builtin_prefetch(message.value->data(), 1);
-  }
-  // A ticket may be kept for long, and needs no value; after Complete(). One that is late stays,
-  // since the client may still send it.
-  void DropValue() {
-    if (place != Place::kLate) message.value.reset();
-  }
   // False: not by `deadline`. One thread at a time.
   bool WaitUntilDone(absl::Time deadline);
   // The ticket goes, and has not been looked at.
   void Abandon();
 
  private:
+  const std::string& topic() const;
+
   std::unique_ptr<Event> event_;  // made by the first wait
   std::atomic<Event*> waiter_ = nullptr;
 };

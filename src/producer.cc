@@ -119,7 +119,7 @@ class QueueProducer final : public Producer {
            options_.stamps.mark_interval < absl::InfiniteDuration();
   }
   SendQueueOptions QueueOptions();
-  void Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message);
+  void Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage&& message);
   void AwaitMarks(absl::Time deadline);
   void LogUndelivered(const Undelivered& undelivered);
 
@@ -142,16 +142,15 @@ SendQueueOptions QueueProducer::QueueOptions() {
           .random = PartitionChoice(options_.random->Next())};
 }
 
-void QueueProducer::Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage message) {
-  Refill(pending->message, std::move(message));
-  absl::Status valid = IdentifySend(*pending, options_.ids, *options_.random);
+void QueueProducer::Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage&& message) {
+  absl::Status valid = IdentifySend(message, options_.ids, *options_.random, *pending);
   if (!valid.ok()) {
-    queue_.Refuse(pending, std::move(valid));
+    queue_.Refuse(pending, std::move(message.topic), std::move(valid));
     return;
   }
-  pending->bytes = SizeBytes(pending->message);
+  pending->bytes = SizeBytes(message);
   pending->give_up_at = options_.executor->Now() + options_.times.delivery_timeout;
-  queue_.Add(std::move(pending));
+  queue_.Add(std::move(pending), std::move(message));
 }
 
 void QueueProducer::AwaitMarks(absl::Time deadline) {

@@ -48,8 +48,14 @@ absl::Status IdentifyOutgoing(OutgoingMessage& message, const IdOptions& ids, Ra
   return ValidateMessageId(*found->value);
 }
 
-absl::Status IdentifySend(PendingSend& pending, const IdOptions& ids, Random& random) {
-  return IdentifyOutgoing(pending.message, ids, random, pending.id_header);
+absl::Status IdentifySend(OutgoingMessage& message, const IdOptions& ids, Random& random,
+                          PendingSend& pending) {
+  std::size_t id_header = 0;
+  absl::Status status = IdentifyOutgoing(message, ids, random, id_header);
+  if (id_header < message.headers.size() && message.headers[id_header].value.has_value()) {
+    pending.SetId(*message.headers[id_header].value);
+  }
+  return status;
 }
 
 }  // namespace once

@@ -8,7 +8,8 @@
 
 namespace once {
 
-// As IdentifyOutgoing (once/send_id.h), of the message and the index of `pending`.
-absl::Status IdentifySend(PendingSend& pending, const IdOptions& ids, Random& random);
+// As IdentifyOutgoing (once/send_id.h); `pending` gets the id, also one that is refused.
+absl::Status IdentifySend(OutgoingMessage& message, const IdOptions& ids, Random& random,
+                          PendingSend& pending);
 
 }  // namespace once

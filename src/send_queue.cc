@@ -9,9 +9,6 @@
 namespace once {
 namespace {
 
-// Messages that have their outcome keep at most this part of the bytes of those that have none.
-constexpr std::size_t kSpentShare = 4;
-
 absl::Status Closed() {
   return absl::FailedPreconditionError("producer: closed; not sent. Send before Close()");
 }
@@ -21,7 +18,7 @@ absl::Status Dead() { return absl::CancelledError("producer: the process is dead
 
 SendQueue::SendQueue(SendQueueOptions options)
     : options_(std::move(options)),
-      spent_(options_.limits.messages_max, options_.limits.bytes_max / kSpentShare) {}
+      spent_(options_.limits.messages_max) {}
 
 SendQueue::~SendQueue() { Abandon(absl::UnknownError("producer: destroyed")); }
 
@@ -49,8 +46,7 @@ absl::Status SendQueue::LearnTopic(Lock& lock, const std::string& topic, absl::T
   return absl::OkStatus();
 }
 
-absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending) {
-  const OutgoingMessage& message = pending.message;
+absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending, const OutgoingMessage& message) {
   if (pending.bytes > options_.limits.bytes_max) {
     return absl::InvalidArgumentError("producer: larger than .limits.bytes_max");
   }
@@ -67,7 +63,7 @@ absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending) {
       }
       continue;
     }
-    if (card != topics_.end() && HasRoom(pending)) return Place(*card->second, pending);
+    if (card != topics_.end() && HasRoom(pending)) return Place(*card->second, pending, message);
     if (event == nullptr) {
       lock.unlock();
       event = options_.executor.NewEvent();
@@ -85,8 +81,8 @@ absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending) {
 }
 
 // Chooses the partition.
-absl::Status SendQueue::Place(SendTopic& topic, PendingSend& pending) {
-  const OutgoingMessage& message = pending.message;
+absl::Status SendQueue::Place(SendTopic& topic, PendingSend& pending,
+                              const OutgoingMessage& message) {
   if (message.partition) {
     pending.partition = *message.partition;
   } else if (message.key) {
@@ -150,28 +146,37 @@ void SendQueue::ReleaseLate(PendingSend& pending) {
   pending.self = nullptr;
 }
 
-void SendQueue::Add(std::shared_ptr<PendingSend> pending) {
+void SendQueue::Add(std::shared_ptr<PendingSend> pending, OutgoingMessage&& message) {
   Finished finished;
   Lock lock(mutex_);
-  if (absl::Status admitted = Admit(lock, *pending); !admitted.ok()) {
+  if (absl::Status admitted = Admit(lock, *pending, message); !admitted.ok()) {
     lock.unlock();
-    Refuse(pending, std::move(admitted));
+    Refuse(pending, std::move(message.topic), std::move(admitted));
     return;
   }
-  SendStream& stream = *pending->stream;
-  const absl::Time added = pending->give_up_at - options_.times.delivery_timeout;
-  stream.waiting.push_back(pending.get());
+  PendingSend& one = *pending;
+  SendStream& stream = *one.stream;
+  const absl::Time added = one.give_up_at - options_.times.delivery_timeout;
   Link(std::move(pending));
-  Pump(lock, stream, added, finished);
+  bool can_send_more = true;
+  if (CanSendAtOnce(stream, one)) {
+    can_send_more = SendAtOnce(lock, one, message, finished);
+  } else {
+    one.Hold(std::move(message));
+    stream.waiting.push_back(&one);
+  }
+  if (can_send_more) Pump(lock, stream, added, finished);
   if (finished.sends.empty() && !is_closed_) return;
   Tell(lock, finished);
 }
 
-void SendQueue::Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status status) {
+void SendQueue::Refuse(const std::shared_ptr<PendingSend>& pending, std::string topic,
+                       absl::Status status) {
   {
     const std::lock_guard lock(mutex_);
     ++counts_.refused;
   }
+  pending->outcome.topic = std::move(topic);
   pending->Describe(std::move(status), -1);
   pending->Complete();
 }

@@ -65,10 +65,10 @@ class SendQueue {
   std::shared_ptr<PendingSend> NewPending() { return spent_.Take(); }
 
   // Takes the message, or completes it at once with the reason why not. Waits for room, and for the
-  // partition count of a topic that is new.
-  void Add(std::shared_ptr<PendingSend> pending);
+  // partition count of a topic that is new. REQUIRES: `pending` has its id, bytes and give_up_at.
+  void Add(std::shared_ptr<PendingSend> pending, OutgoingMessage&& message);
   // The same for a message that is refused before it comes to that.
-  void Refuse(const std::shared_ptr<PendingSend>& pending, absl::Status status);
+  void Refuse(const std::shared_ptr<PendingSend>& pending, std::string topic, absl::Status status);
 
   // What becomes of the messages that were added so far: those that fail from now on are collected.
   struct Collection {
@@ -142,9 +142,9 @@ class SendQueue {
     std::uint64_t last = 0;
   };
 
-  absl::Status Admit(Lock& lock, PendingSend& pending);
+  absl::Status Admit(Lock& lock, PendingSend& pending, const OutgoingMessage& message);
   absl::Status LearnTopic(Lock& lock, const std::string& topic, absl::Time deadline);
-  absl::Status Place(SendTopic& topic, PendingSend& pending);
+  absl::Status Place(SendTopic& topic, PendingSend& pending, const OutgoingMessage& message);
   bool HasRoom(const PendingSend& pending) const;
   std::vector<MarkGoal> ListMarkGoals() const;
   bool Await(Lock& lock, Listener& listener, absl::Time deadline);
@@ -159,9 +159,13 @@ class SendQueue {
   std::shared_ptr<PendingSend> Unlink(PendingSend& pending);
   void List(SendStream& stream);
 
+  bool CanSendAtOnce(const SendStream& stream, const PendingSend& pending) const;
+  // False: no other one can be sent now.
+  bool SendAtOnce(Lock& lock, PendingSend& pending, OutgoingMessage& message, Finished& finished);
   void Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& finished);
-  absl::Status HandOver(Lock& lock, SendStream& stream, PendingSend& pending,
-                        const std::shared_ptr<RecordClient>& client);
+  bool PumpOne(Lock& lock, SendStream& stream, PendingSend& pending, Finished& finished);
+  absl::Status HandOver(Lock& lock, PendingSend& pending, const OutgoingMessage& message,
+                        bool is_copied);
   // False: no other one can be sent now.
   bool TakeBack(SendStream& stream, PendingSend& pending, const absl::Status& refused,
                 Finished& finished);
@@ -169,6 +173,8 @@ class SendQueue {
   void ExpireUnanswered(absl::Time now, Finished& finished);
   void ExpireOne(PendingSend& pending, Finished& finished);
   void ReleaseLate(PendingSend& pending);
+  // False: it was lost.
+  bool TakeReturned(PendingSend& pending, const RecordReport& report);
 
   void ApplyOne(const RecordReport& report, absl::Time now, Finished& finished);
   void ApplyMark(const RecordReport& report);

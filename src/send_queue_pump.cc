@@ -8,6 +8,9 @@
 namespace once {
 namespace {
 
+// Messages up to this size are copied by the client: memory that is written, read and freed once and
+// in order is cheaper than what lies about until the report. Larger ones are sent from where they lie.
+constexpr std::size_t kCopiedBytesMax = 4096;
 // One sender hands over at most so many messages of others; the polling task takes the rest.
 constexpr std::size_t kPumpedTogetherMax = 256;
 // The lock is free again after so many.
@@ -31,7 +34,7 @@ void SendQueue::List(SendStream& stream) {
 // Whoever comes while another one pumps leaves its message to that one: so numbers are given in
 // order, and nobody waits for anybody.
 void SendQueue::Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& finished) {
-  if (stream.is_pumping) return;
+  if (stream.is_pumping || !stream.can_send()) return;
   stream.is_pumping = true;
   ++pumping_;
   std::size_t pumped = 0;
@@ -50,23 +53,59 @@ void SendQueue::Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& f
       FinishGivenUp(pending, NotTaken(), finished);
       continue;
     }
-    const std::shared_ptr<RecordClient> client = client_;
-    const absl::Status taken = HandOver(lock, stream, pending, client);
-    // Once taken it is the client's, and may have its outcome already.
-    if (!taken.ok() && !TakeBack(stream, pending, taken, finished)) break;
+    if (!PumpOne(lock, stream, pending, finished)) break;
   }
   stream.is_pumping = false;
   --pumping_;
   if (stream.can_send()) List(stream);
 }
 
-absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pending,
-                                 const std::shared_ptr<RecordClient>& client) {
+bool SendQueue::PumpOne(Lock& lock, SendStream& stream, PendingSend& pending, Finished& finished) {
+  if (pending.bytes > kCopiedBytesMax) {
+    // Once taken it is the client's, and may have its outcome already.
+    const absl::Status taken = HandOver(lock, pending, pending.message, /*is_copied=*/false);
+    return taken.ok() || TakeBack(stream, pending, taken, finished);
+  }
+  OutgoingMessage message = std::move(pending.message);
+  const absl::Status taken = HandOver(lock, pending, message, /*is_copied=*/true);
+  if (taken.ok()) return true;
+  pending.Hold(std::move(message));
+  return TakeBack(stream, pending, taken, finished);
+}
+
+// The message is the sender's own, and warm.
+bool SendQueue::CanSendAtOnce(const SendStream& stream, const PendingSend& pending) const {
+  return pending.bytes <= kCopiedBytesMax && stream.waiting.empty() && stream.failed.empty() &&
+         !stream.is_pumping && !(stream.inside > 0 && stream.is_alone_inside) &&
+         client_ != nullptr && !is_giving_up_;
+}
+
+bool SendQueue::SendAtOnce(Lock& lock, PendingSend& pending, OutgoingMessage& message,
+                           Finished& finished) {
+  SendStream& stream = *pending.stream;
+  stream.is_pumping = true;
+  ++pumping_;
+  // Once taken it is the client's, and may have its outcome already.
+  const absl::Status taken = HandOver(lock, pending, message, /*is_copied=*/true);
+  stream.is_pumping = false;
+  --pumping_;
+  if (taken.ok()) return true;
+  pending.Hold(std::move(message));
+  const bool can_send_more = TakeBack(stream, pending, taken, finished);
+  if (stream.can_send()) List(stream);
+  return can_send_more;
+}
+
+absl::Status SendQueue::HandOver(Lock& lock, PendingSend& pending, const OutgoingMessage& message,
+                                 bool is_copied) {
+  SendStream& stream = *pending.stream;
+  const std::shared_ptr<RecordClient> client = client_;
   // Numbered before, since its report may come at any time after. Nobody else takes one meanwhile.
   const bool is_new = pending.sequence == 0 && options_.stamping != Stamping::kOff;
   if (is_new) pending.sequence = stream.next_number++;
   ++stream.inside;
   pending.place = PendingSend::Place::kInside;
+  pending.is_copied = is_copied;
   const std::uint64_t number = pending.sequence;
   stream.is_alone_inside = pending.is_alone;
   stream.handing = &pending;
@@ -75,10 +114,11 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
   const std::string_view stamp = options_.stamping == Stamping::kOn
                                      ? EncodeStamp(stream.name, number, false, buffer)
                                      : std::string_view();
-  absl::Status taken = client->TrySend({.message = pending.message,
+  absl::Status taken = client->TrySend({.message = message,
                                         .partition = stream.partition,
                                         .stamp = stamp,
-                                        .cookie = static_cast<RecordCookie*>(&pending)});
+                                        .cookie = static_cast<RecordCookie*>(&pending),
+                                        .is_copied = is_copied});
   lock.lock();
   stream.handing = nullptr;
   if (taken.ok()) {
@@ -87,6 +127,7 @@ absl::Status SendQueue::HandOver(Lock& lock, SendStream& stream, PendingSend& pe
   }
   --stream.inside;
   pending.place = PendingSend::Place::kWaiting;
+  pending.is_copied = false;
   if (is_new) {
     pending.sequence = 0;
     --stream.next_number;
@@ -212,12 +253,21 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
                   is_final && is_too_large ? absl::InvalidArgumentError(report.status.message())
                                            : report.status,
                   finished);
+  } else if (!TakeReturned(pending, report)) {
+    FinishGivenUp(pending, absl::InternalError("the client has not given it back"), finished);
   } else {
     ++counts_.retries;
     pending.place = PendingSend::Place::kFailed;
     stream.failed.push_back(&pending);
   }
   if (stream.inside == 0) MergeFailed(stream);
+}
+
+bool SendQueue::TakeReturned(PendingSend& pending, const RecordReport& report) {
+  if (!std::exchange(pending.is_copied, false)) return true;
+  if (report.returned == nullptr) return false;
+  pending.Hold(std::move(*report.returned));
+  return true;
 }
 
 // In the old order, and before anything newer.

@@ -9,7 +9,6 @@ namespace {
 
 constexpr absl::Duration kPumpWait = absl::Milliseconds(10);
 constexpr int kPumpWaitsMax = 1000;
-constexpr std::size_t kFetchedAhead = 4;
 
 void AddTo(Undelivered& undelivered, const SendOutcome& outcome) {
   if (++undelivered.count <= kUndeliveredListedMax) undelivered.messages.push_back(outcome);
@@ -19,8 +18,8 @@ SendOutcome OutcomeSoFar(const PendingSend& one) {
   return {.status = one.may_be_stored || one.sequence != 0
                         ? absl::UnknownError("producer: no answer yet, may be stored")
                         : absl::DeadlineExceededError("producer: not sent yet"),
-          .id = one.message.headers[one.id_header].value.value_or(""),
-          .topic = one.message.topic,
+          .id = std::string(one.id()),
+          .topic = one.stream->topic,
           .partition = one.partition,
           .sequence = one.sequence};
 }
@@ -58,12 +57,7 @@ void SendQueue::Tell(Lock& lock, Finished& finished) {
   Seal(finished);
   lock.unlock();
   SendOutcome scratch;
-  for (std::size_t i = 0; i < finished.sends.size(); ++i) {
-    if (i + kFetchedAhead < finished.sends.size()) {
-      finished.sends[i + kFetchedAhead]->PrefetchBytes();
-    }
-    finished.sends[i]->Complete(scratch);
-  }
+  for (const std::shared_ptr<PendingSend>& one : finished.sends) one->Complete(scratch);
   if (finished.telling != 0) {
     lock.lock();
     telling_.erase(finished.telling);

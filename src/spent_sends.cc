@@ -18,7 +18,6 @@ std::shared_ptr<PendingSend> SpentSends::Take() {
     if (!sends_.empty()) {
       taken = std::move(sends_.back());
       sends_.pop_back();
-      bytes_ -= taken->bytes;
       FetchNext();
     }
   }
@@ -27,35 +26,35 @@ std::shared_ptr<PendingSend> SpentSends::Take() {
   return taken;
 }
 
-// Those that are taken next are cold: the objects a little earlier than what they point at.
+// Those that are taken next are cold.
 void SpentSends::FetchNext() const {
   const std::size_t count = sends_.size();
   if (count >= kFetchedAhead) PrefetchCookie(sends_[count - kFetchedAhead].get());
-  if (count >= 1) sends_[count - 1]->PrefetchBytes();
 }
 
 void SpentSends::Keep(std::vector<std::shared_ptr<PendingSend>>& told) {
+  // Of one that is late the client may still send what it holds.
+  const auto is_late = [](const PendingSend& one) {
+    return one.place == PendingSend::Place::kLate;
+  };
+  for (const std::shared_ptr<PendingSend>& one : told) {
+    if (!is_late(*one)) one->DropMessage();
+  }
   {
     const std::lock_guard lock(mutex_);
     for (std::shared_ptr<PendingSend>& one : told) {
-      if (one->has_ticket() || one->place == PendingSend::Place::kLate) continue;
-      if (sends_.size() >= messages_max_ || bytes_ + one->bytes > bytes_max_) break;
-      bytes_ += one->bytes;
+      if (one->has_ticket() || is_late(*one)) continue;
+      if (sends_.size() >= messages_max_) break;
       sends_.push_back(std::move(one));
     }
   }
-  for (std::shared_ptr<PendingSend>& one : told) {
-    if (one == nullptr) continue;
-    one->DropValue();
-    one = nullptr;
-  }
+  for (std::shared_ptr<PendingSend>& one : told) one = nullptr;
 }
 
 void SpentSends::Clear() {
   std::vector<std::shared_ptr<PendingSend>> cleared;
   const std::lock_guard lock(mutex_);
   cleared.swap(sends_);
-  bytes_ = 0;
 }
 
 bool SpentSends::TakeUse() {

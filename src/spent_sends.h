@@ -1,7 +1,8 @@
 // SpentSends keeps messages whose outcome has been told, for those that are sent next: memory is
 // cheapest to free for the thread that allocated it, which is a sender's, and an object that is
-// used again needs none. As many as there is room for have been under way at once, so that keeping
-// all of them takes no more memory than that did; nobody sending, none is kept.
+// used again needs none. They keep nothing of what was sent. As many as there is room for have been
+// under way at once, so that keeping all of them takes no more memory than that did; nobody sending,
+// none is kept.
 //
 // Thread-safety: safe for concurrent use.
 #pragma once
@@ -17,13 +18,11 @@ namespace once {
 
 class SpentSends {
  public:
-  // At most so many, and bytes of their messages.
-  SpentSends(std::size_t messages_max, std::size_t bytes_max)
-      : messages_max_(messages_max), bytes_max_(bytes_max) {}
+  explicit SpentSends(std::size_t messages_max) : messages_max_(messages_max) {}
 
   // A message as it is at the beginning, perhaps an old one.
   std::shared_ptr<PendingSend> Take();
-  // Those that nobody has a ticket of, as far as there is room; the others lose their values.
+  // Those that nobody has a ticket of, as far as there is room; all lose their messages.
   void Keep(std::vector<std::shared_ptr<PendingSend>>& told);
   // Nobody sends.
   void Clear();
@@ -34,10 +33,8 @@ class SpentSends {
   void FetchNext() const;
 
   const std::size_t messages_max_;
-  const std::size_t bytes_max_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<PendingSend>> sends_;
-  std::size_t bytes_ = 0;
   bool is_used_ = false;
 };
 

@@ -121,7 +121,8 @@ void SpoolingProducer::Send(OutgoingMessage message,
 void SpoolingProducer::Submit(Message message, OutgoingMessage content) {
   const ProducerOptions& producer = options_.producer;
   message->message = std::move(content);
-  absl::Status valid = IdentifySend(*message, producer.ids, *producer.random);
+  absl::Status valid =
+      IdentifySend(message->message, producer.ids, *producer.random, *message);
   if (valid.ok()) valid = ValidateOutgoing(message->message);
   message->bytes = SizeBytes(message->message);
   message->give_up_at = executor_.Now() + producer.times.send_timeout;
@@ -280,7 +281,7 @@ void SpoolingProducer::CountOpen(Undelivered& undelivered, std::uint64_t up_to) 
     if (message.ordinal > up_to || undelivered.messages.size() >= kUndeliveredListedMax) return;
     undelivered.messages.push_back(
         {.status = absl::UnknownError("spool: neither on the disk nor acknowledged yet"),
-         .id = message.message.headers[message.id_header].value.value_or(""),
+         .id = std::string(message.id()),
          .topic = message.message.topic});
   };
   for (const Traveller& traveller : travellers_) list(*traveller.message);

@@ -1,6 +1,8 @@
 // Gates of partitions.
 #include "adapters/kafka/first_records.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace once::kafka {
@@ -20,6 +22,7 @@ FirstRecords::Entry FirstRecords::Enter(const OutgoingRecord& record, absl::Time
                        .partition = record.partition,
                        .stamp = std::string(record.stamp),
                        .cookie = record.cookie,
+                       .is_copied = record.is_copied,
                        .give_up_at = give_up_at});
   held_bytes_ += bytes;
   has_work_ = true;
@@ -36,20 +39,23 @@ void FirstRecords::Settle(const std::string& topic, std::int32_t partition, bool
   has_work_ = true;
 }
 
-void FirstRecords::Drop(Gate& gate) {
-  held_bytes_ -= SizeBytes(gate.held.front().message);
+// REQUIRES: SizeBytes() of the first one, as it was when it came.
+void FirstRecords::Drop(Gate& gate, std::size_t bytes) {
+  held_bytes_ -= bytes;
   gate.held.pop_front();
 }
 
 void FirstRecords::TendGate(Gate& gate, const Turn& turn) {
   while (!gate.held.empty() && gate.held.front().give_up_at <= turn.now) {
-    turn.tell(gate.held.front().cookie,
-              absl::UnavailableError("kafka: not sent in time: none before it in its partition "
-                                     "was acknowledged"));
-    Drop(gate);
+    Held& late = gate.held.front();
+    const std::size_t bytes = SizeBytes(late.message);
+    turn.tell(late, absl::UnavailableError("kafka: not sent in time: none before it in its "
+                                           "partition was acknowledged"));
+    Drop(gate, bytes);
   }
   while (!gate.held.empty() && !gate.has_first) {
-    const Held& next = gate.held.front();
+    Held& next = gate.held.front();
+    const std::size_t bytes = SizeBytes(next.message);
     // Its report may come before this thread goes on.
     if (!gate.is_known) {
       gate.has_first = true;
@@ -61,16 +67,16 @@ void FirstRecords::TendGate(Gate& gate, const Turn& turn) {
       --firsts_;
     }
     if (absl::IsResourceExhausted(sent)) return;
-    if (!sent.ok()) turn.tell(next.cookie, sent);
-    Drop(gate);
+    if (!sent.ok()) turn.tell(next, sent);
+    Drop(gate, bytes);
   }
 }
 
 void FirstRecords::Tend(const Turn& turn) {
   const std::lock_guard<std::mutex> lock(mutex_);
   has_work_ = false;
-  for (void* const cookie : std::exchange(given_up_, {})) {
-    turn.tell(cookie, absl::UnavailableError("kafka: given up before it was sent"));
+  for (Held& held : std::exchange(given_up_, {})) {
+    turn.tell(held, absl::UnavailableError("kafka: given up before it was sent"));
   }
   for (auto& [place, gate] : gates_) {
     TendGate(gate, turn);
@@ -85,7 +91,7 @@ void FirstRecords::Tend(const Turn& turn) {
 void FirstRecords::GiveUp() {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (auto& [place, gate] : gates_) {
-    for (const Held& held : gate.held) given_up_.push_back(held.cookie);
+    std::move(gate.held.begin(), gate.held.end(), std::back_inserter(given_up_));
     gate.held.clear();
   }
   held_bytes_ = 0;

@@ -57,6 +57,7 @@ class FirstRecords {
     std::int32_t partition = 0;
     std::string stamp;
     void* cookie = nullptr;
+    bool is_copied = false;
     absl::Time give_up_at;
   };
   enum class Entry : std::uint8_t {
@@ -80,7 +81,7 @@ class FirstRecords {
     absl::Time now;
     // Gives the record to the client. kResourceExhausted: later. Any other error: it is told.
     absl::FunctionRef<absl::Status(const Held&)> send;
-    absl::FunctionRef<void(void* cookie, absl::Status status)> tell;
+    absl::FunctionRef<void(Held& held, absl::Status status)> tell;
     // All that is held is stored or told now: its partition holds nothing back any more.
     absl::FunctionRef<void(const std::string& topic, std::int32_t partition)> open;
   };
@@ -99,14 +100,14 @@ class FirstRecords {
   };
 
   void TendGate(Gate& gate, const Turn& turn);
-  void Drop(Gate& gate);
+  void Drop(Gate& gate, std::size_t bytes);
 
   const std::size_t held_bytes_max_;
   std::mutex mutex_;
   // Bounded by the partitions that there are.
   std::map<std::pair<std::string, std::int32_t>, Gate> gates_;
   std::size_t held_bytes_ = 0;
-  std::vector<void*> given_up_;
+  std::vector<Held> given_up_;
   std::atomic<std::size_t> firsts_ = 0;
   std::atomic<bool> has_work_ = false;
 };

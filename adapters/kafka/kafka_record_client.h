@@ -63,6 +63,7 @@ class KafkaRecordClient final : public RecordClient {
 
   void TakeEvent(Owned<rd_kafka_event_t> event);
   void NoteDelivery(const rd_kafka_message_t& message);
+  OutgoingMessage* Return(OutgoingMessage message);
   void FreeSpent(std::size_t left);
   Leftover TakeLeftover();
   OpenTopic* TopicOf(const std::string& name);
@@ -79,7 +80,9 @@ class KafkaRecordClient final : public RecordClient {
   FirstRecords firsts_;
   std::atomic<bool> has_gap_ = false;
   std::atomic<std::size_t> inside_ = 0;
-  std::vector<RecordReport> reports_;  // of the Poll() that runs
+  // Of the Poll() that runs.
+  std::vector<RecordReport> reports_;
+  std::deque<OutgoingMessage> returned_;
   std::mutex spent_mutex_;
   std::deque<Spent> spent_;
   std::atomic<std::size_t> spent_records_ = 0;

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +17,7 @@
 #include "adapters/kafka/settings.h"
 #include "adapters/kafka/topics.h"
 #include "once/abseil.h"
+#include "once/sequence.h"
 
 namespace once::kafka {
 namespace {
@@ -53,6 +57,43 @@ absl::Status Validate(const RecordClientSettings& settings, const RecordClientOp
         "kafka: .has_no_gaps needs an infinite .delivery_timeout: give up with Purge()"));
   }
   return status;
+}
+
+// Whether a record was copied travels with its cookie, in the bit that no address has.
+constexpr std::uintptr_t kCopiedBit = 1;
+
+void* OpaqueOf(void* cookie, bool is_copied) {
+  return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(cookie) |
+                                 (is_copied ? kCopiedBit : 0));
+}
+void* CookieOf(void* opaque) {
+  return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(opaque) & ~kCopiedBit);
+}
+bool IsCopied(void* opaque) { return (reinterpret_cast<std::uintptr_t>(opaque) & kCopiedBit) != 0; }
+
+std::optional<std::string> BytesOf(const void* bytes, std::size_t size) {
+  if (bytes == nullptr) return std::nullopt;
+  return std::string(static_cast<const char*>(bytes), size);
+}
+
+// As it was given to the client, but for the stamp.
+OutgoingMessage MessageOf(const rd_kafka_message_t& record) {
+  OutgoingMessage message{.topic = rd_kafka_topic_name(record.rkt),
+                          .partition = std::nullopt,
+                          .key = BytesOf(record.key, record.key_len),
+                          .value = BytesOf(record.payload, record.len),
+                          .headers = {}};
+  rd_kafka_headers_t* headers = nullptr;
+  if (rd_kafka_message_headers(&record, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return message;
+  const char* name = nullptr;
+  const void* value = nullptr;
+  std::size_t size = 0;
+  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
+                          RD_KAFKA_RESP_ERR_NO_ERROR;
+       ++i) {
+    if (name != kSequenceHeader) message.headers.push_back({name, BytesOf(value, size)});
+  }
+  return message;
 }
 
 }  // namespace
@@ -229,9 +270,9 @@ absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
                                             .partition = record.partition,
                                             .stamp = record.stamp,
                                             .topic = topic->handle.get(),
-                                            .is_copied = false,
+                                            .is_copied = record.is_copied,
                                             .spare = &leftover.headers,
-                                            .opaque = record.cookie});
+                                            .opaque = OpaqueOf(record.cookie, record.is_copied)});
   if (sent.ok()) return sent;
   --inside_;
   if (entry == FirstRecords::Entry::kFirst) {
@@ -248,10 +289,11 @@ void KafkaRecordClient::TendFirsts() {
                      .partition = held.partition,
                      .stamp = held.stamp,
                      .topic = TopicOf(held.message.topic)->handle.get(),
-                     .opaque = held.cookie});
+                     .opaque = OpaqueOf(held.cookie, held.is_copied)});
   };
-  const auto tell = [this](void* cookie, absl::Status status) {
-    reports_.push_back({.cookie = cookie, .status = std::move(status)});
+  const auto tell = [this](FirstRecords::Held& held, absl::Status status) {
+    reports_.push_back({.cookie = held.cookie, .status = std::move(status)});
+    if (held.is_copied) reports_.back().returned = Return(std::move(held.message));
     if (has_no_gaps_) has_gap_.store(true);
   };
   const auto open = [this](const std::string& topic, std::int32_t partition) {
@@ -276,16 +318,24 @@ KafkaRecordClient::Leftover KafkaRecordClient::TakeLeftover() {
   return leftover;
 }
 
+OutgoingMessage* KafkaRecordClient::Return(OutgoingMessage message) {
+  message.partition = std::nullopt;
+  return &returned_.emplace_back(std::move(message));
+}
+
 void KafkaRecordClient::NoteDelivery(const rd_kafka_message_t& message) {
   RecordReport& report = reports_.emplace_back();
-  report.cookie = message._private;
+  report.cookie = CookieOf(message._private);
+  report.status = DeliveryStatus(message);
+  if (!report.status.ok() && IsCopied(message._private)) {
+    report.returned = Return(MessageOf(message));
+  }
   // A record that has its report needs its headers no more: librdkafka lets them be taken away.
   rd_kafka_headers_t* headers = nullptr;
   if (rd_kafka_message_detach_headers(const_cast<rd_kafka_message_t*>(&message), &headers) ==
       RD_KAFKA_RESP_ERR_NO_ERROR) {
     read_headers_.emplace_back(headers);
   }
-  report.status = DeliveryStatus(message);
   if (firsts_.has_firsts()) {
     firsts_.Settle(rd_kafka_topic_name(message.rkt), message.partition, report.status.ok());
   }
@@ -352,6 +402,7 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
   listener(reports_);
   inside_ -= reports_.size();
   reports_.clear();
+  returned_.clear();
 }
 
 void KafkaRecordClient::Wake() { rd_kafka_queue_yield(queue_.get()); }

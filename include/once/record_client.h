@@ -37,15 +37,21 @@ struct OutgoingRecord {
   std::int32_t partition = 0;
   // The value of the header kSequenceHeader, which it gets behind its own; empty: none.
   std::string_view stamp;
-  // Comes back with the report. Whoever sends keeps the value's bytes as they are until then: the
-  // client may send from where they lie. Everything else is copied.
+  // Comes back with the report. The address of something: the lowest bit is the client's own.
   void* cookie = nullptr;
+  // False: whoever sends keeps the value's bytes as they are until the report, since the client may
+  // send from where they lie; everything else is copied. True: the value is copied too, and the
+  // report gives the message back where it is not stored.
+  bool is_copied = false;
 };
 
 struct RecordReport {
   void* cookie = nullptr;
   absl::Status status;
   std::int64_t offset = -1;  // where it is stored; -1: not, or not known
+  // Of a copied record without an OK: its message, without partition and stamp. The listener may
+  // take it; afterwards it is gone.
+  OutgoingMessage* returned = nullptr;
 };
 
 class RecordClient {

@@ -63,9 +63,17 @@ absl::Status FakeRecordClient::TrySend(const OutgoingRecord& record) {
                             .key = message.key,
                             .value = std::nullopt,
                             .headers = message.headers},
-                .value = message.value,
+                .lent_value = std::nullopt,
+                .copied_value = std::nullopt,
+                .is_copied = record.is_copied,
+                .is_stamped = !record.stamp.empty(),
                 .cookie = record.cookie,
                 .expires = process_->Now() + contract_.delivery_timeout + options_.overtime};
+  if (record.is_copied) {
+    inside.copied_value = message.value;
+  } else {
+    inside.lent_value = message.value;
+  }
   if (!record.stamp.empty()) {
     inside.message.headers.push_back({std::string(kSequenceHeader), std::string(record.stamp)});
   }
@@ -83,8 +91,7 @@ absl::Time FakeRecordClient::NextExpiry() const {
 // Records are sent in order, so the first ones are the first to expire.
 void FakeRecordClient::Expire() {
   while (!queue_.empty() && queue_.front().expires <= process_->Now()) {
-    reports_.push_back({.cookie = queue_.front().cookie,
-                        .status = absl::UnavailableError("fake client: not sent in time")});
+    Report(queue_.front(), {.status = absl::UnavailableError("fake client: not sent in time")});
     queue_.pop_front();
     if (contract_.has_no_gaps) Break("a record expired");
   }
@@ -106,18 +113,30 @@ void FakeRecordClient::Poll(absl::Time deadline, const Listener& listener) {
     if (!is_changed && process_->is_dead() && queue_.empty()) break;
   }
   const std::vector<RecordReport> told = std::exchange(reports_, {});
+  const std::deque<OutgoingMessage> returned = std::exchange(returned_, {});
   if (!told.empty()) listener(told);
+}
+
+void FakeRecordClient::Report(const Inside& record, RecordReport report) {
+  report.cookie = record.cookie;
+  if (record.is_copied && !report.status.ok()) {
+    OutgoingMessage& message = returned_.emplace_back(record.message);
+    message.partition = std::nullopt;
+    message.value = record.copied_value;
+    if (record.is_stamped) message.headers.pop_back();
+    report.returned = &message;
+  }
+  reports_.push_back(std::move(report));
 }
 
 bool FakeRecordClient::RefuseTogether() {
   std::size_t bytes = 0;
   for (const Inside& record : queue_) {
-    bytes += SizeBytes(record.message) + (record.value ? record.value->size() : 0);
+    bytes += SizeBytes(record.message) + record.value().value_or("").size();
   }
   if (options_.together_bytes_max == 0 || bytes <= options_.together_bytes_max) return false;
   for (; !queue_.empty(); queue_.pop_front()) {
-    reports_.push_back({.cookie = queue_.front().cookie,
-                        .status = absl::OutOfRangeError("fake client: the batch is too large")});
+    Report(queue_.front(), {.status = absl::OutOfRangeError("fake client: the batch is too large")});
   }
   if (contract_.has_no_gaps) Break("a batch was too large");
   return true;
@@ -140,10 +159,9 @@ void FakeRecordClient::DeliverFirst() {
   is_delivering_ = true;
   const Fault fault = topics_.gate_.Pass(*process_, Seam::kPublish);
   const bool is_dead = process_->is_dead();
-  const RecordReport report =
-      is_dead ? RecordReport{.cookie = record.cookie, .status = Dead()} : Judge(record, fault);
+  const RecordReport report = is_dead ? RecordReport{.status = Dead()} : Judge(record, fault);
   is_delivering_ = false;
-  reports_.push_back(report);
+  Report(record, report);
   if (report.status.ok() || process_->is_dead() || is_broken()) return;
   // What is behind it in its partition is not stored either, unless the record itself was.
   if (contract_.has_no_gaps) {
@@ -152,13 +170,12 @@ void FakeRecordClient::DeliverFirst() {
 }
 
 bool FakeRecordClient::HasPlace(const Inside& record) const {
-  const std::size_t bytes =
-      SizeBytes(record.message) + (record.value ? record.value->size() : std::size_t{0});
+  const std::size_t bytes = SizeBytes(record.message) + record.value().value_or("").size();
   return topics_.Place(record.message).has_value() && bytes <= topics_.options_.message_bytes_max;
 }
 
 RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {
-  RecordReport report{.cookie = record.cookie};
+  RecordReport report;
   if (!HasPlace(record)) {
     report.status = absl::InvalidArgumentError("fake client: no such topic or partition");
     return report;
@@ -177,7 +194,7 @@ RecordReport FakeRecordClient::Judge(const Inside& record, Fault fault) {
 
 std::int64_t FakeRecordClient::Store(const Inside& record) {
   OutgoingMessage message = record.message;
-  message.value = record.value;
+  message.value = record.value();
   return topics_.Store(*process_, message, *record.message.partition);
 }
 
@@ -197,14 +214,14 @@ void FakeRecordClient::GiveUp(const absl::Status& not_stored, Partitions ended) 
   for (; !queue_.empty(); queue_.pop_front()) {
     const Inside& record = queue_.front();
     const std::pair partition(record.message.topic, *record.message.partition);
-    RecordReport report{.cookie = record.cookie, .status = not_stored};
+    RecordReport report{.status = not_stored};
     const bool can_be_stored =
         !process_->is_dead() && !is_delivering_ && !ended.contains(partition) && HasPlace(record);
     const int fate = can_be_stored ? oracle().Choose("given-up", 3, Cost::kFault) : 0;
     if (fate != 0) report.status = absl::UnknownError("fake client: given up on its way");
     if (fate == 1) Store(record);
     if (fate != 1) ended.insert(partition);
-    reports_.push_back(report);
+    Report(record, report);
   }
   changed_.NotifyAll();
 }

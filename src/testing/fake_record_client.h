@@ -37,9 +37,16 @@ class FakeRecordClient final : public RecordClient {
  private:
   struct Inside {
     OutgoingMessage message;  // without its value
-    std::optional<std::string_view> value;
+    std::optional<std::string_view> lent_value;
+    std::optional<std::string> copied_value;
+    bool is_copied = false;
+    bool is_stamped = false;
     void* cookie = nullptr;
     absl::Time expires;
+
+    std::optional<std::string_view> value() const {
+      return is_copied ? copied_value : lent_value;
+    }
   };
 
   bool is_broken() const { return !broken_.ok(); }
@@ -55,6 +62,8 @@ class FakeRecordClient final : public RecordClient {
   bool HasPlace(const Inside& record) const;
   RecordReport Judge(const Inside& record, Fault fault);
   std::int64_t Store(const Inside& record);
+  // Tells it in the Poll() that runs, or in the next one.
+  void Report(const Inside& record, RecordReport report);
   // In partitions that have ended nothing more is stored.
   using Partitions = std::set<std::pair<std::string, std::int32_t>>;
   void Break(std::string_view why, Partitions ended = {});
@@ -66,7 +75,9 @@ class FakeRecordClient final : public RecordClient {
   const FakeRecordClientOptions options_;
   const RecordClientOptions contract_;
   std::deque<Inside> queue_;
-  std::vector<RecordReport> reports_;  // not yet told
+  // Not yet told.
+  std::vector<RecordReport> reports_;
+  std::deque<OutgoingMessage> returned_;
   bool is_delivering_ = false;         // one record is at the gate
   bool is_woken_ = false;
   absl::Status broken_;
