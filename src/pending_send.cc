@@ -46,8 +46,9 @@ void PendingSend::Settle(absl::Status status, std::int64_t offset) {
 }
 
 void PendingSend::SetId(std::string_view id) {
-  if (id.size() > short_id_.size()) {
+  if (id.size() > kShortIdBytes) {
     long_id_ = id;
+    short_id_bytes_ = kShortIdBytes + 1;
     return;
   }
   std::copy(id.begin(), id.end(), short_id_.begin());
@@ -56,7 +57,6 @@ void PendingSend::SetId(std::string_view id) {
 
 void PendingSend::Renew() {
   short_id_bytes_ = 0;
-  if (!long_id_.empty()) long_id_.clear();
   bytes = 0;
   partition = -1;
   sequence = 0;
@@ -69,15 +69,11 @@ void PendingSend::Renew() {
   before = nullptr;
   after = nullptr;
   DropMessage();
-  unobserved = nullptr;
   on_outcome = nullptr;
   settled_ = absl::OkStatus();
   settled_offset_ = -1;
   if (std::exchange(is_named_, false)) outcome = {};
   flags_.store(0, std::memory_order_relaxed);
-  has_ticket_ = false;
-  event_ = nullptr;
-  waiter_.store(nullptr, std::memory_order_relaxed);
 }
 
 const std::string& PendingSend::topic() const {

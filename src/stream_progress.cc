@@ -31,6 +31,11 @@ void StreamProgress::Append(Run& front, const Run& back) {
 }
 
 void StreamProgress::Settle(std::uint64_t number, const Run& one) {
+  // Mostly there is one run, and this is what comes next in it.
+  if (runs_.size() == 1 && runs_.begin()->second.last + 1 == number) {
+    Append(runs_.begin()->second, one);
+    return Show();
+  }
   auto next = runs_.upper_bound(number);
   auto run = next == runs_.begin() ? runs_.end() : std::prev(next);
   if (run != runs_.end() && run->second.last >= number) return;
@@ -43,8 +48,12 @@ void StreamProgress::Settle(std::uint64_t number, const Run& one) {
     Append(run->second, next->second);
     runs_.erase(next);
   }
+  if (run == runs_.begin()) Show();
+}
+
+void StreamProgress::Show() {
   const auto& [first, front] = *runs_.begin();
-  if (run != runs_.begin() || first != 1 || front.last_offset < 0 || front.ends_anywhere) return;
+  if (first != 1 || front.last_offset < 0 || front.ends_anywhere) return;
   mark_ = StreamMark{.last = front.last,
                      .last_offset = front.last_offset,
                      .first_offset = front.begins_anywhere ? 0 : front.first_offset};

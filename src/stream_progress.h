@@ -34,6 +34,8 @@ class StreamProgress {
   };
 
   void Settle(std::uint64_t number, const Run& one);
+  // Of the first run.
+  void Show();
   static void Append(Run& front, const Run& back);
 
   std::map<std::uint64_t, Run> runs_;  // by first number; never adjacent

@@ -57,12 +57,27 @@ Owned<rd_kafka_t> OpenRaw(const SendTask& task, Reports& reports) {
   return Owned<rd_kafka_t>(handle);
 }
 
-void SendOneRaw(rd_kafka_t* producer, rd_kafka_topic_t* topic, std::int64_t place) {
+// The names of the streams, by partition; empty: no stamps.
+using Streams = std::vector<std::string>;
+
+void AddStampByHand(rd_kafka_headers_t* headers, const Streams& streams, std::int64_t place) {
+  char buffer[kStampBytesMax];
+  const std::string_view stamp =
+      EncodeStamp(streams[static_cast<std::size_t>(place % kPartitions)],
+                  static_cast<std::uint64_t>(place / kPartitions + 1), false, buffer);
+  rd_kafka_header_add(headers, kSequenceHeader.data(),
+                      static_cast<ssize_t>(kSequenceHeader.size()), stamp.data(),
+                      static_cast<ssize_t>(stamp.size()));
+}
+
+void SendOneRaw(rd_kafka_t* producer, rd_kafka_topic_t* topic, std::int64_t place,
+                const Streams& streams) {
   const std::string id = IdOf(place);
   const std::string value = ShortValueOf(place);
   while (true) {
-    rd_kafka_headers_t* headers = rd_kafka_headers_new(1);
+    rd_kafka_headers_t* headers = rd_kafka_headers_new(streams.empty() ? 1 : 2);
     rd_kafka_header_add(headers, kIdHeader, -1, id.data(), static_cast<ssize_t>(id.size()));
+    if (!streams.empty()) AddStampByHand(headers, streams, place);
     std::array<rd_kafka_vu_t, 5> fields{};
     fields[0].vtype = RD_KAFKA_VTYPE_RKT;
     fields[0].u.rkt = topic;
@@ -130,7 +145,9 @@ OutgoingMessage MessageAt(const SendTask& task, std::int64_t place) {
   return message;
 }
 
-double SendRaw(const SendTask& task) {
+namespace {
+
+double SendByHand(const SendTask& task, const Streams& streams) {
   Reports reports;
   const Owned<rd_kafka_t> producer = OpenRaw(task, reports);
   const Owned<rd_kafka_topic_t> topic(
@@ -139,7 +156,7 @@ double SendRaw(const SendTask& task) {
   Stopwatch stopwatch;
   stopwatch.Start();
   for (std::int64_t place = 0; place < task.messages; ++place) {
-    SendOneRaw(producer.get(), topic.get(), place);
+    SendOneRaw(producer.get(), topic.get(), place, streams);
     if (place % kPollEvery == 0) rd_kafka_poll(producer.get(), 0);
   }
   rd_kafka_flush(producer.get(), kFlushMilliseconds);
@@ -147,6 +164,17 @@ double SendRaw(const SendTask& task) {
   Check(reports.error, "sending");
   if (reports.acknowledged != task.messages) throw std::runtime_error("sending: no answer");
   return seconds;
+}
+
+}  // namespace
+
+double SendRaw(const SendTask& task) { return SendByHand(task, {}); }
+double SendRawStamped(const SendTask& task) {
+  Streams streams;
+  for (std::int32_t partition = 0; partition < kPartitions; ++partition) {
+    streams.push_back(StreamName(task.topic, partition, {.producer = "bench", .epoch = 1}));
+  }
+  return SendByHand(task, streams);
 }
 
 double SendUnstamped(const SendTask& task) { return SendWithCallbacks(task, Stamping::kOff); }

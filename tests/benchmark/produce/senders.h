@@ -29,6 +29,8 @@ OutgoingMessage MessageAt(const SendTask& task, std::int64_t place);
 
 // librdkafka's idempotent producer, one thread, a header with the id.
 double SendRaw(const SendTask& task);
+// The same with a second header, which is a stamp: what numbering costs librdkafka itself.
+double SendRawStamped(const SendTask& task);
 // A once::Producer with callbacks, without and with stamps; and with a ticket for each message.
 double SendUnstamped(const SendTask& task);
 double SendStamped(const SendTask& task);
