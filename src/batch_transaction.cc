@@ -188,8 +188,8 @@ PassEnd BatchTransaction::RunMessages(StoreTransaction& transaction, std::size_t
     if (i >= decided_end_ && is_ending) break;
     PassEnd end = PassEnd::kNothing;
     const Candidate& candidate = candidates_[i];
-    const bool was_absent =
-        candidate.is_found && staged_.Find(candidate.staged).state == IdState::kAbsent;
+    const bool was_absent = candidate.number && candidate.is_found &&
+                            staged_.Find(candidate.staged).state == IdState::kAbsent;
     if (!RunMessage(transaction, i, is_careful, end)) return end;
     if (candidate.number) SettleNumber(candidate, was_absent);
   }

@@ -12,11 +12,10 @@
 namespace once {
 namespace {
 
-absl::Status BadNote(const PartitionKey& key) {
-  return absl::DataLossError(
-      absl::StrCat("a note on the numbered messages of ", ToString(key.partition),
-                   " in the store is damaged; look at the store, or set loss.mode to "
-                   "LossMode::kObserve to go on without it"));
+std::string DamageOf(const PartitionKey& key) {
+  return absl::StrCat("a note on the numbered messages of ", ToString(key.partition),
+                      " in the store is damaged; look at the store, or set loss.mode to "
+                      "LossMode::kObserve to go on without it");
 }
 
 }  // namespace
@@ -25,11 +24,12 @@ SequenceTracker::SequenceTracker(PartitionKey key, const LossOptions& options, b
     : key_(std::move(key)),
       options_(options),
       is_durable_(is_durable),
+      notes_{.heads = LossNoteKey(LossNoteKind::kHead, key_),
+             .losses = LossNoteKey(LossNoteKind::kLosses, key_),
+             .damage = DamageOf(key_)},
       table_(options.streams_max) {}
 
-std::string SequenceTracker::KeyOf(LossNoteKind kind, std::string_view stream) const {
-  return LossNoteKey(kind, key_).append(stream);
-}
+std::string SequenceTracker::KeyOf(LossNoteKind kind) const { return LossNoteKey(kind, key_); }
 
 void SequenceTracker::Begin() {
   for (const Met& met : met_) {
@@ -69,7 +69,7 @@ absl::Status SequenceTracker::LoadProgress(StoreTransaction* transaction, const 
     if (!values[0].empty()) {
       const std::optional<PartitionProgress> progress = DecodeProgress(values[0]);
       const std::optional<std::vector<std::string>> waiting = DecodeNames(values[1]);
-      if (!progress || !waiting) return BadNote(key_);
+      if (!progress || !waiting) return absl::DataLossError(notes_.damage);
       progress_ = *progress;
       stored_ = progress;
       waiting_ = {waiting->begin(), waiting->end()};
@@ -92,7 +92,7 @@ absl::Status SequenceTracker::LoadProgress(StoreTransaction* transaction, const 
 
 absl::Status SequenceTracker::LoadStreams(StoreTransaction* transaction) {
   std::vector<std::size_t> wanted;
-  std::vector<std::string> keys;
+  std::vector<std::string_view> streams;
   for (std::size_t i = 0; i < met_.size(); ++i) {
     Met& met = met_[i];
     if (met.is_loaded) continue;
@@ -100,37 +100,16 @@ absl::Status SequenceTracker::LoadStreams(StoreTransaction* transaction) {
     met.is_loaded = met.before.has_value() || transaction == nullptr;
     if (met.is_loaded) continue;
     wanted.push_back(i);
-    keys.push_back(KeyOf(LossNoteKind::kHead, met.name));
+    streams.push_back(met.name);
   }
   if (wanted.empty()) return absl::OkStatus();
-  const std::vector<std::string_view> views(keys.begin(), keys.end());
-  std::vector<std::string> heads(keys.size());
-  if (absl::Status status = transaction->FindNotes(views, heads); !status.ok()) return status;
-  return LoadLosses(*transaction, wanted, heads);
-}
-
-// What is missing is only asked for where the head says that something is.
-absl::Status SequenceTracker::LoadLosses(StoreTransaction& transaction,
-                                         const std::vector<std::size_t>& wanted,
-                                         const std::vector<std::string>& heads) {
-  std::vector<std::string> keys;
+  std::vector<std::optional<StreamState>> found(wanted.size());
+  if (absl::Status status = FindStreams(*transaction, notes_, streams, found); !status.ok()) {
+    return status;
+  }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (StreamState::HasLosses(heads[i])) {
-      keys.push_back(KeyOf(LossNoteKind::kLosses, met_[wanted[i]].name));
-    }
-  }
-  const std::vector<std::string_view> views(keys.begin(), keys.end());
-  std::vector<std::string> losses(keys.size());
-  if (!keys.empty()) {
-    if (absl::Status status = transaction.FindNotes(views, losses); !status.ok()) return status;
-  }
-  for (std::size_t i = 0, n = 0; i < wanted.size(); ++i) {
-    Met& met = met_[wanted[i]];
-    met.is_loaded = true;
-    if (heads[i].empty()) continue;
-    met.before = StreamState::Decode(
-        heads[i], StreamState::HasLosses(heads[i]) ? std::string_view(losses[n++]) : "");
-    if (!met.before) return BadNote(key_);
+    met_[wanted[i]].before = std::move(found[i]);
+    met_[wanted[i]].is_loaded = true;
   }
   return absl::OkStatus();
 }
@@ -234,15 +213,8 @@ void SequenceTracker::StageWaiting(std::vector<OwnedNote>& notes) {
 
 void SequenceTracker::StageNotes(std::vector<OwnedNote>& notes) {
   for (const Met& met : met_) {
-    if (!met.state || met.state == met.before) continue;
-    const std::string head = met.state->EncodeHead();
-    if (!met.before || head != met.before->EncodeHead()) {
-      notes.push_back({.key = KeyOf(LossNoteKind::kHead, met.name), .value = head});
-    }
-    const std::string losses = met.state->EncodeLosses();
-    if (losses != (met.before ? met.before->EncodeLosses() : std::string())) {
-      notes.push_back({.key = KeyOf(LossNoteKind::kLosses, met.name), .value = losses});
-    }
+    if (!met.state) continue;
+    StageStream(notes_, met.name, met.before ? &*met.before : nullptr, *met.state, notes);
   }
   if (stored_ == next_) return;
   notes.push_back({.key = KeyOf(LossNoteKind::kPartition), .value = EncodeProgress(next_)});

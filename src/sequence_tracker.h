@@ -32,6 +32,7 @@
 #include "src/loss_notes.h"
 #include "src/owned_note.h"
 #include "src/stamp_reader.h"
+#include "src/stream_notes.h"
 #include "src/stream_table.h"
 
 namespace once {
@@ -130,8 +131,6 @@ class SequenceTracker {
   std::size_t Meet(const std::string& packed);
   absl::Status LoadProgress(StoreTransaction* transaction, const TrackedStep& step);
   absl::Status LoadStreams(StoreTransaction* transaction);
-  absl::Status LoadLosses(StoreTransaction& transaction, const std::vector<std::size_t>& wanted,
-                          const std::vector<std::string>& heads);
   void MeetJudged(std::int64_t position);
   void Receive(const Stamped& stamped, const TrackedStep& step);
   void JudgeMark(Met& met, const StreamMark& mark, const TrackedStep& step);
@@ -141,11 +140,12 @@ class SequenceTracker {
   bool is_whole() const { return next_.began == 0 && !is_forgetful(); }
   // A stream that is not known may have been.
   bool is_forgetful() const { return !is_durable_ && table_.has_forgotten(); }
-  std::string KeyOf(LossNoteKind kind, std::string_view stream = {}) const;
+  std::string KeyOf(LossNoteKind kind) const;
 
   const PartitionKey key_;
   const LossOptions& options_;
   const bool is_durable_;
+  const StreamNotes notes_;
 
   // What is so.
   bool is_loaded_ = false;

@@ -1,6 +1,9 @@
-// Notes: the partition's has one offset, a stream's are those of a StreamState.
+// Notes: the partition's has its era, a position and the cluster it is of; a stream's are those of
+// its StreamState.
 #include "src/settled_numbers.h"
 
+#include <limits>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,21 +33,21 @@ std::string NoteOf(char kind, const PartitionKey& key, std::string_view stream =
   return note.append(stream);
 }
 
-absl::Status BadNote(const PartitionKey& key) {
-  return absl::DataLossError(
-      absl::StrCat("a note on the settled numbers of ", ToString(key.partition),
-                   " in the store is damaged: without it copies cannot be told from new messages; "
-                   "put the store back from a backup"));
+std::string DamageOf(const PartitionKey& key) {
+  return absl::StrCat(
+      "a note on the settled numbers of ", ToString(key.partition),
+      " in the store is damaged: without it copies cannot be told from new messages; put the store "
+      "back from a backup");
 }
 
 }  // namespace
 
 SettledNumbers::SettledNumbers(PartitionKey key, DedupBy dedup, std::size_t streams_max)
-    : key_(std::move(key)), dedup_(dedup), table_(streams_max) {}
-
-std::string SettledNumbers::StreamNote(char kind, std::size_t met) const {
-  return NoteOf(kind, key_, reader_.names()[met]);
-}
+    : key_(std::move(key)),
+      dedup_(dedup),
+      notes_{
+          .heads = NoteOf(kHead, key_), .losses = NoteOf(kRanges, key_), .damage = DamageOf(key_)},
+      table_(streams_max) {}
 
 void SettledNumbers::Begin() {
   reader_.Begin();
@@ -73,7 +76,7 @@ absl::Status SettledNumbers::LoadPartition(StoreTransaction& transaction, std::i
                         .position = read.TakeInt<std::int64_t>()};
       progress.cluster = read.TakeText();
       read.Require(progress.era > 0);
-      if (!read.is_done()) return BadNote(key_);
+      if (!read.is_done()) return absl::DataLossError(notes_.damage);
       stored_ = std::move(progress);
     }
     is_loaded_ = true;
@@ -87,7 +90,7 @@ absl::Status SettledNumbers::LoadPartition(StoreTransaction& transaction, std::i
 
 absl::Status SettledNumbers::LoadStreams(StoreTransaction& transaction) {
   std::vector<std::size_t> wanted;
-  std::vector<std::string> keys;
+  std::vector<std::string_view> streams;
   for (std::size_t i = 0; i < met_.size(); ++i) {
     Met& met = met_[i];
     if (met.is_loaded || met.count == 0) continue;
@@ -95,30 +98,16 @@ absl::Status SettledNumbers::LoadStreams(StoreTransaction& transaction) {
     met.is_loaded = met.before.has_value();
     if (met.is_loaded) continue;
     wanted.push_back(i);
-    keys.push_back(StreamNote(kHead, i));
+    streams.push_back(reader_.names()[i]);
   }
   if (wanted.empty()) return absl::OkStatus();
-  std::vector<std::string_view> views(keys.begin(), keys.end());
-  std::vector<std::string> heads(keys.size());
-  absl::Status status = transaction.FindNotes(views, heads);
-  if (!status.ok()) return status;
-  keys.clear();
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (StreamState::HasLosses(heads[i])) {
-      keys.push_back(StreamNote(kRanges, wanted[i]));
-    }
+  std::vector<std::optional<StreamState>> found(wanted.size());
+  if (absl::Status status = FindStreams(transaction, notes_, streams, found); !status.ok()) {
+    return status;
   }
-  views.assign(keys.begin(), keys.end());
-  std::vector<std::string> ranges(keys.size());
-  if (!keys.empty()) status = transaction.FindNotes(views, ranges);
-  if (!status.ok()) return status;
-  for (std::size_t i = 0, n = 0; i < wanted.size(); ++i) {
-    Met& met = met_[wanted[i]];
-    met.is_loaded = true;
-    if (heads[i].empty()) continue;
-    met.before = StreamState::Decode(
-        heads[i], StreamState::HasLosses(heads[i]) ? std::string_view(ranges[n++]) : "");
-    if (!met.before) return BadNote(key_);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    met_[wanted[i]].before = std::move(found[i]);
+    met_[wanted[i]].is_loaded = true;
   }
   return absl::OkStatus();
 }
@@ -195,12 +184,7 @@ void SettledNumbers::Stage(std::int64_t position, std::vector<OwnedNote>& notes)
   }
   for (std::size_t i = 0; i < met_.size(); ++i) {
     const Met& met = met_[i];
-    const StreamState before = met.before.value_or(StreamState());
-    if (met.state == before) continue;
-    notes.push_back({.key = StreamNote(kHead, i), .value = met.state.EncodeHead()});
-    if (met.state.missing() != before.missing()) {
-      notes.push_back({.key = StreamNote(kRanges, i), .value = met.state.EncodeLosses()});
-    }
+    StageStream(notes_, reader_.names()[i], met.before ? &*met.before : nullptr, met.state, notes);
   }
 }
 

@@ -33,12 +33,14 @@
 #include "once/transaction.h"
 #include "src/owned_note.h"
 #include "src/stamp_reader.h"
+#include "src/stream_notes.h"
 #include "src/stream_state.h"
 #include "src/stream_table.h"
 
 namespace once {
 
-// Ranges per stream that are not settled; beyond it ids are in charge of what is not next in line.
+// Ranges per stream that are not settled. Where a batch might bring more, ids are in charge of the
+// stream's messages, those that are next in line too.
 inline constexpr std::size_t kUnsettledRangesMax = 4096;
 
 enum class Standing : std::uint8_t {
@@ -81,8 +83,6 @@ class SettledNumbers {
   // What was staged is so.
   void Adopt();
 
-  std::size_t streams() const { return table_.size(); }
-
  private:
   // What the partition's note has.
   struct Progress {
@@ -104,10 +104,10 @@ class SettledNumbers {
   bool IsTight(const Met& met) const;
   absl::Status LoadPartition(StoreTransaction& transaction, std::int64_t position);
   absl::Status LoadStreams(StoreTransaction& transaction);
-  std::string StreamNote(char kind, std::size_t met) const;
 
   const PartitionKey key_;
   const DedupBy dedup_;
+  const StreamNotes notes_;
 
   // What is so.
   bool is_loaded_ = false;

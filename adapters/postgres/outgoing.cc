@@ -266,13 +266,9 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadReady(int lane, O
       return rows;
     }
     for (int row = 0; row < results->back().rows(); ++row) {
-      OutgoingRow one = OutgoingRowAt(results->back(), row);
-      if (known.state().MayPass(one, bound.passed_topics)) {
-        known.state().SetAside(one.message.topic, one.number);
-      } else {
-        rows.push_back(std::move(one));
-      }
+      rows.push_back(OutgoingRowAt(results->back(), row));
     }
+    known.state().SetAsidePassing(bound.passed_topics, rows);
   }
   return rows;
 }

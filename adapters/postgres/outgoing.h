@@ -23,6 +23,7 @@
 #include "adapters/postgres/lane_session.h"
 #include "adapters/postgres/outgoing_lane.h"
 #include "once/outgoing_log.h"
+#include "src/stores/lane_change.h"
 #include "src/stores/lane_sharing.h"
 
 namespace once::postgres {
@@ -67,7 +68,6 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
     absl::Status trouble;          // not OK: nothing is told until somebody has mended it
   };
   // By lanes.
-  using Changes = std::map<int, OutgoingLane::Change>;
   using Written = std::map<int, stores::OutgoingChange>;
 
   // kAborted: this relay does not hold it.
@@ -83,13 +83,13 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
                                                      const Bound& bound);
   absl::StatusOr<std::vector<OutgoingRow>> ReadOn(int lane, HeldLane& held, const Bound& bound);
 
-  absl::StatusOr<Changes> Sort(const OutgoingProgress& progress);
-  absl::Status SortRefused(const OutgoingProgress& progress, Changes& changes);
+  // Those that are there of what is refused or leaves its round.
+  absl::StatusOr<std::vector<stores::LeavingRow>> FindLeaving(const OutgoingProgress& progress);
   // Stages and writes; again where an operator has changed one of the lanes meanwhile.
-  absl::Status Write(const Changes& changes, const OutgoingProgress& progress);
-  absl::Status TryWrite(const Changes& changes, const OutgoingProgress& progress);
+  absl::Status Write(const stores::LaneChanges& changes, const OutgoingProgress& progress);
+  absl::Status TryWrite(const stores::LaneChanges& changes, const OutgoingProgress& progress);
   // True: `lanes` are all still ours, and are read again.
-  absl::StatusOr<bool> ReadAgain(const Changes& changes);
+  absl::StatusOr<bool> ReadAgain(const stores::LaneChanges& changes);
   void QueueWritten(Session& session, const Written& written);
   void QueueStreams(Session& session, const OutgoingProgress& progress);
 

@@ -48,7 +48,7 @@ std::int64_t OutgoingLane::FindFirst() const {
   return first;
 }
 
-absl::Status OutgoingLane::Stage(const Change& change, const Sighting& seen,
+absl::Status OutgoingLane::Stage(const stores::LaneChange& change, const Sighting& seen,
                                  stores::OutgoingChange& written) {
   for (const std::int64_t round : change.finished) {
     if (absl::Status done = state_.Finish(round, written); !done.ok()) return done;
@@ -70,7 +70,7 @@ absl::Status OutgoingLane::Stage(const Change& change, const Sighting& seen,
   return absl::OkStatus();
 }
 
-absl::Status OutgoingLane::Move(const Change& change, const Sighting& seen,
+absl::Status OutgoingLane::Move(const stores::LaneChange& change, const Sighting& seen,
                                 stores::OutgoingChange& written) {
   std::int64_t through = state_.cursor();
   if (change.passes && !seen.next.empty()) through = std::max(through, seen.next.back().number);

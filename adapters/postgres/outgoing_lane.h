@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "adapters/postgres/number_holes.h"
 #include "once/outgoing_log.h"
+#include "src/stores/lane_change.h"
 #include "src/stores/outgoing_state.h"
 
 namespace once::postgres {
@@ -29,16 +30,6 @@ struct Sighting {
 
 class OutgoingLane {
  public:
-  // What a relay writes down of one lane.
-  struct Change {
-    std::vector<std::int64_t> finished;  // rounds
-    std::vector<OutgoingRound*> placed;  // that get their numbers
-    std::vector<stores::OrderedRow> refused;
-    std::vector<stores::ParkedNote> notes;  // notes[i] of refused[i]
-    std::vector<stores::OrderedRow> waiting;
-    bool passes = false;  // whatever was seen is to wait
-  };
-
   // `facts` are those of the lane.
   static absl::StatusOr<OutgoingLane> Load(std::int64_t revision,
                                            std::span<const stores::OutgoingFact> facts);
@@ -55,12 +46,14 @@ class OutgoingLane {
 
   // Applies `change` and says in `written` what has to be written. kAborted: what is placed was not
   // in `seen`. After any error, or where it is not written, the lane must be loaded again.
-  absl::Status Stage(const Change& change, const Sighting& seen, stores::OutgoingChange& written);
+  absl::Status Stage(const stores::LaneChange& change, const Sighting& seen,
+                     stores::OutgoingChange& written);
   // It is written, by this transaction of the server.
   void NoteWritten(std::int64_t transaction);
 
  private:
-  absl::Status Move(const Change& change, const Sighting& seen, stores::OutgoingChange& written);
+  absl::Status Move(const stores::LaneChange& change, const Sighting& seen,
+                    stores::OutgoingChange& written);
   void PassHoles(std::int64_t through, std::span<const stores::OrderedRow> next);
 
   std::int64_t revision_ = 0;

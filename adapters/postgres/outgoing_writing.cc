@@ -51,59 +51,39 @@ Params VoidParams(std::span<const OwedVoid> voids) {
 
 }  // namespace
 
-absl::Status PostgresOutgoing::SortRefused(const OutgoingProgress& progress, Changes& changes) {
+absl::StatusOr<std::vector<stores::LeavingRow>> PostgresOutgoing::FindLeaving(
+    const OutgoingProgress& progress) {
+  std::vector<stores::LeavingRow> leaving;
+  const std::vector<std::int64_t> wanted = stores::FindLeaving(progress);
+  if (wanted.empty()) return leaving;
   Column lanes(Column::Type::kInt4);
   Column numbers(Column::Type::kInt8);
-  const auto ask_for = [&](std::int64_t number) {
+  for (const std::int64_t number : wanted) {
     lanes.Add(LaneOf(number));
     numbers.Add(InLane(number));
-  };
-  std::map<std::int64_t, const absl::Status*> reasons;
-  for (const RefusedRow& row : progress.refused) {
-    ask_for(row.number);
-    reasons[row.number] = &row.reason;
   }
-  for (const std::int64_t number : progress.waiting) ask_for(number);
   const auto results =
       Ask(database_->statements().find_orders, std::move(Params().Array(lanes).Array(numbers)));
   if (!results.ok()) return results.status();
   const Result& found = results->back();
-  std::map<std::int64_t, int> rows;  // ascending, as they are parked
-  for (int row = 0; row < found.rows(); ++row) rows[OutgoingNumberAt(found, row)] = row;
-  for (const auto& [number, row] : rows) {
-    const stores::OrderedRow ordered{.number = number, .order = OutgoingOrderAt(found, row)};
-    OutgoingLane::Change& change = changes[LaneOf(number)];
-    const auto reason = reasons.find(number);
-    if (reason == reasons.end()) {
-      change.waiting.push_back(ordered);
-      continue;
-    }
-    change.refused.push_back(ordered);
-    change.notes.push_back({.parked_at = found.Time(row, 3), .reason = reason->second->ToString()});
+  for (int row = 0; row < found.rows(); ++row) {
+    const std::int64_t number = OutgoingNumberAt(found, row);
+    leaving.push_back({.lane = LaneOf(number),
+                       .row = {.number = number, .order = OutgoingOrderAt(found, row)},
+                       .parked_at = found.Time(row, 3)});
   }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<PostgresOutgoing::Changes> PostgresOutgoing::Sort(const OutgoingProgress& progress) {
-  Changes changes;
-  for (const OutgoingProgress::Finished& finished : progress.finished) {
-    changes[finished.lane].finished.push_back(finished.round);
-  }
-  for (OutgoingRound& round : progress.placed) changes[round.lane].placed.push_back(&round);
-  if (!progress.refused.empty() || !progress.waiting.empty()) {
-    if (absl::Status sorted = SortRefused(progress, changes); !sorted.ok()) return sorted;
-  }
-  return changes;
+  return leaving;
 }
 
 absl::Status PostgresOutgoing::Advance(const OutgoingProgress& progress) {
   const std::lock_guard lock(mutex_);
-  const absl::StatusOr<Changes> changes = Sort(progress);
-  if (!changes.ok()) return changes.status();
-  return Write(*changes, progress);
+  absl::StatusOr<std::vector<stores::LeavingRow>> leaving = FindLeaving(progress);
+  if (!leaving.ok()) return leaving.status();
+  return Write(stores::SortByLane(progress, *std::move(leaving)), progress);
 }
 
-absl::Status PostgresOutgoing::Write(const Changes& changes, const OutgoingProgress& progress) {
+absl::Status PostgresOutgoing::Write(const stores::LaneChanges& changes,
+                                     const OutgoingProgress& progress) {
   absl::Status written;
   for (int i = 0; i < kTriesMax; ++i) {
     Session* const session = lanes_.session();
@@ -134,7 +114,7 @@ absl::Status PostgresOutgoing::Write(const Changes& changes, const OutgoingProgr
       absl::StrCat(ToAbsl(ToStd(written.message())), " (operators change the lanes)"));
 }
 
-absl::StatusOr<bool> PostgresOutgoing::ReadAgain(const Changes& changes) {
+absl::StatusOr<bool> PostgresOutgoing::ReadAgain(const stores::LaneChanges& changes) {
   bool is_complete = true;
   for (const auto& [lane, change] : changes) {
     const absl::StatusOr<HeldLane*> held = Find(lane);
@@ -149,7 +129,8 @@ absl::StatusOr<bool> PostgresOutgoing::ReadAgain(const Changes& changes) {
   return is_complete;
 }
 
-absl::Status PostgresOutgoing::TryWrite(const Changes& changes, const OutgoingProgress& progress) {
+absl::Status PostgresOutgoing::TryWrite(const stores::LaneChanges& changes,
+                                        const OutgoingProgress& progress) {
   Written written;
   for (const auto& [lane, change] : changes) {
     const absl::StatusOr<HeldLane*> held = Find(lane);

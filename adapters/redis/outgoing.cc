@@ -195,13 +195,8 @@ absl::StatusOr<std::vector<OutgoingRow>> RedisOutgoing::ReadReady(int lane, Spoo
     absl::StatusOr<std::vector<OutgoingRow>> read =
         ReadRows(lane, ready, bound.bytes_max, /*is_part=*/true);
     if (!read.ok()) return read;
-    for (OutgoingRow& one : *read) {
-      if (known.state().MayPass(one, bound.passed_topics)) {
-        known.state().SetAside(one.message.topic, one.number);
-      } else {
-        rows.push_back(std::move(one));
-      }
-    }
+    rows = *std::move(read);
+    known.state().SetAsidePassing(bound.passed_topics, rows);
   }
   return rows;
 }

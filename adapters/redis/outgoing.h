@@ -26,6 +26,7 @@
 #include "adapters/redis/outgoing_rows.h"
 #include "adapters/redis/spool_lane.h"
 #include "once/outgoing_log.h"
+#include "src/stores/lane_change.h"
 #include "src/stores/lane_sharing.h"
 
 namespace once::redis {
@@ -72,7 +73,6 @@ class RedisOutgoing final : public OutgoingLog, public stores::LaneSharing {
     std::optional<bool> has_rows;  // by the last look at all lanes; nullopt: used up
   };
   // By lanes.
-  using Changes = std::map<int, SpoolLane::Change>;
   using Written = std::map<int, SpoolLane::Written>;
 
   // kAborted: this relay does not hold it.
@@ -98,15 +98,15 @@ class RedisOutgoing final : public OutgoingLog, public stores::LaneSharing {
   absl::StatusOr<std::map<std::string, std::string>> ReadHash(const std::string& key);
 
   // outgoing_writing.cc
-  absl::StatusOr<Changes> Sort(const OutgoingProgress& progress);
-  absl::Status SortRefused(const OutgoingProgress& progress, Changes& changes);
+  // What is refused or leaves its round.
+  absl::StatusOr<std::vector<stores::LeavingRow>> FindLeaving(const OutgoingProgress& progress);
   absl::StatusOr<absl::Time> ReadClock();
   // Stages and writes; again where an operator has changed one of the lanes meanwhile.
-  absl::Status Write(const Changes& changes, const OutgoingProgress& progress);
-  absl::Status TryWrite(const Changes& changes, const OutgoingProgress& progress,
+  absl::Status Write(const stores::LaneChanges& changes, const OutgoingProgress& progress);
+  absl::Status TryWrite(const stores::LaneChanges& changes, const OutgoingProgress& progress,
                         bool& is_outdated);
   // True: what is placed was seen of the lanes as they are now.
-  absl::StatusOr<bool> ReadAgain(const Changes& changes);
+  absl::StatusOr<bool> ReadAgain(const stores::LaneChanges& changes);
   // One that no lane has ever had.
   std::string DrawRevision();
   // The answer of the script. `token` is empty for an operator; the lanes get `revision`.

@@ -169,54 +169,37 @@ absl::StatusOr<absl::Time> RedisOutgoing::ReadClock() {
          absl::Microseconds(NumberIn(time.elements[1]));
 }
 
-absl::Status RedisOutgoing::SortRefused(const OutgoingProgress& progress, Changes& changes) {
+absl::StatusOr<std::vector<stores::LeavingRow>> RedisOutgoing::FindLeaving(
+    const OutgoingProgress& progress) {
+  std::vector<stores::LeavingRow> leaving;
+  std::map<int, std::vector<std::int64_t>> wanted;
+  for (const std::int64_t number : stores::FindLeaving(progress)) {
+    wanted[LaneOf(number)].push_back(number);
+  }
+  if (wanted.empty()) return leaving;
   const absl::StatusOr<absl::Time> now = ReadClock();
   if (!now.ok()) return now.status();
-  std::map<std::int64_t, const absl::Status*> reasons;
-  std::map<int, std::vector<std::int64_t>> numbers;
-  for (const RefusedRow& row : progress.refused) {
-    reasons[row.number] = &row.reason;
-    numbers[LaneOf(row.number)].push_back(row.number);
-  }
-  for (const std::int64_t number : progress.waiting) numbers[LaneOf(number)].push_back(number);
-  for (auto& [lane, list] : numbers) {
-    std::sort(list.begin(), list.end());
-    const auto rows = ReadRows(lane, list, kReadBytesMax, /*is_part=*/false);
+  for (const auto& [lane, numbers] : wanted) {
+    const auto rows = ReadRows(lane, numbers, kReadBytesMax, /*is_part=*/false);
     if (!rows.ok()) return rows.status();
     for (const OutgoingRow& row : *rows) {
-      const stores::OrderedRow ordered{.number = row.number, .order = stores::OrderOf(row.message)};
-      const auto reason = reasons.find(row.number);
-      if (reason == reasons.end()) {
-        changes[lane].waiting.push_back(ordered);
-        continue;
-      }
-      changes[lane].refused.push_back(ordered);
-      changes[lane].notes.push_back({.parked_at = *now, .reason = reason->second->ToString()});
+      leaving.push_back({.lane = lane,
+                         .row = {.number = row.number, .order = stores::OrderOf(row.message)},
+                         .parked_at = *now});
     }
   }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<RedisOutgoing::Changes> RedisOutgoing::Sort(const OutgoingProgress& progress) {
-  Changes changes;
-  for (const OutgoingProgress::Finished& finished : progress.finished) {
-    changes[finished.lane].finished.push_back(finished.round);
-  }
-  for (OutgoingRound& round : progress.placed) changes[round.lane].placed.push_back(&round);
-  if (!progress.refused.empty() || !progress.waiting.empty()) {
-    if (absl::Status sorted = SortRefused(progress, changes); !sorted.ok()) return sorted;
-  }
-  return changes;
+  return leaving;
 }
 
 absl::Status RedisOutgoing::Advance(const OutgoingProgress& progress) {
   const std::lock_guard lock(mutex_);
-  const absl::StatusOr<Changes> changes = Sort(progress);
-  if (!changes.ok()) return changes.status();
-  return Write(*changes, progress);
+  absl::StatusOr<std::vector<stores::LeavingRow>> leaving = FindLeaving(progress);
+  if (!leaving.ok()) return leaving.status();
+  return Write(stores::SortByLane(progress, *std::move(leaving)), progress);
 }
 
-absl::Status RedisOutgoing::Write(const Changes& changes, const OutgoingProgress& progress) {
+absl::Status RedisOutgoing::Write(const stores::LaneChanges& changes,
+                                  const OutgoingProgress& progress) {
   absl::Status written;
   for (int i = 0; i < kTriesMax; ++i) {
     bool is_outdated = false;
@@ -234,7 +217,7 @@ absl::Status RedisOutgoing::Write(const Changes& changes, const OutgoingProgress
       absl::StrCat(ToAbsl(ToStd(written.message())), " (operators change the lanes)"));
 }
 
-absl::StatusOr<bool> RedisOutgoing::ReadAgain(const Changes& changes) {
+absl::StatusOr<bool> RedisOutgoing::ReadAgain(const stores::LaneChanges& changes) {
   for (const auto& [lane, change] : changes) {
     const absl::StatusOr<HeldLane*> held = Find(lane);
     if (!held.ok()) return held.status();
@@ -249,8 +232,8 @@ absl::StatusOr<bool> RedisOutgoing::ReadAgain(const Changes& changes) {
   return true;
 }
 
-absl::Status RedisOutgoing::TryWrite(const Changes& changes, const OutgoingProgress& progress,
-                                     bool& is_outdated) {
+absl::Status RedisOutgoing::TryWrite(const stores::LaneChanges& changes,
+                                     const OutgoingProgress& progress, bool& is_outdated) {
   Written written;
   for (const auto& [lane, change] : changes) {
     const absl::StatusOr<HeldLane*> held = Find(lane);

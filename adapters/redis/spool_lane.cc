@@ -25,7 +25,8 @@ std::int64_t SpoolLane::FindFirst() const {
   return first > state_.cursor() ? InLane(state_.cursor()) + 1 : InLane(first);
 }
 
-absl::StatusOr<SpoolLane::Written> SpoolLane::Stage(const Change& change, const Sighting& seen) {
+absl::StatusOr<SpoolLane::Written> SpoolLane::Stage(const stores::LaneChange& change,
+                                                    const Sighting& seen) {
   Written written;
   for (const std::int64_t round : change.finished) {
     const auto found = state_.rounds().find(round);
@@ -51,7 +52,8 @@ SpoolLane::Written SpoolLane::Settle(stores::OutgoingChange change) {
   return {.revision = revision_, .first = FindFirst(), .change = std::move(change)};
 }
 
-absl::Status SpoolLane::Move(const Change& change, const Sighting& seen, Written& written) {
+absl::Status SpoolLane::Move(const stores::LaneChange& change, const Sighting& seen,
+                             Written& written) {
   std::int64_t through = state_.cursor();
   if (change.passes && !seen.rows.empty()) through = std::max(through, seen.rows.back().number);
   for (const stores::OrderedRow& row : change.refused) through = std::max(through, row.number);

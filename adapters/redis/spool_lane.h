@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "once/outgoing_log.h"
+#include "src/stores/lane_change.h"
 #include "src/stores/outgoing_state.h"
 
 namespace once::redis {
@@ -25,15 +26,6 @@ struct Sighting {
 
 class SpoolLane {
  public:
-  // What a relay writes down of one lane.
-  struct Change {
-    std::vector<std::int64_t> finished;  // rounds
-    std::vector<OutgoingRound*> placed;  // that get their numbers
-    std::vector<stores::OrderedRow> refused;
-    std::vector<stores::ParkedNote> notes;  // notes[i] of refused[i]
-    std::vector<stores::OrderedRow> waiting;
-    bool passes = false;  // whatever was seen is to wait
-  };
   // What has to be written of it.
   struct Written {
     std::string revision;    // as it was
@@ -54,13 +46,13 @@ class SpoolLane {
 
   // Applies `change`. kAborted: what is placed was not in `seen`. After any error, or where it is
   // not written, the lane must be loaded again.
-  absl::StatusOr<Written> Stage(const Change& change, const Sighting& seen);
+  absl::StatusOr<Written> Stage(const stores::LaneChange& change, const Sighting& seen);
   // Of a state that was changed by hand.
   Written Settle(stores::OutgoingChange change);
   void NoteWritten(const std::string& revision) { revision_ = revision; }
 
  private:
-  absl::Status Move(const Change& change, const Sighting& seen, Written& written);
+  absl::Status Move(const stores::LaneChange& change, const Sighting& seen, Written& written);
   std::int64_t FindFirst() const;
 
   int lane_ = 0;

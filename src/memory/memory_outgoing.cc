@@ -1,7 +1,7 @@
 // Rows and facts behind the store's mutex.
 #include "src/memory/memory_outgoing.h"
 
-#include "absl/strings/str_cat.h"
+#include "src/stores/row_map.h"
 
 namespace once::memory {
 
@@ -21,33 +21,14 @@ void OutgoingTable::Apply(const stores::OutgoingChange& change) {
 absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::FindRows(std::int64_t after,
                                                                   const stores::RowBound& bound) {
   return data_->Access([&](const Contents& contents) {
-    const auto& rows = contents.outgoing.rows();
-    std::vector<OutgoingRow> found;
-    std::size_t bytes = 0;
-    for (auto row = rows.upper_bound(after); row != rows.end(); ++row) {
-      bytes += SizeBytes(row->second.message);
-      if (found.size() == bound.rows_max || (!found.empty() && bytes > bound.bytes_max)) break;
-      found.push_back(row->second);
-    }
-    return found;
+    return stores::FindRows(contents.outgoing.rows(), after, bound);
   });
 }
 
 absl::StatusOr<std::vector<OutgoingRow>> MemoryOutgoing::ReadRows(
     std::span<const std::int64_t> numbers) {
   return data_->Access([&](const Contents& contents) {
-    std::vector<OutgoingRow> found;
-    for (const std::int64_t number : numbers) {
-      const auto row = contents.outgoing.rows().find(number);
-      if (row == contents.outgoing.rows().end()) {
-        found.push_back({.number = number,
-                         .damage = absl::DataLossError(
-                             absl::StrCat("memory: outgoing message ", number, " is gone"))});
-      } else {
-        found.push_back(row->second);
-      }
-    }
-    return found;
+    return stores::ReadRows(contents.outgoing.rows(), numbers, "memory");
   });
 }
 
@@ -56,11 +37,8 @@ absl::StatusOr<std::int64_t> MemoryOutgoing::FindLast() {
 }
 
 absl::StatusOr<std::uint64_t> MemoryOutgoing::MeasureBytes() {
-  return data_->Access([](const Contents& contents) {
-    std::uint64_t bytes = 0;
-    for (const auto& [number, row] : contents.outgoing.rows()) bytes += SizeBytes(row.message);
-    return bytes;
-  });
+  return data_->Access(
+      [](const Contents& contents) { return stores::MeasureBytes(contents.outgoing.rows()); });
 }
 
 absl::StatusOr<std::vector<stores::OutgoingFact>> MemoryOutgoing::ReadFacts() {

@@ -215,6 +215,16 @@ bool OutgoingState::MayPass(const OutgoingRow& row, std::span<const std::string>
          CountAside() + passed < kAsideMax;
 }
 
+void OutgoingState::SetAsidePassing(std::span<const std::string> topics,
+                                    std::vector<OutgoingRow>& rows) {
+  // In place: mostly none is set aside.
+  std::erase_if(rows, [&](const OutgoingRow& row) {
+    const bool passes = MayPass(row, topics);
+    if (passes) SetAside(row.message.topic, row.number);
+    return passes;
+  });
+}
+
 std::size_t OutgoingState::CountAside() const {
   std::size_t rows = 0;
   for (const auto& [topic, numbers] : aside_) rows += numbers.size();

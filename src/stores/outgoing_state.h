@@ -59,6 +59,9 @@ class OutgoingState {
   // and not too many are aside.
   bool MayPass(const OutgoingRow& row, std::span<const std::string> topics,
                std::size_t passed = 0) const;
+  // Those of `rows` that may pass are set aside, the others are left in it, in their order.
+  // REQUIRES: all of them are of FindReady().
+  void SetAsidePassing(std::span<const std::string> topics, std::vector<OutgoingRow>& rows);
 
   // All of these add to `change` what has to be written.
   // The round's rows are dropped. kFailedPrecondition: there is no such round.

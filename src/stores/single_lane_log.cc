@@ -85,11 +85,8 @@ absl::Status SingleLaneLog::ReadReady(const Bound& bound, std::vector<OutgoingRo
     if (ready.empty()) return absl::OkStatus();
     absl::StatusOr<std::vector<OutgoingRow>> rows = storage_.ReadRows(ready);
     if (!rows.ok()) return rows.status();
+    state_->SetAsidePassing(bound.passed_topics, *rows);
     for (OutgoingRow& row : *rows) {
-      if (state_->MayPass(row, bound.passed_topics)) {
-        state_->SetAside(row.message.topic, row.number);
-        continue;
-      }
       bytes += SizeBytes(row.message);
       if (!found.empty() && bytes > bound.bytes_max) break;
       found.push_back(std::move(row));

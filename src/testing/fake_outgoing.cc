@@ -1,7 +1,7 @@
 // Every call is a seam.
 #include "src/testing/fake_outgoing.h"
 
-#include "absl/strings/str_cat.h"
+#include "src/stores/row_map.h"
 #include "src/testing/fake_connection.h"
 
 namespace once::testing {
@@ -10,15 +10,7 @@ absl::StatusOr<std::vector<OutgoingRow>> FakeOutgoing::FindRows(std::int64_t aft
                                                                 const stores::RowBound& bound) {
   const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
   if (!status.ok()) return status;
-  const auto& rows = connection_.store_.state_.outgoing.rows;
-  std::vector<OutgoingRow> found;
-  std::size_t bytes = 0;
-  for (auto row = rows.upper_bound(after); row != rows.end(); ++row) {
-    bytes += SizeBytes(row->second.message);
-    if (found.size() == bound.rows_max || (!found.empty() && bytes > bound.bytes_max)) break;
-    found.push_back(row->second);
-  }
-  return found;
+  return stores::FindRows(connection_.store_.state_.outgoing.rows, after, bound);
 }
 
 absl::StatusOr<std::vector<OutgoingRow>> FakeOutgoing::ReadRows(
@@ -26,19 +18,7 @@ absl::StatusOr<std::vector<OutgoingRow>> FakeOutgoing::ReadRows(
   if (numbers.empty()) return std::vector<OutgoingRow>();
   const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
   if (!status.ok()) return status;
-  const auto& rows = connection_.store_.state_.outgoing.rows;
-  std::vector<OutgoingRow> found;
-  for (const std::int64_t number : numbers) {
-    const auto row = rows.find(number);
-    if (row != rows.end()) {
-      found.push_back(row->second);
-    } else {
-      found.push_back({.number = number,
-                       .damage = absl::DataLossError(
-                           absl::StrCat("fake store: outgoing message ", number, " is gone"))});
-    }
-  }
-  return found;
+  return stores::ReadRows(connection_.store_.state_.outgoing.rows, numbers, "fake store");
 }
 
 absl::StatusOr<std::int64_t> FakeOutgoing::FindLast() {
@@ -50,11 +30,7 @@ absl::StatusOr<std::int64_t> FakeOutgoing::FindLast() {
 absl::StatusOr<std::uint64_t> FakeOutgoing::MeasureBytes() {
   const absl::Status status = connection_.EnterRead(Seam::kReadOutgoing);
   if (!status.ok()) return status;
-  std::uint64_t bytes = 0;
-  for (const auto& [number, row] : connection_.store_.state_.outgoing.rows) {
-    bytes += SizeBytes(row.message);
-  }
-  return bytes;
+  return stores::MeasureBytes(connection_.store_.state_.outgoing.rows);
 }
 
 absl::StatusOr<std::vector<stores::OutgoingFact>> FakeOutgoing::ReadFacts() {

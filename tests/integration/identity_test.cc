@@ -113,6 +113,7 @@ class Session {
                   std::move(handler)) {}
 
   const CountingLog& log() const { return *log_; }
+  // Counted when the consumer hears of a commit, which others may see before: whole after Stop().
   ConsumerStats stats() const { return consumer_->stats(); }
   bool AwaitEffects(std::int64_t count) const {
     return AwaitCondition([&] { return scene_.CountEffects(name_) == count; });
@@ -259,6 +260,7 @@ TEST(Identity, OffsetsThatAnOperatorHasMovedAreReportedWithTheCommandThatMovesTh
   broker.Produce(scene.Orders("later-", 1));
   Session run(scene, "a.db");
   EXPECT_TRUE(run.AwaitEffects(6));
+  EXPECT_TRUE(AwaitCondition([&] { return run.stats().processed == 1; }));
   EXPECT_EQ(run.stats().duplicates, 0U) << "the row is the authority";
   const std::string text = run.log().text("offsets_reset");
   EXPECT_THAT(text, HasSubstr("somebody set the group's offset to 1"));
@@ -367,8 +369,8 @@ TEST(Identity, APlainHandlerAndATransactionalOneOfTheSameStoreReplaceEachOtherWi
   {
     Session transactional(scene, "a.db");
     EXPECT_TRUE(transactional.AwaitEffects(2));
-    EXPECT_EQ(transactional.stats().duplicates, 0U) << "it begins where the plain one ended";
     transactional.Stop();
+    EXPECT_EQ(transactional.stats().duplicates, 0U) << "it begins where the plain one ended";
   }
   broker.Produce(scene.Orders("plain-", 3));
   {
@@ -382,9 +384,9 @@ TEST(Identity, APlainHandlerAndATransactionalOneOfTheSameStoreReplaceEachOtherWi
   broker.Produce(scene.Orders("again-", 1));
   Session transactional(scene, "a.db");
   EXPECT_TRUE(transactional.AwaitEffects(3));
-  EXPECT_EQ(transactional.stats().duplicates, 0U) << "past its own row, which is older";
   EXPECT_THAT(transactional.stopped(), IsEmpty());
   transactional.Stop();
+  EXPECT_EQ(transactional.stats().duplicates, 0U) << "past its own row, which is older";
 }
 
 // librdkafka's own cluster in this process: another one, with another id.
@@ -421,10 +423,10 @@ TEST(Identity, AfterAFailoverToAMirrorPositionsStartAnewAndIdsProtect) {
   scene.UseBroker(mirror.brokers());
   Session run(scene, "a.db");
   EXPECT_TRUE(run.AwaitEffects(6));
-  EXPECT_EQ(run.stats().duplicates, 5U);
   EXPECT_THAT(run.log().text("failover"),
               HasSubstr("this store knows the partition from another cluster, " + former));
   run.Stop();
+  EXPECT_EQ(run.stats().duplicates, 5U);
 }
 
 }  // namespace

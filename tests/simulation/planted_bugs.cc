@@ -259,6 +259,19 @@ SearchResult HuntBug(const PlantedBug& bug, Judged judged) {
   return result;
 }
 
+PlantedBug InEngine(std::string name, std::string what, std::string scenario, Budget budget,
+                    Check caught_by) {
+  return {.name = std::move(name),
+          .what = std::move(what),
+          .scenario = scenario,
+          .budget = budget,
+          .caught_by = caught_by,
+          .state_scenario = scenario,
+          .state_budget = budget,
+          .state_caught_by = caught_by,
+          .is_in_engine = true};
+}
+
 void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
 const std::vector<PlantedBug>& PlantedBugs() {

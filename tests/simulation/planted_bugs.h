@@ -31,6 +31,10 @@ struct PlantedBug {
   bool is_in_engine = false;
 };
 
+// One in the engine that shows in the same place whatever is judged.
+PlantedBug InEngine(std::string name, std::string what, std::string scenario, Budget budget,
+                    Check caught_by);
+
 void PrintTo(const PlantedBug& bug, std::ostream* out);
 
 const std::vector<PlantedBug>& PlantedBugs();

@@ -7,21 +7,7 @@
 namespace once::testing {
 namespace {
 
-// A bug that the invariants see without the help of the rules about calls, in the same place.
-PlantedBug InEngine(std::string name, std::string what, std::string scenario, Budget budget,
-                    Check caught_by) {
-  return {.name = std::move(name),
-          .what = std::move(what),
-          .scenario = scenario,
-          .budget = budget,
-          .caught_by = caught_by,
-          .state_scenario = scenario,
-          .state_budget = budget,
-          .state_caught_by = caught_by,
-          .is_in_engine = true};
-}
-
-// The same, masked or seen elsewhere without those rules.
+// Masked, or seen elsewhere, without the rules about calls.
 PlantedBug InEngine(PlantedBug bug, std::string scenario, Budget budget, Check caught_by) {
   bug.state_scenario = std::move(scenario);
   bug.state_budget = budget;

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "src/stores/lane_sharing.h"
 #include "tests/forwarding_seams.h"
@@ -70,6 +72,38 @@ std::set<std::uint64_t> EpochsOf(const RelayWorld& world) {
   std::set<std::uint64_t> epochs;
   for (const Received& message : world.Read("orders")) epochs.insert(message.epoch);
   return epochs;
+}
+
+constexpr std::uint64_t kEpochOfAnother = 4711;
+
+// What another relay has told of its stream.
+StreamProgress StreamOfAnother(std::uint64_t last, std::int64_t last_offset) {
+  return {.epoch = kEpochOfAnother,
+          .topic = "orders",
+          .partition = 1,
+          .last = last,
+          .first_offset = 0,
+          .last_offset = last_offset};
+}
+
+// A message in a round of another relay, which is on its way.
+OutgoingRound PlaceByAnother(RelayWorld& world, std::uint64_t sequence,
+                             std::span<const StreamProgress> streams) {
+  OutgoingRound round{.epoch = kEpochOfAnother};
+  world.Publish("of another relay", "k");
+  const auto rows = world.log().FindUnplaced(0, {.rows_max = 1, .bytes_max = 1});
+  EXPECT_TRUE(rows.ok()) << rows.status();
+  if (!rows.ok()) return round;
+  round.placements = {{.number = rows->at(0).number, .partition = 1, .sequence = sequence}};
+  EXPECT_TRUE(world.log().Advance({.placed = {&round, 1}, .streams = streams}).ok());
+  return round;
+}
+
+void StepOften(RelayWorld& world) {
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(world.StepRelay().ok());
+    world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
+  }
 }
 
 TEST(OutboxRelayLanes, ALaneThatCannotBeReadForgetsNothingOfTheOthers) {
@@ -185,31 +219,17 @@ TEST(OutboxRelayLanes, WhatARelayThatIsGoneOwedIsDeclaredByOneThatWasThereBefore
   RelayWorld world;
   world.Play([&world] {
     const auto store = LanesOf(world);
-    // Of another relay, which has a round on its way.
-    StreamProgress stream{.epoch = 4711,
-                          .topic = "orders",
-                          .partition = 1,
-                          .last = 6,
-                          .first_offset = 0,
-                          .last_offset = 4};
-    OutgoingRound round{.epoch = 4711};
-    world.Publish("of another relay", "k");
-    const auto rows = world.log().FindUnplaced(0, {.rows_max = 1, .bytes_max = 1});
-    ASSERT_TRUE(rows.ok()) << rows.status();
-    round.placements = {{.number = rows->at(0).number, .partition = 1, .sequence = 5}};
-    ASSERT_TRUE(world.log().Advance({.placed = {&round, 1}, .streams = {&stream, 1}}).ok());
+    const StreamProgress stream = StreamOfAnother(6, 4);
+    const OutgoingRound round = PlaceByAnother(world, 5, {&stream, 1});
     store->outgoing()->lanes = {1};
     world.StartRelay(store);
     EXPECT_TRUE(world.StepRelay().ok());  // it has asked what is owed: nothing
-    const OwedVoid owed{.epoch = 4711, .topic = "orders", .partition = 1, .sequence = 6};
+    const OwedVoid owed{.epoch = kEpochOfAnother, .topic = "orders", .partition = 1, .sequence = 6};
     const OutgoingProgress::Finished finished{.lane = 0, .round = round.round};
     ASSERT_TRUE(world.log().Advance({.finished = {&finished, 1}, .owed = {&owed, 1}}).ok());
     world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
     EXPECT_TRUE(world.RunUntilIdle());
-    for (int i = 0; i < 20; ++i) {
-      EXPECT_TRUE(world.StepRelay().ok());
-      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
-    }
+    StepOften(world);
     EXPECT_EQ(world.ReadMarks().voids.size(), 1u);
     EXPECT_THAT(world.log().ListOwed().value(), IsEmpty());
     EXPECT_THAT(world.log().ListStreams().value(), IsEmpty()) << "its epoch is closed";
@@ -221,19 +241,9 @@ TEST(OutboxRelayLanes, TheLastMarkOfAnEpochSaysWhatOthersHaveDoneSince) {
   RelayWorld world;
   world.Play([&world] {
     const auto store = LanesOf(world);
-    StreamProgress stream{.epoch = 4711,
-                          .topic = "orders",
-                          .partition = 1,
-                          .last = 5,
-                          .first_offset = 0,
-                          .last_offset = 4};
+    StreamProgress stream = StreamOfAnother(5, 4);
     ASSERT_TRUE(world.log().Advance({.streams = {&stream, 1}}).ok());
-    OutgoingRound round{.epoch = 4711};
-    world.Publish("of another relay", "k");
-    const auto rows = world.log().FindUnplaced(0, {.rows_max = 1, .bytes_max = 1});
-    ASSERT_TRUE(rows.ok()) << rows.status();
-    round.placements = {{.number = rows->at(0).number, .partition = 1, .sequence = 6}};
-    ASSERT_TRUE(world.log().Advance({.placed = {&round, 1}}).ok());
+    const OutgoingRound round = PlaceByAnother(world, 6, {});
     store->outgoing()->lanes = {1};
     world.StartRelay(store);
     EXPECT_TRUE(world.StepRelay().ok());  // it has read the stream, and the epoch is in use
@@ -243,10 +253,7 @@ TEST(OutboxRelayLanes, TheLastMarkOfAnEpochSaysWhatOthersHaveDoneSince) {
     ASSERT_TRUE(world.log().Advance({.finished = {&finished, 1}, .streams = {&stream, 1}}).ok());
     world.scheduler().SleepUntil(world.scheduler().Now() + absl::Seconds(2));
     EXPECT_TRUE(world.RunUntilIdle());
-    for (int i = 0; i < 20; ++i) {
-      EXPECT_TRUE(world.StepRelay().ok());
-      world.scheduler().SleepUntil(world.scheduler().Now() + absl::Milliseconds(200));
-    }
+    StepOften(world);
     const auto marks = world.ReadMarks().marks;
     ASSERT_EQ(marks.size(), 1u);
     EXPECT_EQ(marks.begin()->second.last, 6u);

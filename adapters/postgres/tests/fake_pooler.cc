@@ -3,36 +3,17 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cstring>
-#include <stdexcept>
 #include <utility>
+
+#include "adapters/postgres/tests/unix_socket.h"
 
 namespace once::postgres::testing {
 namespace {
 
 constexpr int kPollMilliseconds = 20;
 constexpr std::size_t kHead = 5;  // a type, and a length that counts itself
-
-sockaddr_un AddressOf(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) throw std::runtime_error(path + " is too long");
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-// False: the other side is gone.
-bool SendAll(int socket, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
-  }
-  return true;
-}
 
 std::string ReadSome(int socket) {
   std::string bytes(65536, '\0');
@@ -44,13 +25,8 @@ std::string ReadSome(int socket) {
 }  // namespace
 
 FakePooler::FakePooler(const std::string& server_folder, PoolMode mode, bool drops_options)
-    : server_path_(server_folder + "/.s.PGSQL.5432"), mode_(mode), drops_options_(drops_options) {
-  listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = AddressOf(folder_.File(".s.PGSQL.5432"));
-  if (bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      listen(listener_, 16) != 0) {
-    throw std::runtime_error("the pooler cannot listen");
-  }
+    : server_path_(SocketIn(server_folder)), mode_(mode), drops_options_(drops_options) {
+  listener_ = ListenAt(SocketIn(folder_.path()));
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -90,16 +66,6 @@ void FakePooler::Run() {
   }
 }
 
-int FakePooler::ConnectToServer() const {
-  const int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = AddressOf(server_path_);
-  if (connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
-    return server;
-  }
-  close(server);
-  return -1;
-}
-
 void FakePooler::ReadClient(Client& client) {
   std::string bytes = ReadSome(client.socket);
   // Names and values follow each other: they become a setting that means nothing.
@@ -112,7 +78,7 @@ void FakePooler::ReadClient(Client& client) {
     client.server = free_.back();
     free_.pop_back();
   }
-  if (client.server < 0) client.server = ConnectToServer();
+  if (client.server < 0) client.server = ConnectTo(server_path_);
   client.has_started = true;
   client.is_over = client.server < 0 || !SendAll(client.server, bytes);
 }

@@ -42,7 +42,6 @@ class FakePooler {
   void ReadServer(Client& client);
   // The next whole message of the server, renamed; empty: there is none yet.
   std::string TakeMessage(Client& client);
-  int ConnectToServer() const;
 
   const std::string server_path_;
   const PoolMode mode_;

@@ -1,6 +1,5 @@
 // Opening: what is refused, and what is right for whom.
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "adapters/postgres/tests/fake_pooler.h"
 #include "adapters/postgres/tests/former_format.h"
 #include "adapters/postgres/tests/store_scene.h"
+#include "adapters/postgres/tests/unix_socket.h"
 
 namespace once::postgres {
 namespace {
@@ -80,14 +80,7 @@ TEST_F(OpenTest, TheUsersOwnSettingsOfTheServerStay) {
 class RefusingServer {
  public:
   explicit RefusingServer(std::string sqlstate) : sqlstate_(std::move(sqlstate)) {
-    listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-    const std::string path = folder_.File(".s.PGSQL.5432");
-    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    const bool listens =
-        bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
-        listen(listener_, 4) == 0;
-    EXPECT_TRUE(listens);
+    listener_ = testing::ListenAt(testing::SocketIn(folder_.path()));
     thread_ = std::thread([this] { Run(); });
   }
   ~RefusingServer() {

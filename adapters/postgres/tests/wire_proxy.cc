@@ -3,26 +3,17 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cstring>
-#include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include "adapters/postgres/tests/unix_socket.h"
 
 namespace once::postgres::testing {
 namespace {
 
 constexpr int kPollMilliseconds = 20;
-
-sockaddr_un AddressOf(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) throw std::runtime_error(path + " is too long");
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
 
 std::uint32_t LengthAt(const std::string& bytes, std::size_t at) {
   std::uint32_t length = 0;
@@ -32,25 +23,11 @@ std::uint32_t LengthAt(const std::string& bytes, std::size_t at) {
   return length;
 }
 
-bool SendAll(int socket, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
-  }
-  return true;
-}
-
 }  // namespace
 
 WireProxy::WireProxy(const std::string& server_folder, std::function<void()> end_sessions)
-    : server_path_(server_folder + "/.s.PGSQL.5432"), end_sessions_(std::move(end_sessions)) {
-  listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = AddressOf(folder_.File(".s.PGSQL.5432"));
-  if (bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      listen(listener_, 16) != 0) {
-    throw std::runtime_error("the proxy cannot listen");
-  }
+    : server_path_(SocketIn(server_folder)), end_sessions_(std::move(end_sessions)) {
+  listener_ = ListenAt(SocketIn(folder_.path()));
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -91,12 +68,8 @@ void WireProxy::Run() {
 void WireProxy::Accept() {
   Link link;
   link.client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-  link.server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = AddressOf(server_path_);
-  if (connect(link.server, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    Close(link);
-    return;
-  }
+  link.server = ConnectTo(server_path_);
+  if (link.server < 0) return Close(link);
   links_.push_back(std::move(link));
 }
 
