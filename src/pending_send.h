@@ -57,15 +57,15 @@ struct RecordCookie {
 // mark it fetches as much, which does no harm.
 inline void PrefetchCookie(const void* cookie) {
   constexpr std::uintptr_t kLineBytes = 64;
-  constexpr std::uintptr_t kLines = 3;
+  constexpr std::uintptr_t kLines = 4;
   const auto address = reinterpret_cast<std::uintptr_t>(cookie);
   for (std::uintptr_t line = 0; line < kLines; ++line) {
     __builtin_prefetch(reinterpret_cast<const void*>(address + line * kLineBytes), 1);
   }
 }
 
-// Of a message without a ticket only the first three lines of the processor's cache are touched.
-struct alignas(64) PendingSend : RecordCookie {
+// What every message needs comes first, what few need last.
+struct PendingSend : RecordCookie {
  private:
   friend class Ticket;
   static constexpr std::uint8_t kDone = 1;
@@ -98,7 +98,7 @@ struct alignas(64) PendingSend : RecordCookie {
   std::size_t bytes = 0;
   PendingSend* before = nullptr;  // the producer has it between these two …
   PendingSend* after = nullptr;
-  std::shared_ptr<PendingSend> self;  // … as long as this says so
+  std::shared_ptr<PendingSend> self;                   // … as long as this says so
   std::function<void(const SendOutcome&)> on_outcome;  // null: it has a ticket
 
  private:

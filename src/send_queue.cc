@@ -17,8 +17,7 @@ absl::Status Dead() { return absl::CancelledError("producer: the process is dead
 }  // namespace
 
 SendQueue::SendQueue(SendQueueOptions options)
-    : options_(std::move(options)),
-      spent_(options_.limits.messages_max) {}
+    : options_(std::move(options)), spent_(options_.limits.messages_max) {}
 
 SendQueue::~SendQueue() { Abandon(absl::UnknownError("producer: destroyed")); }
 

@@ -8,8 +8,9 @@
 namespace once {
 namespace {
 
-// Messages up to this size are copied by the client: memory that is written, read and freed once and
-// in order is cheaper than what lies about until the report. Larger ones are sent from where they lie.
+// Messages up to this size are copied by the client: memory that is written, read and freed once,
+// in order, is cheaper than what lies about until the report. Larger ones are sent from where they
+// lie.
 constexpr std::size_t kCopiedBytesMax = 4096;
 // One sender hands over at most so many messages of others; the polling task takes the rest.
 constexpr std::size_t kPumpedTogetherMax = 256;

@@ -121,8 +121,7 @@ void SpoolingProducer::Send(OutgoingMessage message,
 void SpoolingProducer::Submit(Message message, OutgoingMessage content) {
   const ProducerOptions& producer = options_.producer;
   message->message = std::move(content);
-  absl::Status valid =
-      IdentifySend(message->message, producer.ids, *producer.random, *message);
+  absl::Status valid = IdentifySend(message->message, producer.ids, *producer.random, *message);
   if (valid.ok()) valid = ValidateOutgoing(message->message);
   message->bytes = SizeBytes(message->message);
   message->give_up_at = executor_.Now() + producer.times.send_timeout;

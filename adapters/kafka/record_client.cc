@@ -88,8 +88,8 @@ OutgoingMessage MessageOf(const rd_kafka_message_t& record) {
   const char* name = nullptr;
   const void* value = nullptr;
   std::size_t size = 0;
-  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
-                          RD_KAFKA_RESP_ERR_NO_ERROR;
+  for (std::size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
        ++i) {
     if (name != kSequenceHeader) message.headers.push_back({name, BytesOf(value, size)});
   }

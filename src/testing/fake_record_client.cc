@@ -136,7 +136,8 @@ bool FakeRecordClient::RefuseTogether() {
   }
   if (options_.together_bytes_max == 0 || bytes <= options_.together_bytes_max) return false;
   for (; !queue_.empty(); queue_.pop_front()) {
-    Report(queue_.front(), {.status = absl::OutOfRangeError("fake client: the batch is too large")});
+    Report(queue_.front(),
+           {.status = absl::OutOfRangeError("fake client: the batch is too large")});
   }
   if (contract_.has_no_gaps) Break("a batch was too large");
   return true;

@@ -44,9 +44,7 @@ class FakeRecordClient final : public RecordClient {
     void* cookie = nullptr;
     absl::Time expires;
 
-    std::optional<std::string_view> value() const {
-      return is_copied ? copied_value : lent_value;
-    }
+    std::optional<std::string_view> value() const { return is_copied ? copied_value : lent_value; }
   };
 
   bool is_broken() const { return !broken_.ok(); }
@@ -78,7 +76,7 @@ class FakeRecordClient final : public RecordClient {
   // Not yet told.
   std::vector<RecordReport> reports_;
   std::deque<OutgoingMessage> returned_;
-  bool is_delivering_ = false;         // one record is at the gate
+  bool is_delivering_ = false;  // one record is at the gate
   bool is_woken_ = false;
   absl::Status broken_;
   std::set<std::string> known_topics_;

@@ -30,6 +30,22 @@ absl::Status RecordBook::Send(OutgoingMessage message, std::int32_t partition,
   return sent;
 }
 
+absl::Status RecordBook::SendCopied(const OutgoingMessage& message, std::int32_t partition,
+                                    std::string_view stamp) {
+  Entry& entry = entries_.emplace_back();
+  entry.message = message;
+  entry.partition = partition;
+  OutgoingMessage lent = message;
+  absl::Status sent = client_.TrySend({.message = lent,
+                                       .partition = partition,
+                                       .stamp = stamp,
+                                       .cookie = &entry,
+                                       .is_copied = true});
+  if (lent.value) lent.value->assign(lent.value->size(), '!');
+  if (!sent.ok()) entries_.pop_back();
+  return sent;
+}
+
 void RecordBook::Await(absl::Duration wait) {
   const absl::Time deadline = executor_.Now() + wait;
   const auto note = [](std::span<const RecordReport> reports) {
@@ -38,6 +54,7 @@ void RecordBook::Await(absl::Duration wait) {
       ++entry.reports;
       entry.status = report.status;
       entry.offset = report.offset;
+      if (report.returned != nullptr) entry.returned = std::move(*report.returned);
     }
   };
   while (client_.CountInside() > 0 && executor_.Now() < deadline) client_.Poll(deadline, note);
@@ -110,6 +127,67 @@ TEST_P(RecordClientConformance, BytesHeadersTheirOrderAndTheStampBehindThemAreKe
       messages[i].partition = 0;
       if (i < 4) messages[i].headers.push_back({std::string(kSequenceHeader), std::string(kStamp)});
       EXPECT_EQ(stored[i].message, messages[i]) << i;
+    }
+  });
+}
+
+// Messages of every shape, to three partitions in turn.
+std::vector<OutgoingMessage> Shapes(const std::string& topic) {
+  std::vector<OutgoingMessage> shapes(7, OutgoingMessage{.topic = topic, .value = "v"});
+  shapes[0].key = "key";
+  shapes[1].headers = {{"a", "1"}, {"null", std::nullopt}, {"empty", ""}, {"a", "2"}};
+  shapes[2].value = std::nullopt;
+  shapes[3].value = "";
+  shapes[4].key = "";
+  shapes[5].value = std::string(3000, 'x');
+  shapes[6].value = std::string("\0\1", 2);
+  return shapes;
+}
+
+TEST_P(RecordClientConformance, WhatIsCopiedIsStoredAsItWas) {
+  fixture().Run([this] {
+    if (!capabilities().why_no_dump.empty()) GTEST_SKIP() << capabilities().why_no_dump;
+    const std::string topic = fixture().CreateTopic(1);
+    const std::vector<OutgoingMessage> shapes = Shapes(topic);
+    const auto client = fixture().Open({});
+    RecordBook book(*client, fixture().executor());
+    for (const OutgoingMessage& shape : shapes) ASSERT_TRUE(book.SendCopied(shape, 0).ok());
+    book.Await();
+    book.ExpectAllOk();
+    for (const RecordBook::Entry& entry : book.entries()) EXPECT_FALSE(entry.returned.has_value());
+    const std::vector<StoredMessage> stored = fixture().Dump(topic);
+    ASSERT_EQ(stored.size(), shapes.size());
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      OutgoingMessage expected = shapes[i];
+      expected.partition = 0;
+      EXPECT_EQ(stored[i].message, expected) << i;
+    }
+  });
+}
+
+TEST_P(RecordClientConformance, WhatIsCopiedComesBackWhereItIsNotStoredAndNothingElseDoes) {
+  fixture().Run([this] {
+    const std::vector<OutgoingMessage> shapes = Shapes("t");
+    const auto client = fixture().OpenUnreachable({});
+    RecordBook book(*client, fixture().executor());
+    const std::size_t count = std::min(2 * shapes.size(), fixture().records_max());
+    for (std::size_t i = 0; i < count; ++i) {
+      const OutgoingMessage& shape = shapes[i % shapes.size()];
+      const std::int32_t partition = static_cast<std::int32_t>(i % 3);
+      const std::string_view stamp = i % 2 == 0 ? kStamp : std::string_view();
+      ASSERT_TRUE((i % 4 == 3 ? book.Send(shape, partition, stamp)
+                              : book.SendCopied(shape, partition, stamp))
+                      .ok());
+    }
+    client->Purge();
+    book.Await();
+    for (std::size_t i = 0; i < count; ++i) {
+      const RecordBook::Entry& entry = book.entries()[i];
+      EXPECT_EQ(entry.reports, 1) << i;
+      EXPECT_FALSE(entry.status.ok()) << i;
+      EXPECT_EQ(entry.returned.has_value(), i % 4 != 3) << i;
+      if (!entry.returned) continue;
+      EXPECT_EQ(*entry.returned, shapes[i % shapes.size()]) << i;
     }
   });
 }

@@ -40,6 +40,79 @@ TEST_F(ProducerTrouble, ABrokenClientIsReplacedAndWhatHasNoAnswerIsSentAgainInIt
   EXPECT_EQ(world_.metrics().counter("once_producer_clients_replaced_total"), 1);
 }
 
+// Small ones are copied by the client, which gives them back; large ones stay with the producer.
+TEST_F(ProducerTrouble, WhatIsSentAgainIsWhole) {
+  std::vector<OutgoingMessage> messages;
+  for (int i = 0; i < 6; ++i) {
+    OutgoingMessage message = MessageOf(std::string(i % 2 == 0 ? 5 : 9000, 'x'));
+    message.headers = {{"id", absl::StrCat(std::string(i < 3 ? 4 : 70, 'i'), i)},
+                       {"null", std::nullopt},
+                       {"color", "green"}};
+    if (i == 4) message.value = std::nullopt;
+    messages.push_back(message);
+  }
+  ProducerOptions options = world_.Options();
+  options.ids = {.header = "id", .is_drawn = false};
+  std::vector<std::string> ids;
+  world_.Run(std::move(options), [&](Producer& producer) {
+    faults_.Arm("client-breaks");
+    for (const OutgoingMessage& message : messages) {
+      producer.Send(message, [&ids](const SendOutcome& outcome) {
+        EXPECT_TRUE(outcome.status.ok()) << outcome.status;
+        EXPECT_EQ(outcome.topic, "t");
+        ids.push_back(outcome.id);
+      });
+    }
+    EXPECT_EQ(producer.Flush(world_.In(absl::Seconds(30))).count, 0U);
+  });
+  EXPECT_EQ(world_.metrics().counter("once_producer_retries_total"), 6);
+  std::vector<OutgoingMessage> stored;
+  for (OutgoingMessage message : world_.topics().messages()) {
+    if (message.topic != "t") continue;
+    EXPECT_EQ(message.headers.back().name, kSequenceHeader);
+    message.headers.pop_back();
+    message.partition = std::nullopt;
+    stored.push_back(std::move(message));
+  }
+  EXPECT_EQ(stored, messages);
+  ASSERT_THAT(ids, SizeIs(messages.size()));
+  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(ids[i], messages[i].headers[0].value);
+}
+
+// A client that keeps what it was to give back.
+class GreedyClient final : public testing::ForwardingRecordClient {
+ public:
+  using ForwardingRecordClient::ForwardingRecordClient;
+  void Poll(absl::Time deadline, const Listener& listener) override {
+    ForwardingRecordClient::Poll(deadline, [&](std::span<const RecordReport> reports) {
+      std::vector<RecordReport> others(reports.begin(), reports.end());
+      for (RecordReport& report : others) report.returned = nullptr;
+      listener(others);
+    });
+  }
+};
+
+TEST_F(ProducerTrouble, WhatAClientDoesNotGiveBackIsTold) {
+  ProducerOptions options = world_.Options();
+  options.clients =
+      [open = options.clients](
+          const RecordClientOptions& contract) -> absl::StatusOr<std::unique_ptr<RecordClient>> {
+    return std::make_unique<GreedyClient>(*open(contract));
+  };
+  world_.Run(std::move(options), [this](Producer& producer) {
+    faults_.Arm("client-breaks");
+    Ticket ticket = producer.Send(MessageOf("1"));
+    const SendOutcome* outcome = ticket.Wait(world_.In(absl::Seconds(5)));
+    ASSERT_NE(outcome, nullptr);
+    EXPECT_THAT(outcome->status.message(), ::testing::HasSubstr("not given it back"));
+    EXPECT_EQ(outcome->topic, "t");
+    Ticket next = producer.Send(MessageOf("2"));
+    ASSERT_NE(next.Wait(world_.In(absl::Seconds(30))), nullptr);
+    EXPECT_TRUE(next.TryGet()->status.ok()) << next.TryGet()->status;
+  });
+  EXPECT_THAT(world_.Values("t"), ElementsAre("2"));
+}
+
 TEST_F(ProducerTrouble, WhatComesWhileThereIsNoClientWaitsForTheNextOne) {
   world_.Run([this](Producer& producer) {
     faults_.Arm("client-breaks");

@@ -89,10 +89,14 @@ class RecordBook {
     int reports = 0;
     absl::Status status = absl::UnknownError("no report");
     std::int64_t offset = -1;
+    std::optional<OutgoingMessage> returned = std::nullopt;
   };
 
   // What TrySend said; a record that was refused has no entry.
   absl::Status Send(OutgoingMessage message, std::int32_t partition, std::string_view stamp = {});
+  // The same for a record that is copied, whose bytes are others once this returns.
+  absl::Status SendCopied(const OutgoingMessage& message, std::int32_t partition,
+                          std::string_view stamp = {});
   // Polls until every record has its report, at most for `wait`.
   void Await(absl::Duration wait = absl::Seconds(30));
   void ExpectAllOk() const;

@@ -65,9 +65,8 @@ void AddStampByHand(rd_kafka_headers_t* headers, const Streams& streams, std::in
   const std::string_view stamp =
       EncodeStamp(streams[static_cast<std::size_t>(place % kPartitions)],
                   static_cast<std::uint64_t>(place / kPartitions + 1), false, buffer);
-  rd_kafka_header_add(headers, kSequenceHeader.data(),
-                      static_cast<ssize_t>(kSequenceHeader.size()), stamp.data(),
-                      static_cast<ssize_t>(stamp.size()));
+  rd_kafka_header_add(headers, kSequenceHeader.data(), static_cast<ssize_t>(kSequenceHeader.size()),
+                      stamp.data(), static_cast<ssize_t>(stamp.size()));
 }
 
 void SendOneRaw(rd_kafka_t* producer, rd_kafka_topic_t* topic, std::int64_t place,
