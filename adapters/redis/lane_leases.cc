@@ -96,13 +96,4 @@ void LaneLeases::GiveUp(std::span<const int> lanes) {
   cluster_.Run(ScriptsOfOutgoing().give_up, call).status().IgnoreError();
 }
 
-std::vector<int> LaneLeases::FindSurplus() const {
-  std::vector<int> surplus;
-  for (const int lane : lanes_) {
-    if (lanes_.size() - surplus.size() <= share_) break;
-    surplus.push_back(lane);
-  }
-  return surplus;
-}
-
 }  // namespace once::redis
