@@ -133,6 +133,12 @@ absl::StatusOr<bool> RedisSpool::Resolve(std::uint64_t number) {
   const absl::StatusOr<Reply> reply = cluster_->Run(ScriptsOfOutgoing().resolve, call);
   if (!reply.ok()) return reply.status();
   NoteDecided(number);
+  if (reply->integer == kAppendedInPart) {
+    return absl::DataLossError(absl::StrCat(
+        "redis: the server failed in the middle of append ", number,
+        " of this opening, and has some of its messages; mend the server, look at what waits (once "
+        "outbox list), and begin a new process: this one appends nothing more"));
+  }
   if (reply->integer == 0) return false;
   if (absl::Status heard = AwaitReplicas(); !heard.ok()) return heard;
   return true;
