@@ -9,15 +9,6 @@
 #include "src/test_hooks.h"
 
 namespace once::redis {
-namespace {
-
-std::vector<int> AllLanes() {
-  std::vector<int> lanes;
-  for (int lane = 0; lane < kLanes; ++lane) lanes.push_back(lane);
-  return lanes;
-}
-
-}  // namespace
 
 LaneLeases::LaneLeases(Cluster& cluster, const SpoolKeys& keys, absl::Duration lease,
                        std::function<absl::Duration()> clock_skew)
