@@ -139,8 +139,9 @@ absl::StatusOr<bool> RedisSpool::Resolve(std::uint64_t number) {
   if (reply->integer == kAppendedInPart) {
     return absl::DataLossError(absl::StrCat(
         "redis: the server failed in the middle of append ", number,
-        " of this opening, and has some of its messages; mend the server, look at what waits (once "
-        "outbox list), and begin a new process: this one appends nothing more"));
+        " of this opening: some of its messages are in the spool, and will be published, the "
+        "others are not; this process appends nothing more: mend the server's keys, and begin a "
+        "new process"));
   }
   if (reply->integer == 0) return false;
   if (absl::Status heard = AwaitReplicas(); !heard.ok()) return heard;
