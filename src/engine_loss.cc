@@ -207,6 +207,8 @@ void Engine::SubmitLossCheck() {
     const bool may_report_here = may_report && !partition.has_dropped_marks;
     loss.items.push_back({.lock = {.key = partition.key, .expected = partition.expected},
                           .assignment = partition.assignment,
+                          .reach = partition.reach,
+                          .last_applied = partition.last_applied,
                           .sequences = partition.sequences,
                           .is_gap_lost = partition.is_gap_lost,
                           .is_rowless = !has_rows(),
@@ -237,6 +239,7 @@ void Engine::ApplyLoss(LossOrder& order) {
     partition->side_records.insert(partition->side_records.begin(),
                                    std::make_move_iterator(item.side_records.begin()),
                                    std::make_move_iterator(item.side_records.end()));
+    partition->expected = item.lock.expected;
     if (partition->phase != PartitionPhase::kActive) continue;
     if (order.end.ok()) {
       NoteTracked(*partition, item.tracked);

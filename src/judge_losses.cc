@@ -40,11 +40,45 @@ void Adopt(LossOrder& order, LossOrder::Item& item) {
   item.tracked.log_time_ms = item.log_time_ms;
 }
 
+// The row's position stays, and its revision rises: else a store that loses this commit while the
+// process lives on would look as expected, and what it held would be known to memory alone.
+PositionUpdate Raised(const LossOrder::Item& item) {
+  return {.key = item.lock.key,
+          .position = item.lock.expected.position,
+          .reach = item.reach,
+          .last_applied = item.last_applied};
+}
+
 // What a power failure undoes is found, and told of, once more.
 absl::Status CommitNotes(StoreTransaction& transaction) {
   ONCE_KILL_POINT("losses.before_commit");
   absl::Status end = transaction.Commit(Durability::kProcess);
   ONCE_KILL_POINT("losses.committed");
+  return end;
+}
+
+// One transaction over the rows of all items. A partition of which nothing is new keeps its row.
+absl::Status KeepJudgement(StoreTransaction& transaction, LossOrder& order) {
+  std::vector<OwnedNote> notes;
+  std::vector<LossOrder::Item*> raised;
+  std::vector<PositionUpdate> updates;
+  absl::Status staged;
+  for (LossOrder::Item& item : order.items) {
+    const std::size_t before = notes.size();
+    if (staged.ok()) staged = StageItem(item, &transaction, notes);
+    if (notes.size() == before) continue;
+    raised.push_back(&item);
+    updates.push_back(Raised(item));
+  }
+  if (staged.ok()) staged = PutNotes(transaction, notes);
+  if (staged.ok() && !updates.empty()) staged = transaction.SetPositions(updates);
+  if (!staged.ok() || notes.empty()) {
+    transaction.Rollback();
+    return staged;
+  }
+  absl::Status end = CommitNotes(transaction);
+  if (!end.ok()) return end;
+  for (LossOrder::Item* item : raised) ++item->lock.expected.revision;
   return end;
 }
 
@@ -138,15 +172,7 @@ void JudgeLosses(TransactionalStore* store, LossOrder& order) {
     order.end = absl::AbortedError("a row is not as it was expected");
     return;
   }
-  StoreTransaction& transaction = *begun->transaction;
-  std::vector<OwnedNote> notes;
-  for (LossOrder::Item& item : order.items) {
-    if (order.end.ok()) order.end = StageItem(item, &transaction, notes);
-  }
-  if (order.end.ok()) order.end = PutNotes(transaction, notes);
-  if (!order.end.ok() || notes.empty()) transaction.Rollback();
-  if (!order.end.ok()) return;
-  if (!notes.empty()) order.end = CommitNotes(transaction);
+  order.end = KeepJudgement(*begun->transaction, order);
   // What may have been committed is told of: better twice than not at all. The row is read anew.
   const bool is_unknown = order.end.code() == absl::StatusCode::kUnknown;
   if (!order.end.ok() && !is_unknown) return;

@@ -143,8 +143,10 @@ struct SyncOrder {
 // Looks for numbers that have been missing for too long, and obeys the side topic.
 struct LossOrder {
   struct Item {
-    PositionLock lock;  // only compared: the row stays as it is
+    PositionLock lock;  // of a row that notes were committed of: as it is then
     std::uint64_t assignment = 0;
+    std::int64_t reach = 0;
+    std::optional<AppliedRecord> last_applied;
     std::shared_ptr<SequenceTracker> sequences;
     bool is_gap_lost = false;
     bool is_rowless = false;

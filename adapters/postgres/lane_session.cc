@@ -137,15 +137,6 @@ void LaneSession::GiveUp(std::span<const int> lanes) {
   if (!session_->Run(database_.options().answer_timeout).ok()) Lose();
 }
 
-std::vector<int> LaneSession::FindSurplus() const {
-  std::vector<int> surplus;
-  for (const int lane : lanes_) {
-    if (lanes_.size() - surplus.size() <= share_) break;
-    surplus.push_back(lane);
-  }
-  return surplus;
-}
-
 void LaneSession::QueueEpoch(std::uint64_t epoch) {
   if (!epochs_.insert(epoch).second) return;
   session_->Queue(database_.statements().hold_epoch,

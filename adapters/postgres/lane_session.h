@@ -23,6 +23,7 @@
 #include "adapters/postgres/database.h"
 #include "adapters/postgres/outgoing_rows.h"
 #include "adapters/postgres/session.h"
+#include "src/stores/lane_sharing.h"
 
 namespace once::postgres {
 
@@ -39,7 +40,7 @@ class LaneSession {
   // first call tells none, so that their loss is noticed whoever has them next.
   absl::StatusOr<std::vector<int>> Hold();
   void GiveUp(std::span<const int> lanes);
-  std::vector<int> FindSurplus() const;
+  std::vector<int> FindSurplus() const { return stores::SurplusOf(lanes_, share_); }
   bool Holds(int lane) const { return lanes_.contains(lane); }
   // The greatest number of the lane that anybody had drawn at the last Hold().
   std::int64_t last_drawn(int lane) const { return last_drawn_.at(static_cast<std::size_t>(lane)); }

@@ -15,6 +15,10 @@
 namespace once::redis {
 namespace {
 
+// A write, so that replicas hear of something.
+constexpr std::string_view kKeepText =
+    "#!lua flags=allow-oom\nreturn redis.call('PEXPIRE',KEYS[1],ARGV[1])";
+
 // So often a Sync() looks for a slot that is not moving.
 constexpr int kWitnessTries = 4;
 
@@ -38,6 +42,10 @@ std::string EncodeRun(const Script& script, const ScriptCall& call) {
   words.insert(words.end(), call.more_keys.begin(), call.more_keys.end());
   words.insert(words.end(), call.arguments.begin(), call.arguments.end());
   return EncodeCommand(words);
+}
+
+Answerer AnswererOf(const Errand& errand) {
+  return {.server = errand.answered_by, .generation = errand.generation};
 }
 
 std::vector<Reply> TakeReplies(std::span<Errand> errands) {
@@ -129,18 +137,18 @@ std::uint64_t Cluster::changes() const {
 
 absl::StatusOr<std::vector<Reply>> Cluster::Run(ScriptName name,
                                                 std::span<const ScriptCall> calls) {
-  return RunEach(ScriptOf(name), calls, IsWord(name));
+  return RunEach(ScriptOf(name), calls, IsWord(name), nullptr);
 }
 
-absl::StatusOr<Reply> Cluster::Run(const Script& script, const ScriptCall& call) {
-  auto replies = RunEach(script, {&call, 1}, /*are_words=*/false);
+absl::StatusOr<Reply> Cluster::Run(const Script& script, const ScriptCall& call, Answerer* by) {
+  auto replies = RunEach(script, {&call, 1}, /*are_words=*/false, by);
   if (!replies.ok()) return replies.status();
   return std::move(replies->front());
 }
 
 absl::StatusOr<std::vector<Reply>> Cluster::RunEach(const Script& script,
                                                     std::span<const ScriptCall> calls,
-                                                    bool are_words) {
+                                                    bool are_words, Answerer* first_by) {
   std::vector<std::string> commands;
   std::vector<Errand> errands;
   commands.reserve(calls.size());
@@ -152,6 +160,7 @@ absl::StatusOr<std::vector<Reply>> Cluster::RunEach(const Script& script,
   absl::Status carried = Carry(masters_, errands, {.script = &script, .are_words = are_words});
   if (carried.ok()) carried = JudgeReplies(errands);
   if (!carried.ok()) return carried;
+  if (first_by != nullptr) *first_by = AnswererOf(errands.front());
   return TakeReplies(errands);
 }
 
@@ -165,26 +174,40 @@ absl::StatusOr<std::vector<Reply>> Cluster::ReadEach(std::span<const KeyedComman
   return TakeReplies(errands);
 }
 
+absl::StatusOr<Reply> Cluster::Read(const KeyedCommand& command, Answerer& by) {
+  Errand errand{.bytes = command.bytes, .slot = SlotOf(command.key)};
+  if (absl::Status carried = Carry(masters_, {&errand, 1}, {}); !carried.ok()) return carried;
+  by = AnswererOf(errand);
+  return std::move(errand.reply);
+}
+
 // WAIT counts from what its own connection was last answered, so something is said in front of it.
-absl::StatusOr<std::int64_t> Cluster::AwaitReplicas(std::string_view key,
-                                                    std::int64_t key_milliseconds, int wanted,
+// That is about all of the keys: while some of them lie with another master already, whose replicas
+// are others, it is refused.
+absl::StatusOr<std::int64_t> Cluster::AwaitReplicas(std::span<const std::string> keys,
+                                                    std::int64_t milliseconds, int wanted,
                                                     absl::Duration patience) {
-  const std::string kept = Encode({"PEXPIRE", key, absl::StrCat(key_milliseconds)});
+  const std::string count = absl::StrCat(keys.size());
+  const std::string kept_for = absl::StrCat(milliseconds);
+  // In full: a server that must first be told a script would wait in vain.
+  std::vector<std::string_view> words = {"EVAL", kKeepText, count};
+  words.insert(words.end(), keys.begin(), keys.end());
+  words.push_back(kept_for);
+  const std::string kept = EncodeCommand(words);
   const std::string wait =
       Encode({"WAIT", absl::StrCat(wanted), absl::StrCat(absl::ToInt64Milliseconds(patience))});
-  std::vector<Errand> errands = {{.bytes = kept, .slot = SlotOf(key)},
-                                 {.bytes = wait, .slot = SlotOf(key)}};
-  absl::Status carried = Carry(masters_, errands, {});
-  if (carried.ok()) carried = JudgeReplies(errands);
+  Errand errand{.bytes = kept, .slot = SlotOf(keys.front()), .next = wait};
+  absl::Status carried = Carry(masters_, {&errand, 1}, {});
+  if (carried.ok()) carried = JudgeReplies({&errand, 1});
   if (!carried.ok()) return carried;
-  if (errands[0].answered_by != errands[1].answered_by) {
-    return absl::UnavailableError("redis: the slot moves; its replicas cannot be asked now");
-  }
-  if (errands[0].reply.integer != 1) {
+  if (errand.reply.integer != 1) {
     return absl::UnknownError(
         "redis: the server has forgotten what it was told (a failover?), whoever has heard of it");
   }
-  return errands[1].reply.integer;
+  if (errand.next_reply.is_error()) {
+    return ErrorStatus(errand.next_reply.text, /*is_opening=*/false);
+  }
+  return errand.next_reply.integer;
 }
 
 // ---- Syncs ----

@@ -35,6 +35,14 @@ struct KeyedCommand {
   std::string bytes;  // EncodeCommand
 };
 
+// Who has answered. A cursor of HSCAN is understood by the one that gave it, and by nobody else.
+struct Answerer {
+  const Server* server = nullptr;
+  std::uint64_t generation = 0;  // it was started again meanwhile, or is another one
+
+  friend bool operator==(const Answerer&, const Answerer&) = default;
+};
+
 class Cluster {
  public:
   // REQUIRES: the options are checked.
@@ -44,16 +52,20 @@ class Cluster {
   // One reply for each of `calls`, none of them an error. kUnavailable: none was run, because not
   // all of their owners can be reached; kUnknown: some may have been run.
   absl::StatusOr<std::vector<Reply>> Run(ScriptName script, std::span<const ScriptCall> calls);
-  // Likewise one run of a script that is not about claims.
-  absl::StatusOr<Reply> Run(const Script& script, const ScriptCall& call);
+  // Likewise one run of a script that is not about claims. `by`: who has answered; or null.
+  absl::StatusOr<Reply> Run(const Script& script, const ScriptCall& call, Answerer* by = nullptr);
   // The replies to commands that change nothing, errors among them.
   absl::StatusOr<std::vector<Reply>> ReadEach(std::span<const KeyedCommand> commands);
+  // The reply to one, and who has given it.
+  absl::StatusOr<Reply> Read(const KeyedCommand& command, Answerer& by);
 
-  // How many replicas of the master of `key` have heard of all that it was told before, once they
-  // are `wanted`, or after `patience`. `key` is kept for `key_milliseconds` from now on.
-  // kUnknown: it is not there any more, so that what was told may be gone as well.
-  absl::StatusOr<std::int64_t> AwaitReplicas(std::string_view key, std::int64_t key_milliseconds,
-                                             int wanted, absl::Duration patience);
+  // How many replicas of the master of `keys`, which are of one slot, have heard of all that was
+  // done to them before, once they are `wanted`, or after `patience`. The first of them is kept for
+  // `milliseconds` from now on. kUnavailable: they move, and are not all in one place; kUnknown:
+  // the first is not there any more, so that what was told may be gone as well.
+  absl::StatusOr<std::int64_t> AwaitReplicas(std::span<const std::string> keys,
+                                             std::int64_t milliseconds, int wanted,
+                                             absl::Duration patience);
 
   // OK: what this thread was answered before survives as much as traits() promise.
   absl::Status Sync();
@@ -82,8 +94,10 @@ class Cluster {
   // Gives them new ones in slots of theirs; removes those that have none.
   void BringHome(std::vector<Server*>& servers);
 
+  // `first_by`: who has answered the first of them; or null.
   absl::StatusOr<std::vector<Reply>> RunEach(const Script& script,
-                                             std::span<const ScriptCall> calls, bool are_words);
+                                             std::span<const ScriptCall> calls, bool are_words,
+                                             Answerer* first_by);
 
   Masters masters_;
   std::string id_;

@@ -28,8 +28,9 @@ constexpr int kFreeTrips = 3;
 struct Leg {
   Server::Borrowed borrowed = {};
   std::vector<std::string_view> commands = {};
-  std::vector<Errand*> errands = {};  // of each command; null: it prepares the next one
-  Reply trouble = {};                 // the last error of such a one
+  // Of each command; null: it prepares the next one. The same one twice: the second is its `next`.
+  std::vector<Errand*> errands = {};
+  Reply trouble = {};  // the last error of such a one
 };
 
 // In the order in which connections are taken, always the same: nobody waits in a circle.
@@ -76,6 +77,7 @@ absl::StatusOr<Legs> Plan(const Trip& trip, std::string_view load_script) {
     }
     if (errand.asked_once != nullptr) add(AskingCommand(), nullptr);
     add(errand.bytes, &errand);
+    if (!errand.next.empty()) add(errand.next, &errand);
   }
   return legs;
 }
@@ -101,6 +103,7 @@ absl::Status Borrow(Legs& legs, const Trip& trip) {
 void Settle(Trip& trip, Server& server, const Leg& leg, Errand& errand) {
   errand.is_done = true;
   errand.answered_by = &server;
+  errand.generation = leg.borrowed.generation;
   if (!errand.reply.is_error()) return;
   const std::string_view word = ErrorWord(errand.reply.text);
   if (word == "NOSCRIPT" && trip.load.script != nullptr) {
@@ -142,6 +145,11 @@ absl::Status Record(Trip& trip, Server& server, Leg& leg, std::vector<Reply>& re
     Errand* const errand = leg.errands[i];
     if (errand == nullptr) {
       if (replies[i].is_error()) leg.trouble = std::move(replies[i]);
+      continue;
+    }
+    if (i > 0 && leg.errands[i - 1] == errand) {
+      // Of one that goes on elsewhere it is said there again.
+      errand->next_reply = std::move(replies[i]);
       continue;
     }
     errand->reply = std::move(replies[i]);

@@ -17,11 +17,15 @@ namespace once::redis {
 struct Errand {
   std::string_view bytes;  // EncodeCommand; outlives the errand
   int slot = 0;
+  // Said right behind it wherever that goes, on the same connection; empty: nothing.
+  std::string_view next = {};
 
   // What has become of it.
   bool is_done = false;
   Reply reply = {};  // when it is not done, an error that says why
   Server* answered_by = nullptr;
+  std::uint64_t generation = 0;  // of that server, then
+  Reply next_reply = {};
   // How it goes on.
   Server* asked_once = nullptr;  // not the slot's owner, this time
   bool needs_script = false;

@@ -40,6 +40,9 @@ constexpr std::array kMeanings = {
     Meaning{"NOSCRIPT", kUnavailable, "the script is gone right after it was loaded; again"},
     Meaning{"MOVED", kUnavailable, "the nodes of the cluster do not agree who owns it; wait"},
     Meaning{"ASK", kUnavailable, "the nodes of the cluster do not agree who owns it; wait"},
+    Meaning{"HALFWRITTEN", absl::StatusCode::kUnknown,
+            "the server failed in the middle of what it was told; mend that, and look at what is "
+            "there"},
     Meaning{"WRONGTYPE", absl::StatusCode::kDataLoss,
             "somebody else has written the store's keys; give the store a key_prefix of its own"},
 };

@@ -9,15 +9,6 @@
 #include "src/test_hooks.h"
 
 namespace once::redis {
-namespace {
-
-std::vector<int> AllLanes() {
-  std::vector<int> lanes;
-  for (int lane = 0; lane < kLanes; ++lane) lanes.push_back(lane);
-  return lanes;
-}
-
-}  // namespace
 
 LaneLeases::LaneLeases(Cluster& cluster, const SpoolKeys& keys, absl::Duration lease,
                        std::function<absl::Duration()> clock_skew)
@@ -94,15 +85,6 @@ void LaneLeases::GiveUp(std::span<const int> lanes) {
   if (call.more_keys.empty()) return;
   // Unheard, they are another's once the lease has ended.
   cluster_.Run(ScriptsOfOutgoing().give_up, call).status().IgnoreError();
-}
-
-std::vector<int> LaneLeases::FindSurplus() const {
-  std::vector<int> surplus;
-  for (const int lane : lanes_) {
-    if (lanes_.size() - surplus.size() <= share_) break;
-    surplus.push_back(lane);
-  }
-  return surplus;
 }
 
 }  // namespace once::redis

@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "adapters/redis/cluster.h"
 #include "adapters/redis/outgoing_rows.h"
+#include "src/stores/lane_sharing.h"
 
 namespace once::redis {
 
@@ -36,7 +37,7 @@ class LaneLeases {
   // tells none, so that their loss is noticed whoever has them next.
   absl::StatusOr<std::vector<int>> Hold();
   void GiveUp(std::span<const int> lanes);
-  std::vector<int> FindSurplus() const;
+  std::vector<int> FindSurplus() const { return stores::SurplusOf(lanes_, share_); }
   bool Holds(int lane) const { return lanes_.contains(lane); }
 
   // Never empty.

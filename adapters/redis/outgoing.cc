@@ -75,14 +75,19 @@ absl::StatusOr<RedisOutgoing::LaneRead> RedisOutgoing::ReadLane(int lane) {
     LaneRead read;
     std::optional<std::string> revision;
     std::string cursor = "0";
+    Answerer first;
     bool is_same = true;
     do {
       const ScriptCall call{.key = keys_.OfLane(lane), .arguments = {cursor}};
-      const absl::StatusOr<Reply> page = cluster_.Run(ScriptsOfOutgoing().facts, call);
+      Answerer by;
+      const absl::StatusOr<Reply> page = cluster_.Run(ScriptsOfOutgoing().facts, call, &by);
       if (!page.ok()) return page.status();
       const std::vector<Reply>& told = page->elements;
       if (told.size() < 4 || told.size() % 2 != 0) return UnreadableAnswer("read a lane");
-      is_same = !revision || (*revision == told[1].text && read.owner == told[0].text);
+      // Another server would go on elsewhere with a cursor that it has not given.
+      if (!revision) first = by;
+      is_same =
+          by == first && (!revision || (*revision == told[1].text && read.owner == told[0].text));
       read.owner = told[0].text;
       revision = told[1].text;
       read.relayed = told[2].text;
@@ -257,21 +262,30 @@ absl::StatusOr<std::vector<OutgoingRow>> RedisOutgoing::FindUnplaced(int lane, c
 }
 
 absl::StatusOr<std::map<std::string, std::string>> RedisOutgoing::ReadHash(const std::string& key) {
-  std::map<std::string, std::string> fields;
-  std::string cursor = "0";
-  do {
-    const std::string command = Encode({"HSCAN", key, cursor, "COUNT", "500"});
-    const KeyedCommand keyed{.key = key, .bytes = command};
-    const auto replies = cluster_.ReadEach({&keyed, 1});
-    if (!replies.ok()) return replies.status();
-    const Reply& page = replies->front();
-    if (page.is_error()) return ErrorStatus(page.text, /*is_opening=*/false);
-    if (page.elements.size() != 2) return UnreadableAnswer("read a hash");
-    cursor = page.elements[0].text;
-    const std::vector<Reply>& found = page.elements[1].elements;
-    for (std::size_t i = 0; i + 1 < found.size(); i += 2) fields[found[i].text] = found[i + 1].text;
-  } while (cursor != "0");
-  return fields;
+  for (int reads = 0; reads < kReadsMax; ++reads) {
+    std::map<std::string, std::string> fields;
+    std::string cursor = "0";
+    std::optional<Answerer> first;
+    bool is_same = true;
+    do {
+      Answerer by;
+      const absl::StatusOr<Reply> page =
+          cluster_.Read({.key = key, .bytes = Encode({"HSCAN", key, cursor, "COUNT", "500"})}, by);
+      if (!page.ok()) return page.status();
+      if (page->is_error()) return ErrorStatus(page->text, /*is_opening=*/false);
+      if (page->elements.size() != 2) return UnreadableAnswer("read a hash");
+      is_same = by == first.value_or(by);
+      first = by;
+      cursor = page->elements[0].text;
+      const std::vector<Reply>& found = page->elements[1].elements;
+      for (std::size_t i = 0; i + 1 < found.size(); i += 2) {
+        fields[found[i].text] = found[i + 1].text;
+      }
+    } while (is_same && cursor != "0");
+    if (is_same) return fields;
+  }
+  return absl::UnavailableError(
+      "redis: the spool is elsewhere with every page that is read; again");
 }
 
 absl::StatusOr<bool> RedisOutgoing::IsEpochInUse(std::uint64_t epoch) {

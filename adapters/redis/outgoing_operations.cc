@@ -14,12 +14,6 @@ namespace {
 constexpr int kTriesMax = 20;
 constexpr int kCountsBeforeLanes = 3;
 
-std::vector<int> AllLanes() {
-  std::vector<int> lanes;
-  for (int lane = 0; lane < kLanes; ++lane) lanes.push_back(lane);
-  return lanes;
-}
-
 absl::Status NoSuchRow(std::int64_t number) {
   return absl::NotFoundError(absl::StrCat("outgoing message ", number, " is not parked"));
 }

@@ -19,6 +19,12 @@ absl::Status Damage(std::int64_t number, std::string_view how) {
 
 }  // namespace
 
+std::vector<int> AllLanes() {
+  std::vector<int> lanes;
+  for (int lane = 0; lane < kLanes; ++lane) lanes.push_back(lane);
+  return lanes;
+}
+
 std::string SpoolKeys::OfLane(int lane) const { return absl::StrCat(base_, ":lane:", lane); }
 
 std::string SpoolKeys::OfRows(int lane) const { return absl::StrCat(base_, ":rows:", lane); }

@@ -24,6 +24,8 @@ constexpr int LaneOf(std::int64_t number) { return static_cast<int>(number % kLa
 constexpr std::int64_t InLane(std::int64_t number) { return number / kLanes; }
 constexpr std::int64_t NumberOf(int lane, std::int64_t in_lane) { return in_lane * kLanes + lane; }
 
+std::vector<int> AllLanes();
+
 // All of them are of one slot.
 class SpoolKeys {
  public:

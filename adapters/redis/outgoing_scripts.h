@@ -1,5 +1,6 @@
 // What is done to a shared spool, as scripts: each runs alone, looks at everything before it writes
-// anything, and names all of its keys, so that one whose slot is moving is refused as a whole.
+// anything, its user's rights too, and names all of its keys, so that one whose slot is moving is
+// refused as a whole. One that fails all the same behind its first write says HALFWRITTEN.
 //
 // A spool is, under one tag: its own hash (rows, bytes, parked: how many there are); of each lane a
 // hash, with the facts of stores::OutgoingState under their keys and, behind `=`, who holds it (o),
@@ -25,7 +26,8 @@ struct OutgoingScripts {
   // decided before, milliseconds to keep that, greatest rows and bytes, rows, bytes, lanes; of each
   // lane how many, and the messages → one of AppendAnswer, 1 if the server has forgotten something.
   Script append;
-  // KEYS append; ARGV number, milliseconds → 1: it was applied, 0: never.
+  // KEYS append; ARGV number, milliseconds → 1: it was applied, 0: never, 2: in part, since the
+  // server failed in the middle of it.
   Script resolve;
   // KEYS relays, all lanes; ARGV lead, token, former token, lease, first lane to look at, lanes
   // that are held as the caller knows → 1 if one of those is lost, share, lanes.
@@ -57,6 +59,7 @@ struct OutgoingScripts {
 };
 
 enum AppendAnswer : int { kAppended = 0, kSpoolFull = 1, kDecidedBefore = 2 };
+inline constexpr int kAppendedInPart = 2;  // of resolve
 
 // `write`: KEYS spool, streams, voids, epochs, then lane and rows of each. ARGV lead, token (empty:
 // an operator, who holds none), lease, revision that the lanes get, lanes; of each lane the one

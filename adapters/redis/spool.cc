@@ -84,8 +84,11 @@ absl::StatusOr<ScriptCall> RedisSpool::CallOf(const SpoolAppend& append) {
 
 absl::Status RedisSpool::AwaitReplicas() {
   if (replicas_min_ == 0) return absl::OkStatus();
-  const absl::StatusOr<std::int64_t> heard = cluster_->AwaitReplicas(
-      keys_.OfAppends(cluster_->incarnation()), kDecisionMilliseconds, replicas_min_, patience_);
+  // Whichever lanes it was of.
+  std::vector<std::string> keys = keys_.OfLanes(AllLanes());
+  keys.insert(keys.begin(), keys_.OfAppends(cluster_->incarnation()));
+  const absl::StatusOr<std::int64_t> heard =
+      cluster_->AwaitReplicas(keys, kDecisionMilliseconds, replicas_min_, patience_);
   if (!heard.ok()) return absl::UnknownError(heard.status().message());
   if (*heard >= replicas_min_) return absl::OkStatus();
   return absl::UnknownError(absl::StrCat("redis: ", *heard, " replicas have heard of it, ",
@@ -133,6 +136,13 @@ absl::StatusOr<bool> RedisSpool::Resolve(std::uint64_t number) {
   const absl::StatusOr<Reply> reply = cluster_->Run(ScriptsOfOutgoing().resolve, call);
   if (!reply.ok()) return reply.status();
   NoteDecided(number);
+  if (reply->integer == kAppendedInPart) {
+    return absl::DataLossError(absl::StrCat(
+        "redis: the server failed in the middle of append ", number,
+        " of this opening: some of its messages are in the spool, and will be published, the "
+        "others are not; this process appends nothing more: mend the server's keys, and begin a "
+        "new process"));
+  }
   if (reply->integer == 0) return false;
   if (absl::Status heard = AwaitReplicas(); !heard.ok()) return heard;
   return true;

@@ -3,6 +3,10 @@
 // Thread-safety: that of the log.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <set>
 #include <vector>
 
 namespace once::stores {
@@ -15,5 +19,11 @@ class LaneSharing {
   // them is to be placed, and GiveUpLanes() is to be called soon.
   virtual std::vector<int> FindSurplus() = 0;
 };
+
+// Of the lanes that are held those beyond the share.
+inline std::vector<int> SurplusOf(const std::set<int>& lanes, std::size_t share) {
+  const auto beyond = static_cast<std::ptrdiff_t>(lanes.size() - std::min(lanes.size(), share));
+  return {lanes.begin(), std::next(lanes.begin(), beyond)};
+}
 
 }  // namespace once::stores

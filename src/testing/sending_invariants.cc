@@ -307,7 +307,6 @@ void SendingInvariants::OnLoss(const Process& process, const LossEvent& event) {
       const bool has_vanished = vanished_.contains({name, number});
       const bool has_arrived = copies != stream.stored.end() && copies->second.has_arrived;
       if (event.kind == LossKind::kSuspected) {
-        suspected_.insert({name, number});
         is_right = has_vanished || (stream.owed.contains(number) && !is_late);
       } else if (event.kind == LossKind::kRecovered) {
         is_right = has_arrived || stream.owed.contains(number);
@@ -322,8 +321,7 @@ void SendingInvariants::OnLoss(const Process& process, const LossEvent& event) {
 }
 
 std::optional<std::string> SendingInvariants::FindUntold(
-    const StoreState& consumers, const std::vector<PartitionKey>& partitions,
-    bool has_rolled_back) const {
+    const StoreState& consumers, const std::vector<PartitionKey>& partitions) const {
   std::map<std::string, std::set<std::uint64_t>> told;
   for (const auto& [key, value] : consumers.notes) {
     const std::optional<LossNoteName> name = ParseLossNoteKey(key);
@@ -336,7 +334,7 @@ std::optional<std::string> SendingInvariants::FindUntold(
     if (!by || !losses || losses->given_up > 0) return "a note of losses is not as it should be";
     const std::string stream = StreamName(topic_, name->partition.partition.partition, *by);
     for (const MissingRange& range : losses->missing) {
-      if (range.kind != MissingKind::kReported && !has_rolled_back) {
+      if (range.kind != MissingKind::kReported) {
         return absl::StrCat("number ", range.first, " of ", stream, " is still waited for");
       }
       for (std::uint64_t number = range.first; number <= range.last; ++number) {
@@ -348,13 +346,6 @@ std::optional<std::string> SendingInvariants::FindUntold(
     std::set<std::uint64_t> lost;
     for (const auto& [number, copies] : stream.stored) {
       if (IsLost(stream, number)) lost.insert(number);
-    }
-    if (has_rolled_back) {
-      // clang 14 captures no structured binding by itself.
-      std::erase_if(lost, [this, &stream_name = name](std::uint64_t number) {
-        return suspected_.contains({stream_name, number});
-      });
-      if (std::includes(told[name].begin(), told[name].end(), lost.begin(), lost.end())) continue;
     }
     if (lost == told[name]) continue;
     return absl::StrCat("of ", name, " is lost: {", absl::StrJoin(lost, ","),

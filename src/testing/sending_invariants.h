@@ -71,11 +71,8 @@ class SendingInvariants : public SimulationObserver {
   // A consumer says what it misses.
   void OnLoss(const Process& process, const LossEvent& event);
   // The consumers' store holds the truth about what is missing; else what is wrong.
-  // `has_rolled_back`: it has lost commits under its consumers. What these had found out may be
-  // among them, and nobody finds it out again; it was told, and that counts.
   std::optional<std::string> FindUntold(const StoreState& consumers,
-                                        const std::vector<PartitionKey>& partitions,
-                                        bool has_rolled_back) const;
+                                        const std::vector<PartitionKey>& partitions) const;
   // What must be when all is sent.
   void CheckEnd();
 
@@ -122,8 +119,7 @@ class SendingInvariants : public SimulationObserver {
   std::map<std::string, Stream> streams_;     // by name
   std::map<std::size_t, std::set<std::pair<std::string, std::uint64_t>>> numbers_;  // by post
   using Number = std::pair<std::string, std::uint64_t>;                             // of a stream
-  std::set<Number> vanished_;   // a copy of it has
-  std::set<Number> suspected_;  // as a consumer has told
+  std::set<Number> vanished_;  // a copy of it has
 };
 
 }  // namespace once::testing

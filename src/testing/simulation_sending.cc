@@ -58,9 +58,7 @@ bool Simulation::HasToldAll() const {
 std::optional<std::string> Simulation::FindUntold() const {
   std::vector<PartitionKey> partitions;
   for (int i = 0; i < scenario_.partitions; ++i) partitions.push_back(log_.KeyOf(i));
-  const bool has_rolled_back =
-      gate_.CountHits(Fault::kLoseOneCommit) + gate_.CountHits(Fault::kLoseTwoCommits) > 0;
-  return sending_->invariants().FindUntold(store().state(), partitions, has_rolled_back);
+  return sending_->invariants().FindUntold(store().state(), partitions);
 }
 
 bool Simulation::FailSending(const std::string& why) {

@@ -5,10 +5,8 @@
 // which share the lanes (outbox_server_kills.h). At the end the topic is read by a raw client and
 // compared with the books that every transaction has kept in tables of its own.
 #include <signal.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <fstream>
 #include <stdexcept>
 #include <string_view>
 
@@ -17,13 +15,13 @@
 #include "tests/campaign/all_campaigns.h"
 #include "tests/campaign/disk.h"
 #include "tests/campaign/outbox_book.h"
+#include "tests/campaign/outbox_kills.h"
 #include "tests/campaign/outbox_places.h"
 #include "tests/campaign/outbox_process.h"
 #include "tests/campaign/outbox_server_kills.h"
 #include "tests/campaign/outbox_verdict.h"
 #include "tests/campaign/postgres_kind.h"
 #include "tests/campaign/small_scene.h"
-#include "tests/campaign/unsettled.h"
 #include "tests/campaign/workload.h"
 #include "tests/integration/child.h"
 #include "tests/scratch_folder.h"
@@ -42,10 +40,10 @@ constexpr std::int64_t kHoldsOneIn = 10;
 constexpr int kHoldMs = 5'000;
 constexpr int kBusyMs = 1'000;
 
-class OutboxKills {
+class EmbeddedKills {
  public:
-  OutboxKills(const CampaignOptions& options, const OutboxBook& book, std::int64_t kills,
-              std::int64_t rows, bool is_wrong, CampaignReport& report)
+  EmbeddedKills(const CampaignOptions& options, const OutboxBook& book, std::int64_t kills,
+                std::int64_t rows, bool is_wrong, CampaignReport& report)
       : kills_(kills),
         rows_(rows),
         label_(absl::StrCat(std::string(book.name()), " (--seed ", options.seed, ")")),
@@ -53,7 +51,8 @@ class OutboxKills {
         report_(report),
         broker_(options.brokers),
         topic_(broker_.NewTopic(kPartitions)),
-        places_(book.name()) {
+        places_(book.name()),
+        deaths_(label_, kills, task_, report) {
     task_ = {.brokers = options.brokers,
              .topic = topic_,
              .book = std::string(book.name()),
@@ -62,17 +61,16 @@ class OutboxKills {
              .log = folder_.File("log"),
              .is_wrong = is_wrong};
   }
-  ~OutboxKills() { DeleteTopics(broker_, topic_); }
-  OutboxKills(const OutboxKills&) = delete;
-  OutboxKills& operator=(const OutboxKills&) = delete;
+  ~EmbeddedKills() { DeleteTopics(broker_, topic_); }
+  EmbeddedKills(const EmbeddedKills&) = delete;
+  EmbeddedKills& operator=(const EmbeddedKills&) = delete;
 
   void Run() {
-    while (killed_ < kills_) {
+    while (!deaths_.is_done()) {
       if (!LiveAndDie()) return;
-      if (killed_ % 10 == 0) Say(absl::StrCat(label_, ": ", killed_, " of ", kills_, " kills"));
     }
     JudgePlaces(places_, kills_, label_, report_);
-    AddFigure(report_, "kills", killed_);
+    AddFigure(report_, "kills", deaths_.killed());
     AddFigure(report_, "lives_with_held_transactions", held_);
     if (!Drain()) return;
     Say(label_ + ": judging");
@@ -80,11 +78,6 @@ class OutboxKills {
   }
 
  private:
-  void Complain(const std::string& what) {
-    report_.violations.push_back(
-        absl::StrCat(label_, ", after ", killed_, " kills: ", what, "\n", TailOf(task_.log)));
-  }
-
   std::int64_t rows_per_life() const { return std::max<std::int64_t>(rows_ / (kills_ + 1), 1); }
 
   std::unique_ptr<testing::Child> Start(const testing::Environment& environment) {
@@ -111,7 +104,7 @@ class OutboxKills {
       const std::int64_t beats = dice_.Below(2 * rows_per_life() / kRowsPerBeat + 1);
       if (!child->WaitForBeats(1 + static_cast<int>(beats), kPatience)) {
         ended = child->Ended();
-        if (!ended) Complain("nothing is committed any more");
+        if (!ended) deaths_.Complain("nothing is committed any more");
       }
       absl::SleepFor(absl::Microseconds(dice_.Below(dice_.OneIn(4) ? 1'000'000 : 50'000)));
       if (holds) ++held_;
@@ -119,31 +112,21 @@ class OutboxKills {
       ended = child->AwaitEnd(kPlacePatience);
     }
     const int status = ended ? *ended : child->End(SIGKILL);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
-      Complain(absl::StrCat("a life ended by itself, with wait status ", status));
-      return false;
-    }
-    ++killed_;
+    if (!deaths_.NoteDeath(status)) return false;
     if (ended) places_.NoteDeath(place);
     return true;
   }
 
   // What is left of the rows, and all that is not published yet, in peace.
   bool Drain() {
-    std::ifstream lines(task_.answered);
-    const auto answered = static_cast<std::int64_t>(
-        std::count(std::istreambuf_iterator<char>(lines), std::istreambuf_iterator<char>(), '\n'));
-    task_.rows_max = std::max<std::int64_t>(rows_ - answered, 1);
+    task_.rows_max = std::max<std::int64_t>(rows_ - CountAnswered(task_), 1);
     task_.drains = true;
     task_.hold_ms = 0;
     Say(absl::StrCat(label_, ": ", task_.rows_max, " rows are left to write"));
     const auto child = Start({});
     const std::optional<int> ended = child->AwaitEnd(kDrainPatience);
-    if (ended == 0) return true;
     if (!ended) child->End(SIGKILL);
-    Complain(ended ? absl::StrCat("the last life ended with wait status ", *ended)
-                   : "not everything is published in time");
-    return false;
+    return deaths_.JudgeLastLife(ended);
   }
 
   const std::int64_t kills_;
@@ -156,7 +139,7 @@ class OutboxKills {
   const std::string topic_;
   OutboxTask task_;
   OutboxPlaces places_;
-  std::int64_t killed_ = 0;
+  OutboxKills deaths_;
   std::int64_t held_ = 0;
 };
 
@@ -165,7 +148,7 @@ void Attack(const std::string& store, const CampaignOptions& options, std::int64
   if (store == PostgresOutboxBook().name()) {
     KillOverPostgres(options, kills, rows, is_wrong, report);
   } else {
-    OutboxKills(options, OutboxBookOf(store), kills, rows, is_wrong, report).Run();
+    EmbeddedKills(options, OutboxBookOf(store), kills, rows, is_wrong, report).Run();
   }
 }
 

@@ -2,7 +2,6 @@
 #include "tests/campaign/outbox_server_kills.h"
 
 #include <signal.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
@@ -18,11 +17,11 @@
 #include "adapters/postgres/tests/test_server.h"
 #include "tests/campaign/disk.h"
 #include "tests/campaign/outbox_book.h"
+#include "tests/campaign/outbox_kills.h"
 #include "tests/campaign/outbox_places.h"
 #include "tests/campaign/outbox_process.h"
 #include "tests/campaign/outbox_verdict.h"
 #include "tests/campaign/postgres_kind.h"
-#include "tests/campaign/unsettled.h"
 #include "tests/integration/child.h"
 #include "tests/scratch_folder.h"
 
@@ -49,7 +48,8 @@ class ServerKills {
         report_(report),
         broker_(options.brokers),
         topic_(broker_.NewTopic(kPartitions)),
-        places_("postgres") {
+        places_("postgres"),
+        deaths_(label_, kills, task_, report) {
     task_ = {.brokers = options.brokers,
              .topic = topic_,
              .book = "postgres",
@@ -66,14 +66,13 @@ class ServerKills {
 
   void Run() {
     for (std::size_t slot = 0; slot < kProcesses; ++slot) Start(slot);
-    while (killed_ < kills_) {
+    while (!deaths_.is_done()) {
       if (!KillOne(static_cast<std::size_t>(dice_.Below(kProcesses)))) return;
       if (dice_.OneIn(kServerDiesOneIn)) KillServer();
-      if (killed_ % 10 == 0) Say(absl::StrCat(label_, ": ", killed_, " of ", kills_, " kills"));
     }
     for (Slot& slot : slots_) slot.child.reset();
     JudgePlaces(places_, kills_, label_, report_);
-    AddFigure(report_, "kills", killed_);
+    AddFigure(report_, "kills", deaths_.killed());
     AddFigure(report_, "server_kills", server_kills_);
     AddFigure(report_, "lives_with_held_transactions", held_);
     if (!Drain()) return;
@@ -86,11 +85,6 @@ class ServerKills {
     std::unique_ptr<testing::Child> child;
     std::string place;  // where it is to die; empty: by the clock
   };
-
-  void Complain(const std::string& what) {
-    report_.violations.push_back(
-        absl::StrCat(label_, ", after ", killed_, " kills: ", what, "\n", TailOf(task_.log)));
-  }
 
   // Of one process between two kills.
   std::int64_t rows_per_turn() const {
@@ -136,11 +130,7 @@ class ServerKills {
       ended = slot.child->AwaitEnd(kPlacePatience);
     }
     const int status = ended ? *ended : slot.child->End(SIGKILL);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
-      Complain(absl::StrCat("a life ended by itself, with wait status ", status));
-      return false;
-    }
-    ++killed_;
+    if (!deaths_.NoteDeath(status)) return false;
     if (ended) places_.NoteDeath(slot.place);
     Start(at);
     return true;
@@ -155,9 +145,7 @@ class ServerKills {
 
   // What is left of the rows, and all that is not published yet, in peace.
   bool Drain() {
-    std::ifstream lines(task_.answered);
-    const auto answered = static_cast<std::int64_t>(
-        std::count(std::istreambuf_iterator<char>(lines), std::istreambuf_iterator<char>(), '\n'));
+    const std::int64_t answered = CountAnswered(task_);
     Say(absl::StrCat(label_, ": ", std::max<std::int64_t>(rows_ - answered, 1),
                      " rows are left to write"));
     task_.drains = true;
@@ -172,11 +160,7 @@ class ServerKills {
           std::vector<std::string>{"outbox-kill", Json(nlohmann::json(task_)).dump()});
     }
     for (Slot& slot : slots_) {
-      const std::optional<int> ended = slot.child->AwaitEnd(kDrainPatience);
-      if (ended == 0) continue;
-      Complain(ended ? absl::StrCat("the last life ended with wait status ", *ended)
-                     : "not everything is published in time");
-      return false;
+      if (!deaths_.JudgeLastLife(slot.child->AwaitEnd(kDrainPatience))) return false;
     }
     return true;
   }
@@ -192,8 +176,8 @@ class ServerKills {
   postgres::testing::PrivateServer server_;
   OutboxTask task_;
   OutboxPlaces places_;
+  OutboxKills deaths_;
   std::array<Slot, kProcesses> slots_;
-  std::int64_t killed_ = 0;
   std::int64_t server_kills_ = 0;
   std::int64_t held_ = 0;
 };

@@ -164,7 +164,7 @@ TEST_F(EngineLossTest, AStoreThatIsRolledBackHearsOfTheMarksAgain) {
   LetTheGraceEnd();
   LetTheGraceEnd();
   ASSERT_THAT(Reported(), ElementsAre("2-2"));
-  store_->RollBackTo(before - 1);
+  store_->RollBackTo(before);
   Send(kOrders, "another");
   Settle();
   LetTheGraceEnd();

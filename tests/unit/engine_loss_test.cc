@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -12,8 +13,10 @@
 namespace once {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 TEST_F(EngineLossTest, NumbersInOrderAreNoLoss) {
   for (std::uint64_t number = 1; number <= 5; ++number) SendNumber(number);
@@ -133,6 +136,64 @@ TEST_F(EngineLossTest, AStoreThatIsRolledBackMeetsTheMessagesAgainAndMissesNone)
   LetTheGraceEnd();
 
   EXPECT_THAT(told_, IsEmpty());
+}
+
+TEST_F(EngineLossTest, AStoreThatForgetsWhatWasReportedIsToldAgainThoughNothingFollows) {
+  options_.times.idle_audit = absl::Seconds(10);
+  SendNumber(1);
+  SendNumber(3);
+  StartAndSettle({kOrders});
+  const std::size_t before = store_->recorded_calls();
+  LetTheGraceEnd();
+  ASSERT_THAT(Reported(), ElementsAre("2-2"));
+  store_->RollBackTo(before);
+  ASSERT_THAT(Reported(), IsEmpty());
+  LetTheGraceEnd();
+  LetTheGraceEnd();
+
+  EXPECT_THAT(events_->actions(), Contains("store_rolled_back"));
+  EXPECT_THAT(Reported(), ElementsAre("2-2"));
+  EXPECT_THAT(told_, ElementsAre("suspected 2-2 of shop-1", "suspected 2-2 of shop-1"));
+  EXPECT_EQ(stats().processed, 2U);
+}
+
+TEST_F(EngineLossTest, WhatIsReportedBetweenBatchesDisturbsNone) {
+  SendNumber(1);
+  StartAndSettle({kOrders});
+  for (std::uint64_t number = 3; number <= 9; number += 2) {
+    SendNumber(number);
+    Settle();
+    LetTheGraceEnd();
+  }
+
+  EXPECT_THAT(Reported(), ElementsAre("2-2", "4-4", "6-6", "8-8"));
+  EXPECT_EQ(stats().processed, 5U);
+  EXPECT_EQ(stats().rollbacks, 0U);
+  EXPECT_THAT(events_->actions(), Not(Contains("store_rolled_back")));
+}
+
+TEST_F(EngineLossTest, AfterAReportOfUnknownFateTheNextBatchMeetsTheRowAsItIs) {
+  for (const CommitFate fate : {CommitFate::kUnknownDone, CommitFate::kUnknownUndone}) {
+    told_.clear();
+    const ProducerEpoch by{.producer = "shop-1", .epoch = static_cast<std::uint64_t>(fate)};
+    SendNumber(1, by);
+    SendNumber(3, by);
+    Restart({kOrders});
+    Settle();
+    bool is_first = true;
+    store_->OnMark([&] { return std::exchange(is_first, false) ? fate : CommitFate::kHappens; });
+    LetTheGraceEnd();
+    LetTheGraceEnd();
+    EXPECT_FALSE(is_first);
+    store_->OnMark(nullptr);
+    SendNumber(4, by);
+    Settle();
+
+    EXPECT_THAT(Reported(by), ElementsAre("2-2"));
+    EXPECT_EQ(stats().processed, 3U);
+    EXPECT_EQ(stats().rollbacks, 0U);
+    EXPECT_THAT(events_->actions(), Not(Contains("store_rolled_back")));
+  }
 }
 
 TEST_F(EngineLossTest, ACommitThatIsRefusedIsNoArrival) {

@@ -100,6 +100,12 @@ void CutProxy::Disarm() {
   arms_->cut.reset();
 }
 
+void CutProxy::BeforeAnswer(std::string word, std::function<void()> work) {
+  const std::lock_guard lock(mutex_);
+  awaited_word_ = std::move(word);
+  work_ = std::move(work);
+}
+
 void CutProxy::LeadTo(std::string server_place) {
   std::unique_lock lock(mutex_);
   server_place_ = std::move(server_place);
@@ -164,9 +170,16 @@ std::optional<Cut> CutProxy::TakeArmed(const std::string& bytes) {
   return std::exchange(arms_->cut, std::nullopt);
 }
 
+std::function<void()> CutProxy::TakeWork(const std::string& bytes) {
+  const std::lock_guard lock(mutex_);
+  if (!work_ || bytes.find(awaited_word_) == std::string::npos) return nullptr;
+  return std::exchange(work_, nullptr);
+}
+
 bool CutProxy::PassOn(Link& link) {
   const std::string bytes = Receive(link.client);
   if (bytes.empty()) return false;
+  if (auto work = TakeWork(bytes)) link.work = std::move(work);
   const std::optional<Cut> cut = TakeArmed(bytes);
   if (!cut) return Send(link.server, bytes);
   if (*cut == Cut::kUnheard) return false;
@@ -181,6 +194,7 @@ bool CutProxy::PassOn(Link& link) {
 bool CutProxy::Answer(Link& link) {
   const std::string bytes = Receive(link.server);
   if (bytes.empty()) return false;
+  if (link.work) std::exchange(link.work, nullptr)();
   if (!link.cut) return Send(link.client, bytes);
   if (*link.cut == Cut::kHalfAnswered) {
     Send(link.client, std::string_view(bytes).substr(0, bytes.size() / 2));

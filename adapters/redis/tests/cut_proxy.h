@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,9 @@ class CutProxy {
   void Disarm();
   // How many have happened.
   int cuts() const { return cuts_; }
+  // Once: when the server has answered bytes that have `word` in them, `work` is done before the
+  // answer goes on. In the proxy's thread, which does nothing else meanwhile.
+  void BeforeAnswer(std::string word, std::function<void()> work);
   // From now on connections lead to another server; those there are have ended when it returns.
   void LeadTo(std::string server_place);
 
@@ -52,6 +56,7 @@ class CutProxy {
     int client = -1;
     int server = -1;
     std::optional<Cut> cut;  // at the answer
+    std::function<void()> work = {};
   };
 
   void Work(const std::stop_token& stop);
@@ -60,6 +65,7 @@ class CutProxy {
   bool PassOn(Link& link);
   static bool Answer(Link& link);
   std::optional<Cut> TakeArmed(const std::string& bytes);
+  std::function<void()> TakeWork(const std::string& bytes);
 
   const std::string place_;
   int listener_ = -1;
@@ -67,6 +73,8 @@ class CutProxy {
   std::mutex mutex_;
   std::string server_place_;
   bool is_moving_ = false;
+  std::string awaited_word_;
+  std::function<void()> work_;
   std::condition_variable moved_;
   const std::shared_ptr<Arms> arms_;
   std::atomic<int> cuts_ = 0;

@@ -187,10 +187,11 @@ TEST_F(RedisSpoolBackward, ReplicasDoNotVouchForWhatIsGone) {
   ASSERT_TRUE(address.ok()) << address.status();
   auto cluster = Cluster::Open(options, KeyNames("gone:", "gone"), *std::move(address));
   ASSERT_TRUE(cluster.ok()) << cluster.status();
-  const auto heard = (*cluster)->AwaitReplicas("gone:x", 1000, 0, absl::Milliseconds(10));
+  const std::vector<std::string> gone = {"gone:x"};
+  const auto heard = (*cluster)->AwaitReplicas(gone, 1000, 0, absl::Milliseconds(10));
   EXPECT_TRUE(absl::IsUnknown(heard.status())) << heard.status();
   server_.Ask({"SET", "gone:x", "1:1"});
-  EXPECT_EQ((*cluster)->AwaitReplicas("gone:x", 1000, 0, absl::Milliseconds(10)).value(), 0);
+  EXPECT_EQ((*cluster)->AwaitReplicas(gone, 1000, 0, absl::Milliseconds(10)).value(), 0);
 }
 
 }  // namespace
