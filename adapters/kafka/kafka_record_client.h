@@ -50,10 +50,14 @@ class KafkaRecordClient final : public RecordClient {
     OpenGates gates;
   };
 
+  struct Load {
+    std::size_t records = 0;
+    std::size_t bytes = 0;  // of keys and values that were copied
+  };
   // Reports that have been read.
   struct Spent {
     Owned<rd_kafka_event_t> event;
-    std::size_t records = 0;
+    Load load;
   };
   // What a sender does with what is spent: it frees the one and fills the other again.
   struct Leftover {
@@ -64,7 +68,8 @@ class KafkaRecordClient final : public RecordClient {
   void TakeEvent(Owned<rd_kafka_event_t> event);
   void NoteDelivery(const rd_kafka_message_t& message);
   OutgoingMessage* Return(OutgoingMessage message);
-  void FreeSpent(std::size_t left);
+  void FreeSpent(const Load& left);
+  Spent PopSpent();
   Leftover TakeLeftover();
   OpenTopic* TopicOf(const std::string& name);
   // OK: the client has it.
@@ -76,7 +81,7 @@ class KafkaRecordClient final : public RecordClient {
   const bool has_no_gaps_;
   const absl::Duration delivery_timeout_;
   const std::size_t records_max_;
-  const std::size_t spent_max_;
+  const Load spent_max_;
   FirstRecords firsts_;
   std::atomic<bool> has_gap_ = false;
   std::atomic<std::size_t> inside_ = 0;
@@ -85,10 +90,12 @@ class KafkaRecordClient final : public RecordClient {
   std::deque<OutgoingMessage> returned_;
   std::mutex spent_mutex_;
   std::deque<Spent> spent_;
-  std::atomic<std::size_t> spent_records_ = 0;
+  Load spent_load_;
   // Lists of headers of records that are reported.
   std::vector<Owned<rd_kafka_headers_t>> spent_headers_;
-  std::vector<Owned<rd_kafka_headers_t>> read_headers_;  // of the Poll() that runs
+  // Of the Poll() that runs, which may take so many.
+  std::vector<Owned<rd_kafka_headers_t>> read_headers_;
+  std::size_t headers_room_ = 0;
 
   struct KnownTopics {
     std::map<std::string, std::int32_t> counts;

@@ -30,8 +30,10 @@ constexpr std::size_t kMissingMax = 1000;
 // Once so many reports are read they are told: more of them would leave the processor's caches
 // before they are looked at again.
 constexpr std::size_t kReportsTogetherMax = 1000;
-// What has been reported and is not yet freed takes at most this part of the client's queue.
-constexpr std::size_t kSpentShare = 8;
+// What has been reported and is not yet freed is at most this part of the records that the client's
+// queue takes, and this part of the bytes.
+constexpr std::size_t kSpentShare = 2;
+constexpr std::size_t kSpentBytesShare = 8;
 // Lists of headers that wait to be filled again, with what they held.
 constexpr std::size_t kSpentHeadersMax = 20'000;
 constexpr absl::Duration kDropTime = absl::Seconds(1);
@@ -154,14 +156,15 @@ KafkaRecordClient::KafkaRecordClient(std::shared_ptr<Client> client,
       has_no_gaps_(options.has_no_gaps),
       delivery_timeout_(options.delivery_timeout),
       records_max_(settings.queue_records_max),
-      spent_max_(settings.queue_records_max / kSpentShare),
+      spent_max_{.records = settings.queue_records_max / kSpentShare,
+                 .bytes = settings.queue_bytes_max / kSpentBytesShare},
       firsts_(settings.queue_bytes_max),
       queue_(rd_kafka_queue_get_main(client_->handle())) {}
 
 KafkaRecordClient::~KafkaRecordClient() {
   // Nothing may point at the values of records any more when this returns.
   Purge();
-  FreeSpent(0);
+  FreeSpent({});
   const absl::Time deadline = absl::Now() + kDropTime;
   while (rd_kafka_outq_len(handle()) > 0 && absl::Now() < deadline) {
     static_cast<void>(Owned<rd_kafka_event_t>(rd_kafka_queue_poll(queue_.get(), 10)));
@@ -171,8 +174,8 @@ KafkaRecordClient::~KafkaRecordClient() {
 // Events hold what the client allocated for their records, but for the lists of headers, which are
 // filled again. Memory is cheapest to free for the thread that allocated it, which is a sender;
 // whoever polls frees what goes beyond `left`.
-void KafkaRecordClient::FreeSpent(std::size_t left) {
-  if (left == 0) {
+void KafkaRecordClient::FreeSpent(const Load& left) {
+  if (left.records == 0) {
     std::vector<Owned<rd_kafka_headers_t>> gone;
     const std::lock_guard<std::mutex> lock(spent_mutex_);
     gone.swap(spent_headers_);
@@ -181,10 +184,9 @@ void KafkaRecordClient::FreeSpent(std::size_t left) {
     Spent oldest;
     {
       const std::lock_guard<std::mutex> lock(spent_mutex_);
-      if (spent_records_.load(std::memory_order_relaxed) <= left || spent_.empty()) return;
-      oldest = std::move(spent_.front());
-      spent_.pop_front();
-      spent_records_ -= oldest.records;
+      const bool is_within = spent_load_.records <= left.records && spent_load_.bytes <= left.bytes;
+      if (is_within || spent_.empty()) return;
+      oldest = PopSpent();
     }
   }
 }
@@ -302,6 +304,15 @@ void KafkaRecordClient::TendFirsts() {
   firsts_.Tend({.now = absl::Now(), .send = send, .tell = tell, .open = open});
 }
 
+// REQUIRES: spent_mutex_ is held, and there is one.
+KafkaRecordClient::Spent KafkaRecordClient::PopSpent() {
+  Spent oldest = std::move(spent_.front());
+  spent_.pop_front();
+  spent_load_.records -= oldest.load.records;
+  spent_load_.bytes -= oldest.load.bytes;
+  return oldest;
+}
+
 KafkaRecordClient::Leftover KafkaRecordClient::TakeLeftover() {
   Leftover leftover;
   const std::lock_guard<std::mutex> lock(spent_mutex_);
@@ -312,9 +323,7 @@ KafkaRecordClient::Leftover KafkaRecordClient::TakeLeftover() {
     if (!spent_headers_.empty()) __builtin_prefetch(spent_headers_.back().get(), 1);
   }
   if (spent_.empty()) return leftover;
-  leftover.oldest = std::move(spent_.front());
-  spent_.pop_front();
-  spent_records_ -= leftover.oldest.records;
+  leftover.oldest = PopSpent();
   return leftover;
 }
 
@@ -332,8 +341,9 @@ void KafkaRecordClient::NoteDelivery(const rd_kafka_message_t& message) {
   }
   // A record that has its report needs its headers no more: librdkafka lets them be taken away.
   rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_detach_headers(const_cast<rd_kafka_message_t*>(&message), &headers) ==
-      RD_KAFKA_RESP_ERR_NO_ERROR) {
+  if (read_headers_.size() < headers_room_ &&
+      rd_kafka_message_detach_headers(const_cast<rd_kafka_message_t*>(&message), &headers) ==
+          RD_KAFKA_RESP_ERR_NO_ERROR) {
     read_headers_.emplace_back(headers);
   }
   if (firsts_.has_firsts()) {
@@ -360,19 +370,23 @@ void KafkaRecordClient::TakeEvent(Owned<rd_kafka_event_t> event) {
   }
   if (rd_kafka_event_type(handle) != RD_KAFKA_EVENT_DR) return;
   const std::size_t before = reports_.size();
-  while (const rd_kafka_message_t* message = rd_kafka_event_message_next(handle)) {
-    NoteDelivery(*message);
-  }
-  const std::size_t records = reports_.size() - before;
   {
     const std::lock_guard<std::mutex> lock(spent_mutex_);
-    spent_.push_back({.event = std::move(event), .records = records});
-    spent_records_ += records;
-    const std::size_t room = std::min(spent_max_, kSpentHeadersMax);
-    const std::size_t kept =
-        std::min(read_headers_.size(), room - std::min(room, spent_headers_.size()));
-    std::move(read_headers_.begin(), read_headers_.begin() + static_cast<std::ptrdiff_t>(kept),
-              std::back_inserter(spent_headers_));
+    const std::size_t room = std::min(spent_max_.records, kSpentHeadersMax);
+    headers_room_ = room - std::min(room, spent_headers_.size());
+  }
+  Load load;
+  while (const rd_kafka_message_t* message = rd_kafka_event_message_next(handle)) {
+    if (IsCopied(message->_private)) load.bytes += message->len + message->key_len;
+    NoteDelivery(*message);
+  }
+  load.records = reports_.size() - before;
+  {
+    const std::lock_guard<std::mutex> lock(spent_mutex_);
+    spent_.push_back({.event = std::move(event), .load = load});
+    spent_load_.records += load.records;
+    spent_load_.bytes += load.bytes;
+    std::move(read_headers_.begin(), read_headers_.end(), std::back_inserter(spent_headers_));
   }
   read_headers_.clear();
 }
@@ -397,7 +411,7 @@ void KafkaRecordClient::Poll(absl::Time deadline, const Listener& listener) {
   }
   if (firsts_.has_work()) TendFirsts();
   // With nothing inside there may be nobody for a while who could do that.
-  FreeSpent(reports_.empty() && inside_.load() == 0 ? 0 : spent_max_);
+  FreeSpent(reports_.empty() && inside_.load() == 0 ? Load{} : spent_max_);
   if (reports_.empty()) return;
   listener(reports_);
   inside_ -= reports_.size();
