@@ -42,6 +42,7 @@ class Arena {
   ~Arena();
 
   // Room for `size` bytes, aligned for any pointer or number. It lives as long as the arena.
+  // REQUIRES: size > 0.
   std::byte* Allocate(std::size_t size) {
     constexpr std::size_t kAlignment = alignof(std::max_align_t);
     size = (size + kAlignment - 1) / kAlignment * kAlignment;
