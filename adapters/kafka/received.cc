@@ -1,7 +1,6 @@
 // Copies of small messages, and views into large ones.
 #include "adapters/kafka/received.h"
 
-#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstddef>
