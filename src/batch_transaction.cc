@@ -73,12 +73,20 @@ void BatchTransaction::Prepare() {
       Candidate& candidate = candidates_.emplace_back();
       candidate.partition = &partition;
       candidate.item = &item;
-      Identify(candidate.message(), context_.id, context_.fingerprint, candidate.identity);
-      const absl::Status& printed = candidate.identity.fingerprint_error;
-      if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
+      ExtractId(candidate.message(), context_.id, candidate.identity);
       if (has_numbers) candidate.number = partition.numbers->Read(candidate.message());
+      if (!candidate.number) Print(candidate);
     }
   }
+}
+
+// REQUIRES: of a candidate whose id is asked for, before the answer is looked at.
+void BatchTransaction::Print(Candidate& candidate) {
+  if (candidate.is_printed) return;
+  candidate.is_printed = true;
+  TakeFingerprint(candidate.message(), context_.fingerprint, candidate.identity);
+  const absl::Status& printed = candidate.identity.fingerprint_error;
+  if (!printed.ok()) candidate.failed = Reject(ToStd(printed.message()));
 }
 
 // A plain handler has given it up and has not published its dead letter yet.
@@ -107,7 +115,9 @@ absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t
   for (std::size_t i = 0; i < count; ++i) {
     Candidate& candidate = candidates_[i];
     candidate.is_found = candidate.identity.id_error.ok() && IsIdNeeded(candidate, is_careful);
-    if (candidate.is_found) keys.push_back(candidate.key());
+    if (!candidate.is_found) continue;
+    Print(candidate);
+    keys.push_back(candidate.key());
   }
   std::vector<IdRecord>& records = context_.buffers.records;
   records.assign(keys.size(), IdRecord{});
@@ -124,7 +134,8 @@ absl::Status BatchTransaction::Lookup(StoreTransaction& transaction, std::size_t
 
 BatchEnd BatchTransaction::Mark() {
   if (work_.doomed) return BatchEnd::kDoomed;
-  const Candidate& first = candidates_.front();
+  Candidate& first = candidates_.front();
+  if (order_.is_single) Print(first);
   const bool is_invoked = first.identity.id_error.ok() && !first.failed;
   const SingleMessage single = {.key = {.scope = first.partition->scope,
                                         .id = is_invoked ? first.identity.id : std::string_view()},
@@ -316,8 +327,10 @@ bool BatchTransaction::Invoke(StoreTransaction& transaction, Candidate& candidat
 
 // Where its number says so, nothing needs to: what was recorded of failed attempts goes.
 void BatchTransaction::StageCompleted(const Candidate& candidate, int attempt) {
+  // Of what is new there is room for all of the batch.
   const bool is_told =
-      candidate.number && candidate.partition->numbers->CanSettle(*candidate.number);
+      candidate.number &&
+      (candidate.is_new || candidate.partition->numbers->CanSettle(*candidate.number));
   if (!is_told) {
     staged_.Put(candidate.staged, {.state = IdState::kCompleted,
                                    .fingerprint = candidate.identity.fingerprint,

@@ -77,6 +77,7 @@ class BatchTransaction {
 
  private:
   void Prepare();
+  void Print(Candidate& candidate);
   absl::Status Lookup(StoreTransaction& transaction, std::size_t count, bool is_careful);
   PassEnd RunMessages(StoreTransaction& transaction, std::size_t count, bool is_careful);
   // False when the pass cannot go on: `end` says why.

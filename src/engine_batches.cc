@@ -361,12 +361,15 @@ void Engine::Return(Partition& partition, WorkPartition& work) {
   const auto is_settled = [&](const WorkItem& item) {
     return work.is_committed && item.verdict != Verdict::kUnsettled;
   };
+  std::size_t settled = 0;
   for (const WorkItem& item : work.items) {
     if (!is_settled(item)) continue;
     partition.tracker.Settle(item.delivery.message().offset());
-    --buffered_messages_;
     buffered_bytes_ -= item.delivery.bytes();
+    ++settled;
   }
+  buffered_messages_ -= settled;
+  if (settled == work.items.size()) return;
   std::for_each(work.items.rbegin(), work.items.rend(), [&](WorkItem& item) {
     if (!is_settled(item)) partition.queue.push_front(std::move(item.delivery));
   });

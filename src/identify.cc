@@ -7,8 +7,7 @@
 
 namespace once {
 
-void Identify(const Message& message, const IdExtractor& extractor,
-              const FingerprintFunction& fingerprint, Identity& identity) {
+void ExtractId(const Message& message, const IdExtractor& extractor, Identity& identity) {
   std::optional<std::string_view> id;
   const absl::Status extracted = CatchExceptions(
       "the id extractor", [&] { id = extractor.Extract(message, identity.scratch); });
@@ -19,11 +18,20 @@ void Identify(const Message& message, const IdExtractor& extractor,
   identity.id_error =
       id ? ValidateMessageId(*id)
          : absl::NotFoundError("no message id: " + extractor.name() + " found nothing");
-  if (!identity.id_error.ok()) return;
-  identity.id = *id;
-  if (!fingerprint) return;
+  if (identity.id_error.ok()) identity.id = *id;
+}
+
+void TakeFingerprint(const Message& message, const FingerprintFunction& fingerprint,
+                     Identity& identity) {
+  if (!fingerprint || !identity.id_error.ok()) return;
   identity.fingerprint_error = CatchExceptions(
       "the fingerprint function", [&] { identity.fingerprint = fingerprint(message); });
+}
+
+void Identify(const Message& message, const IdExtractor& extractor,
+              const FingerprintFunction& fingerprint, Identity& identity) {
+  ExtractId(message, extractor, identity);
+  TakeFingerprint(message, fingerprint, identity);
 }
 
 }  // namespace once

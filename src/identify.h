@@ -1,5 +1,6 @@
 // Identify computes what the dedup protocols need to know of a message, once, however often it is
-// tried afterwards.
+// tried afterwards: its id, and the fingerprint, which only matters where a record of the id is
+// read or written.
 #pragma once
 
 #include <string>
@@ -24,5 +25,10 @@ struct Identity {
 // The user's functions may throw; what they throw becomes one of the two errors.
 void Identify(const Message& message, const IdExtractor& extractor,
               const FingerprintFunction& fingerprint, Identity& identity);
+
+// The two halves. A message without a valid id has no fingerprint.
+void ExtractId(const Message& message, const IdExtractor& extractor, Identity& identity);
+void TakeFingerprint(const Message& message, const FingerprintFunction& fingerprint,
+                     Identity& identity);
 
 }  // namespace once

@@ -17,14 +17,15 @@ bool OffsetTracker::Deliver(std::int64_t offset) {
 
 bool OffsetTracker::Settle(std::int64_t offset) {
   // Mostly they settle in order.
-  auto entry = entries_.begin();
-  if (entry != entries_.end() && entry->offset != offset) {
-    entry = std::lower_bound(
+  if (!entries_.empty() && entries_.front().offset == offset) {
+    entries_.pop_front();
+  } else {
+    const auto entry = std::lower_bound(
         entries_.begin(), entries_.end(), offset,
         [](const Entry& candidate, std::int64_t wanted) { return candidate.offset < wanted; });
+    if (entry == entries_.end() || entry->offset != offset || entry->settled) return false;
+    entry->settled = true;
   }
-  if (entry == entries_.end() || entry->offset != offset || entry->settled) return false;
-  entry->settled = true;
   --unsettled_;
   while (!entries_.empty() && entries_.front().settled) entries_.pop_front();
   watermark_ = entries_.empty() ? next_ : entries_.front().offset;

@@ -74,6 +74,13 @@ class KafkaLogSource final : public LogSource, private ClientListener {
   void LeaveGroup(absl::Time deadline);
   bool AbortsWhenDestroyed() const;
 
+  // Messages of one partition, and what the table has of it.
+  struct Run {
+    const rd_kafka_topic_t* topic = nullptr;
+    std::int32_t partition = 0;
+    PartitionState* state = nullptr;
+  };
+
   // source_fetch.cc
   int WaitMilliseconds(absl::Time deadline) const;
   void Fetch(std::size_t messages_max, int wait_ms, Received& received);
@@ -117,7 +124,9 @@ class KafkaLogSource final : public LogSource, private ClientListener {
   std::string member_id_;               // under which the last assignment came
   SourceListener* listener_ = nullptr;  // of the running Poll or Close
   std::vector<rd_kafka_message_t*> taken_;
+  Run run_;  // of the message before, in one Fetch()
   const std::shared_ptr<HeaderInterest> header_interest_ = std::make_shared<HeaderInterest>();
+  const std::shared_ptr<ChunkPool> chunks_ = std::make_shared<ChunkPool>();
   std::uint64_t rebalances_ = 0;
   bool is_joined_ = false;
   bool is_closed_ = false;

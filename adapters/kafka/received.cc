@@ -1,11 +1,11 @@
-// Views into librdkafka's messages.
+// Copies of small messages, and views into large ones.
 #include "adapters/kafka/received.h"
 
-#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,23 +36,26 @@ std::optional<Header> HeaderAt(const rd_kafka_headers_t* headers, std::size_t in
   return Header{.name = name, .value = ViewOf(value, size)};
 }
 
-// One message of the client: what the header readers get.
+// A message of the client that the batch keeps: what the parsing reader gets.
 struct Slot {
   rd_kafka_message_t* message = nullptr;
   HeaderInterest* interest = nullptr;
-  std::span<const Header> copied;
 };
 
-// Headers that were copied when the message came.
+using CopiedHeaders = std::span<const Header>;
+static_assert(std::is_trivially_destructible_v<CopiedHeaders>);
+static_assert(std::is_trivially_destructible_v<Header>);
+
 constexpr HeaderReader kCopiedReader = {
-    .count = [](const void* object) { return static_cast<const Slot*>(object)->copied.size(); },
+    .count = [](const void* object) { return static_cast<const CopiedHeaders*>(object)->size(); },
     .at = [](const void* object,
-             std::size_t index) { return static_cast<const Slot*>(object)->copied[index]; },
+             std::size_t index) { return (*static_cast<const CopiedHeaders*>(object))[index]; },
     .find_last = [](const void* object, std::string_view name) -> std::optional<Header> {
-      const std::span<const Header> headers = static_cast<const Slot*>(object)->copied;
-      const auto found = std::find_if(headers.rbegin(), headers.rend(),
-                                      [name](const Header& header) { return header.name == name; });
-      return found == headers.rend() ? std::nullopt : std::optional(*found);
+      const CopiedHeaders headers = *static_cast<const CopiedHeaders*>(object);
+      for (std::size_t i = headers.size(); i-- > 0;) {
+        if (headers[i].name == name) return headers[i];
+      }
+      return std::nullopt;
     }};
 
 // librdkafka parses headers at the first look and writes them into the message; that is serialised,
@@ -94,102 +97,113 @@ constexpr HeaderReader kParsingReader = {
         },
     .find_last = FindLastParsed};
 
-// Copies of headers, one behind the other in large chunks.
-class HeaderCopies {
- public:
-  // Takes the headers out of `message`.
-  std::span<const Header> Take(rd_kafka_message_t* message) {
-    rd_kafka_headers_t* parsed = nullptr;
-    if (rd_kafka_message_detach_headers(message, &parsed) != RD_KAFKA_RESP_ERR_NO_ERROR) return {};
-    const Owned<rd_kafka_headers_t> headers(parsed);
-    const std::size_t count = rd_kafka_header_cnt(parsed);
-    auto* copies = reinterpret_cast<Header*>(Allocate(count * sizeof(Header)));
-    for (std::size_t i = 0; i < count; ++i) {
-      const Header header = HeaderAt(parsed, i).value_or(Header{});
-      new (copies + i) Header{.name = Copy(header.name), .value = std::nullopt};
-      if (header.value) copies[i].value = Copy(*header.value);
-    }
-    return {copies, count};
-  }
-
- private:
-  static constexpr std::size_t kChunkBytes = 64 * 1024;
-  static_assert(std::is_trivially_destructible_v<Header>);
-
-  std::byte* Allocate(std::size_t size) {
-    constexpr std::size_t kAlignment = alignof(Header);
-    size = (size + kAlignment - 1) / kAlignment * kAlignment;
-    if (size > left_) {
-      left_ = std::max(size, kChunkBytes);
-      next_ = chunks_.emplace_back(std::make_unique_for_overwrite<std::byte[]>(left_)).get();
-    }
-    std::byte* const room = next_;
-    next_ += size;
-    left_ -= size;
-    return room;
-  }
-
-  std::string_view Copy(std::string_view bytes) {
-    if (bytes.empty()) return "";  // not null, as a missing value is
-    auto* copy = reinterpret_cast<char*>(Allocate(bytes.size()));
-    std::memcpy(copy, bytes.data(), bytes.size());
-    return {copy, bytes.size()};
-  }
-
-  std::vector<std::unique_ptr<std::byte[]>> chunks_;
-  std::byte* next_ = nullptr;
-  std::size_t left_ = 0;
-};
-
 }  // namespace
 
 struct Received::Buffers {
-  Buffers(std::shared_ptr<const Client> owner, std::shared_ptr<HeaderInterest> readers)
-      : client(std::move(owner)), interest(std::move(readers)) {}
+  Buffers(std::shared_ptr<const Client> owner, std::shared_ptr<HeaderInterest> readers,
+          std::shared_ptr<ChunkPool> chunks)
+      : client(std::move(owner)), interest(std::move(readers)), arena(std::move(chunks)) {}
   Buffers(const Buffers&) = delete;
   Buffers& operator=(const Buffers&) = delete;
   ~Buffers() {
-    for (const Slot& slot : slots) rd_kafka_message_destroy(slot.message);
+    for (const Slot& slot : kept) rd_kafka_message_destroy(slot.message);
   }
 
   std::shared_ptr<const Client> client;  // goes after the messages: an unreleased one blocks it
   const std::shared_ptr<HeaderInterest> interest;
-  std::vector<Slot> slots;  // never moved once messages point to them
-  HeaderCopies headers;
+  std::deque<Slot> kept;  // never moved: messages point to them
+  Arena arena;
 };
 
-Received::Received(std::shared_ptr<const Client> client, std::shared_ptr<HeaderInterest> interest)
-    : buffers_(std::make_shared<Buffers>(std::move(client), std::move(interest))) {}
+Received::Received(std::shared_ptr<const Client> client, std::shared_ptr<HeaderInterest> interest,
+                   std::shared_ptr<ChunkPool> chunks)
+    : buffers_(
+          std::make_shared<Buffers>(std::move(client), std::move(interest), std::move(chunks))) {}
 
 void Received::Reserve(std::size_t messages_max) {
   assert(empty());
   messages_.reserve(messages_max);
-  buffers_->slots.reserve(messages_max);
 }
 
 void Received::Add(rd_kafka_message_t* message, std::uint64_t assignment) {
-  assert(buffers_->slots.size() < buffers_->slots.capacity());
-  const bool is_copied = buffers_->interest->is_noted();
-  const Slot& slot = buffers_->slots.emplace_back(
-      Slot{.message = message,
-           .interest = buffers_->interest.get(),
-           .copied = is_copied ? buffers_->headers.Take(message) : std::span<const Header>()});
-  if (message->rkt != last_topic_) {
-    last_topic_ = message->rkt;
-    last_topic_name_ = rd_kafka_topic_name(message->rkt);
-  }
   rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
   const std::int64_t timestamp = rd_kafka_message_timestamp(message, &type);
-  messages_.emplace_back(
-      MessageFields{.topic = last_topic_name_,
-                    .partition = message->partition,
-                    .offset = message->offset,
-                    .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
-                    .assignment = assignment,
-                    .key = ViewOf(message->key, message->key_len),
-                    .value = ViewOf(message->payload, message->len),
-                    .header_reader = is_copied ? &kCopiedReader : &kParsingReader,
-                    .headers_object = &slot});
+  MessageFields fields{
+      .topic = TopicOf(*message),
+      .partition = message->partition,
+      .offset = message->offset,
+      .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
+      .assignment = assignment,
+      .key = ViewOf(message->key, message->key_len),
+      .value = ViewOf(message->payload, message->len),
+  };
+  const bool is_read = buffers_->interest->is_noted();
+  if (is_read) {
+    fields.header_reader = &kCopiedReader;
+    fields.headers_object = CopyHeaders(message);
+  }
+  if (is_read && message->key_len + message->len <= kCopiedBytesMax) {
+    if (fields.key) fields.key = buffers_->arena.Copy(*fields.key);
+    if (fields.value) fields.value = buffers_->arena.Copy(*fields.value);
+    rd_kafka_message_destroy(message);
+  } else {
+    const Slot& slot =
+        buffers_->kept.emplace_back(Slot{.message = message, .interest = buffers_->interest.get()});
+    if (!is_read) {
+      fields.header_reader = &kParsingReader;
+      fields.headers_object = &slot;
+    }
+  }
+  messages_.emplace_back(fields);
+}
+
+// Copied: the client's own goes with the last message of a topic that is no longer assigned. The
+// topics of one poll are alive together, so that none is taken for another by its address.
+std::string_view Received::TopicOf(const rd_kafka_message_t& message) {
+  if (message.rkt != last_topic_) {
+    last_topic_ = message.rkt;
+    last_topic_name_ = buffers_->arena.Copy(rd_kafka_topic_name(message.rkt));
+  }
+  return last_topic_name_;
+}
+
+// For kCopiedReader. The client forgets them.
+const void* Received::CopyHeaders(rd_kafka_message_t* message) {
+  Arena& arena = buffers_->arena;
+  rd_kafka_headers_t* parsed = nullptr;
+  if (rd_kafka_message_detach_headers(message, &parsed) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    static constexpr CopiedHeaders kNone;
+    return &kNone;
+  }
+  const Owned<rd_kafka_headers_t> headers(parsed);
+  const std::size_t count = rd_kafka_header_cnt(parsed);
+  std::byte* const room = arena.Allocate(sizeof(CopiedHeaders) + count * sizeof(Header));
+  auto* const copies = reinterpret_cast<Header*>(room + sizeof(CopiedHeaders));
+  for (std::size_t i = 0; i < count; ++i) {
+    const char* name = "";
+    const void* value = nullptr;
+    std::size_t size = 0;
+    (void)rd_kafka_header_get_all(parsed, i, &name, &value, &size);
+    Header* const copy = new (copies + i) Header{.name = CopyName(name, i), .value = std::nullopt};
+    if (const auto bytes = ViewOf(value, size)) copy->value = arena.Copy(*bytes);
+  }
+  return new (room) CopiedHeaders(copies, count);
+}
+
+// Messages mostly have the same headers as the one before.
+std::string_view Received::CopyName(const char* name, std::size_t place) {
+  const bool is_known = place < last_names_.size();
+  if (is_known && std::strcmp(last_names_[place].data(), name) == 0) return last_names_[place];
+  const std::size_t size = std::strlen(name);
+  auto* const copy = reinterpret_cast<char*>(buffers_->arena.Allocate(size + 1));
+  std::memcpy(copy, name, size + 1);  // terminated, to be compared
+  const std::string_view copied(copy, size);
+  if (is_known) {
+    last_names_[place] = copied;
+  } else if (place == last_names_.size() && place < kNamesMax) {
+    last_names_.push_back(copied);
+  }
+  return copied;
 }
 
 Batch Received::ToBatch() && {

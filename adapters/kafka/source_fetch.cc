@@ -33,7 +33,7 @@ absl::StatusOr<Batch> KafkaLogSource::Poll(const PollOptions& options, SourceLis
   const absl::Cleanup done = [this] { listener_ = nullptr; };
   if (absl::Status status = Join(); !status.ok()) return status;
 
-  Received received(client_, header_interest_);
+  Received received(client_, header_interest_, chunks_);
   while (true) {
     ApplyPositions();
     const bool is_woken = is_woken_.exchange(false);
@@ -79,6 +79,7 @@ void KafkaLogSource::Fetch(std::size_t messages_max, int wait_ms, Received& rece
   // partition begins again where we know it was.
   const bool is_disturbed = rebalances != rebalances_;
   received.Reserve(count);
+  run_ = {};
   for (std::size_t i = 0; i < count; ++i) {
     rd_kafka_message_t* message = taken_[i];
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -91,10 +92,15 @@ void KafkaLogSource::Fetch(std::size_t messages_max, int wait_ms, Received& rece
   if (is_disturbed) table_.RestartRunning();
 }
 
-// True when `message` now belongs to `received`.
+// True when `message` now belongs to `received`. Messages come in runs of one partition.
 bool KafkaLogSource::Accept(const rd_kafka_message_t& message, std::uint64_t tick,
                             Received& received) {
-  PartitionState* state = table_.Find(rd_kafka_topic_name(message.rkt), message.partition);
+  if (message.rkt != run_.topic || message.partition != run_.partition) {
+    run_ = {.topic = message.rkt,
+            .partition = message.partition,
+            .state = table_.Find(rd_kafka_topic_name(message.rkt), message.partition)};
+  }
+  PartitionState* const state = run_.state;
   if (state == nullptr || state->phase != Phase::kRunning || state->changed > tick) return false;
   if (message.offset < state->position) return false;
   state->position = message.offset + 1;

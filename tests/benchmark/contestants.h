@@ -26,6 +26,7 @@ struct Finish {
 
 // librdkafka's batch consume, each message released at once: the limit.
 Finish ConsumeRaw(const Task& task);
+Finish ConsumeRawWithHeaders(const Task& task);
 
 // What one writes by hand, librdkafka and 500 messages per synced transaction: ids alone, or with a
 // row for each new one.

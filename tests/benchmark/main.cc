@@ -46,6 +46,7 @@ struct Contestant {
 // Those that are compared with one another run one after the other.
 constexpr std::array kContestants = {
     Contestant{"raw", &ConsumeRaw},
+    Contestant{"raw_headers", &ConsumeRawWithHeaders},
     Contestant{"memory", &ConsumeWithMemoryStore},
     Contestant{"rocksdb", &ConsumeWithRocksdbStore},
     Contestant{"sqlite", &ConsumeWithSqliteStore},
@@ -65,9 +66,11 @@ constexpr std::array kContestants = {
     Contestant{"sqlite_sequence", &ConsumeBySequenceWithSqlite, Rows::kNone, true}};
 
 // What `sequence` compares those with.
-constexpr std::array<std::string_view, 3> kBesideSequence = {"raw", "rocksdb", "sqlite"};
+constexpr std::array<std::string_view, 4> kBesideSequence = {"raw", "raw_headers", "rocksdb",
+                                                             "sqlite"};
 
 const std::vector<Ratio> kRatios = {
+    {"raw_headers_to_raw", "raw_headers", "raw"},
     {"memory_to_raw", "memory", "raw"},
     {"rocksdb_to_raw", "rocksdb", "raw"},
     {"sqlite_to_raw", "sqlite", "raw"},
@@ -246,7 +249,8 @@ class Benchmark {
   // What it counted, and, where there is a table, what is in it.
   void CheckEffects(const Contestant& contestant, const Task& task, const ordered_json& line) {
     const std::int64_t orders = CountOrders(options_.messages);
-    const bool is_raw = contestant.consume == &ConsumeRaw;
+    const bool is_raw =
+        contestant.consume == &ConsumeRaw || contestant.consume == &ConsumeRawWithHeaders;
     std::string wrong;
     if (line.at("messages") != options_.messages) {
       wrong = "it took " + line.at("messages").dump() + " messages";

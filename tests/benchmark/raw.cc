@@ -1,5 +1,7 @@
-// The limit: what librdkafka delivers when nobody does anything with it.
+// The limits: what librdkafka delivers when nobody does anything with it, and when somebody looks
+// at the headers, where ids and stamps are.
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 #include "tests/benchmark/client.h"
@@ -7,8 +9,24 @@
 #include "tests/benchmark/stopwatch.h"
 
 namespace once::benchmark {
+namespace {
 
-Finish ConsumeRaw(const Task& task) {
+void ReadHeaders(const rd_kafka_message_t* message) {
+  rd_kafka_headers_t* headers = nullptr;
+  Check(rd_kafka_message_headers(message, &headers), "reading headers");
+  const char* name = nullptr;
+  const void* value = nullptr;
+  std::size_t size = 0;
+  std::size_t count = 0;
+  while (rd_kafka_header_get_all(headers, count, &name, &value, &size) ==
+         RD_KAFKA_RESP_ERR_NO_ERROR) {
+    ++count;
+  }
+  if (count == 0) throw std::runtime_error("a message has no headers");
+}
+
+template <typename Look>
+Finish Consume(const Task& task, Look&& look) {
   constexpr int kWaitMilliseconds = 100;
   constexpr std::size_t kBatch = 1000;
   const Owned<rd_kafka_t> consumer = OpenConsumer(task.brokers, task.topic, task.group);
@@ -23,9 +41,9 @@ Finish ConsumeRaw(const Task& task) {
         rd_kafka_consume_batch_queue(queue.get(), kWaitMilliseconds, batch.data(), wanted);
     for (ssize_t i = 0; i < count; ++i) {
       rd_kafka_message_t* message = batch[static_cast<std::size_t>(i)];
-      const rd_kafka_resp_err_t error = message->err;
+      Check(message->err, "consuming");
+      look(message);
       rd_kafka_message_destroy(message);
-      Check(error, "consuming");
       stopwatch.Start();
       ++finish.messages;
     }
@@ -35,5 +53,13 @@ Finish ConsumeRaw(const Task& task) {
   rd_kafka_consumer_close(consumer.get());
   return finish;
 }
+
+}  // namespace
+
+Finish ConsumeRaw(const Task& task) {
+  return Consume(task, [](const rd_kafka_message_t*) {});
+}
+
+Finish ConsumeRawWithHeaders(const Task& task) { return Consume(task, &ReadHeaders); }
 
 }  // namespace once::benchmark

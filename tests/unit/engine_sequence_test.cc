@@ -98,6 +98,29 @@ TEST_F(EngineSequenceTest, WhatWasSettledBeforeARestartStaysSettled) {
   EXPECT_THAT(IdsKept(5), IsEmpty());
 }
 
+TEST_F(EngineSequenceTest, FingerprintsAreTakenWhereIdsAreAskedForAndNowhereElse) {
+  std::vector<std::string> printed;
+  options_.fingerprint = [&printed](const Message& message) {
+    printed.emplace_back(message.FindHeader("id")->value.value());
+    return Fingerprint::Of(message.value());
+  };
+  StartInCharge();
+  printed.clear();
+  SendNumbers(3, 5);
+  SendNumbers(4, 4);
+  SendNumber(6, "direct", kDirect);
+  Settle();
+  EXPECT_THAT(printed, ElementsAre("direct"));
+
+  // A failed attempt is counted under the id, beside its fingerprint.
+  When("id-7", [](const Message&, Transaction&) -> Outcome { return Retry("not yet"); });
+  SendNumbers(7, 7);
+  Settle();
+  EXPECT_EQ(StateOf("id-7"), IdState::kRetrying);
+  EXPECT_EQ(store_->operations()->FindId("id-7")->front().record.fingerprint, Fingerprint::Of("v"));
+  EXPECT_THAT(printed, ElementsAre("direct", "id-7"));
+}
+
 TEST_F(EngineSequenceTest, AnIdUnderAnotherNumberIsAnotherMessage) {
   StartInCharge();
   SendNumber(3, "same");

@@ -2,6 +2,7 @@
 // topics, batches on other threads.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -257,6 +258,54 @@ TEST(KafkaSource, HeadersAreTheSameWhetherParsedAtTheFirstLookOrAhead) {
     }
   }
   EXPECT_EQ(with_headers, 3);
+}
+
+// Once headers are read small messages are copied and given back to the client, and large ones are
+// kept: nobody can tell, not even when the source is gone and others' memory was used again.
+TEST(KafkaSource, MessagesAreTheSameWhetherCopiedOrKept) {
+  ONCE_REQUIRE_KAFKA(broker);
+  const std::string topic = broker.NewTopic(1);
+  const std::string large(5'000, 'x');
+  std::vector<OutgoingMessage> sent;
+  for (const std::optional<std::string>& key :
+       {std::optional<std::string>(), std::optional<std::string>(""),
+        std::optional<std::string>("key"), std::optional<std::string>(large)}) {
+    for (const std::optional<std::string>& value :
+         {std::optional<std::string>(), std::optional<std::string>(""),
+          std::optional<std::string>("value"), std::optional<std::string>(large)}) {
+      sent.push_back({.topic = topic, .partition = 0, .key = key, .value = value});
+      sent.back().headers = {{absl::StrCat("name-", sent.size() % 3), absl::StrCat(sent.size())},
+                             {"same", value}};
+    }
+  }
+  auto source = NewSource(broker, UniqueName("group"), topic);
+  CountingListener listener(*source);
+  std::vector<Batch> batches;
+  constexpr std::size_t kRounds = 4;  // nobody has read a header in the first
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    broker.Produce(sent);
+    std::size_t arrived = 0;
+    for (int i = 0; i < 300 && arrived < sent.size(); ++i) {
+      auto polled = source->Poll({.deadline = absl::Now() + absl::Milliseconds(100)}, listener);
+      ASSERT_TRUE(polled.ok()) << polled.status();
+      arrived += polled->size();
+      if (!polled->empty()) batches.push_back(*std::move(polled));
+    }
+    ASSERT_EQ(arrived, sent.size());
+    static_cast<void>(batches.back().messages()[0].header_count());
+    if (round == 1) batches.pop_back();  // its memory is used again
+  }
+  EXPECT_TRUE(source->Close(absl::Now() + absl::Seconds(5), listener).ok());
+  source.reset();
+  for (const Batch& batch : batches) {
+    for (const Message& message : batch.messages()) {
+      const OutgoingMessage& was = sent[static_cast<std::size_t>(message.offset()) % sent.size()];
+      EXPECT_EQ(message.topic(), topic);
+      EXPECT_EQ(message.key(), was.key);
+      EXPECT_EQ(message.value(), was.value);
+      EXPECT_EQ(CopyHeaders(message), was.headers) << message.offset();
+    }
+  }
 }
 
 // Values of Java's Utils.murmur2, from Apache Kafka's UtilsTest.
