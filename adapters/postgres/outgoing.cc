@@ -32,7 +32,7 @@ std::int64_t Limit(std::size_t wanted, std::size_t max) {
 
 // First and last numbers.
 std::pair<Column, Column> HoleColumns(const NumberHoles& holes) {
-  std::pair columns(Column(Column::Type::kInt8), Column(Column::Type::kInt8));
+  std::pair<Column, Column> columns{Column::Type::kInt8, Column::Type::kInt8};
   for (const auto& [first, hole] : holes.holes()) {
     columns.first.Add(first);
     columns.second.Add(hole.last);

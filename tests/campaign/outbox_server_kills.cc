@@ -30,7 +30,6 @@ namespace {
 
 constexpr std::size_t kProcesses = 3;
 constexpr std::int32_t kPartitions = 6;
-constexpr absl::Duration kPatience = absl::Seconds(60);
 constexpr absl::Duration kPlacePatience = absl::Seconds(5);
 constexpr absl::Duration kDrainPatience = absl::Minutes(10);
 constexpr std::int64_t kHoldsOneIn = 4;
