@@ -98,10 +98,7 @@ absl::Status RelayWork::Advance(bool may_place) {
 
 void RelayWork::RunErrand() {
   if (errand_.must_write) errand_.written = Write();
-  if (errand_.written.ok() && errand_.rounds_max > 0) {
-    ONCE_KILL_POINT("outbox_relay.before_reading_ahead");
-    ReadAhead();
-  }
+  if (errand_.written.ok() && errand_.rounds_max > 0) ReadAhead();
 }
 
 absl::Status RelayWork::EndErrand() {

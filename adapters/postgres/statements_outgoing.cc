@@ -45,7 +45,7 @@ std::string FirstRows(std::string_view condition, std::string_view rows_max,
                       ToAbsl(bytes_max), " OR place = 1 ORDER BY number");
 }
 
-// The same where all of the first so many rows have no more bytes than that together, as mostly they
+// The same where the first so many rows have no more bytes than that together, as mostly they
 // have: to add them up costs half of what it costs to count row by row. Else nothing.
 std::string FirstRowsIfSmall(std::string_view condition, std::string_view rows_max,
                              std::string_view bytes_max) {
