@@ -67,6 +67,7 @@ bool OutboxRelay::is_idle() const { return work_->is_idle(); }
 void OutboxRelay::EndBy(absl::Time deadline) { end_by_.store(absl::ToUnixNanos(deadline)); }
 
 absl::Status OutboxRelay::Run(std::stop_token stop) {
+  work_->GoBeside();
   std::string last_trouble;
   const auto step = [&](bool may_place) {
     const absl::Status status = work_->Step(may_place);

@@ -1,4 +1,4 @@
-// Where messages go: partitions and numbers.
+// What is read, and where messages go: partitions and numbers.
 #include <algorithm>
 #include <utility>
 
@@ -16,31 +16,39 @@ constexpr std::size_t kKeylessTogether = 200;
 
 }  // namespace
 
+bool RelayWork::MayPlaceOf(int lane) const {
+  return std::find(lanes_.begin(), lanes_.end(), lane) != lanes_.end() &&
+         std::find(leaving_.begin(), leaving_.end(), lane) == leaving_.end();
+}
+
+// A topic over which the log has passed, and which is there now, has earlier rows than any of it
+// that were told all the same; of one that is held back now the log passes over all there are.
+void RelayWork::SiftAhead() {
+  if (ahead_.passed != topics_.passed()) ahead_ = {};
+  std::erase_if(ahead_.rounds, [this](const FoundRows& found) { return !MayPlaceOf(found.lane); });
+}
+
 absl::Status RelayWork::DraftPlaced(Draft& draft) {
   found_nothing_ = false;
   lane_trouble_ = absl::OkStatus();
+  SiftAhead();
   if (Now() < place_at_) return absl::OkStatus();
   const auto rounds_max = static_cast<std::size_t>(options_.rounds_in_flight_max);
-  bool has_found = false;
-  for (std::size_t i = 0; i < lanes_.size(); ++i) {
-    if (sender_.flights().size() + draft.flights.size() >= rounds_max) return absl::OkStatus();
-    if (sender_.client() == nullptr) return absl::OkStatus();
-    const int lane = lanes_[next_lane_++ % lanes_.size()];
-    if (std::find(leaving_.begin(), leaving_.end(), lane) != leaving_.end()) continue;
-    absl::StatusOr<std::vector<OutgoingRow>> rows =
-        log_.FindUnplaced(lane, {.rows_max = options_.round_rows_max,
-                                 .bytes_max = options_.round_bytes_max,
-                                 .passed_topics = topics_.passed()});
-    if (!rows.ok()) {
-      if (IsDoubt(rows.status())) return rows.status();
-      // The others have nothing to do with it.
-      lane_trouble_.Update(rows.status());
-      continue;
-    }
-    has_found = has_found || !rows->empty();
-    if (rows->empty()) continue;
-    Place(lane, *std::move(rows), draft);
+  const std::size_t on_way = sender_.flights().size();
+  if (on_way >= rounds_max || sender_.client() == nullptr) return absl::OkStatus();
+  const bool is_ahead = !ahead_.rounds.empty();
+  if (!is_ahead) {
+    // The errand of this turn reads; the next turn places.
+    if (CanGoBeside()) return absl::OkStatus();
+    if (absl::Status read = ReadNow(rounds_max - on_way); !read.ok()) return read;
   }
+  const bool has_found = !ahead_.rounds.empty();
+  std::size_t placed = 0;
+  for (; placed < ahead_.rounds.size() && on_way + draft.flights.size() < rounds_max; ++placed) {
+    Place(ahead_.rounds[placed].lane, std::move(ahead_.rounds[placed].rows), draft);
+  }
+  ahead_.rounds.erase(ahead_.rounds.begin(),
+                      ahead_.rounds.begin() + static_cast<std::ptrdiff_t>(placed));
   found_nothing_ = !has_found && topics_.trouble().ok() && lane_trouble_.ok();
   // To be told the same rows at once again would help nobody; of a topic that is held back since
   // now the log passes over them.
@@ -49,6 +57,66 @@ absl::Status RelayWork::DraftPlaced(Draft& draft) {
     place_at_ = std::min(topics_.next_ask(), Now() + kLookAgain);
   }
   return absl::OkStatus();
+}
+
+absl::Status RelayWork::ReadNow(std::size_t rounds_max) {
+  PlanLanes(rounds_max);
+  ReadAhead();
+  return TakeAhead();
+}
+
+void RelayWork::PlanLanes(std::size_t rounds_max) {
+  errand_.rounds_max = rounds_max;
+  errand_.found.passed = topics_.passed();
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    const int lane = lanes_[(next_lane_ + i) % lanes_.size()];
+    if (MayPlaceOf(lane)) errand_.lanes.push_back(lane);
+  }
+}
+
+// As many as there will be room for, and one for the round that is settled next.
+void RelayWork::PlanReading() {
+  if (!ahead_.rounds.empty() || Now() < place_at_ || Now() < ahead_at_) return;
+  const auto rounds_max = static_cast<std::size_t>(options_.rounds_in_flight_max);
+  const std::size_t on_way = sender_.flights().size() + errand_.draft.flights.size();
+  PlanLanes(std::max<std::size_t>(rounds_max - std::min(on_way, rounds_max), 1));
+}
+
+void RelayWork::ReadAhead() {
+  for (const int lane : errand_.lanes) {
+    if (errand_.found.rounds.size() >= errand_.rounds_max) return;
+    ++errand_.lanes_asked;
+    absl::StatusOr<std::vector<OutgoingRow>> rows =
+        log_.FindUnplaced(lane, {.rows_max = options_.round_rows_max,
+                                 .bytes_max = options_.round_bytes_max,
+                                 .passed_topics = errand_.found.passed});
+    if (!rows.ok()) {
+      if (IsDoubt(rows.status())) {
+        errand_.read = rows.status();
+        return;
+      }
+      // The others have nothing to do with it.
+      errand_.lane_trouble.Update(rows.status());
+    } else if (!rows->empty()) {
+      errand_.found.rounds.push_back({.lane = lane, .rows = *std::move(rows)});
+    }
+  }
+}
+
+absl::Status RelayWork::TakeAhead() {
+  if (errand_.rounds_max == 0) return absl::OkStatus();
+  next_lane_ += errand_.lanes_asked;
+  lane_trouble_ = errand_.lane_trouble;
+  const bool has_found = !errand_.found.rounds.empty();
+  if (!has_found) ahead_at_ = Now() + options_.poll_interval;
+  found_nothing_ = !has_found && errand_.read.ok() && lane_trouble_.ok() && topics_.trouble().ok();
+  ahead_ = {};
+  if (errand_.read.ok()) ahead_ = std::exchange(errand_.found, {});
+  errand_.rounds_max = 0;
+  errand_.lanes.clear();
+  errand_.lanes_asked = 0;
+  errand_.lane_trouble = absl::OkStatus();
+  return std::exchange(errand_.read, absl::OkStatus());
 }
 
 // Rows of a topic that cannot be asked for now are left out, all of them in this turn.

@@ -1,49 +1,29 @@
-// Lanes, turns, and what a turn writes down. Where messages go: relay_placing.cc.
+// Lanes, turns and marks. What a turn writes down: relay_writing.cc; where messages go:
+// relay_placing.cc.
 #include "src/relay_work.h"
 
 #include <algorithm>
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "once/abseil.h"
 #include "src/test_hooks.h"
 
 namespace once {
 namespace {
 
+// How often it is looked whether an errand is over while reports are waited for; and at first, when
+// it may be any moment.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
+constexpr absl::Duration kFirstLookInterval = absl::Milliseconds(1);
+constexpr absl::Duration kFirstLooks = absl::Milliseconds(100);
 // How often lanes are asked for: those of a relay that has gone are taken by then.
 constexpr absl::Duration kLanesInterval = absl::Seconds(1);
-// The memory of larger messages is not kept for others.
-constexpr std::size_t kKeptBytesMax = 4096;
-
-std::size_t MemoryOf(const OutgoingMessage& message) {
-  const auto of = [](const std::optional<std::string>& bytes) {
-    return bytes ? bytes->capacity() : 0;
-  };
-  std::size_t memory = message.topic.capacity() + of(message.key) + of(message.value) +
-                       message.headers.capacity() * sizeof(OwnedHeader);
-  for (const OwnedHeader& header : message.headers) {
-    memory += header.name.capacity() + of(header.value);
-  }
-  return memory;
-}
 
 }  // namespace
 
 bool RelayWork::IsDoubt(const absl::Status& status) {
   return absl::IsUnknown(status) || absl::IsAborted(status) || absl::IsFailedPrecondition(status);
-}
-
-bool RelayWork::Draft::is_empty() const {
-  return finished.empty() && placed.empty() && refused.empty() && waiting.empty();
-}
-
-void RelayWork::Draft::DropPlaced() {
-  placed.clear();
-  flights.clear();
 }
 
 RelayWork::RelayWork(OutboxRelayOptions options)
@@ -65,6 +45,7 @@ RelayWork::RelayWork(OutboxRelayOptions options)
       pause_(options_.executor->NewEvent()) {}
 
 RelayWork::~RelayWork() {
+  side_ = nullptr;
   // First: nothing may be on its way from lanes that others have.
   sender_.Reset();
   GiveUpLanes();
@@ -87,15 +68,10 @@ absl::Status RelayWork::Step(bool may_place) {
     Log(LogLevel::kWarning, "outbox_client_broken",
         "another client sends again what was not acknowledged: " + trouble.ToString());
   }
-  absl::Status status;
-  if (Now() >= retry_at_) {
-    status = RefreshLanes();
-    if (status.ok()) status = Advance(may_place);
-    if (status.ok()) status = CloseFormerEpochs();
-    if (!status.ok()) retry_at_ = Now() + options_.retry_interval;
-    // Lanes are lost: the log says so when it is asked for them.
-    if (absl::IsAborted(status)) lanes_at_ = Now();
-  }
+  absl::Status status = AskLog(may_place);
+  if (!status.ok()) retry_at_ = Now() + options_.retry_interval;
+  // Lanes are lost: the log says so when it is asked for them.
+  if (absl::IsAborted(status)) lanes_at_ = Now();
   if (is_recovered_) {
     sender_.Send();
     ONCE_KILL_POINT("outbox_relay.sent");
@@ -111,9 +87,35 @@ absl::Status RelayWork::Step(bool may_place) {
   return status;
 }
 
+absl::Status RelayWork::AskLog(bool may_place) {
+  if (is_out()) {
+    if (!side_->is_done()) return absl::OkStatus();
+    side_->End();
+    if (absl::Status ended = EndErrand(); !ended.ok()) return ended;
+  }
+  if (Now() < retry_at_) return absl::OkStatus();
+  absl::Status status = RefreshLanes();
+  // Before the next errand, during which the log is asked for nothing else.
+  if (status.ok()) status = CloseFormerEpochs();
+  if (status.ok()) status = Advance(may_place);
+  return status;
+}
+
+void RelayWork::GoBeside() {
+  if (side_ == nullptr) side_ = std::make_unique<SideTask>(*options_.executor, "once-relay-log");
+}
+
 void RelayWork::Wait(bool is_stopping) {
   const absl::Time until = Now() + options_.poll_interval;
-  if (sender_.is_waiting()) {
+  if (is_out()) {
+    const bool is_first = Now() - begun_at_ < kFirstLooks;
+    const absl::Time look = Now() + (is_first ? kFirstLookInterval : kLookInterval);
+    if (!sender_.is_waiting()) {
+      side_->WaitUntil(until);
+    } else if (!side_->is_done()) {
+      sender_.Poll(std::min(until, look));
+    }
+  } else if (sender_.is_waiting()) {
     sender_.Poll(until);
   } else if (is_idle() || (is_settled() && is_stopping) || Now() < retry_at_ || is_stalled_ ||
              sender_.is_stuck() || sender_.client() == nullptr) {
@@ -122,7 +124,8 @@ void RelayWork::Wait(bool is_stopping) {
 }
 
 bool RelayWork::is_settled() const {
-  return has_all_lanes_ && sender_.flights().empty() && finished_.empty() && declared_.empty();
+  return has_all_lanes_ && !is_out() && sender_.flights().empty() && finished_.empty() &&
+         declared_.empty();
 }
 
 bool RelayWork::is_idle() const { return is_settled() && found_nothing_; }
@@ -236,6 +239,7 @@ absl::Status RelayWork::TakeLane(int lane) {
 void RelayWork::Reset() {
   sender_.Reset();
   marks_.Reset();
+  ahead_ = {};
   finished_.clear();
   declared_.clear();
   last_marked_.clear();
@@ -249,140 +253,6 @@ void RelayWork::GiveUpLanes() {
   log_.GiveUpLanes(lanes_);
   lanes_.clear();
   leaving_.clear();
-}
-
-absl::Status RelayWork::Advance(bool may_place) {
-  if (!is_recovered_) return absl::OkStatus();
-  for (OwedVoid& owed : marks_.TakeDeclared()) declared_.push_back(std::move(owed));
-  Draft draft;
-  DraftFinished(draft);
-  DraftRefused(draft);
-  const bool has_refused = !draft.refused.empty();
-  absl::Status placed;
-  // What is refused must be known to the store before it is asked what may go next.
-  if (may_place && !has_refused) {
-    placed = DraftPlaced(draft);
-    if (!placed.ok()) {
-      // What is settled is written down all the same.
-      draft.DropPlaced();
-      streams_.TakeNumbersBack();
-    }
-  }
-  if (draft.is_empty() && declared_.empty()) {
-    is_stalled_ =
-        may_place && (!topics_.trouble().ok() || !lane_trouble_.ok() || Now() < place_at_);
-    return placed;
-  }
-  absl::Status written = Write(draft);
-  if (written.ok() || (IsDoubt(written) && ONCE_PLANTED_BUG("doubtful-place-is-sent"))) {
-    Keep(draft, has_refused);
-    written = placed;
-  } else if (IsDoubt(written)) {
-    Log(LogLevel::kWarning, "outbox_doubt",
-        "begins anew, after asking the store what it has: " + written.ToString());
-    Reset();
-  } else {
-    // Nothing was written, so nothing of it was sent.
-    streams_.TakeNumbersBack();
-  }
-  return written;
-}
-
-void RelayWork::DraftFinished(Draft& draft) {
-  for (std::unique_ptr<Flight>& flight : sender_.TakeFinished()) {
-    for (FlyingRow& row : flight->rows) {
-      if (row.stream != nullptr) {
-        RelayStreams::Finish(*row.stream, row.placement.sequence, row.offset);
-        if (ONCE_PLANTED_BUG("sent-number-void")) {
-          draft.owed.push_back({.epoch = flight->round.epoch,
-                                .topic = row.row.message.topic,
-                                .partition = row.placement.partition,
-                                .sequence = row.placement.sequence});
-        }
-      }
-    }
-    finished_.push_back(std::move(flight));
-  }
-  for (const std::unique_ptr<Flight>& flight : finished_) {
-    draft.finished.push_back({.lane = flight->round.lane, .round = flight->round.round});
-  }
-}
-
-void RelayWork::DraftRefused(Draft& draft) {
-  for (const FlyingRow* row : sender_.FindRefused()) {
-    if (row->state == FlyingRow::State::kRefused) {
-      draft.refused.push_back({.number = row->row.number, .reason = row->refusal});
-    } else {
-      draft.waiting.push_back(row->row.number);
-    }
-    if (ONCE_PLANTED_BUG("given-up-number-not-void")) continue;
-    // Of a damaged row nobody knows the topic: its number will be missing, as its message is.
-    if (row->stream == nullptr) continue;
-    draft.owed.push_back({.epoch = row->flight->round.epoch,
-                          .topic = row->row.message.topic,
-                          .partition = row->placement.partition,
-                          .sequence = row->placement.sequence});
-  }
-}
-
-absl::Status RelayWork::Write(Draft& draft) {
-  const std::vector<StreamProgress> streams = streams_.ListChanged();
-  ONCE_KILL_POINT("outbox_relay.before_advance");
-  const absl::Status written = log_.Advance({.finished = draft.finished,
-                                             .placed = draft.placed,
-                                             .refused = draft.refused,
-                                             .waiting = draft.waiting,
-                                             .owed = draft.owed,
-                                             .declared = declared_,
-                                             .streams = streams});
-  ONCE_KILL_POINT("outbox_relay.advanced");
-  return written;
-}
-
-void RelayWork::Keep(Draft& draft, bool has_refused) {
-  streams_.KeepNumbers();
-  double published = 0;
-  for (const std::unique_ptr<Flight>& flight : finished_) {
-    for (const FlyingRow& row : flight->rows) {
-      published += row.state == FlyingRow::State::kAcknowledged ? 1 : 0;
-    }
-  }
-  if (published > 0) options_.metrics->Add("once_outbox_published_total", {}, published);
-  GiveBackRows();
-  finished_.clear();
-  declared_.clear();
-  if (!draft.refused.empty()) LogRefused(draft);
-  // Rows that were refused before they were placed are in no flight.
-  if (has_refused) sender_.DropRefused();
-  for (const OwedVoid& gone : draft.owed) {
-    marks_.Void(gone, streams_.Find(gone.epoch, gone.topic, gone.partition).name);
-  }
-  for (std::size_t i = 0; i < draft.flights.size(); ++i) {
-    draft.flights[i]->round.round = draft.placed[i].round;
-    sender_.Add(std::move(draft.flights[i]));
-  }
-}
-
-// Of one round: so many are told next.
-void RelayWork::GiveBackRows() {
-  if (memory_ == nullptr || finished_.empty()) return;
-  std::vector<OutgoingRow> rows;
-  rows.reserve(finished_.front()->rows.size());
-  for (FlyingRow& row : finished_.front()->rows) {
-    if (MemoryOf(row.row.message) <= kKeptBytesMax) rows.push_back(std::move(row.row));
-  }
-  memory_->GiveBack(std::move(rows));
-}
-
-void RelayWork::LogRefused(const Draft& draft) const {
-  options_.metrics->Add("once_outbox_parked_total", {}, static_cast<double>(draft.refused.size()));
-  const RefusedRow& first = draft.refused.front();
-  Log(LogLevel::kError, "outbox_parked",
-      absl::StrCat("no retry can publish ", draft.refused.size(),
-                   " outgoing messages, the first of them number ", first.number, " (",
-                   first.reason.ToString(),
-                   "); they are parked, and what is behind them of their keys waits: see "
-                   "`once outbox list`"));
 }
 
 void RelayWork::TendMarks() {

@@ -1,6 +1,7 @@
 // RelayWork is an OutboxRelay at work: the control flow between the log of outgoing messages, which
 // remembers, and the sender, which sends. Every turn hears what has become of what was sent, writes
-// down in one transaction what is settled and what comes next, and sends that.
+// down in one transaction what is settled and what comes next, and sends that. With a task beside
+// it turns go on while that is written and the next rows are read (relay_writing.cc).
 //
 // Doubt ends an incarnation: after an unknown Advance() or lost lanes everything in memory is
 // dropped, the store is asked what there is, and new numbers are of a new epoch.
@@ -24,6 +25,7 @@
 #include "src/relay_sender.h"
 #include "src/relay_streams.h"
 #include "src/relay_topics.h"
+#include "src/side_task.h"
 #include "src/stores/lane_sharing.h"
 #include "src/stores/row_memory.h"
 
@@ -34,6 +36,9 @@ class RelayWork {
   // REQUIRES: the options are checked, and TryAcquireRelay() was true. Releases it.
   explicit RelayWork(OutboxRelayOptions options);
   ~RelayWork();
+
+  // From now on turns do not wait for the log while there is something to send or to hear of.
+  void GoBeside();
 
   // One turn; `may_place` false: nothing new is sent.
   absl::Status Step(bool may_place);
@@ -66,6 +71,31 @@ class RelayWork {
     void DropPlaced();
   };
 
+  // Rows that were told and are not placed yet.
+  struct FoundRows {
+    int lane = 0;
+    std::vector<OutgoingRow> rows;
+  };
+  struct Ahead {
+    std::vector<FoundRows> rounds;
+    std::vector<std::string> passed;  // topics over which the log has passed
+  };
+  // What is asked of the log in one go, and its answers. While it is out it is the side task's.
+  struct Errand {
+    Draft draft;
+    bool must_write = false;
+    bool has_refused = false;  // rows of flights
+    std::vector<OwedVoid> declared;
+    std::vector<StreamProgress> streams;
+    std::size_t rounds_max = 0;  // to be read ahead …
+    std::vector<int> lanes;      // … of these, in this order
+    absl::Status written;
+    Ahead found;
+    std::size_t lanes_asked = 0;
+    absl::Status read;          // doubt ends the reading
+    absl::Status lane_trouble;  // of lanes that could not be read
+  };
+
   absl::Status RefreshLanes();
   // Lanes that others are to have: nothing of them is placed any more, and those of which nothing
   // is on its way are given up.
@@ -78,14 +108,27 @@ class RelayWork {
   absl::Status TakeLane(int lane);
   std::unique_ptr<Flight> MakeFlight(UnfinishedRound unfinished);
 
+  absl::Status AskLog(bool may_place);
   absl::Status Advance(bool may_place);
+  bool CanGoBeside();
+  bool is_out() const { return side_ != nullptr && side_->is_busy(); }
+  void PlanReading();
+  void PlanLanes(std::size_t rounds_max);
+  void RunErrand();
+  void ReadAhead();
+  absl::Status EndErrand();
+  absl::Status TakeAhead();
   void DraftFinished(Draft& draft);
   void DraftRefused(Draft& draft);
   absl::Status DraftPlaced(Draft& draft);
+  absl::Status ReadNow(std::size_t rounds_max);
+  // Of what was read ahead only what the log would tell now.
+  void SiftAhead();
+  bool MayPlaceOf(int lane) const;
   void Place(int lane, std::vector<OutgoingRow> rows, Draft& draft);
   // kInvalidArgument: never.
   absl::StatusOr<std::int32_t> ChoosePartition(const OutgoingMessage& message);
-  absl::Status Write(Draft& draft);
+  absl::Status Write();
   // `has_refused`: rows of flights were.
   void Keep(Draft& draft, bool has_refused);
   void GiveBackRows();
@@ -125,10 +168,15 @@ class RelayWork {
   bool found_nothing_ = false;  // when it looked last
   bool is_stalled_ = false;     // there are rows, and nothing could be done for them in this turn
 
-  // During one turn.
+  Ahead ahead_;
+  absl::Time ahead_at_ = absl::InfinitePast();  // when reading ahead that found nothing is repeated
+  absl::Time begun_at_ = absl::InfinitePast();  // of the errand that is out
+  Errand errand_;
+
   StickyPartition keyless_;
   std::set<std::uint64_t> last_marked_;            // epochs
   std::map<std::uint64_t, absl::Time> epochs_at_;  // when an epoch in use is asked about again
+  std::unique_ptr<SideTask> side_;                 // last: it uses what is above
 };
 
 }  // namespace once

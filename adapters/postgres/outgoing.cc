@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -90,6 +91,21 @@ void PostgresOutgoing::GiveUpLanes(std::span<const int> lanes) {
 std::vector<int> PostgresOutgoing::FindSurplus() {
   const std::lock_guard lock(mutex_);
   return lanes_.FindSurplus();
+}
+
+void PostgresOutgoing::GiveBack(std::vector<OutgoingRow> rows) {
+  const std::lock_guard lock(mutex_);
+  spent_ = std::move(rows);
+}
+
+OutgoingRow PostgresOutgoing::ReadRow(const Result& found, int row) {
+  OutgoingRow into;
+  if (!spent_.empty()) {
+    into = std::move(spent_.back());
+    spent_.pop_back();
+  }
+  ReadOutgoingRowAt(found, row, into);
+  return into;
 }
 
 absl::StatusOr<std::vector<Result>> PostgresOutgoing::Ask(const Statement& statement,
@@ -273,18 +289,35 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadReady(int lane, O
   return rows;
 }
 
+absl::StatusOr<Result> PostgresOutgoing::FindBehind(int lane, std::int64_t cursor,
+                                                    const Bound& bound) {
+  const auto ask = [&](const Statement& statement) {
+    Params params;
+    params.Int4(lane).Int8(InLane(cursor));
+    params.Int8(Limit(bound.rows_max, kRowsMax)).Int8(Limit(bound.bytes_max, kBytesMax));
+    return Ask(statement, std::move(params));
+  };
+  absl::StatusOr<std::vector<Result>> found = ask(database_->statements().find_small_behind);
+  // None at all, or together too large: large ones are counted one by one.
+  if (found.ok() && found->back().rows() == 0) found = ask(database_->statements().find_behind);
+  if (!found.ok()) return found.status();
+  return std::move(found->back());
+}
+
 absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, HeldLane& held,
                                                                   const Bound& bound) {
   held.seen = {};
   const OutgoingLane& known = *held.lane;
   std::vector<OutgoingRow> told;
   const auto take = [&](const Result& found, std::vector<stores::OrderedRow>& seen) {
+    seen.reserve(static_cast<std::size_t>(found.rows()));
+    told.reserve(static_cast<std::size_t>(found.rows()));
     for (int row = 0; row < found.rows(); ++row) {
       const stores::OrderedRow ordered{.number = OutgoingNumberAt(found, row),
                                        .order = OutgoingOrderAt(found, row)};
       seen.push_back(ordered);
       if (known.state().MustWait(ordered)) continue;
-      OutgoingRow one = OutgoingRowAt(found, row);
+      OutgoingRow one = ReadRow(found, row);
       if (!known.state().MayPass(one, bound.passed_topics)) told.push_back(std::move(one));
     }
   };
@@ -294,15 +327,11 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
   // What is ahead is read first: of each order whatever is older than a row that is seen ahead is
   // visible by then, and so is seen in the holes.
   const bool is_full = known.holes().size() >= kHolesMax;
-  absl::StatusOr<std::vector<Result>> next = std::vector<Result>();
+  std::optional<Result> next;
   if (!is_full) {
-    next =
-        Ask(database_->statements().find_behind, std::move(Params()
-                                                               .Int4(lane)
-                                                               .Int8(InLane(known.state().cursor()))
-                                                               .Int8(rows_max)
-                                                               .Int8(bytes_max)));
-    if (!next.ok()) return next.status();
+    absl::StatusOr<Result> behind = FindBehind(lane, known.state().cursor(), bound);
+    if (!behind.ok()) return behind.status();
+    next = *std::move(behind);
   }
   ONCE_KILL_POINT("lanes.read_ahead");
   if (!known.holes().is_empty()) {
@@ -321,7 +350,7 @@ absl::StatusOr<std::vector<OutgoingRow>> PostgresOutgoing::ReadOn(int lane, Held
         " numbers that open transactions may still commit; end the oldest "
         "transaction of the server (backend_xid in pg_stat_activity, pg_prepared_xacts)"));
   }
-  take(next->back(), held.seen.next);
+  take(*next, held.seen.next);
   return told;
 }
 

@@ -25,10 +25,13 @@
 #include "once/outgoing_log.h"
 #include "src/stores/lane_change.h"
 #include "src/stores/lane_sharing.h"
+#include "src/stores/row_memory.h"
 
 namespace once::postgres {
 
-class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
+class PostgresOutgoing final : public OutgoingLog,
+                               public stores::LaneSharing,
+                               public stores::RowMemory {
  public:
   explicit PostgresOutgoing(std::shared_ptr<Database> database);
 
@@ -36,6 +39,7 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
   absl::StatusOr<std::vector<int>> HoldLanes() override;
   void GiveUpLanes(std::span<const int> lanes) override;
   std::vector<int> FindSurplus() override;
+  void GiveBack(std::vector<OutgoingRow> rows) override;
   absl::StatusOr<std::vector<UnfinishedRound>> FindUnfinished(int lane) override;
   absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override;
   absl::Status Advance(const OutgoingProgress& progress) override;
@@ -82,6 +86,8 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
   absl::StatusOr<std::vector<OutgoingRow>> ReadReady(int lane, OutgoingLane& known,
                                                      const Bound& bound);
   absl::StatusOr<std::vector<OutgoingRow>> ReadOn(int lane, HeldLane& held, const Bound& bound);
+  absl::StatusOr<Result> FindBehind(int lane, std::int64_t cursor, const Bound& bound);
+  OutgoingRow ReadRow(const Result& found, int row);
 
   // Those that are there of what is refused or leaves its round.
   absl::StatusOr<std::vector<stores::LeavingRow>> FindLeaving(const OutgoingProgress& progress);
@@ -106,6 +112,7 @@ class PostgresOutgoing final : public OutgoingLog, public stores::LaneSharing {
   std::mutex mutex_;
   LaneSession lanes_;
   std::map<int, HeldLane> held_;
+  std::vector<OutgoingRow> spent_;
 };
 
 }  // namespace once::postgres

@@ -56,14 +56,18 @@ std::uint64_t OutgoingOrderAt(const Result& result, int row) {
 }
 
 OutgoingRow OutgoingRowAt(const Result& result, int row) {
-  OutgoingRow found{.number = OutgoingNumberAt(result, row), .put_at = result.Time(row, kPutAt)};
-  absl::StatusOr<OutgoingMessage> message = stores::DecodeMessage(result.Bytes(row, kMessage));
-  if (message.ok()) {
-    found.message = *std::move(message);
-  } else {
-    found.damage = Damage(found.number, "damaged");
-  }
+  OutgoingRow found;
+  ReadOutgoingRowAt(result, row, found);
   return found;
+}
+
+void ReadOutgoingRowAt(const Result& result, int row, OutgoingRow& into) {
+  into.number = OutgoingNumberAt(result, row);
+  into.put_at = result.Time(row, kPutAt);
+  into.damage = absl::OkStatus();
+  if (stores::DecodeMessage(result.Bytes(row, kMessage), into.message).ok()) return;
+  into.message = {};
+  into.damage = Damage(into.number, "damaged");
 }
 
 OutgoingRow MissingRow(std::int64_t number) {

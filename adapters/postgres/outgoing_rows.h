@@ -59,6 +59,8 @@ void ForEachPart(std::span<const RowToPublish> rows, bool locks_keys, Work work)
 
 // Columns lane, number, ordering, put_at, message. The damage of a row names it.
 OutgoingRow OutgoingRowAt(const Result& result, int row);
+// The same into `into`, whose memory it uses.
+void ReadOutgoingRowAt(const Result& result, int row, OutgoingRow& into);
 // One that a round or a note names, and that is not there.
 OutgoingRow MissingRow(std::int64_t number);
 std::int64_t OutgoingNumberAt(const Result& result, int row);

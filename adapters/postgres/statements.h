@@ -69,7 +69,8 @@ struct Statements {
   Statement look_at_lanes, advance_lanes, hold_lane, touch_lane;
   Statement read_facts, next_transaction, put_facts, forget_facts;
   Statement put_streams, list_streams, close_epoch, put_voids, drop_voids, list_voids;
-  Statement find_behind, find_numbered, find_in_holes, find_orders, drop_outgoing_rows;
+  Statement find_behind, find_small_behind, find_numbered, find_in_holes, find_orders,
+      drop_outgoing_rows;
   Statement list_parked_rows, count_outgoing_rows;
   Statement list_outgoing_rows, list_discarded_rows, measure_outgoing_rows;
 
