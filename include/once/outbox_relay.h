@@ -52,7 +52,7 @@ struct OutboxRelayOptions {
 
   // A round is read, placed and written down at once. Larger rounds need fewer syncs, and repeat
   // more after a crash.
-  std::size_t round_rows_max = 4'000;
+  std::size_t round_rows_max = 8'000;
   std::size_t round_bytes_max = 8 * 1024 * 1024;
   // While one is sent, the next ones are read and placed; as many more may be read ahead.
   int rounds_in_flight_max = 3;
@@ -96,8 +96,8 @@ class OutboxRelay {
   // Publishes until a stop is requested, through all trouble of store and brokers, which it logs.
   // Then sends nothing new, waits for what is on its way, for stop_timeout at most, and publishes
   // last marks. OK: nothing was on its way any more. kDeadlineExceeded: something was, and the next
-  // relay sends it again. A task of the executor writes and reads in the store meanwhile; what it is
-  // at then is waited for by the destructor.
+  // relay sends it again. A task of the executor writes to the store and reads it meanwhile; what
+  // it is at in the end the destructor waits for.
   // REQUIRES: called once, from one thread; Step() is not called beside it.
   absl::Status Run(std::stop_token stop);
   // From any thread, before the stop is requested: Run() ends at about this time at the latest,
