@@ -15,6 +15,7 @@
 #include "src/pending_send.h"
 #include "src/send_id.h"
 #include "src/send_queue.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -154,7 +155,7 @@ void QueueProducer::Submit(std::shared_ptr<PendingSend> pending, OutgoingMessage
 }
 
 void QueueProducer::AwaitMarks(absl::Time deadline) {
-  if (marks_ == nullptr) return;
+  if (marks_ == nullptr || ONCE_PLANTED_BUG("end-without-marks")) return;
   const absl::Time soon = options_.executor->Now() + kMarksTime;
   queue_.AwaitMarks(std::min(deadline, soon), [this] { marks_->Request(); });
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -22,6 +23,7 @@ SendQueue::SendQueue(SendQueueOptions options)
 SendQueue::~SendQueue() { Abandon(absl::UnknownError("producer: destroyed")); }
 
 bool SendQueue::HasRoom(const PendingSend& pending) const {
+  if (ONCE_PLANTED_BUG("bounds-are-ignored")) return true;
   return counts_.messages < options_.limits.messages_max &&
          counts_.bytes + pending.bytes <= options_.limits.bytes_max;
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "src/send_queue.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -19,7 +20,9 @@ void DeclareAll(StreamProgress& progress, const StreamVoid& gone) {
 void SendQueue::AddVoid(SendStream& stream, std::uint64_t number) {
   ++counts_.voids;
   if (!options_.has_marks) return;
-  if (stream.is_markless) return stream.progress.Declare(number);
+  if (stream.is_markless || ONCE_PLANTED_BUG("void-without-word")) {
+    return stream.progress.Declare(number);
+  }
   if (!stream.voids.empty() && stream.voids.back().last + 1 == number) {
     stream.voids.back().last = number;
     return;

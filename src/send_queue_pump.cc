@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "src/send_queue.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -106,6 +107,7 @@ absl::Status SendQueue::HandOver(Lock& lock, PendingSend& pending, const Outgoin
   if (is_new) pending.sequence = stream.next_number++;
   ++stream.inside;
   pending.place = PendingSend::Place::kInside;
+  if (!is_new && ONCE_PLANTED_BUG("number-given-twice")) pending.sequence = stream.next_number++;
   pending.is_copied = is_copied;
   const std::uint64_t number = pending.sequence;
   stream.is_alone_inside = pending.is_alone;
@@ -248,6 +250,7 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
   if (report.status.ok()) {
     has_success_ = true;
     if (options_.has_marks) stream.progress.Acknowledge(pending.sequence, report.offset);
+    if (ONCE_PLANTED_BUG("arrived-number-void")) AddVoid(stream, pending.sequence);
     Finish(pending, absl::OkStatus(), report.offset, finished);
   } else if (is_final || is_giving_up_ || now >= pending.give_up_at) {
     FinishGivenUp(pending,
@@ -257,6 +260,7 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
   } else if (!TakeReturned(pending, report)) {
     FinishGivenUp(pending, absl::InternalError("the client has not given it back"), finished);
   } else {
+    if (ONCE_PLANTED_BUG("failed-is-forgotten")) return void(Unlink(pending));
     ++counts_.retries;
     pending.place = PendingSend::Place::kFailed;
     stream.failed.push_back(&pending);

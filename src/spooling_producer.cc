@@ -9,6 +9,7 @@
 #include "once/transaction.h"
 #include "src/relayed_log.h"
 #include "src/send_id.h"
+#include "src/test_hooks.h"
 
 namespace once {
 namespace {
@@ -132,6 +133,7 @@ void SpoolingProducer::Submit(Message message, OutgoingMessage content) {
 }
 
 bool SpoolingProducer::HasRoom(const PendingSend& message) const {
+  if (ONCE_PLANTED_BUG("spool-takes-all")) return true;
   const ProducerLimits& limits = options_.producer.limits;
   if (!why_full_.empty()) return false;
   return messages_ == 0 ||

@@ -113,8 +113,9 @@ void SpoolingProducer::CloseRoad(absl::Time deadline) {
   for (Traveller& traveller : travellers_) back.push_back(std::move(traveller.message));
   travellers_.clear();
   is_road_closing_ = false;
-  line_.insert(line_.begin(), std::make_move_iterator(back.begin()),
-               std::make_move_iterator(back.end()));
+  if (ONCE_PLANTED_BUG("returned-is-forgotten") && !back.empty()) back.pop_back();
+  const auto place = ONCE_PLANTED_BUG("returned-is-overtaken") ? line_.end() : line_.begin();
+  line_.insert(place, std::make_move_iterator(back.begin()), std::make_move_iterator(back.end()));
 }
 
 void SpoolingProducer::OpenRoad() {
@@ -174,8 +175,9 @@ void SpoolingProducer::Append(std::deque<Message> batch) {
     messages.resize(1);
     appended = disk_.Append(messages);
   }
+  if (ONCE_PLANTED_BUG("unwritten-is-spooled")) appended = absl::OkStatus();
   if (!appended.ok() && !absl::IsInvalidArgument(appended)) {
-    if (absl::IsUnknown(appended)) {
+    if (absl::IsUnknown(appended) && !ONCE_PLANTED_BUG("doubt-of-the-disk-is-forgotten")) {
       for (const Message& message : messages) message->may_be_stored = true;
     }
     write_at_ = executor_.Now() + kWriteBackoff;

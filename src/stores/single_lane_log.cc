@@ -340,6 +340,7 @@ absl::Status SingleLaneLog::GiveUp(std::int64_t number, const std::string& reaso
   if (absl::Status valid = ValidateDiscardReason(reason); !valid.ok()) return valid;
   return Change([&](OutgoingState& state, OutgoingChange& change) -> absl::Status {
     if (!state.parked().contains(number)) return state.Discard(number, change);
+    if (ONCE_PLANTED_BUG("given-up-is-tried-again")) return state.Unpark(number, change);
     const absl::StatusOr<std::vector<OutgoingRow>> row = storage_.ReadRows({&number, 1});
     if (!row.ok()) return row.status();
     if (absl::Status gone = state.Discard(number, change); !gone.ok()) return gone;

@@ -19,6 +19,7 @@ FakeConnection::FakeConnection(FakeStore& store, std::shared_ptr<Process> proces
   incarnation_ = store.Incarnation();
   if (store.options_.has_outgoing) {
     outgoing_.emplace(outgoing_rows_, store.options_.id, [this] { return store_.Now(); });
+    serial_.emplace(store.gate_.scheduler(), *outgoing_);
   }
 }
 

@@ -17,6 +17,7 @@
 #include "once/testing/fake_store.h"
 #include "src/stores/single_lane_log.h"
 #include "src/testing/fake_outgoing.h"
+#include "src/testing/serial_log.h"
 
 namespace once::testing {
 
@@ -108,7 +109,7 @@ class FakeConnection : public DedupStore,
   ClaimStore* claims() override { return this; }
   bool syncs_beside() const override { return store_.options_.syncs_beside; }
   Outbox& outbox() override { return *this; }
-  OutgoingLog* outgoing() override { return outgoing_ ? &*outgoing_ : nullptr; }
+  OutgoingLog* outgoing() override { return serial_ ? &*serial_ : nullptr; }
 
   absl::StatusOr<BeginResult> Begin(std::span<const PositionLock> locks) override;
   absl::StatusOr<std::vector<TakenPosition>> Take(std::span<const TakeRequest> requests) override;
@@ -172,6 +173,7 @@ class FakeConnection : public DedupStore,
   std::map<std::uint64_t, std::string> asked_;  // keys by the counter of the fence
   FakeOutgoing outgoing_rows_{*this};
   std::optional<stores::SingleLaneLog> outgoing_;
+  std::optional<SerialLog> serial_;
 };
 
 }  // namespace once::testing

@@ -2,6 +2,7 @@
 #include "src/testing/fake_record_client.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
@@ -11,6 +12,9 @@ namespace once::testing {
 namespace {
 
 constexpr int kDeliveredTogetherMax = 8;
+// How long a record that lands late is on its way.
+constexpr absl::Duration kSoon = absl::Milliseconds(50);
+constexpr absl::Duration kLate = absl::Seconds(1);
 
 absl::Status Dead() { return absl::CancelledError("fake client: the process is dead"); }
 
@@ -212,19 +216,62 @@ void FakeRecordClient::Purge() {
 
 // Of each partition a first part may have been on its way, and of that a first part is stored.
 void FakeRecordClient::GiveUp(const absl::Status& not_stored, Partitions ended) {
+  Partitions behind;
   for (; !queue_.empty(); queue_.pop_front()) {
     const Inside& record = queue_.front();
     const std::pair partition(record.message.topic, *record.message.partition);
     RecordReport report{.status = not_stored};
     const bool can_be_stored =
         !process_->is_dead() && !is_delivering_ && !ended.contains(partition) && HasPlace(record);
-    const int fate = can_be_stored ? oracle().Choose("given-up", 3, Cost::kFault) : 0;
+    const int fates = options_.lands_late ? 4 : 3;
+    const int fate = can_be_stored ? oracle().Choose("given-up", fates, Cost::kFault) : 0;
     if (fate != 0) report.status = absl::UnknownError("fake client: given up on its way");
-    if (fate == 1) Store(record);
-    if (fate != 1) ended.insert(partition);
+    // What follows one that arrives late arrives later, if at all.
+    const bool is_behind = behind.contains(partition);
+    if (fate == 1 && !is_behind) Store(record);
+    if (fate == 3 || (fate == 1 && is_behind)) LandAfter(record, kLate);
+    if (fate == 3) behind.insert(partition);
+    if (fate == 0 || fate == 2) ended.insert(partition);
     Report(record, report);
   }
   changed_.NotifyAll();
+}
+
+void FakeRecordClient::ListenForDeath() {
+  process_->OnKill([self = self_] {
+    if (*self != nullptr) (*self)->Scatter();
+  });
+}
+
+void FakeRecordClient::Scatter() {
+  if (is_broken() || is_delivering_) return;
+  std::map<std::pair<std::string, std::int32_t>, absl::Duration> delays;
+  Partitions ended;
+  for (const Inside& record : queue_) {
+    const std::pair partition(record.message.topic, *record.message.partition);
+    if (ended.contains(partition) || !HasPlace(record)) continue;
+    const int fate = oracle().Choose("lands-late", 3, Cost::kFault);
+    if (fate == 0) {
+      ended.insert(partition);
+      continue;
+    }
+    absl::Duration& delay = delays[partition];
+    delay = std::max(delay, fate == 1 ? kSoon : kLate);
+    LandAfter(record, delay);
+  }
+}
+
+// With a copy of its bytes, which may not be there any more then.
+void FakeRecordClient::LandAfter(const Inside& record, absl::Duration delay) {
+  OutgoingMessage message = record.message;
+  message.value = record.value();
+  ++topics_.in_flight_;
+  FiberScheduler& scheduler = process_->scheduler();
+  scheduler.At(scheduler.Now() + delay,
+               [&topics = topics_, process = process_, message = std::move(message)] {
+                 --topics.in_flight_;
+                 topics.Store(*process, message, *message.partition);
+               });
 }
 
 void FakeRecordClient::Wake() {

@@ -23,7 +23,10 @@ class FakeRecordClient final : public RecordClient {
         process_(std::move(process)),
         options_(options),
         contract_(contract),
-        changed_(process_->scheduler()) {}
+        changed_(process_->scheduler()) {
+    if (options_.lands_late) ListenForDeath();
+  }
+  ~FakeRecordClient() override { *self_ = nullptr; }
 
   absl::StatusOr<std::int32_t> CountPartitions(const std::string& topic,
                                                absl::Time deadline) override;
@@ -60,6 +63,10 @@ class FakeRecordClient final : public RecordClient {
   bool HasPlace(const Inside& record) const;
   RecordReport Judge(const Inside& record, Fault fault);
   std::int64_t Store(const Inside& record);
+  void ListenForDeath();
+  // The process is killed: what is on its way arrives later, or never.
+  void Scatter();
+  void LandAfter(const Inside& record, absl::Duration delay);
   // Tells it in the Poll() that runs, or in the next one.
   void Report(const Inside& record, RecordReport report);
   // In partitions that have ended nothing more is stored.
@@ -81,6 +88,8 @@ class FakeRecordClient final : public RecordClient {
   absl::Status broken_;
   std::set<std::string> known_topics_;
   Condition changed_;
+  // For whoever hears of the death of a process that has outlived its client.
+  const std::shared_ptr<FakeRecordClient*> self_ = std::make_shared<FakeRecordClient*>(this);
 };
 
 }  // namespace once::testing

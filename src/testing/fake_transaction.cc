@@ -187,14 +187,15 @@ absl::Status FakeTransaction::SetPositions(std::span<const PositionUpdate> updat
 absl::Status FakeTransaction::Commit(Durability wanted) {
   const bool had_failed = has_failed_;
   const bool was_open = is_open_;
-  const Fault fault = store_.gate_.Pass(*process_, Seam::kCommit);
+  Fault fault = store_.gate_.Pass(*process_, Seam::kCommit);
   if (process_->is_dead()) return StoreDead();
   if (had_failed || (!was_open && ended_.ok())) {
     store_.observer_->OnMisuse(*process_, "commit of a transaction that has failed or ended");
     if (is_open_) End(absl::OkStatus());
     return absl::FailedPreconditionError("fake store: the transaction has failed or ended");
   }
-  store_.Lose(fault);
+  const bool is_loss = fault == Fault::kLoseOneCommit || fault == Fault::kLoseTwoCommits;
+  if (is_loss && !store_.Lose(fault)) fault = Fault::kNone;
   if (store_.IsFull(fault) && is_open_) End(StoreFull());
   change_.durability = wanted;
   absl::Status answer = is_open_ ? absl::OkStatus() : ended_;

@@ -14,28 +14,14 @@ namespace once::testing {
 namespace {
 
 // In the order of Check.
-constexpr std::string_view kCheckNames[] = {"one-effect",
-                                            "one-outcome",
-                                            "acknowledged",
-                                            "atomic",
-                                            "watermark",
-                                            "published",
-                                            "drained",
-                                            "right-outcome",
-                                            "read-after-unknown",
-                                            "expected-stamp",
-                                            "fenced-effect",
-                                            "order",
-                                            "handled-again",
-                                            "claim-states",
-                                            "begun",
-                                            "attempts",
-                                            "identity",
-                                            "gap-reported",
-                                            "losses",
-                                            "numbers",
-                                            "misuse",
-                                            "ends"};
+constexpr std::string_view kCheckNames[] = {"one-effect",     "one-outcome",   "acknowledged",
+                                            "atomic",         "watermark",     "published",
+                                            "drained",        "right-outcome", "read-after-unknown",
+                                            "expected-stamp", "fenced-effect", "order",
+                                            "handled-again",  "claim-states",  "begun",
+                                            "attempts",       "identity",      "gap-reported",
+                                            "losses",         "numbers",       "told",
+                                            "misuse",         "ends"};
 static_assert(std::size(kCheckNames) == kCheckCount);
 
 std::string Show(const PositionStamp& stamp) {

@@ -174,8 +174,49 @@ void DrawSending(SplitMix& random, Scenario& scenario) {
     sending.outage = absl::Milliseconds(100 + random.Below(3000));
   }
   if (random.OneIn(3)) sending.stop_after = absl::Milliseconds(200 + random.Below(2000));
+  // Of a stream of their own: what else a seed draws does not depend on them.
+  SplitMix later(SplitMix(random).Next() ^ 0x9E3779B97F4A7C15u);
+  if (later.OneIn(2)) sending.operator_after = absl::Milliseconds(100 + later.Below(1500));
+  sending.is_given_up = later.OneIn(2);
+  sending.lands_late = later.OneIn(2);
   for (int lost = random.OneIn(2) ? random.Below(3) : 0; lost > 0; --lost) {
     sending.vanished.insert(1 + random.Below(12));
+  }
+}
+
+// The messages are sent by a program with a producer or a spool.
+void DrawProducing(SplitMix& random, Scenario& scenario) {
+  Producing& producing = scenario.producing.emplace();
+  scenario.has_holes = false;
+  scenario.numbers_messages = false;
+  scenario.goes_by_numbers = false;
+  int unnamed = 0;
+  for (std::size_t i = 0; i < scenario.messages.size(); ++i) {
+    ScenarioMessage& message = scenario.messages[i];
+    if (message.id.empty()) message.id = absl::StrCat("unnamed-", ++unnamed);
+    if (random.OneIn(12)) producing.too_large.insert(i);
+  }
+  producing.road = static_cast<Road>(random.Below(3));
+  producing.writers = 1 + static_cast<std::size_t>(random.Below(3));
+  producing.keys = 1 + static_cast<std::size_t>(random.Below(3));
+  producing.is_one_by_one = random.OneIn(4);
+  if (random.OneIn(3)) producing.messages_max = 1 + static_cast<std::size_t>(random.Below(3));
+  if (random.OneIn(4)) producing.send_timeout = absl::Milliseconds(random.Below(300));
+  // What is parked would fill a small disk for ever.
+  if (random.OneIn(4) && producing.too_large.empty())
+    producing.rows_max = 1 + static_cast<std::size_t>(random.Below(4));
+  producing.is_refused_when_full = random.OneIn(2);
+  producing.has_partial_delivery = random.OneIn(2);
+  producing.is_refused_late = random.OneIn(2);
+  producing.lands_late = random.OneIn(2);
+  if (random.OneIn(2)) {
+    producing.outage_after = absl::Milliseconds(random.Below(1500));
+    producing.outage = absl::Milliseconds(100 + random.Below(4000));
+  }
+  if (random.OneIn(3)) producing.stop_after = absl::Milliseconds(200 + random.Below(2000));
+  if (random.OneIn(3)) producing.flush_after = absl::Milliseconds(random.Below(2000));
+  for (int lost = random.OneIn(2) ? random.Below(3) : 0; lost > 0; --lost) {
+    producing.vanished.insert(1 + random.Below(12));
   }
 }
 
@@ -221,6 +262,8 @@ SeededCase CaseOfSeed(std::uint64_t seed, Mode mode) {
   if (scenario.numbers_messages && scenario.handler == HandlerKind::kTransactional) {
     DrawNumbers(random, scenario);
   }
+  const bool has_log = !scenario.has_queue && !scenario.sending;
+  if (has_log && random.OneIn(4)) DrawProducing(random, scenario);
   return seeded;
 }
 

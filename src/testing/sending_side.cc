@@ -9,6 +9,7 @@
 #include "once/testing/fake_record_client.h"
 #include "src/testing/fake_marks.h"
 #include "src/testing/history_log.h"
+#include "src/testing/mortal_executor.h"
 #include "src/testing/simulated_random.h"
 
 namespace once::testing {
@@ -20,26 +21,6 @@ constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 constexpr absl::Duration kRetryInterval = absl::Milliseconds(50);
 constexpr absl::Duration kMarkInterval = absl::Milliseconds(500);
 constexpr absl::Duration kStopTimeout = absl::Seconds(5);
-// A ghost's clock: whatever it waits for is over soon.
-constexpr absl::Duration kGhostStep = absl::Seconds(1);
-
-// The clock of a process that stands still once it is dead would keep its loops going for ever.
-class MortalExecutor final : public Executor {
- public:
-  explicit MortalExecutor(std::shared_ptr<Process> process) : process_(std::move(process)) {}
-  absl::Time Now() override {
-    if (process_->is_dead()) beyond_ += kGhostStep;
-    return process_->Now() + beyond_;
-  }
-  std::unique_ptr<Event> NewEvent() override { return process_->NewEvent(); }
-  std::unique_ptr<Task> Spawn(std::string_view name, std::function<void()> body) override {
-    return process_->Spawn(name, std::move(body));
-  }
-
- private:
-  const std::shared_ptr<Process> process_;
-  absl::Duration beyond_;
-};
 
 }  // namespace
 
@@ -198,13 +179,39 @@ void SendingSide::Watch(Life& life) {
   }
 }
 
+// Whatever fails is left for the operator of the next life.
+void SendingSide::Operate(Life& life) {
+  const auto is_over = [&life] { return life.process->is_dead() || life.stop.stop_requested(); };
+  const absl::Time due = life.begin + sending_.operator_after;
+  while (!is_over() && scheduler_.Now() < due) {
+    scheduler_.SleepUntil(std::min(due, scheduler_.Now() + kWatchInterval));
+  }
+  if (is_over()) return;
+  OutgoingLog& log = *life.store->transactions()->outgoing();
+  const absl::StatusOr<std::vector<ParkedRow>> parked =
+      log.ListParked(0, scenario_.messages.size());
+  if (!parked.ok()) return;
+  for (const ParkedRow& row : *parked) {
+    if (life.process->is_dead()) return;
+    const std::int64_t number = row.row.number;
+    if (!sending_.is_given_up) {
+      (void)log.Unpark(number);
+      continue;
+    }
+    invariants_.OnGiveUp(number);
+    const absl::Status given_up = log.GiveUp(number, "nobody wants it");
+    if (!life.process->is_dead()) invariants_.OnGivenUp(number, given_up);
+  }
+}
+
 // Every default that costs something is overridden.
 OutboxRelayOptions SendingSide::RelayOptions(Life& life) {
   const auto seed = static_cast<std::uint64_t>(life.process->number()) * 0xD1B54A32D192ED03u;
   return {.store = life.store,
           .clients = FakeRecordClients(topics_, life.process,
                                        {.is_partial = sending_.has_partial_delivery,
-                                        .is_refused_late = sending_.is_refused_late}),
+                                        .is_refused_late = sending_.is_refused_late,
+                                        .lands_late = sending_.lands_late}),
           .round_rows_max = sending_.round_rows_max,
           .rounds_in_flight_max = sending_.rounds_in_flight_max,
           .mark_interval = kMarkInterval,
@@ -230,6 +237,9 @@ void SendingSide::Live(Life& life) {
     tasks.push_back(life.process->Spawn("writer", [this, &life, writer] { Write(life, writer); }));
   }
   tasks.push_back(life.process->Spawn("watch", [this, &life] { Watch(life); }));
+  if (sending_.operator_after > absl::ZeroDuration()) {
+    tasks.push_back(life.process->Spawn("operator", [this, &life] { Operate(life); }));
+  }
   last_end_ = (*relay)->Run(life.stop.get_token());
   if (checker_.is_recording()) {
     checker_.Record(life.process->name(), "the relay ends: " + last_end_.ToString());
@@ -265,7 +275,7 @@ void SendingSide::Drive() {
     if (is_over_) return;
     if (was_killed) LosePower();
     // Of what is still on its way the next life must know whether it came to be.
-    while (!is_over_ && store_.in_flight() > 0) {
+    while (!is_over_ && (store_.in_flight() > 0 || topics_.in_flight() > 0)) {
       scheduler_.SleepUntil(scheduler_.Now() + kRetryInterval);
     }
     is_done_ = life.has_ended && IsAllCommitted() && store_.in_flight() == 0 &&

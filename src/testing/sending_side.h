@@ -16,43 +16,28 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "once/loss.h"
-#include "once/mark_source.h"
 #include "once/outbox_relay.h"
 #include "once/testing/fake_publisher.h"
 #include "once/testing/fake_store.h"
 #include "once/testing/simulation.h"
+#include "src/testing/message_origin.h"
 #include "src/testing/sending_invariants.h"
 
 namespace once::testing {
 
-// The longest dead letter that the broker takes.
-inline constexpr std::size_t kLetterBytesMax = 8 * 1024;
-
-class SendingSide {
+class SendingSide final : public MessageOrigin {
  public:
-  // A record of the topic is stored; it may have vanished again at once.
-  using Deliver = std::function<void(int partition, const ScenarioMessage& message,
-                                     const OutgoingMessage& stored, bool has_vanished)>;
-
   // REQUIRES: scenario.sending; all outlive it.
   SendingSide(const Scenario& scenario, SeamGate& gate, InvariantChecker& checker, Deliver deliver);
 
-  // The program, until all is sent or Stop(): the body of a fibre of the harness.
-  void Drive();
-  // The world is over: the program is killed.
-  void Stop();
+  void Drive() override;
+  void Stop() override;
   // All is committed that shall be, all of that is sent or parked, and the side topic says so.
-  bool is_done() const { return is_done_; }
-
-  // The side topic, as a consumer in `process` reads it.
-  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process);
-  // How long a number may be missing; longer than a void needs without trouble.
-  static constexpr absl::Duration kGapGrace = absl::Seconds(5);
-
-  SendingInvariants& invariants() { return invariants_; }
-  const SendingInvariants& invariants() const { return invariants_; }
-  std::string Complaint() const;
+  bool is_done() const override { return is_done_; }
+  std::string Complaint() const override;
+  void CheckEnd() override { invariants_.CheckEnd(); }
+  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process) override;
+  StreamLedger& ledger() override { return invariants_.ledger(); }
 
  private:
   // One life of the program.
@@ -61,6 +46,7 @@ class SendingSide {
   void Live(Life& life);
   void Write(Life& life, std::size_t writer);
   void Watch(Life& life);
+  void Operate(Life& life);
   absl::Status Attempt(Life& life, const SentTogether& together);
   absl::Status PublishAll(Transaction& transaction, const std::vector<std::size_t>& posts);
   OutgoingMessage MessageOf(std::size_t post) const;

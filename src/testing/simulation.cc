@@ -50,12 +50,7 @@ Simulation::Simulation(const Scenario& scenario, Oracle& oracle, bool is_recordi
     queue_.emplace(gate_, FakeQueueOptions{.prefetch = scenario.prefetch}, &checker_);
   }
   stores_.push_back(NewStore(scenario.has_memory_store ? "" : "first-store"));
-  if (scenario.sending) {
-    sending_ = std::make_unique<SendingSide>(
-        scenario, gate_, checker_,
-        [this](int partition, const ScenarioMessage& message, const OutgoingMessage& stored,
-               bool has_vanished) { DeliverSent(partition, message, stored, has_vanished); });
-  }
+  OpenOrigin();
   if (!is_recording) return;
   gate_.set_on_call([this](Process& process, Seam seam, Fault fault) {
     if (fault == Fault::kNone) return;
@@ -139,7 +134,7 @@ SubjectParts Simulation::MakeParts(Worker& worker) {
   if (scenario_.wrap_publisher) publisher = scenario_.wrap_publisher(std::move(publisher));
   auto log = std::make_shared<HistoryLog>(
       checker_, process->name(), [this](const ToldGap& gap) { HearOfGap(gap); },
-      sending_ == nullptr);
+      origin_ == nullptr);
   SubjectParts parts{.scenario = scenario_,
                      .process = process,
                      .source = std::move(source),
@@ -372,7 +367,7 @@ bool Simulation::CutOff() {
 void Simulation::Finish() {
   is_over_ = true;
   oracle_.Quiet();
-  if (sending_ != nullptr) sending_->Stop();
+  if (origin_ != nullptr) origin_->Stop();
   for (Worker& worker : workers_) {
     if (worker.drive == Drive::kRun) worker.stop.request_stop();
   }
@@ -407,7 +402,7 @@ void Simulation::CleanUp(FiberScheduler::End end) {
   is_over_ = true;
   turned_.NotifyAll();
   oracle_.Quiet();
-  if (sending_ != nullptr) sending_->Stop();
+  if (origin_ != nullptr) origin_->Stop();
   for (Worker& worker : workers_) {
     worker.stop.request_stop();
     if (worker.process != nullptr) scheduler_.Kill(*worker.process);
@@ -429,7 +424,7 @@ void Simulation::CleanUp(FiberScheduler::End end) {
 }
 
 Report Simulation::Run() {
-  if (sending_ == nullptr) AppendMessages(scenario_.messages);
+  if (origin_ == nullptr) AppendMessages(scenario_.messages);
   workers_.resize(static_cast<std::size_t>(scenario_.workers));
   bool has_runners = false;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -440,7 +435,7 @@ Report Simulation::Run() {
     has_runners = has_runners || worker.drive == Drive::kRun;
     scheduler_.Spawn("worker", nullptr, [this, &worker] { DriveWorker(worker); });
   }
-  if (sending_ != nullptr) scheduler_.Spawn("sender", nullptr, [this] { sending_->Drive(); });
+  if (origin_ != nullptr) scheduler_.Spawn("sender", nullptr, [this] { origin_->Drive(); });
   if (has_runners) scheduler_.Spawn("monitor", nullptr, [this] { Monitor(); });
   const FiberScheduler::End end = scheduler_.Run();
   if (end != FiberScheduler::End::kFinished) CleanUp(end);

@@ -14,7 +14,7 @@
 
 #include "once/testing/simulation.h"
 #include "src/testing/history_log.h"
-#include "src/testing/sending_side.h"
+#include "src/testing/message_origin.h"
 
 namespace once::testing {
 
@@ -79,6 +79,7 @@ class Simulation {
   std::unique_ptr<FakeStore> NewStore(std::string id);
 
   // simulation_sending.cc
+  void OpenOrigin();
   LossOptions LossOptionsOf(const std::shared_ptr<Process>& process);
   void DeliverSent(int partition, const ScenarioMessage& message, const OutgoingMessage& stored,
                    bool has_vanished);
@@ -111,7 +112,7 @@ class Simulation {
   std::vector<std::unique_ptr<FakeStore>> stores_;  // the last one is in use
   std::optional<FakeQueue> queue_;
   FakeTopics topics_;
-  std::unique_ptr<SendingSide> sending_;  // null: messages lie in the log
+  std::unique_ptr<MessageOrigin> origin_;  // null: messages lie in the log
   std::vector<ScenarioMessage> plugs_;
   std::vector<Worker> workers_;
   std::map<std::pair<int, std::int64_t>, const ScenarioMessage*> truth_;

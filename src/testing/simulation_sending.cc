@@ -1,5 +1,7 @@
 // Where the sending side of an execution meets its consumers.
 #include "absl/strings/str_cat.h"
+#include "src/testing/producing_side.h"
+#include "src/testing/sending_side.h"
 #include "src/testing/simulation_run.h"
 
 namespace once::testing {
@@ -10,14 +12,26 @@ constexpr absl::Duration kGapGrace = absl::Milliseconds(100);
 
 }  // namespace
 
+void Simulation::OpenOrigin() {
+  const auto deliver = [this](int partition, const ScenarioMessage& message,
+                              const OutgoingMessage& stored, bool has_vanished) {
+    DeliverSent(partition, message, stored, has_vanished);
+  };
+  if (scenario_.sending) {
+    origin_ = std::make_unique<SendingSide>(scenario_, gate_, checker_, deliver);
+  } else if (scenario_.producing) {
+    origin_ = std::make_unique<ProducingSide>(scenario_, gate_, checker_, deliver);
+  }
+}
+
 LossOptions Simulation::LossOptionsOf(const std::shared_ptr<Process>& process) {
   if (scenario_.numbers_messages) return {.mode = LossMode::kReport, .gap_grace = kGapGrace};
-  if (sending_ == nullptr) return {};
+  if (origin_ == nullptr) return {};
   return {.mode = LossMode::kReport,
-          .gap_grace = SendingSide::kGapGrace,
-          .marks = sending_->ConnectMarks(process),
+          .gap_grace = MessageOrigin::kGapGrace,
+          .marks = origin_->ConnectMarks(process),
           .on_loss = [this, weak = process.get()](const LossEvent& event) {
-            sending_->invariants().OnLoss(*weak, event);
+            origin_->ledger().OnLoss(*weak, event);
           }};
 }
 
@@ -38,7 +52,7 @@ void Simulation::DeliverSent(int partition, const ScenarioMessage& message,
 // A consumer cannot pass a record that has vanished from the end of the log before something
 // follows it, and what a mark says is only judged behind the mark's own record.
 void Simulation::AppendPlugs() {
-  if (sending_ == nullptr || !sending_->is_done() || !plugs_.empty()) return;
+  if (origin_ == nullptr || !origin_->is_done() || !plugs_.empty()) return;
   plugs_.resize(static_cast<std::size_t>(scenario_.partitions));
   not_appended_ += plugs_.size();
   for (std::size_t i = 0; i < plugs_.size(); ++i) {
@@ -50,21 +64,21 @@ void Simulation::AppendPlugs() {
 
 // All is sent, and what is lost is told. Consumers with plain handlers keep no report.
 bool Simulation::HasToldAll() const {
-  if (sending_ == nullptr) return true;
-  if (!sending_->is_done() || plugs_.empty()) return false;
+  if (origin_ == nullptr) return true;
+  if (!origin_->is_done() || plugs_.empty()) return false;
   return is_plain() || !FindUntold().has_value();
 }
 
 std::optional<std::string> Simulation::FindUntold() const {
   std::vector<PartitionKey> partitions;
   for (int i = 0; i < scenario_.partitions; ++i) partitions.push_back(log_.KeyOf(i));
-  return sending_->invariants().FindUntold(store().state(), partitions);
+  return origin_->ledger().FindUntold(store().state(), partitions);
 }
 
 bool Simulation::FailSending(const std::string& why) {
-  if (sending_ == nullptr) return false;
-  if (!sending_->is_done()) {
-    checker_.Fail(Check::kDrained, absl::StrCat(why, ": ", sending_->Complaint()));
+  if (origin_ == nullptr) return false;
+  if (!origin_->is_done()) {
+    checker_.Fail(Check::kDrained, absl::StrCat(why, ": ", origin_->Complaint()));
     return true;
   }
   const std::optional<std::string> untold = is_plain() ? std::nullopt : FindUntold();
@@ -78,8 +92,8 @@ bool Simulation::FailSending(const std::string& why) {
 }
 
 void Simulation::CheckSending() {
-  if (sending_ == nullptr) return;
-  sending_->invariants().CheckEnd();
+  if (origin_ == nullptr) return;
+  origin_->CheckEnd();
 }
 
 }  // namespace once::testing

@@ -349,8 +349,9 @@ const std::vector<PlantedBug>& PlantedBugs() {
 const std::vector<PlantedBug>& AllPlantedBugs() {
   static const std::vector<PlantedBug>* const all = [] {
     auto* bugs = new std::vector<PlantedBug>(PlantedBugs());
-    for (const auto* more : {&PlantedClaimBugs(), &PlantedRowBugs(), &PlantedQueueBugs(),
-                             &PlantedEngineBugs(), &PlantedSendingBugs()}) {
+    for (const auto* more :
+         {&PlantedClaimBugs(), &PlantedRowBugs(), &PlantedQueueBugs(), &PlantedEngineBugs(),
+          &PlantedSendingBugs(), &PlantedProducingBugs()}) {
       bugs->insert(bugs->end(), more->begin(), more->end());
     }
     return bugs;

@@ -49,6 +49,8 @@ const std::vector<PlantedBug>& PlantedEngineBugs();
 // Those of the sending side and of the detector of losses, in stores, relay and engine
 // (planted_sending_bugs.cc).
 const std::vector<PlantedBug>& PlantedSendingBugs();
+// Those of programs with a producer or a spool (planted_producing_bugs.cc).
+const std::vector<PlantedBug>& PlantedProducingBugs();
 const std::vector<PlantedBug>& AllPlantedBugs();
 
 // The checks that look at calls rather than at what is stored; without them only the invariants

@@ -38,5 +38,7 @@ void AddPlainCases(std::vector<ExhaustiveCase>& cases);
 void AddQueueCases(std::vector<ExhaustiveCase>& cases);
 // Those of sending_scenarios.cc.
 void AddSendingCases(std::vector<ExhaustiveCase>& cases);
+// Those of producing_scenarios.cc.
+void AddProducingCases(std::vector<ExhaustiveCase>& cases);
 
 }  // namespace once::testing

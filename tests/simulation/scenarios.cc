@@ -327,6 +327,7 @@ std::vector<ExhaustiveCase> ExhaustiveCases() {
   AddPlainCases(cases);
   AddQueueCases(cases);
   AddSendingCases(cases);
+  AddProducingCases(cases);
   return cases;
 }
 

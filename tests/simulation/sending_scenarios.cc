@@ -56,6 +56,24 @@ void AddSendingCases(std::vector<ExhaustiveCase>& cases) {
   parked.sending->too_large = {1};
   cases.push_back({parked, OneOfEitherKind()});
 
+  // An operator gives it up, and what waits behind it goes on; or has it tried again.
+  Scenario operated = refused;
+  operated.name = "sending-given-up";
+  operated.sending->operator_after = absl::Milliseconds(150);
+  operated.sending->is_given_up = true;
+  cases.push_back({operated, OneOfEitherKind()});
+  Scenario retried = parked;
+  retried.name = "sending-tried-again";
+  retried.sending->operator_after = absl::Milliseconds(150);
+  cases.push_back({retried, OneOfEitherKind()});
+
+  // What the client of a relay that dies, or breaks, has had on its way arrives late.
+  Scenario late = Sends("sending-late", 3, 1);
+  late.sending->keys = 1;
+  late.sending->transactions = {{.messages = {0, 1}}, {.messages = {2}}};
+  late.sending->lands_late = true;
+  cases.push_back({late, OneOfEitherKind()});
+
   // No broker answers while a message waits and a mark is due.
   Scenario outage = Sends("sending-outage", 2, 1);
   outage.sending->transactions = {{.messages = {0}},

@@ -1,6 +1,7 @@
 // What the simulation of the sending side has found, each as a test of its own.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <set>
 #include <stop_token>
@@ -109,6 +110,33 @@ TEST(Sending, SeedsPlayItInEveryWay) {
   EXPECT_GT(refused, 30);
   EXPECT_GT(outages, 20);
   EXPECT_EQ(writers.size(), 2u);
+}
+
+TEST(Sending, SeedsSendByEveryRoadAndThroughEveryTrouble) {
+  std::map<Road, int> roads;
+  std::map<std::string, int> troubles;
+  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
+    const Scenario scenario = CaseOfSeed(seed).scenario;
+    if (scenario.sending) {
+      troubles["operators"] += scenario.sending->operator_after > absl::ZeroDuration() ? 1 : 0;
+      troubles["late"] += scenario.sending->lands_late ? 1 : 0;
+    }
+    if (!scenario.producing) continue;
+    const Producing& producing = *scenario.producing;
+    ++roads[producing.road];
+    troubles["vanished"] += producing.vanished.empty() ? 0 : 1;
+    troubles["refused"] += producing.too_large.empty() ? 0 : 1;
+    troubles["outages"] += producing.outage > absl::ZeroDuration() ? 1 : 0;
+    troubles["stops"] += producing.stop_after > absl::ZeroDuration() ? 1 : 0;
+    troubles["flushes"] += producing.flush_after > absl::ZeroDuration() ? 1 : 0;
+    troubles["full memory"] += producing.messages_max < scenario.messages.size() ? 1 : 0;
+    troubles["full disks"] += producing.rows_max < scenario.messages.size() ? 1 : 0;
+    troubles["late producers"] += producing.lands_late ? 1 : 0;
+  }
+  EXPECT_EQ(roads.size(), 3u);
+  for (const auto& [road, cases] : roads) EXPECT_GT(cases, 50) << static_cast<int>(road);
+  EXPECT_EQ(troubles.size(), 10u);
+  for (const auto& [trouble, cases] : troubles) EXPECT_GT(cases, 20) << trouble;
 }
 
 }  // namespace

@@ -229,6 +229,7 @@ TEST(Simulation, AStoreThatUsesALostSequenceAgainIsCaught) {
     seeded.scenario.syncs_beside = false;  // letters are synced by their own commits anyway
     seeded.scenario.reuses_sequences = true;
     seeded.scenario.sending.reset();
+    seeded.scenario.producing.reset();
     seeded.scenario.faults = {Fault::kStall, Fault::kExpel, Fault::kRebalance,
                               Fault::kLoseOneCommit, Fault::kLoseTwoCommits};
     for (ScenarioMessage& message : seeded.scenario.messages) {

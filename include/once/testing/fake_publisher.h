@@ -40,6 +40,9 @@ class FakeTopics {
   // False: every message fails, not stored.
   void set_is_reachable(bool is_reachable) { is_reachable_ = is_reachable; }
 
+  // Records of clients that are gone, which are still on their way.
+  std::size_t in_flight() const { return in_flight_; }
+
   // 0: there is no such topic.
   std::int32_t CountPartitions(const std::string& topic) const;
 
@@ -63,6 +66,7 @@ class FakeTopics {
   SimulationObserver* observer_;
   SimulationObserver silent_;
   bool is_reachable_ = true;
+  std::size_t in_flight_ = 0;
   std::map<std::string, std::int32_t> partitions_;
   std::vector<OutgoingMessage> messages_;
   std::vector<std::int64_t> offsets_;

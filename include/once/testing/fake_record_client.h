@@ -34,6 +34,9 @@ struct FakeRecordClientOptions {
   absl::Duration overtime = absl::ZeroDuration();
   // Records that are too large are taken by the client, and refused by the broker.
   bool is_refused_late = false;
+  // What a client that breaks, is purged or dies with its process had on its way may arrive a while
+  // later, beside what others send meanwhile; of each partition a first part, in its order.
+  bool lands_late = false;
 };
 
 // Each client it opens belongs to `process` and dies with it. `topics` must outlive them all.

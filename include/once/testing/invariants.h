@@ -50,6 +50,7 @@ enum class Check : std::uint8_t {
   kGapReported,       // what was deleted unread is told
   kLosses,            // I9: of numbered messages none is missed that is there
   kNumbers,           // a number never means two messages, and is durable before it is sent
+  kTold,              // what a sender is told of a message is true, comes once, and in time
   kMisuse,            // the contract of a seam is kept
   kEnds,              // nobody waits for ever, spins, or survives its own death
 };

@@ -45,6 +45,12 @@ struct Sending {
   // No broker answers from then on, for so long.
   absl::Duration outage_after;
   absl::Duration outage;
+  // An operator looks at what is parked so long after each start, and has it tried again, or, where
+  // that is wanted, gives it up; zero: nobody does.
+  absl::Duration operator_after;
+  bool is_given_up = false;
+  // Records of a relay's client that breaks, or whose process dies, may arrive a while later.
+  bool lands_late = false;
   // The program leaves gracefully so long after each start; zero: only when all is sent.
   absl::Duration stop_after;
 

@@ -30,6 +30,7 @@
 #include "once/testing/fiber_executor.h"
 #include "once/testing/invariants.h"
 #include "once/testing/oracle.h"
+#include "once/testing/producing.h"
 #include "once/testing/seam.h"
 #include "once/testing/sending.h"
 
@@ -190,6 +191,9 @@ struct Scenario {
   // consumers look for losses. What a message says of partition and delay counts for nothing.
   // REQUIRES: a log without holes of which nothing is deleted; no sequel.
   std::optional<Sending> sending;
+  // Messages are sent to the log by a program with a Producer or a spool, and numbered by it;
+  // consumers look for losses. Likewise. REQUIRES: as above; not both; every message has an id.
+  std::optional<Producing> producing;
   // Messages come from a queue, all of partition 0. REQUIRES: make_subject reads it; no sequel.
   bool has_queue = false;
   std::size_t prefetch = 2;
