@@ -74,7 +74,8 @@ absl::Status SendQueue::Admit(Lock& lock, PendingSend& pending, const OutgoingMe
     Listener listener{.waits_for = card != topics_.end() ? News::kRoom : News::kAny,
                       .event = event};
     if (Await(lock, listener, send_by)) continue;
-    if (card != topics_.end() && HasRoom(pending)) continue;
+    // Others may have added topics meanwhile: the card may lie elsewhere.
+    if (topics_.contains(message.topic) && HasRoom(pending)) continue;
     return absl::ResourceExhaustedError(
         "producer: no room within .times.send_timeout; not sent. The brokers are slower than the "
         "senders, or cannot be reached");

@@ -206,6 +206,46 @@ TEST(ProducerOvertime, AnOutcomeDoesNotWaitForAClientThatHasNoAnswer) {
   EXPECT_EQ(world.metrics().gauge("once_producer_queue_messages"), 0);
 }
 
+// Knows every topic, also while nobody answers.
+class WellReadClient final : public testing::ForwardingRecordClient {
+ public:
+  using ForwardingRecordClient::ForwardingRecordClient;
+  absl::StatusOr<std::int32_t> CountPartitions(const std::string&, absl::Time) override {
+    return 1;
+  }
+};
+
+// A map that grows moves what it holds: who looks where it was is seen by AddressSanitizer.
+TEST_F(ProducerTrouble, WhoWaitsForRoomInVainIsNotDisturbedByNewTopics) {
+  ProducerOptions options = world_.Options();
+  options.limits.messages_max = 1;
+  options.times.send_timeout = absl::Seconds(1);
+  options.clients =
+      [open = options.clients](
+          const RecordClientOptions& contract) -> absl::StatusOr<std::unique_ptr<RecordClient>> {
+    return std::make_unique<WellReadClient>(*open(contract));
+  };
+  world_.Run(std::move(options), [this](Producer& producer) {
+    world_.topics().set_is_reachable(false);
+    Ticket first = producer.Send(MessageOf("the only one that there is room for"));
+    std::vector<std::unique_ptr<Task>> senders;
+    constexpr int kTopics = 40;
+    for (int i = 0; i < kTopics; ++i) {
+      senders.push_back(world_.process()->Spawn("sender", [&producer, i] {
+        Ticket ticket = producer.Send(MessageOf("v", absl::StrCat("topic-", i)));
+        ASSERT_TRUE(ticket.is_done());
+        EXPECT_TRUE(absl::IsResourceExhausted(ticket.TryGet()->status)) << ticket.TryGet()->status;
+      }));
+      world_.Sleep(absl::Milliseconds(50));
+    }
+    senders.clear();
+    EXPECT_FALSE(first.is_done());
+    world_.topics().set_is_reachable(true);
+    EXPECT_EQ(producer.Flush(world_.In(absl::Seconds(60))).count, 0U);
+    EXPECT_TRUE(first.is_done());
+  });
+}
+
 TEST(ProducerBatches, AMessageIsTooLargeOnlyIfItIsAlone) {
   NamedFaults faults;
   ProducerWorld world(faults, {.together_bytes_max = 1500});
