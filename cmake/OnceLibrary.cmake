@@ -4,9 +4,10 @@
 include_guard()
 
 if(ONCE_SANITIZE STREQUAL "thread")
-  add_library(once_tsan_abseil OBJECT "${PROJECT_SOURCE_DIR}/cmake/tsan_abseil.cc")
-  target_compile_features(once_tsan_abseil PRIVATE cxx_std_20)
-  target_link_libraries(once_tsan_abseil PUBLIC absl::synchronization ${CMAKE_DL_LIBS})
+  add_library(once_tsan_libraries OBJECT "${PROJECT_SOURCE_DIR}/cmake/tsan_abseil.cc"
+                                      "${PROJECT_SOURCE_DIR}/cmake/tsan_threads.cc")
+  target_compile_features(once_tsan_libraries PRIVATE cxx_std_20)
+  target_link_libraries(once_tsan_libraries PUBLIC absl::synchronization ${CMAKE_DL_LIBS})
 endif()
 
 # once_library(NAME <name> SOURCES <file>... HEADERS <file>... HEADER_ROOT <folder>
@@ -114,7 +115,7 @@ function(once_program)
   add_executable(${arg_NAME} ${arg_SOURCES})
   target_include_directories(${arg_NAME} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${arg_NAME} PRIVATE
-    ${arg_LIBRARIES} $<TARGET_NAME_IF_EXISTS:once_tsan_abseil>)
+    ${arg_LIBRARIES} $<TARGET_NAME_IF_EXISTS:once_tsan_libraries>)
   if(arg_OUTPUT)
     set_target_properties(${arg_NAME} PROPERTIES
       OUTPUT_NAME ${arg_OUTPUT} RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
