@@ -77,7 +77,7 @@ void PendingSend::Renew() {
 }
 
 const std::string& PendingSend::topic() const {
-  return stream != nullptr ? stream->topic : message.topic;
+  return stream != nullptr ? stream->topic : message_.topic;
 }
 
 const SendOutcome& PendingSend::Look() {

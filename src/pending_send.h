@@ -4,7 +4,7 @@
 // is looked at: it is small, and the memory of one is used again for the next.
 //
 // Thread-safety: until Complete() only the producer touches it, under its lock, but for the
-// atomics; afterwards only the ticket.
+// atomics; afterwards only the ticket, or, if it has none, whoever keeps it for the next message.
 #pragma once
 
 #include <array>
@@ -49,7 +49,8 @@ class UnobservedSends {
 };
 
 // What a record's cookie points to.
-struct RecordCookie {
+// Aligned, since a client uses the lowest bit of its address.
+struct alignas(void*) RecordCookie {
   bool is_mark = false;
 };
 
@@ -111,26 +112,27 @@ struct PendingSend : RecordCookie {
 
  private:
   std::string long_id_;
+  OutgoingMessage message_;
 
  public:
-  // What no client has a copy of.
-  OutgoingMessage message;
-
   // -- The outcome --
   std::shared_ptr<UnobservedSends> unobserved;
-  SendOutcome outcome;  // once somebody has looked
+  SendOutcome outcome;  // once somebody has looked, but for the topic, which is there at Complete()
 
   void SetId(std::string_view id);
   std::string_view id() const {
     return short_id_bytes_ > kShortIdBytes ? std::string_view(long_id_)
                                            : std::string_view(short_id_.data(), short_id_bytes_);
   }
-  void Hold(OutgoingMessage&& held) {
-    message = std::move(held);
+  // The message, where no client has a copy of it: held until it is taken or dropped.
+  const OutgoingMessage& message() const { return message_; }
+  void Hold(OutgoingMessage&& message) {
+    message_ = std::move(message);
     holds_message_ = true;
   }
+  OutgoingMessage TakeMessage() { return std::move(message_); }
   void DropMessage() {
-    if (std::exchange(holds_message_, false)) message = {};
+    if (std::exchange(holds_message_, false)) message_ = {};
   }
 
   bool has_ticket() const { return has_ticket_; }

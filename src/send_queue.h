@@ -194,7 +194,7 @@ class SendQueue {
   PendingSend* first_ = nullptr;
   PendingSend* last_ = nullptr;
   std::uint64_t last_ordinal_ = 0;
-  // Told as given up, and the client has their values still.
+  // Told as given up, and the client has them still, or points at their values.
   absl::flat_hash_set<PendingSend*> late_;
   std::vector<Listener*> listeners_;
   std::vector<Collection*> collections_;

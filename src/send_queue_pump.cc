@@ -65,10 +65,10 @@ void SendQueue::Pump(Lock& lock, SendStream& stream, absl::Time now, Finished& f
 bool SendQueue::PumpOne(Lock& lock, SendStream& stream, PendingSend& pending, Finished& finished) {
   if (pending.bytes > kCopiedBytesMax) {
     // Once taken it is the client's, and may have its outcome already.
-    const absl::Status taken = HandOver(lock, pending, pending.message, /*is_copied=*/false);
+    const absl::Status taken = HandOver(lock, pending, pending.message(), /*is_copied=*/false);
     return taken.ok() || TakeBack(stream, pending, taken, finished);
   }
-  OutgoingMessage message = std::move(pending.message);
+  OutgoingMessage message = pending.TakeMessage();
   const absl::Status taken = HandOver(lock, pending, message, /*is_copied=*/true);
   if (taken.ok()) return true;
   pending.Hold(std::move(message));
@@ -78,8 +78,7 @@ bool SendQueue::PumpOne(Lock& lock, SendStream& stream, PendingSend& pending, Fi
 // The message is the sender's own, and warm.
 bool SendQueue::CanSendAtOnce(const SendStream& stream, const PendingSend& pending) const {
   return pending.bytes <= kCopiedBytesMax && stream.waiting.empty() && stream.failed.empty() &&
-         !stream.is_pumping && !(stream.inside > 0 && stream.is_alone_inside) &&
-         client_ != nullptr && !is_giving_up_;
+         !stream.is_pumping && !(stream.inside > 0 && stream.is_alone_inside) && client_ != nullptr;
 }
 
 bool SendQueue::SendAtOnce(Lock& lock, PendingSend& pending, OutgoingMessage& message,
@@ -258,7 +257,9 @@ void SendQueue::ApplyOne(const RecordReport& report, absl::Time now, Finished& f
                                            : report.status,
                   finished);
   } else if (!TakeReturned(pending, report)) {
-    FinishGivenUp(pending, absl::InternalError("the client has not given it back"), finished);
+    FinishGivenUp(pending,
+                  absl::InternalError("producer: not stored, and the client has not given it back"),
+                  finished);
   } else {
     if (ONCE_PLANTED_BUG("failed-is-forgotten")) return void(Unlink(pending));
     ++counts_.retries;
@@ -291,7 +292,8 @@ void SendQueue::FinishGivenUp(PendingSend& pending, const absl::Status& last, Fi
   if (pending.may_be_stored) {
     status = absl::UnknownError(
         absl::StrCat("producer: given up, and it may be stored: ", last.message()));
-  } else if (!absl::IsInvalidArgument(last) && !absl::IsCancelled(last)) {
+  } else if (!absl::IsInvalidArgument(last) && !absl::IsCancelled(last) &&
+             !absl::IsInternal(last)) {
     status = absl::DeadlineExceededError(
         absl::StrCat("producer: given up, not stored: ", last.message()));
   }

@@ -1,6 +1,7 @@
 // SpentSends keeps messages whose outcome has been told, for those that are sent next: memory is
 // cheapest to free for the thread that allocated it, which is a sender's, and an object that is
-// used again needs none. They keep nothing of what was sent. As many as there is room for have been
+// used again needs none. They keep nothing of what was sent but
+// room for an id. As many as there is room for have been
 // under way at once, so that keeping all of them takes no more memory than that did; nobody
 // sending, none is kept.
 //

@@ -55,7 +55,7 @@ absl::Status SpoolStore::Append(std::span<const std::shared_ptr<PendingSend>> me
   const Portion portion = PortionOf(messages);
   absl::Status appended = Transact(*store_, [&](Transaction& transaction) -> absl::Status {
     for (const std::shared_ptr<PendingSend>& message : messages) {
-      if (absl::Status put = transaction.Publish(message->message); !put.ok()) return put;
+      if (absl::Status put = transaction.Publish(message->message()); !put.ok()) return put;
     }
     return absl::OkStatus();
   });
@@ -101,7 +101,7 @@ absl::Status SpoolStore::AppendShared(std::span<const Message> messages) {
   }
   if (!missing.empty()) {
     std::vector<const OutgoingMessage*> contents;
-    for (const Message& message : missing) contents.push_back(&message->message);
+    for (const Message& message : missing) contents.push_back(&message->message());
     append_ = shared_->NewNumber();
     const absl::Status appended = shared_->Append({.number = append_,
                                                    .messages = contents,

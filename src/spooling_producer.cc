@@ -121,10 +121,10 @@ void SpoolingProducer::Send(OutgoingMessage message,
 
 void SpoolingProducer::Submit(Message message, OutgoingMessage content) {
   const ProducerOptions& producer = options_.producer;
-  message->message = std::move(content);
-  absl::Status valid = IdentifySend(message->message, producer.ids, *producer.random, *message);
-  if (valid.ok()) valid = ValidateOutgoing(message->message);
-  message->bytes = SizeBytes(message->message);
+  absl::Status valid = IdentifySend(content, producer.ids, *producer.random, *message);
+  if (valid.ok()) valid = ValidateOutgoing(content);
+  message->bytes = SizeBytes(content);
+  message->Hold(std::move(content));
   message->give_up_at = executor_.Now() + producer.times.send_timeout;
   if (valid.ok()) valid = Admit(message);
   if (valid.ok()) return;
@@ -194,7 +194,7 @@ absl::Status SpoolingProducer::Admit(const Message& message) {
 
 void SpoolingProducer::SendDirectly(const std::shared_ptr<Producer>& road,
                                     Travellers::iterator traveller) {
-  road->Send(traveller->message->message,
+  road->Send(traveller->message->message(),
              [this, traveller](const SendOutcome& outcome) { Arrive(traveller, outcome); });
 }
 
@@ -283,7 +283,7 @@ void SpoolingProducer::CountOpen(Undelivered& undelivered, std::uint64_t up_to) 
     undelivered.messages.push_back(
         {.status = absl::UnknownError("spool: neither on the disk nor acknowledged yet"),
          .id = std::string(message.id()),
-         .topic = message.message.topic});
+         .topic = message.message().topic});
   };
   for (const Traveller& traveller : travellers_) list(*traveller.message);
   for (const Message& message : line_) list(*message);

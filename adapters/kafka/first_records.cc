@@ -76,6 +76,7 @@ void FirstRecords::Tend(const Turn& turn) {
   const std::lock_guard<std::mutex> lock(mutex_);
   has_work_ = false;
   for (Held& held : std::exchange(given_up_, {})) {
+    held_bytes_ -= SizeBytes(held.message);
     turn.tell(held, absl::UnavailableError("kafka: given up before it was sent"));
   }
   for (auto& [place, gate] : gates_) {
@@ -94,7 +95,6 @@ void FirstRecords::GiveUp() {
     std::move(gate.held.begin(), gate.held.end(), std::back_inserter(given_up_));
     gate.held.clear();
   }
-  held_bytes_ = 0;
   if (!given_up_.empty()) has_work_ = true;
 }
 

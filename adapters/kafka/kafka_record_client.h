@@ -1,5 +1,6 @@
-// KafkaRecordClient: records from where their values lie into librdkafka, delivery reports out of
-// it, a batch at a time. The first record of each partition goes alone (FirstRecords).
+// KafkaRecordClient: records into librdkafka, copied or from where their values lie, and delivery
+// reports out of it, a batch at a time. The first record of each partition goes alone
+// (FirstRecords).
 // Thread-safety: as RecordClient.
 #pragma once
 
@@ -52,7 +53,7 @@ class KafkaRecordClient final : public RecordClient {
 
   struct Load {
     std::size_t records = 0;
-    std::size_t bytes = 0;  // of keys and values that were copied
+    std::size_t bytes = 0;  // of what was copied and is still with them
   };
   // Reports that have been read.
   struct Spent {

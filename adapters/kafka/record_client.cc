@@ -78,6 +78,35 @@ std::optional<std::string> BytesOf(const void* bytes, std::size_t size) {
   return std::string(static_cast<const char*>(bytes), size);
 }
 
+std::size_t CountHeaderBytes(const rd_kafka_message_t& record) {
+  rd_kafka_headers_t* headers = nullptr;
+  if (rd_kafka_message_headers(&record, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+  const char* name = nullptr;
+  const void* value = nullptr;
+  std::size_t size = 0;
+  std::size_t bytes = 0;
+  for (std::size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+       ++i) {
+    bytes += std::char_traits<char>::length(name) + size;
+  }
+  return bytes;
+}
+
+// librdkafka gives names back as they end at the first zero.
+absl::Status ValidateCopied(const OutgoingRecord& record) {
+  if (IsCopied(record.cookie)) {
+    return absl::InvalidArgumentError(
+        "kafka: OutgoingRecord::cookie is no aligned address, its lowest bit is set");
+  }
+  for (const OwnedHeader& header : record.message.headers) {
+    if (header.name.find('\0') == std::string::npos) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("kafka: the header ", header.name.c_str(), "… has a zero byte in its name"));
+  }
+  return absl::OkStatus();
+}
+
 // As it was given to the client, but for the stamp.
 OutgoingMessage MessageOf(const rd_kafka_message_t& record) {
   OutgoingMessage message{.topic = rd_kafka_topic_name(record.rkt),
@@ -252,6 +281,9 @@ absl::Status KafkaRecordClient::HandOver(const ProduceRequest& request) {
 
 absl::Status KafkaRecordClient::TrySend(const OutgoingRecord& record) {
   if (has_gap_.load()) return status();
+  if (record.is_copied) {
+    if (absl::Status valid = ValidateCopied(record); !valid.ok()) return valid;
+  }
   Leftover leftover = TakeLeftover();
   leftover.oldest.event = nullptr;
   OpenTopic* topic = TopicOf(record.message.topic);
@@ -379,6 +411,7 @@ void KafkaRecordClient::TakeEvent(Owned<rd_kafka_event_t> event) {
   while (const rd_kafka_message_t* message = rd_kafka_event_message_next(handle)) {
     if (IsCopied(message->_private)) load.bytes += message->len + message->key_len;
     NoteDelivery(*message);
+    if (read_headers_.size() == headers_room_) load.bytes += CountHeaderBytes(*message);
   }
   load.records = reports_.size() - before;
   {

@@ -111,6 +111,7 @@ struct SendOutcome {
   // kUnavailable        the brokers did not say what partitions there are; not sent
   // kInvalidArgument    not stored, and no retry can help: too large, no such topic, no id …
   // kFailedPrecondition the producer is closed; not sent
+  // kInternal           not stored, and the client has lost it, against its contract
   // kCancelled          the process is dead (simulations)
   absl::Status status;
   std::string id;

@@ -49,8 +49,8 @@ struct RecordReport {
   void* cookie = nullptr;
   absl::Status status;
   std::int64_t offset = -1;  // where it is stored; -1: not, or not known
-  // Of a copied record without an OK: its message, without partition and stamp. The listener may
-  // take it; afterwards it is gone.
+  // Of a copied record without an OK: its message, without partition and stamp. There until the
+  // listener returns, which may take it.
   OutgoingMessage* returned = nullptr;
 };
 

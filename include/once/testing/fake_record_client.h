@@ -8,7 +8,8 @@
 // A record passes the gate (Seam::kPublish) when it arrives at the broker, inside Poll(): it may
 // fail, be stored without anybody hearing of it, or meet the death of its process. The oracle also
 // decides, as faults, that the queue is full, that the client breaks, and what a purge or a break
-// leaves behind. The value's bytes are read when they are stored, from where they lay at TrySend().
+// leaves behind. The value's bytes are read when they are stored, from where they lay
+// at TrySend(), unless the record is copied.
 //
 // Thread-safety: none; see fiber_executor.h.
 #pragma once
