@@ -65,6 +65,9 @@ absl::Status RelayWork::Step(bool may_place) {
   is_stalled_ = false;
   sender_.Poll(Now());
   if (const absl::Status trouble = sender_.TakeTrouble(); !trouble.ok()) {
+    // The process is dead (simulations). The log, which says so too, is not asked while all rounds
+    // that may be on their way are.
+    if (absl::IsCancelled(trouble)) return trouble;
     Log(LogLevel::kWarning, "outbox_client_broken",
         "another client sends again what was not acknowledged: " + trouble.ToString());
   }

@@ -115,7 +115,7 @@ TEST(Sending, SeedsPlayItInEveryWay) {
 TEST(Sending, SeedsSendByEveryRoadAndThroughEveryTrouble) {
   std::map<Road, int> roads;
   std::map<std::string, int> troubles;
-  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 5000; ++seed) {
     const Scenario scenario = CaseOfSeed(seed).scenario;
     if (scenario.sending) {
       troubles["operators"] += scenario.sending->operator_after > absl::ZeroDuration() ? 1 : 0;
