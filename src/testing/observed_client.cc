@@ -29,7 +29,11 @@ class ObservedClient final : public RecordClient {
     if (is_mark || process_->is_dead()) return inner_->TrySend(record);
     invariants_.OnOffered(number_, is_relay_, record);
     absl::Status taken = inner_->TrySend(record);
-    if (!taken.ok() || !send.has_value()) return taken;
+    if (!send.has_value()) return taken;
+    if (!taken.ok()) {
+      invariants_.OnRefused(*send, taken);
+      return taken;
+    }
     invariants_.OnTaken(number_, is_relay_, record);
     inside_[record.cookie] = *send;
     return taken;

@@ -244,6 +244,11 @@ void ProducingInvariants::OnTaken(int client, bool is_relay, const OutgoingRecor
   send.inside = client;
 }
 
+// The outcome may be told a little later than the next one is sent.
+void ProducingInvariants::OnRefused(std::size_t number, const absl::Status& status) {
+  if (absl::IsInvalidArgument(status)) sends_[number].is_final = true;
+}
+
 // Numbers are given in the order in which the client takes records, each once.
 void ProducingInvariants::CheckNumber(Send& send, const OutgoingRecord& record) {
   const std::optional<SequenceStamp> stamp =

@@ -86,6 +86,8 @@ class ProducingInvariants : public SimulationObserver {
   // A record is handed to the client of that number, by a relay or directly, and was taken.
   void OnOffered(int client, bool is_relay, const OutgoingRecord& record);
   void OnTaken(int client, bool is_relay, const OutgoingRecord& record);
+  // It was not taken.
+  void OnRefused(std::size_t send, const absl::Status& status);
   // Its report is on its way to the product.
   void OnReport(int client, std::size_t send, const absl::Status& status);
   // The client is gone.
