@@ -57,12 +57,19 @@ PositionUpdate NextPosition(const WorkPartition& partition, std::int64_t foresee
   return update;
 }
 
+// A function of the user's may refuse a message: each is shown to it, or what becomes of one would
+// depend on its neighbours, which decide whether its id is asked for.
+bool IsOfUsers(const FingerprintFunction& fingerprint) {
+  return fingerprint && fingerprint.target_type() != ValueFingerprint().target_type();
+}
+
 }  // namespace
 
 void BatchTransaction::Prepare() {
   assert(work_.foreseen_reaches.size() == order_.partitions.size());
   std::size_t count = 0;
   for (const WorkPartition& partition : order_.partitions) count += partition.items.size();
+  const bool is_printed = IsOfUsers(context_.fingerprint);
   candidates_.clear();
   candidates_.reserve(count);  // ids may point into Candidate::scratch: it must not move
   for (WorkPartition& partition : order_.partitions) {
@@ -75,7 +82,7 @@ void BatchTransaction::Prepare() {
       candidate.item = &item;
       ExtractId(candidate.message(), context_.id, candidate.identity);
       if (has_numbers) candidate.number = partition.numbers->Read(candidate.message());
-      if (!candidate.number) Print(candidate);
+      if (is_printed || !candidate.number) Print(candidate);
     }
   }
 }

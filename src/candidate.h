@@ -19,7 +19,7 @@ struct Candidate {
   WorkItem* item = nullptr;
   Identity identity;
   std::optional<SettledNumbers::Number> number;  // where numbers count
-  bool is_printed = false;  // its fingerprint was taken, which its number may make superfluous
+  bool is_printed = false;  // its fingerprint was taken; its number may make ours superfluous
   // In the transaction at hand: whether its id was asked for, and the place of what was found.
   bool is_found = false;
   bool is_new = false;  // its number says so: only failed attempts of its own may be recorded

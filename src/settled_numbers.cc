@@ -58,7 +58,9 @@ std::optional<SettledNumbers::Number> SettledNumbers::Read(const Message& messag
   const std::optional<StampReader::Stamped> stamped = reader_.Read(message);
   if (stamped && stamped->stream == met_.size()) met_.emplace_back();
   if (!stamped || !stamped->is_from_outbox) return std::nullopt;
-  ++met_[stamped->stream].count;
+  Met& met = met_[stamped->stream];
+  if (met.runs == 0 || stamped->number != met.last + 1) ++met.runs;
+  met.last = stamped->number;
   return Number{static_cast<std::uint32_t>(stamped->stream), stamped->number};
 }
 
@@ -93,7 +95,7 @@ absl::Status SettledNumbers::LoadStreams(StoreTransaction& transaction) {
   std::vector<std::string_view> streams;
   for (std::size_t i = 0; i < met_.size(); ++i) {
     Met& met = met_[i];
-    if (met.is_loaded || met.count == 0) continue;
+    if (met.is_loaded || met.runs == 0) continue;
     met.before = table_.Find(reader_.names()[i]);
     met.is_loaded = met.before.has_value();
     if (met.is_loaded) continue;
@@ -121,10 +123,12 @@ absl::Status SettledNumbers::Load(StoreTransaction& transaction, std::int64_t po
   return absl::OkStatus();
 }
 
-// However the batch ends, its messages would find room only below the bound.
+// Whether the batch may come to want more room than there is. What is settled of a partition's
+// batch are the first of its messages, however it ends, so each run of numbers adds one range at
+// most, the one that the batch ends in too; the message behind, that is only met, adds the last.
 bool SettledNumbers::IsTight(const Met& met) const {
   const std::size_t before = met.before ? met.before->missing().size() : 0;
-  return before + met.count > kUnsettledRangesMax;
+  return before + met.runs >= kUnsettledRangesMax;
 }
 
 Standing SettledNumbers::Ask(const Number& number) const {

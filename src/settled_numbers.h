@@ -40,7 +40,8 @@
 namespace once {
 
 // Ranges per stream that are not settled. Where a batch might bring more, ids are in charge of the
-// stream's messages, those that are next in line too.
+// stream's messages, those that are next in line too. A batch brings at most one per run of numbers
+// that follow each other, however long, and one more.
 inline constexpr std::size_t kUnsettledRangesMax = 4096;
 
 enum class Standing : std::uint8_t {
@@ -94,7 +95,8 @@ class SettledNumbers {
   };
 
   struct Met {
-    std::uint64_t count = 0;            // messages of this batch
+    std::size_t runs = 0;               // of this batch: numbers that do not follow the one before
+    std::uint64_t last = 0;             // the number that was read last
     bool is_loaded = false;             // `before` is what is known
     std::optional<StreamState> before;  // nullopt: nothing was
     StreamState state;

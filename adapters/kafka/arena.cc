@@ -1,4 +1,5 @@
-// Chunks come from the pool and go there; what is larger than one has a place of its own.
+// Chunks come from the pool and go there; what comes before the first one, and what is larger than
+// one, has a place of its own.
 #include "adapters/kafka/arena.h"
 
 #include <algorithm>
@@ -38,8 +39,14 @@ std::byte* Arena::AllocateAnew(std::size_t size) {
   if (size > ChunkPool::kChunkBytes) {
     return large_.emplace_back(std::make_unique_for_overwrite<std::byte[]>(size)).get();
   }
-  next_ = chunks_.emplace_back(pool_->Take()).get();
-  left_ = ChunkPool::kChunkBytes;
+  if (next_ == nullptr && size <= kFirstBytes) {
+    first_ = std::make_unique_for_overwrite<std::byte[]>(kFirstBytes);
+    next_ = first_.get();
+    left_ = kFirstBytes;
+  } else {
+    next_ = chunks_.emplace_back(pool_->Take()).get();
+    left_ = ChunkPool::kChunkBytes;
+  }
   std::byte* const room = next_;
   next_ += size;
   left_ -= size;

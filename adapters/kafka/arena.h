@@ -1,6 +1,7 @@
 // An Arena is the memory that one batch's copies lie in, one behind the other: it is asked for in
 // large chunks and given back as a whole, to a ChunkPool, where the next batch finds it. So a copy
-// costs the moving of a pointer.
+// costs the moving of a pointer. What a poll of a few messages needs is asked for by itself: held
+// for long, by many, it must not pin a chunk each.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +24,8 @@ class ChunkPool {
   // Kept for the next batch; what is given back beyond that is released.
   static constexpr std::size_t kIdleChunksMax = 64;
 
+  ChunkPool() { idle_.reserve(kIdleChunksMax); }  // Give() must not fail: destructors call it
+
   // Of kChunkBytes.
   Chunk Take();
   void Give(std::vector<Chunk> chunks);
@@ -36,6 +39,9 @@ class ChunkPool {
 // Thread-safety: none.
 class Arena {
  public:
+  // The first piece: not of the pool.
+  static constexpr std::size_t kFirstBytes = 2048;
+
   explicit Arena(std::shared_ptr<ChunkPool> pool) : pool_(std::move(pool)) {}
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -66,7 +72,8 @@ class Arena {
 
   const std::shared_ptr<ChunkPool> pool_;
   std::vector<ChunkPool::Chunk> chunks_;  // of the pool
-  std::vector<ChunkPool::Chunk> large_;   // of their own size
+  ChunkPool::Chunk first_;
+  std::vector<ChunkPool::Chunk> large_;  // of their own size
   std::byte* next_ = nullptr;
   std::size_t left_ = 0;
 };

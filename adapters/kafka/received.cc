@@ -126,10 +126,13 @@ void Received::Reserve(std::size_t messages_max) {
 }
 
 void Received::Add(rd_kafka_message_t* message, std::uint64_t assignment) {
+  Owned<rd_kafka_message_t> owned(message);
+  const bool is_read = buffers_->interest->is_noted();
+  const bool is_kept = !is_read || message->key_len + message->len > kCopiedBytesMax;
   rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
   const std::int64_t timestamp = rd_kafka_message_timestamp(message, &type);
   MessageFields fields{
-      .topic = TopicOf(*message),
+      .topic = TopicOf(*message, is_kept),
       .partition = message->partition,
       .offset = message->offset,
       .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
@@ -137,18 +140,18 @@ void Received::Add(rd_kafka_message_t* message, std::uint64_t assignment) {
       .key = ViewOf(message->key, message->key_len),
       .value = ViewOf(message->payload, message->len),
   };
-  const bool is_read = buffers_->interest->is_noted();
   if (is_read) {
     fields.header_reader = &kCopiedReader;
     fields.headers_object = CopyHeaders(message);
   }
-  if (is_read && message->key_len + message->len <= kCopiedBytesMax) {
+  if (!is_kept) {
     if (fields.key) fields.key = buffers_->arena.Copy(*fields.key);
     if (fields.value) fields.value = buffers_->arena.Copy(*fields.value);
-    rd_kafka_message_destroy(message);
+    owned.reset();
   } else {
     const Slot& slot =
         buffers_->kept.emplace_back(Slot{.message = message, .interest = buffers_->interest.get()});
+    (void)owned.release();
     if (!is_read) {
       fields.header_reader = &kParsingReader;
       fields.headers_object = &slot;
@@ -157,12 +160,14 @@ void Received::Add(rd_kafka_message_t* message, std::uint64_t assignment) {
   messages_.emplace_back(fields);
 }
 
-// Copied: the client's own goes with the last message of a topic that is no longer assigned. The
-// topics of one poll are alive together, so that none is taken for another by its address.
-std::string_view Received::TopicOf(const rd_kafka_message_t& message) {
+// The client's own goes with the last message of a topic that is no longer assigned: one that the
+// batch keeps holds it, for what follows too; otherwise it is copied. The topics of one poll are
+// alive together, so that none is taken for another by its address.
+std::string_view Received::TopicOf(const rd_kafka_message_t& message, bool is_kept) {
   if (message.rkt != last_topic_) {
+    const std::string_view name = rd_kafka_topic_name(message.rkt);
+    last_topic_name_ = is_kept ? name : buffers_->arena.Copy(name);
     last_topic_ = message.rkt;
-    last_topic_name_ = buffers_->arena.Copy(rd_kafka_topic_name(message.rkt));
   }
   return last_topic_name_;
 }

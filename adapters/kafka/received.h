@@ -46,7 +46,7 @@ class Received {
 
   // About so many will be added. REQUIRES: empty().
   void Reserve(std::size_t messages_max);
-  // Takes `message` over.
+  // Takes `message` over, also where it throws.
   void Add(rd_kafka_message_t* message, std::uint64_t assignment);
   bool empty() const { return messages_.empty(); }
   std::size_t size() const { return messages_.size(); }
@@ -58,7 +58,7 @@ class Received {
   // How many names of headers are compared with those of the message before.
   static constexpr std::size_t kNamesMax = 16;
 
-  std::string_view TopicOf(const rd_kafka_message_t& message);
+  std::string_view TopicOf(const rd_kafka_message_t& message, bool is_kept);
   const void* CopyHeaders(rd_kafka_message_t* message);
   std::string_view CopyName(const char* name, std::size_t place);
 

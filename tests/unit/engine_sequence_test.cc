@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 constexpr bool kDirect = false;
 
@@ -98,27 +101,42 @@ TEST_F(EngineSequenceTest, WhatWasSettledBeforeARestartStaysSettled) {
   EXPECT_THAT(IdsKept(5), IsEmpty());
 }
 
-TEST_F(EngineSequenceTest, FingerprintsAreTakenWhereIdsAreAskedForAndNowhereElse) {
-  std::vector<std::string> printed;
-  options_.fingerprint = [&printed](const Message& message) {
-    printed.emplace_back(message.FindHeader("id")->value.value());
+TEST_F(EngineSequenceTest, AFullBatchOfABacklogAsksForNoId) {
+  const auto full = static_cast<std::uint64_t>(options_.limits.batch_messages_max);
+  ASSERT_EQ(full, 5000U);
+  StartInCharge();
+  const std::uint64_t before = stats().by_sequence;
+  SendNumbers(3, full + 2);
+  Settle(200);
+  EXPECT_EQ(effects().size(), full + 2);
+  EXPECT_EQ(stats().by_sequence - before, full);
+}
+
+TEST_F(EngineSequenceTest, AFailedAttemptIsCountedBesideAFingerprint) {
+  StartInCharge();
+  When("id-3", [](const Message&, Transaction&) -> Outcome { return Retry("not yet"); });
+  SendNumbers(3, 3);
+  Settle();
+  EXPECT_EQ(StateOf("id-3"), IdState::kRetrying);
+  EXPECT_EQ(store_->operations()->FindId("id-3")->front().record.fingerprint, Fingerprint::Of("v"));
+}
+
+// It may refuse one; whether it is asked does not depend on what a neighbour does.
+TEST_F(EngineSequenceTest, AFingerprintThatThrowsRejectsTheMessageWhateverItsNeighboursDo) {
+  options_.fingerprint = [](const Message& message) -> Fingerprint {
+    const std::string_view id = message.FindHeader("id")->value.value();
+    if (id == "id-4" || id == "id-7") throw std::runtime_error("no hash for it");
     return Fingerprint::Of(message.value());
   };
   StartInCharge();
-  printed.clear();
+  When("id-3", [](const Message&, Transaction&) -> Outcome { return Reject("broken"); });
   SendNumbers(3, 5);
-  SendNumbers(4, 4);
-  SendNumber(6, "direct", kDirect);
   Settle();
-  EXPECT_THAT(printed, ElementsAre("direct"));
-
-  // A failed attempt is counted under the id, beside its fingerprint.
-  When("id-7", [](const Message&, Transaction&) -> Outcome { return Retry("not yet"); });
-  SendNumbers(7, 7);
+  EXPECT_THAT(effects(), ElementsAre("id-1", "id-2", "id-5"));
+  SendNumbers(6, 8);
   Settle();
-  EXPECT_EQ(StateOf("id-7"), IdState::kRetrying);
-  EXPECT_EQ(store_->operations()->FindId("id-7")->front().record.fingerprint, Fingerprint::Of("v"));
-  EXPECT_THAT(printed, ElementsAre("direct", "id-7"));
+  EXPECT_THAT(effects(), ElementsAre("id-1", "id-2", "id-5", "id-6", "id-8"));
+  EXPECT_THAT(publisher_->published(), SizeIs(3));
 }
 
 TEST_F(EngineSequenceTest, AnIdUnderAnotherNumberIsAnotherMessage) {

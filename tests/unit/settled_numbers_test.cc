@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "once/consumer.h"
 #include "once/memory/store.h"
 #include "once/sequence.h"
 
@@ -40,6 +41,7 @@ class SettledLog {
 
   // What was handled of the batch: each for the first time, or a test has failed.
   void Settle(const std::vector<Sent>& batch, bool commits) {
+    new_ = 0;
     std::vector<std::vector<OwnedHeader>> headers;
     for (const auto& [producer, number] : batch) {
       const std::string name = StreamName(kKey.partition.topic, kKey.partition.partition,
@@ -70,6 +72,7 @@ class SettledLog {
         ASSERT_TRUE(is_known) << "a message would be lost";
         continue;
       }
+      new_ += static_cast<std::size_t>(standing == Standing::kNew);
       const bool has_id = by_id_.contains(batch[i]) || by_id.contains(batch[i]);
       const bool is_copy = standing == Standing::kUnclear && has_id;
       ASSERT_EQ(is_copy, is_known) << "a message would be handled twice";
@@ -95,6 +98,8 @@ class SettledLog {
 
   std::size_t handled() const { return handled_.size(); }
   std::size_t by_id() const { return by_id_.size(); }
+  // Of the last batch: told by their numbers alone.
+  std::size_t new_by_number() const { return new_; }
   std::size_t most_bytes() const { return most_bytes_; }
 
  private:
@@ -105,7 +110,14 @@ class SettledLog {
   std::set<Sent> handled_;
   std::set<Sent> by_id_;
   std::size_t most_bytes_ = 0;
+  std::size_t new_ = 0;
 };
+
+std::vector<Sent> RunOf(std::uint64_t first, std::size_t count) {
+  std::vector<Sent> run;
+  for (std::size_t i = 0; i < count; ++i) run.push_back({1, first + i});
+  return run;
+}
 
 TEST(SettledNumbersTest, IsExactWhateverComes) {
   for (std::uint32_t seed = 0; seed < 20; ++seed) {
@@ -153,6 +165,38 @@ TEST(SettledNumbersTest, BeyondTheBoundIdsAreInCharge) {
     log.Settle(messages, batch % 4 != 0);
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(SettledNumbersTest, AFullBatchOfAStreamIsToldByNumbers) {
+  const std::size_t full = ConsumerLimits().batch_messages_max;
+  ASSERT_GT(full, kUnsettledRangesMax);
+  SettledLog log(100);
+  log.Settle(RunOf(1, 1), true);
+  log.Settle(RunOf(2, full), true);
+  EXPECT_EQ(log.new_by_number(), full);
+}
+
+// Settle() finds room for what was said to be new, up to the last range.
+TEST(SettledNumbersTest, UpToTheBoundEachRunNeedsRoomForOneRange) {
+  SettledLog log(100);
+  log.Settle(RunOf(1, 1), true);
+  std::uint64_t next = 3;
+  const auto gaps_of = [&next](std::size_t gaps, std::size_t each) {
+    std::vector<Sent> sent;
+    for (std::size_t i = 0; i < gaps; ++i, next += each + 1) {
+      for (const Sent& message : RunOf(next, each)) sent.push_back(message);
+    }
+    return sent;
+  };
+  log.Settle(gaps_of(kUnsettledRangesMax - 11, 2), true);
+  EXPECT_EQ(log.new_by_number(), 2 * (kUnsettledRangesMax - 11));
+  log.Settle(gaps_of(10, 600), true);
+  EXPECT_EQ(log.new_by_number(), 6000U);
+  log.Settle(gaps_of(1, 5), true);
+  EXPECT_EQ(log.new_by_number(), 0U) << "none would be left for the message behind";
+  EXPECT_EQ(log.by_id(), 0U);
+  log.Settle(gaps_of(1, 5), true);
+  EXPECT_EQ(log.by_id(), 5U);
 }
 
 // What stands where nobody knows of numbers: the row is elsewhere than the note says.

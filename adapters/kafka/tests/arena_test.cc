@@ -49,15 +49,34 @@ TEST(Arena, AnEmptyTextIsNotNull) {
   EXPECT_NE(arena.Copy(std::string_view()).data(), nullptr);
 }
 
+// A poll of one message, which may be held for long.
+TEST(Arena, ASmallBatchTakesNoChunkAndALargerOneDoes) {
+  const std::shared_ptr<ChunkPool> pool = NewPool();
+  {
+    Arena arena(pool);
+    const std::byte* const first = arena.Allocate(16);
+    EXPECT_EQ(arena.Allocate(Arena::kFirstBytes - 16), first + 16);
+  }
+  EXPECT_EQ(pool->CountIdle(), 0U);
+  {
+    Arena arena(pool);
+    arena.Allocate(Arena::kFirstBytes);
+    arena.Allocate(1);
+    arena.Allocate(ChunkPool::kChunkBytes - alignof(std::max_align_t));
+  }
+  EXPECT_EQ(pool->CountIdle(), 1U);
+}
+
 TEST(ChunkPool, TheNextBatchLiesWhereTheLastOneWas) {
   const std::shared_ptr<ChunkPool> pool = NewPool();
   const std::byte* first = nullptr;
   {
     Arena arena(pool);
-    first = arena.Allocate(1);
+    first = arena.Allocate(ChunkPool::kChunkBytes);
   }
   Arena arena(pool);
-  EXPECT_EQ(arena.Allocate(1), first);
+  arena.Allocate(1);
+  EXPECT_EQ(arena.Allocate(ChunkPool::kChunkBytes), first);
 }
 
 TEST(ChunkPool, KeepsNoMoreThanItsBound) {
@@ -80,7 +99,10 @@ TEST(ChunkPool, LivesAsLongAsAnArena) {
   const std::string_view copy = arena.Copy("text");
   pool.reset();
   EXPECT_EQ(copy, "text");
-  EXPECT_EQ(arena.Copy("more"), "more");
+  const std::string more(ChunkPool::kChunkBytes, 'x');
+  const std::string_view first = arena.Copy(more);
+  EXPECT_EQ(arena.Copy(more), more) << "of a second chunk";
+  EXPECT_EQ(first, more);
 }
 
 }  // namespace
