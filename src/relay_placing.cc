@@ -30,7 +30,6 @@ void RelayWork::SiftAhead() {
 
 absl::Status RelayWork::DraftPlaced(Draft& draft) {
   found_nothing_ = false;
-  lane_trouble_ = absl::OkStatus();
   SiftAhead();
   if (Now() < place_at_) return absl::OkStatus();
   const auto rounds_max = static_cast<std::size_t>(options_.rounds_in_flight_max);

@@ -72,14 +72,18 @@ absl::Status RelayWork::Step(bool may_place) {
         "another client sends again what was not acknowledged: " + trouble.ToString());
   }
   absl::Status status = AskLog(may_place);
-  if (!status.ok()) retry_at_ = Now() + options_.retry_interval;
+  if (!status.ok()) {
+    retry_at_ = Now() + options_.retry_interval;
+    // It was read behind what is perhaps not placed now.
+    ahead_ = {};
+  }
   // Lanes are lost: the log says so when it is asked for them.
   if (absl::IsAborted(status)) lanes_at_ = Now();
   if (is_recovered_) {
     sender_.Send();
     ONCE_KILL_POINT("outbox_relay.sent");
     TendMarks();
-    CountWaiting();
+    if (!is_out()) CountWaiting();
   }
   if (status.ok() && sender_.is_stuck()) {
     status = absl::ResourceExhaustedError(
@@ -87,6 +91,7 @@ absl::Status RelayWork::Step(bool may_place) {
   }
   if (status.ok()) status = topics_.trouble();
   if (status.ok()) status = lane_trouble_;
+  if (status.ok()) status = close_trouble_;
   return status;
 }
 
@@ -95,13 +100,21 @@ absl::Status RelayWork::AskLog(bool may_place) {
     if (!side_->is_done()) return absl::OkStatus();
     side_->End();
     if (absl::Status ended = EndErrand(); !ended.ok()) return ended;
+    // Between two errands, of which one mostly follows the other at once.
+    if (is_recovered_) CountWaiting();
   }
   if (Now() < retry_at_) return absl::OkStatus();
-  absl::Status status = RefreshLanes();
-  // Before the next errand, during which the log is asked for nothing else.
-  if (status.ok()) status = CloseFormerEpochs();
-  if (status.ok()) status = Advance(may_place);
-  return status;
+  if (absl::Status held = RefreshLanes(); !held.ok()) return held;
+  // Before epochs are closed: an epoch goes after its declared voids are written down.
+  for (OwedVoid& owed : marks_.TakeDeclared()) declared_.push_back(std::move(owed));
+  // Before the next errand, during which the log is asked for nothing else. An epoch that cannot be
+  // closed holds up nothing.
+  if (Now() >= close_at_) {
+    close_trouble_ = CloseFormerEpochs();
+    if (IsDoubt(close_trouble_)) return std::exchange(close_trouble_, absl::OkStatus());
+    if (!close_trouble_.ok()) close_at_ = Now() + options_.retry_interval;
+  }
+  return Advance(may_place);
 }
 
 void RelayWork::GoBeside() {
@@ -184,7 +197,10 @@ std::vector<int> RelayWork::LeaveSurplus() {
     if (!HasOnItsWay(lane)) left.push_back(lane);
   }
   if (!left.empty()) log_.GiveUpLanes(left);
-  for (const int lane : left) std::erase(lanes_, lane);
+  for (const int lane : left) {
+    std::erase(lanes_, lane);
+    std::erase_if(ahead_.rounds, [lane](const FoundRows& found) { return found.lane == lane; });
+  }
   leaving_ = sharing_->FindSurplus();
   return left;
 }
@@ -243,6 +259,9 @@ void RelayWork::Reset() {
   sender_.Reset();
   marks_.Reset();
   ahead_ = {};
+  lane_trouble_ = absl::OkStatus();
+  close_trouble_ = absl::OkStatus();
+  close_at_ = absl::InfinitePast();
   finished_.clear();
   declared_.clear();
   last_marked_.clear();

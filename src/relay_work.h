@@ -164,9 +164,11 @@ class RelayWork {
   // Settled, and not written down yet.
   std::vector<std::unique_ptr<Flight>> finished_;
   std::vector<OwedVoid> declared_;
-  absl::Status lane_trouble_;   // of lanes that could not be read in this turn
-  bool found_nothing_ = false;  // when it looked last
-  bool is_stalled_ = false;     // there are rows, and nothing could be done for them in this turn
+  absl::Status lane_trouble_;   // of lanes that could not be read when they were asked last
+  absl::Status close_trouble_;  // of former epochs that could not be closed …
+  absl::Time close_at_ = absl::InfinitePast();  // … until then
+  bool found_nothing_ = false;                  // when it looked last
+  bool is_stalled_ = false;  // there are rows, and nothing could be done for them in this turn
 
   Ahead ahead_;
   absl::Time ahead_at_ = absl::InfinitePast();  // when reading ahead that found nothing is repeated

@@ -58,7 +58,6 @@ bool RelayWork::CanGoBeside() {
 
 absl::Status RelayWork::Advance(bool may_place) {
   if (!is_recovered_) return absl::OkStatus();
-  for (OwedVoid& owed : marks_.TakeDeclared()) declared_.push_back(std::move(owed));
   errand_ = {};
   Draft& draft = errand_.draft;
   DraftFinished(draft);
@@ -115,6 +114,8 @@ absl::Status RelayWork::EndErrand() {
   } else {
     // Nothing was written, so nothing of it was sent.
     streams_.TakeNumbersBack();
+    // It is behind what was not placed.
+    ahead_ = {};
   }
   return written;
 }

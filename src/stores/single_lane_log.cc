@@ -51,7 +51,8 @@ absl::Status SingleLaneLog::Change(Work work) {
     if (change.facts.empty() && change.dropped.empty()) return changed;
     changed = storage_.Write(change);
   }
-  if (!changed.ok()) state_.reset();
+  // Where nothing was staged the state is what it was: a mistyped number makes nobody read again.
+  if (!changed.ok() && (!change.facts.empty() || !change.dropped.empty())) state_.reset();
   return changed;
 }
 

@@ -46,11 +46,19 @@ class LanesLog final : public testing::ForwardingOutgoingLog, public stores::Lan
     return ForwardingOutgoingLog::FindUnplaced(lane, bound);
   }
 
+  absl::Status CloseEpoch(std::uint64_t epoch) override {
+    const auto all = ListOwed();
+    if (!all.ok()) return all.status();
+    for (const OwedVoid& owed : *all) closed_owing += owed.epoch == epoch ? 1 : 0;
+    return ForwardingOutgoingLog::CloseEpoch(epoch);
+  }
+
   std::vector<int> lanes = {0};
   std::vector<int> surplus;
   std::vector<int> given_up;
   int unreadable = -1;
   bool must_tell_loss = false;
+  int closed_owing = 0;  // voids of epochs that were closed
 };
 
 class LanesStore final : public testing::ForwardingStore {
@@ -232,6 +240,7 @@ TEST(OutboxRelayLanes, WhatARelayThatIsGoneOwedIsDeclaredByOneThatWasThereBefore
     StepOften(world);
     EXPECT_EQ(world.ReadMarks().voids.size(), 1u);
     EXPECT_THAT(world.log().ListOwed().value(), IsEmpty());
+    EXPECT_EQ(store->outgoing()->closed_owing, 0);
     EXPECT_THAT(world.log().ListStreams().value(), IsEmpty()) << "its epoch is closed";
     world.EndRelay();
   });

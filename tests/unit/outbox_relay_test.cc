@@ -94,8 +94,9 @@ TEST(OutboxRelay, APartitionThatATopicHasNotParksTheMessage) {
   });
 }
 
-// Between what the log tells and what is placed of it, an operator's word fails.
-TEST(OutboxRelay, AnOperatorsMistakeBetweenReadingAndPlacingLosesNoMessage) {
+// Between what the log tells and what is placed of it, something fails that was begun: the log
+// reads again, and knows no more what it has told.
+TEST(OutboxRelay, AFailureBetweenReadingAndPlacingLosesNoMessage) {
   RelayWorld world;
   world.Play([&] {
     OutgoingLog& log = world.log();
@@ -103,7 +104,8 @@ TEST(OutboxRelay, AnOperatorsMistakeBetweenReadingAndPlacingLosesNoMessage) {
     const auto told = log.FindUnplaced(0, {.rows_max = 2, .bytes_max = 1'000'000});
     ASSERT_TRUE(told.ok()) << told.status();
     ASSERT_THAT(*told, SizeIs(2));
-    EXPECT_EQ(log.Discard(4711).code(), absl::StatusCode::kNotFound);
+    OutgoingRound untold{.epoch = 1, .placements = {{.number = 4711, .sequence = 1}}};
+    EXPECT_EQ(log.Advance({.placed = {&untold, 1}}).code(), absl::StatusCode::kAborted);
     OutgoingRound round{.epoch = 1, .placements = {{.number = (*told)[1].number, .sequence = 1}}};
     const absl::Status placed = log.Advance({.placed = {&round, 1}});
     EXPECT_EQ(placed.code(), absl::StatusCode::kAborted) << placed;
@@ -111,6 +113,21 @@ TEST(OutboxRelay, AnOperatorsMistakeBetweenReadingAndPlacingLosesNoMessage) {
     EXPECT_TRUE(world.RunUntilIdle());
     EXPECT_THAT(world.ReadValues(), ElementsAre("0", "1", "2"));
     world.EndRelay();
+  });
+}
+
+// An operator's mistyped number changes nothing, and the log still knows what it has told.
+TEST(OutboxRelay, AnOperatorsMistakeBetweenReadingAndPlacingTakesNothingBack) {
+  RelayWorld world;
+  world.Play([&] {
+    OutgoingLog& log = world.log();
+    world.Publish("0", "k");
+    const auto told = log.FindUnplaced(0, {.rows_max = 2, .bytes_max = 1'000'000});
+    ASSERT_TRUE(told.ok()) << told.status();
+    ASSERT_THAT(*told, SizeIs(1));
+    EXPECT_EQ(log.Discard(4711).code(), absl::StatusCode::kNotFound);
+    OutgoingRound round{.epoch = 1, .placements = {{.number = (*told)[0].number, .sequence = 1}}};
+    EXPECT_TRUE(log.Advance({.placed = {&round, 1}}).ok());
   });
 }
 

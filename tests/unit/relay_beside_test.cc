@@ -19,11 +19,13 @@
 namespace once {
 namespace {
 
+using ::testing::Contains;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr absl::Duration kWriting = absl::Milliseconds(10);
-constexpr absl::Duration kAnswering = absl::Milliseconds(1);
 constexpr absl::Duration kReading = absl::Milliseconds(5);
+constexpr int kSecondLane = 1;
 
 // What a log and a client have seen of each other.
 struct Watch {
@@ -35,6 +37,13 @@ struct Watch {
   std::set<std::pair<std::int32_t, std::uint64_t>> placed;  // partitions and sequences
   absl::Status next_write;
   std::function<void()> when_reading;
+  absl::Duration answering = absl::Milliseconds(1);
+  int on_way = 0;  // messages that were sent and not heard of
+  // A second lane, which is empty; while messages are on their way it fails so many times.
+  bool has_second_lane = false;
+  int second_lane_fails = 0;
+  std::set<std::uint64_t> unclosable;  // epochs
+  int closings_failed = 0;
 
   bool is_dead() const { return process != nullptr && process->is_dead(); }
   void Work(absl::Duration time) {
@@ -51,6 +60,11 @@ class SlowLog final : public testing::ForwardingOutgoingLog {
   absl::StatusOr<std::vector<OutgoingRow>> FindUnplaced(int lane, const Bound& bound) override {
     watch_.Work(kReading);
     if (watch_.is_dead()) return absl::CancelledError("dead");
+    if (lane == kSecondLane) {
+      if (watch_.on_way == 0 || watch_.second_lane_fails == 0) return std::vector<OutgoingRow>();
+      --watch_.second_lane_fails;
+      return absl::DataLossError("its sequence was set back");
+    }
     auto rows = ForwardingOutgoingLog::FindUnplaced(lane, bound);
     if (watch_.when_reading) std::exchange(watch_.when_reading, nullptr)();
     return rows;
@@ -70,9 +84,19 @@ class SlowLog final : public testing::ForwardingOutgoingLog {
     }
     return written;
   }
+  absl::Status CloseEpoch(std::uint64_t epoch) override {
+    if (!watch_.unclosable.contains(epoch)) return ForwardingOutgoingLog::CloseEpoch(epoch);
+    ++watch_.closings_failed;
+    return absl::UnavailableError("not now");
+  }
   absl::StatusOr<std::vector<int>> HoldLanes() override {
     if (watch_.is_dead()) return absl::CancelledError("dead");
+    if (watch_.has_second_lane) return std::vector<int>{0, kSecondLane};
     return ForwardingOutgoingLog::HoldLanes();
+  }
+  absl::StatusOr<std::vector<UnfinishedRound>> FindUnfinished(int lane) override {
+    if (lane == kSecondLane) return std::vector<UnfinishedRound>();
+    return ForwardingOutgoingLog::FindUnfinished(lane);
   }
   absl::StatusOr<std::vector<StreamProgress>> ListStreams() override {
     if (watch_.is_dead()) return absl::CancelledError("dead");
@@ -92,12 +116,15 @@ class WatchedClient final : public testing::ForwardingRecordClient {
     const absl::Status sent = ForwardingRecordClient::TrySend(record);
     const auto stamp = DecodeStamp(record.stamp, record.message.topic, record.partition);
     if (!stamp) return sent;
+    is_of_messages_ = true;
+    if (sent.ok()) ++watch_.on_way;
     if (!watch_.placed.contains({record.partition, stamp->sequence})) ++watch_.unplaced_sent;
     return sent;
   }
   void Poll(absl::Time deadline, const Listener& listener) override {
-    if (CountInside() > 0) watch_.scheduler->SleepUntil(watch_.scheduler->Now() + kAnswering);
+    if (CountInside() > 0) watch_.scheduler->SleepUntil(watch_.scheduler->Now() + watch_.answering);
     ForwardingRecordClient::Poll(deadline, [&](std::span<const RecordReport> reports) {
+      if (is_of_messages_) watch_.on_way -= static_cast<int>(reports.size());
       if (watch_.is_at_work) watch_.heard_beside += static_cast<int>(reports.size());
       listener(reports);
     });
@@ -105,6 +132,7 @@ class WatchedClient final : public testing::ForwardingRecordClient {
 
  private:
   Watch& watch_;
+  bool is_of_messages_ = false;  // the other is of marks
 };
 
 class SlowStore final : public testing::ForwardingStore {
@@ -286,6 +314,50 @@ TEST(RelayBeside, AnOperatorsMistakeLosesNoMessage) {
     });
     EXPECT_TRUE(scene.RunFor(absl::Seconds(10)).ok());
     EXPECT_FALSE(scene.watch.when_reading) << "it was never met";
+    EXPECT_EQ(scene.ReadOf("k"), all);
+    std::set<std::uint64_t> epochs;
+    for (const Received& one : scene.world.Read("orders")) epochs.insert(one.epoch);
+    EXPECT_THAT(epochs, SizeIs(1)) << "it began anew";
+    EXPECT_THAT(scene.world.events().actions(), Not(Contains("outbox_doubt")));
+  });
+}
+
+TEST(RelayBeside, AnEpochThatCannotBeClosedHoldsUpNothing) {
+  Scene scene;
+  scene.world.Play([&] {
+    scene.PublishSome(20, "k");
+    scene.RunFor(absl::Seconds(5), absl::Milliseconds(40)).IgnoreError();
+    const auto streams = scene.world.log().ListStreams();
+    ASSERT_TRUE(streams.ok());
+    for (const StreamProgress& stream : *streams) {
+      scene.watch.unclosable.insert(stream.epoch);
+    }
+    EXPECT_THAT(scene.watch.unclosable, SizeIs(1));
+    scene.world.scheduler().At(scene.world.scheduler().Now() + absl::Seconds(3), [&] {
+      EXPECT_GT(scene.watch.closings_failed, 0);
+      scene.PublishSome(20, "l");
+    });
+    EXPECT_TRUE(scene.RunFor(absl::Seconds(10)).ok());
+    EXPECT_GT(scene.watch.closings_failed, 3);
+    EXPECT_THAT(scene.ReadOf("k"), SizeIs(20));
+    EXPECT_THAT(scene.ReadOf("l"), SizeIs(20));
+    EXPECT_EQ(scene.world.log().Count().value().waiting, 0u);
+    EXPECT_THAT(scene.world.events().actions(), Contains("outbox_delayed").Times(1));
+  });
+}
+
+// It fails only while messages of the other are on their way, and has recovered by the time that
+// none are.
+TEST(RelayBeside, ALaneThatCannotBeReadIsToldOfAndTheOthersGoOn) {
+  Scene scene;
+  scene.world.Play([&] {
+    const std::vector<std::string> all = scene.PublishSome(100, "k");
+    scene.watch.has_second_lane = true;
+    scene.watch.second_lane_fails = 3;
+    scene.watch.answering = 3 * kWriting;
+    EXPECT_TRUE(scene.RunFor(absl::Seconds(10)).ok());
+    EXPECT_EQ(scene.watch.second_lane_fails, 0) << "it was never met";
+    EXPECT_THAT(scene.world.events().actions(), Contains("outbox_delayed").Times(1));
     EXPECT_EQ(scene.ReadOf("k"), all);
   });
 }
