@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "once/spool.h"
 #include "once/testing/fake_record_client.h"
-#include "src/testing/fake_marks.h"
 #include "src/testing/history_log.h"
 #include "src/testing/mortal_executor.h"
 #include "src/testing/observed_client.h"
@@ -18,8 +17,6 @@
 namespace once::testing {
 namespace {
 
-// What the topic takes, and what is too large for it.
-constexpr std::size_t kRecordBytesMax = 32 * 1024;
 constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 constexpr absl::Duration kRetryInterval = absl::Milliseconds(50);
 constexpr absl::Duration kMarkInterval = absl::Milliseconds(500);
@@ -54,10 +51,9 @@ ProducingSide::ProducingSide(const Scenario& scenario, SeamGate& gate, Invariant
       scheduler_(gate.scheduler()),
       gate_(gate),
       checker_(checker),
-      deliver_(std::move(deliver)),
       invariants_(checker, scheduler_, FakeLogOptions().topic, producing_, kGapGrace,
                   [this](const OutgoingMessage& message, std::size_t post) {
-                    return OnStored(message, post);
+                    return topic_.OnStored(message, post);
                   }),
       store_(gate,
              {.model = StoreModel::kOneTransaction,
@@ -69,40 +65,21 @@ ProducingSide::ProducingSide(const Scenario& scenario, SeamGate& gate, Invariant
               .loses_in_use = false,
               .id = "spool"},
              &invariants_),
-      topics_(gate, {.default_partitions = 0, .message_bytes_max = kRecordBytesMax}, &invariants_),
+      topic_(scenario,
+             {.outage_after = producing_.outage_after,
+              .outage = producing_.outage,
+              .vanished = producing_.vanished},
+             gate, checker, invariants_, std::move(deliver)),
       begin_(scheduler_.Now()) {
-  topics_.CreateTopic(FakeLogOptions().topic, scenario.partitions);
-  topics_.CreateTopic(MarksTopic(FakeLogOptions().topic), 1);
-  invariants_.Watch(store_, topics_);
+  invariants_.Watch(store_, topic_.topics());
   invariants_.set_on_judgement([this] { LookAtTickets(); });
-  if (producing_.outage <= absl::ZeroDuration()) return;
-  scheduler_.At(begin_ + producing_.outage_after, [this] { topics_.set_is_reachable(false); });
-  scheduler_.At(begin_ + producing_.outage_after + producing_.outage,
-                [this] { topics_.set_is_reachable(true); });
-}
-
-std::shared_ptr<MarkSource> ProducingSide::ConnectMarks(std::shared_ptr<Process> process) {
-  return std::make_shared<FakeMarks>(topics_, FakeLogOptions().topic, std::move(process));
-}
-
-bool ProducingSide::OnStored(const OutgoingMessage& message, std::size_t post) {
-  const bool has_vanished = producing_.vanished.contains(++stored_);
-  if (has_vanished && checker_.is_recording()) {
-    checker_.Record("broker", "loses that record", *message.partition);
-  }
-  deliver_(*message.partition, scenario_.messages[post], message, has_vanished);
-  return !has_vanished;
 }
 
 OutgoingMessage ProducingSide::MessageOf(std::size_t post) const {
-  const ScenarioMessage& message = scenario_.messages[post];
-  OutgoingMessage sent{
-      .topic = FakeLogOptions().topic,
-      .key = absl::StrCat("key-", post % producing_.keys),
-      .value = message.value.empty() ? absl::StrCat("value of ", message.id) : message.value,
-      .headers = {{std::string(kPostHeader), absl::StrCat(post)}, {"id", message.id}}};
-  if (message.is_too_large) sent.value->resize(kLetterBytesMax, 'x');
-  if (producing_.too_large.contains(post)) sent.value->resize(2 * kRecordBytesMax, 'x');
+  OutgoingMessage sent =
+      topic_.MessageOf(post, producing_.keys, producing_.too_large.contains(post));
+  sent.headers = {{std::string(kPostHeader), absl::StrCat(post)},
+                  {"id", scenario_.messages[post].id}};
   return sent;
 }
 
@@ -212,7 +189,7 @@ void ProducingSide::Ask(Life& life) {
 ProducerOptions ProducingSide::OptionsOf(Life& life) {
   const auto seed = static_cast<std::uint64_t>(life.process->number()) * 0xD1B54A32D192ED03u;
   ProducerOptions options{
-      .clients = ObservedClients(FakeRecordClients(topics_, life.process,
+      .clients = ObservedClients(FakeRecordClients(topic_.topics(), life.process,
                                                    {.is_partial = producing_.has_partial_delivery,
                                                     .is_refused_late = producing_.is_refused_late,
                                                     .lands_late = producing_.lands_late}),
@@ -312,7 +289,7 @@ void ProducingSide::Drive() {
     if (is_over_) return;
     if (was_killed) LosePower();
     // Of what is still on its way the next life must know whether it came to be.
-    while (!is_over_ && (store_.in_flight() > 0 || topics_.in_flight() > 0)) {
+    while (!is_over_ && (store_.in_flight() > 0 || topic_.topics().in_flight() > 0)) {
       scheduler_.SleepUntil(scheduler_.Now() + kRetryInterval);
     }
     is_done_ = life.has_ended && IsAllSettled() &&

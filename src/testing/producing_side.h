@@ -7,14 +7,15 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "once/producer.h"
-#include "once/testing/fake_publisher.h"
 #include "once/testing/fake_store.h"
 #include "src/testing/message_origin.h"
+#include "src/testing/origin_topic.h"
 #include "src/testing/producing_invariants.h"
 
 namespace once::testing {
@@ -32,7 +33,9 @@ class ProducingSide final : public MessageOrigin {
   bool is_done() const override { return is_done_; }
   std::string Complaint() const override;
   void CheckEnd() override { invariants_.CheckEnd(); }
-  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process) override;
+  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process) override {
+    return topic_.ConnectMarks(std::move(process));
+  }
   StreamLedger& ledger() override { return invariants_.ledger(); }
 
  private:
@@ -55,7 +58,6 @@ class ProducingSide final : public MessageOrigin {
   bool IsAllPublished(const Life& life) const;
   bool IsOver(const Life& life) const;
   void LosePower();
-  bool OnStored(const OutgoingMessage& message, std::size_t post);
   bool has_spool() const { return producing_.road != Road::kDirect; }
 
   const Scenario& scenario_;
@@ -63,12 +65,10 @@ class ProducingSide final : public MessageOrigin {
   FiberScheduler& scheduler_;
   SeamGate& gate_;
   InvariantChecker& checker_;
-  const Deliver deliver_;
   ProducingInvariants invariants_;
   FakeStore store_;
-  FakeTopics topics_;
+  OriginTopic topic_;
   const absl::Time begin_;
-  std::int64_t stored_ = 0;  // records of the topic
   int lives_ = 0;
   Life* life_ = nullptr;
   bool is_done_ = false;

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "once/abseil.h"
 #include "once/testing/fake_record_client.h"
-#include "src/testing/fake_marks.h"
 #include "src/testing/history_log.h"
 #include "src/testing/mortal_executor.h"
 #include "src/testing/simulated_random.h"
@@ -15,8 +14,6 @@
 namespace once::testing {
 namespace {
 
-// What the topic takes, and what is too large for it.
-constexpr std::size_t kRecordBytesMax = 32 * 1024;
 constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 constexpr absl::Duration kRetryInterval = absl::Milliseconds(50);
 constexpr absl::Duration kMarkInterval = absl::Milliseconds(500);
@@ -39,10 +36,9 @@ SendingSide::SendingSide(const Scenario& scenario, SeamGate& gate, InvariantChec
       sending_(*scenario.sending),
       scheduler_(gate.scheduler()),
       checker_(checker),
-      deliver_(std::move(deliver)),
       invariants_(checker, scheduler_, FakeLogOptions().topic, sending_.too_large, kGapGrace,
                   [this](const OutgoingMessage& message, std::size_t post) {
-                    return OnStored(message, post);
+                    return topic_.OnStored(message, post);
                   }),
       store_(gate,
              {.model = sending_.store_model,
@@ -56,40 +52,20 @@ SendingSide::SendingSide(const Scenario& scenario, SeamGate& gate, InvariantChec
               .numbers_at_once = sending_.numbers_at_once,
               .id = "books"},
              &invariants_),
-      topics_(gate, {.default_partitions = 0, .message_bytes_max = kRecordBytesMax}, &invariants_),
+      topic_(scenario,
+             {.outage_after = sending_.outage_after,
+              .outage = sending_.outage,
+              .vanished = sending_.vanished},
+             gate, checker, invariants_, std::move(deliver)),
       begin_(scheduler_.Now()) {
-  topics_.CreateTopic(FakeLogOptions().topic, scenario.partitions);
-  topics_.CreateTopic(MarksTopic(FakeLogOptions().topic), 1);
-  invariants_.Watch(store_, topics_);
-  if (sending_.outage <= absl::ZeroDuration()) return;
-  scheduler_.At(begin_ + sending_.outage_after, [this] { topics_.set_is_reachable(false); });
-  scheduler_.At(begin_ + sending_.outage_after + sending_.outage,
-                [this] { topics_.set_is_reachable(true); });
-}
-
-std::shared_ptr<MarkSource> SendingSide::ConnectMarks(std::shared_ptr<Process> process) {
-  return std::make_shared<FakeMarks>(topics_, FakeLogOptions().topic, std::move(process));
-}
-
-bool SendingSide::OnStored(const OutgoingMessage& message, std::size_t post) {
-  const bool has_vanished = sending_.vanished.contains(++stored_);
-  if (has_vanished && checker_.is_recording()) {
-    checker_.Record("broker", "loses that record", *message.partition);
-  }
-  deliver_(*message.partition, scenario_.messages[post], message, has_vanished);
-  return !has_vanished;
+  invariants_.Watch(store_, topic_.topics());
 }
 
 OutgoingMessage SendingSide::MessageOf(std::size_t post) const {
-  const ScenarioMessage& message = scenario_.messages[post];
-  OutgoingMessage sent{
-      .topic = FakeLogOptions().topic,
-      .key = absl::StrCat("key-", post % sending_.keys),
-      .value = message.value.empty() ? absl::StrCat("value of ", message.id) : message.value,
-      .headers = {{std::string(kPostHeader), EffectIdOf(post)}}};
-  if (!message.id.empty()) sent.headers.push_back({"id", message.id});
-  if (message.is_too_large) sent.value->resize(kLetterBytesMax, 'x');
-  if (sending_.too_large.contains(post)) sent.value->resize(2 * kRecordBytesMax, 'x');
+  OutgoingMessage sent = topic_.MessageOf(post, sending_.keys, sending_.too_large.contains(post));
+  sent.headers = {{std::string(kPostHeader), EffectIdOf(post)}};
+  const std::string& id = scenario_.messages[post].id;
+  if (!id.empty()) sent.headers.push_back({"id", id});
   return sent;
 }
 
@@ -208,7 +184,7 @@ void SendingSide::Operate(Life& life) {
 OutboxRelayOptions SendingSide::RelayOptions(Life& life) {
   const auto seed = static_cast<std::uint64_t>(life.process->number()) * 0xD1B54A32D192ED03u;
   return {.store = life.store,
-          .clients = FakeRecordClients(topics_, life.process,
+          .clients = FakeRecordClients(topic_.topics(), life.process,
                                        {.is_partial = sending_.has_partial_delivery,
                                         .is_refused_late = sending_.is_refused_late,
                                         .lands_late = sending_.lands_late}),
@@ -275,7 +251,7 @@ void SendingSide::Drive() {
     if (is_over_) return;
     if (was_killed) LosePower();
     // Of what is still on its way the next life must know whether it came to be.
-    while (!is_over_ && (store_.in_flight() > 0 || topics_.in_flight() > 0)) {
+    while (!is_over_ && (store_.in_flight() > 0 || topic_.topics().in_flight() > 0)) {
       scheduler_.SleepUntil(scheduler_.Now() + kRetryInterval);
     }
     is_done_ = life.has_ended && IsAllCommitted() && store_.in_flight() == 0 &&

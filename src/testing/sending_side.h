@@ -12,15 +12,16 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "once/outbox_relay.h"
-#include "once/testing/fake_publisher.h"
 #include "once/testing/fake_store.h"
 #include "once/testing/simulation.h"
 #include "src/testing/message_origin.h"
+#include "src/testing/origin_topic.h"
 #include "src/testing/sending_invariants.h"
 
 namespace once::testing {
@@ -36,7 +37,9 @@ class SendingSide final : public MessageOrigin {
   bool is_done() const override { return is_done_; }
   std::string Complaint() const override;
   void CheckEnd() override { invariants_.CheckEnd(); }
-  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process) override;
+  std::shared_ptr<MarkSource> ConnectMarks(std::shared_ptr<Process> process) override {
+    return topic_.ConnectMarks(std::move(process));
+  }
   StreamLedger& ledger() override { return invariants_.ledger(); }
 
  private:
@@ -54,19 +57,16 @@ class SendingSide final : public MessageOrigin {
   bool IsSettled(std::size_t transaction) const;
   bool IsAllCommitted() const;
   void LosePower();
-  bool OnStored(const OutgoingMessage& message, std::size_t post);
 
   const Scenario& scenario_;
   const Sending& sending_;
   FiberScheduler& scheduler_;
   InvariantChecker& checker_;
-  const Deliver deliver_;
   SendingInvariants invariants_;
   FakeStore store_;
-  FakeTopics topics_;
+  OriginTopic topic_;
   const absl::Time begin_;
   std::set<std::size_t> rolled_back_;  // of Sending::transactions, that have been
-  std::int64_t stored_ = 0;            // records of the topic
   int lives_ = 0;
   Life* life_ = nullptr;
   absl::Status last_end_;
