@@ -7,8 +7,10 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "adapters/kafka/errors.h"
@@ -78,18 +80,26 @@ std::optional<std::string> BytesOf(const void* bytes, std::size_t size) {
   return std::string(static_cast<const char*>(bytes), size);
 }
 
-std::size_t CountHeaderBytes(const rd_kafka_message_t& record) {
+void ForEachHeader(
+    const rd_kafka_message_t& record,
+    absl::FunctionRef<void(std::string_view name, const void* value, std::size_t size)> see) {
   rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&record, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+  if (rd_kafka_message_headers(&record, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
   const char* name = nullptr;
   const void* value = nullptr;
   std::size_t size = 0;
-  std::size_t bytes = 0;
   for (std::size_t i = 0;
        rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
        ++i) {
-    bytes += std::char_traits<char>::length(name) + size;
+    see(name, value, size);
   }
+}
+
+std::size_t CountHeaderBytes(const rd_kafka_message_t& record) {
+  std::size_t bytes = 0;
+  ForEachHeader(record, [&bytes](std::string_view name, const void*, std::size_t size) {
+    bytes += name.size() + size;
+  });
   return bytes;
 }
 
@@ -114,16 +124,10 @@ OutgoingMessage MessageOf(const rd_kafka_message_t& record) {
                           .key = BytesOf(record.key, record.key_len),
                           .value = BytesOf(record.payload, record.len),
                           .headers = {}};
-  rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&record, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return message;
-  const char* name = nullptr;
-  const void* value = nullptr;
-  std::size_t size = 0;
-  for (std::size_t i = 0;
-       rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
-       ++i) {
-    if (name != kSequenceHeader) message.headers.push_back({name, BytesOf(value, size)});
-  }
+  ForEachHeader(record, [&message](std::string_view name, const void* value, std::size_t size) {
+    if (name == kSequenceHeader) return;
+    message.headers.push_back({std::string(name), BytesOf(value, size)});
+  });
   return message;
 }
 
